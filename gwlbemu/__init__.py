@@ -1,0 +1,1 @@
+"""gwlbemu: a packet-level emulator of AWS load balancing, the Gateway Load Balancer first."""

@@ -1,0 +1,57 @@
+"""The one answer a packet gets.
+
+Every packet given to the balancer comes back as exactly one of these; a drop carries a reason that is also a counter.
+NamedTuples, because a node makes hundreds of thousands of them a second.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Reason(str, Enum):
+    """Why a packet was dropped. AWS's four return-path metrics first (GWLB guide, CloudWatch metrics), then ours."""
+
+    INVALID_GENEVE_TUNNEL = "PacketsDroppedCount_InvalidGeneveTunnel"
+    INVALID_ENDPOINT_ID = "PacketsDroppedCount_InvalidGwlbEndpointId"
+    INVALID_FLOW_COOKIE = "PacketsDroppedCount_InvalidGwlbFlowCookie"
+    MISSING_FLOW_ENTRY = "PacketsDroppedCount_MissingFlowEntry"
+    # Silent on AWS: no metric is documented for these, so the names are ours.
+    NO_TARGET = "RejectedFlow"
+    MIDSTREAM = "MidstreamTcp"
+    TOO_LONG = "InnerPacketTooLong"
+    FRAGMENT = "InnerFragment"
+    MALFORMED = "MalformedInnerPacket"
+    TTL_EXPIRED = "InnerTtlExpired"
+    UNKNOWN_ENDPOINT = "UnknownEndpoint"
+
+
+class ToTarget(NamedTuple):
+    """Send `datagram` (the whole outer IPv4 datagram, GENEVE inside) to target `target` (its id)."""
+
+    target: str
+    datagram: bytes
+
+
+class ToEndpoint(NamedTuple):
+    """Hand the inner `packet` back at endpoint `endpoint` (its 64-bit id): it then follows that subnet's route table."""
+
+    endpoint: int
+    packet: bytes
+
+
+class Reset(NamedTuple):
+    """Answer the sender of a TCP packet: `packet` is the RST (whole inner IP packet), leaving at endpoint `endpoint`."""
+
+    endpoint: int
+    packet: bytes
+
+
+class Drop(NamedTuple):
+    """Forget the packet and count `reason`."""
+
+    reason: Reason
+
+
+Verdict = ToTarget | ToEndpoint | Reset | Drop

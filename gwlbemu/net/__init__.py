@@ -1,0 +1,1 @@
+"""The machine: namespaces, links, routes and nftables through pyroute2; build, observe, remove."""

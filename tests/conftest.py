@@ -1,0 +1,85 @@
+"""Every test run lives in namespaces of its own, and no test may leave anything behind.
+
+As root, the whole pytest process moves into a fresh network namespace and a fresh mount namespace with an empty /run
+before the first test, so that nothing a test sends or makes can meet the machine's own network or a running lab.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x00020000, 0x40000000, 0x4000, 1 << 18
+NETNS = Path("/run/netns")
+
+
+def _isolate() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def check(result: int, what: str) -> None:
+        if result != 0:
+            raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+
+    check(libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "unshare")
+    check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "make / private")
+    check(libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=755"), "mount an empty /run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.geteuid() == 0:
+        _isolate()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() != 0:
+        skip = pytest.mark.skip(reason="needs root: namespaces")
+        for item in items:
+            if item.get_closest_marker("namespace"):
+                item.add_marker(skip)
+
+
+def _namespaces() -> set[str]:
+    return set(os.listdir(NETNS)) if NETNS.exists() else set()
+
+
+def _children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def _strays() -> set[str]:
+    """Processes in our mount namespace, whoever their parent is now: a daemon that a test forgot."""
+    ours = os.readlink("/proc/self/ns/mnt")
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if os.readlink(entry / "ns/mnt") == ours and "Z" not in (entry / "stat").read_text().rsplit(")", 1)[1][:3]:
+                    found.add(f"{entry.name} {(entry / 'cmdline').read_text().replace(chr(0), ' ')}")
+            except OSError:
+                continue
+    return found
+
+
+def _files() -> set[str]:
+    links = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            links.add(f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}")
+        except OSError:
+            continue
+    return {link for link in links if "/proc/" not in link}
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind() -> Iterator[None]:
+    """Fail a test that leaves a namespace, a process or an open file."""
+    isolated = os.geteuid() == 0
+    before = (_namespaces(), _children(), _files(), _strays() if isolated else set())
+    yield
+    after = (_namespaces(), _children(), _files(), _strays() if isolated else set())
+    for what, had, has in zip(("namespaces", "children", "open files", "processes"), before, after, strict=True):
+        assert not has - had, f"the test left {what}: {sorted(has - had)}"
