@@ -1,0 +1,31 @@
+"""What the verbs share: the --lab and --json options, and printing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def lab_option(command: F) -> F:
+    """--lab NAME; without it the only lab that is up."""
+    return click.option("--lab", "lab_name", metavar="NAME", help="Which lab; needed only when several are up.")(command)
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON (stable keys) instead of text.")(command)
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def table(rows: list[list[str]], header: list[str]) -> str:
+    """Plain columns, two spaces apart; no lines, so that it can be cut and grepped."""
+    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    lines = ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+    return "\n".join(lines)

@@ -1,0 +1,44 @@
+"""Where a running lab keeps what it knows: one folder per lab, gone with the lab."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/run/gwlbemu")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The paths of one lab's state folder."""
+
+    lab: str
+    root: Path = ROOT
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.lab
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def capture_folder(self) -> Path:
+        return self.folder / "capture"
+
+    def node(self, name: str) -> Path:
+        return self.folder / "nodes" / f"{name}.json"
+
+    def control(self, name: str) -> Path:
+        return self.folder / "control" / f"{name}.sock"
+
+    def log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
+
+    def program(self, name: str) -> Path:
+        return self.folder / "programs" / f"{name}.conf"
+
+    def make_folders(self) -> None:
+        for part in ("nodes", "control", "logs", "programs", "capture"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
