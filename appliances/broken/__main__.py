@@ -1,0 +1,58 @@
+"""`python -m appliances.broken`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from appliances import process
+from appliances.action import Action
+from appliances.broken.modes import MODES, Situation
+from appliances.control import Request
+from appliances.frames import FrameLoop
+from appliances.tunnel import Received
+from gwlbemu.errors import SettingError
+
+DESCRIPTION = """\
+An appliance that misbehaves on demand, for tests and lessons. The mode can be changed while it runs, through the control
+socket: {"verb": "set", "mode": "wrong-cookie"} or {"verb": "set", "mode": "slow", "delay": 0.5}."""
+
+
+class Broken:
+    """The mode of the moment, and how many packets it has seen."""
+
+    def __init__(self, mode: str, delay: float) -> None:
+        self.mode = mode
+        self.delay = delay
+        self._number = 0
+
+    def decide(self, received: Received, *, now: float) -> Action:
+        situation = Situation(self._number, self.delay)
+        self._number += 1
+        return MODES[self.mode](received, situation)
+
+    async def set(self, request: Request) -> Mapping[str, object]:
+        """Change mode or delay, or both."""
+        mode, delay = request.get("mode", self.mode), request.get("delay", self.delay)
+        if mode not in MODES:
+            raise SettingError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+        if isinstance(delay, bool) or not isinstance(delay, (int, float)) or delay < 0:
+            raise SettingError(f"delay: expected seconds from 0 up, got {delay!r}")
+        self.mode, self.delay, self._number = str(mode), float(delay), 0
+        return {"mode": self.mode, "delay": self.delay}
+
+
+def main(arguments: Sequence[str]) -> int:
+    modes = "\n".join(f"  {name:20}{mode.__doc__}" for name, mode in MODES.items())
+    parser = process.parser("appliances.broken", DESCRIPTION, f"modes:\n{modes}")
+    parser.add_argument(
+        "--mode", choices=tuple(MODES), metavar="MODE", default="no-return", help="(default: no-return)"
+    )
+    parser.add_argument("--delay", type=float, default=1.0, help="seconds, for mode slow (default: 1)")
+    options = parser.parse_args(arguments)
+    broken = Broken(options.mode, options.delay)
+    return process.run(options, lambda port, later: FrameLoop(port, broken.decide, later), verbs={"set": broken.set})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""An IDS: rules (Suricata's language, a subset), stream (TCP in order), detect (rules on flows), eve (alerts)."""

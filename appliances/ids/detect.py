@@ -1,0 +1,133 @@
+"""Rules against flows: which rules a packet makes true.
+
+Rules of this file:
+* The sender of the first packet of a flow is the client. A TCP flow that was not seen from its SYN counts as established
+  at once, and then the end with the lower port is the server (a SYN-ACK says it for sure).
+* TCP is established when the server's SYN-ACK has been acknowledged; other flows when both ends have sent.
+* Rules with contents are tried when there is payload that no packet has shown before: TCP payloads in sequence order, all
+  others one by one. Rules without contents are tried on every packet, and alert once per flow.
+* With `ips`, a drop rule keeps the packet; of a TCP flow it keeps every later packet too, as a retransmission would
+  otherwise bring the same bytes in pieces.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from appliances.flows import FlowTable
+from appliances.ids.match import contents_match
+from appliances.ids.rules import Rule
+from appliances.ids.stream import NOTHING, Chunk, Stream
+from appliances.inner import FlowKey, Inner, flow_key, ports
+from gwlbemu.wire.protocols import TCP
+from gwlbemu.wire.tcp import ACK, RST, SYN
+
+TIMEOUTS = {TCP: 350.0}  # the load balancer's own idle timeouts; 120 s for everything else
+OTHER_TIMEOUT = 120.0
+End = tuple[bytes, int]
+
+
+class Finding(NamedTuple):
+    """What a packet came to: rules that became true, and whether it has to be kept."""
+
+    flow_id: int
+    to_server: bool
+    alerts: tuple[Rule, ...] = ()
+    keep: bool = False
+
+
+@dataclass(slots=True)
+class Flow:
+    """What is remembered of one flow."""
+
+    number: int
+    client: End
+    established: bool = False
+    answered: bool = False  # TCP: the SYN-ACK was seen; others: the server has sent
+    blocked: bool = False
+    streams: dict[bool, Stream] = field(default_factory=dict)  # by "to the server"
+    alerted: set[int] = field(default_factory=set)  # sids of rules without contents
+
+
+class Detector:
+    """All flows and all rules of one IDS."""
+
+    def __init__(self, rules: tuple[Rule, ...], *, ips: bool) -> None:
+        self.flows: FlowTable[Hashable, Flow] = FlowTable()
+        self._rules = rules
+        self._ips = ips
+        self._count = 0
+
+    def inspect(self, endpoint: int, inner: Inner, *, now: float) -> Finding:
+        """Try the rules on a packet; `now` in seconds."""
+        flow = self._flow(flow_key(endpoint, inner.ip), inner, now)
+        to_server = (inner.ip.source, inner.ip.source_port) == flow.client
+        if flow.blocked:
+            return Finding(flow.number, to_server, keep=True)
+        self._follow(flow, inner, to_server)
+        chunk = self._payload(flow, inner, to_server)
+        alerts = tuple(rule for rule in self._rules if self._is_true(rule, flow, inner, to_server, chunk))
+        keep = self._ips and any(rule.action == "drop" for rule in alerts)
+        flow.blocked = keep and inner.tcp is not None
+        return Finding(flow.number, to_server, alerts, keep)
+
+    def _flow(self, key: FlowKey, inner: Inner, now: float) -> Flow:
+        flow = self.flows.find(key, now=now)
+        opens = inner.tcp is not None and inner.tcp.flags & (SYN | ACK | RST) == SYN
+        if flow is None or (opens and (flow.established or flow.blocked)):
+            self._count += 1
+            number = zlib.crc32(repr(key).encode()) << 16 | self._count & 0xFFFF
+            flow = Flow(number, _client(inner), established=inner.tcp is not None and not inner.tcp.flags & SYN)
+        self.flows.put(key, flow, timeout=TIMEOUTS.get(inner.ip.protocol, OTHER_TIMEOUT), now=now)
+        return flow
+
+    @staticmethod
+    def _follow(flow: Flow, inner: Inner, to_server: bool) -> None:
+        if inner.tcp is None:
+            flow.answered = flow.answered or not to_server
+            flow.established = flow.answered
+        elif inner.tcp.flags & SYN:
+            flow.answered = flow.answered or not to_server
+        elif flow.answered and to_server and inner.tcp.flags & ACK:
+            flow.established = True
+
+    @staticmethod
+    def _payload(flow: Flow, inner: Inner, to_server: bool) -> Chunk:
+        if inner.tcp is None:
+            payload = inner.payload
+            return Chunk(payload, 0) if payload else NOTHING
+        stream = flow.streams.get(to_server)
+        if stream is None:
+            stream = flow.streams[to_server] = Stream()
+        return stream.take(inner.tcp.sequence, inner.payload, syn=bool(inner.tcp.flags & SYN))
+
+    @staticmethod
+    def _is_true(rule: Rule, flow: Flow, inner: Inner, to_server: bool, chunk: Chunk) -> bool:
+        if rule.contents and len(chunk.data) == chunk.fresh:
+            return False
+        if not rule.contents and rule.sid in flow.alerted:
+            return False
+        if rule.established and not flow.established:
+            return False
+        if rule.direction and (rule.direction == "to_server") != to_server:
+            return False
+        ip = inner.ip
+        if not rule.header.matches(ip.protocol, ip.source, ip.destination, ports(ip)):
+            return False
+        if rule.contents:
+            return contents_match(rule.contents, chunk)
+        flow.alerted.add(rule.sid)
+        return True
+
+
+def _client(inner: Inner) -> End:
+    ip = inner.ip
+    source, destination = (ip.source, ip.source_port), (ip.destination, ip.destination_port)
+    if inner.tcp is None or inner.tcp.flags & (SYN | ACK) == SYN:
+        return source
+    if inner.tcp.flags & SYN:
+        return destination
+    return source if ip.source_port >= ip.destination_port else destination

@@ -1,0 +1,105 @@
+"""What every appliance process is made of: a packet port, the health check port, the control socket, one loop."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+from appliances.control import ControlServer, Request, Verb
+from appliances.health import FAILURES, HealthServer
+from gwlbemu.errors import GwlbemuError, NetError, SettingError
+from gwlbemu.ports.filters import udp_port_to_us
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.packet import PacketPort
+from gwlbemu.ports.port import Port
+from gwlbemu.ports.sink import hold_udp_port
+from gwlbemu.wire.geneve import PORT as GENEVE_PORT
+
+
+class Mover(Protocol):
+    """What moves the frames: FrameLoop, or the pass-through's own."""
+
+    def turn(self, now: float) -> None: ...
+    def status(self) -> dict[str, int]: ...
+
+
+Later = Callable[[float, Callable[[], None]], object]
+MakeMover = Callable[[Port, Later], Mover]
+
+
+def parser(module: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Return an argument parser with the options that every appliance has."""
+    result = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("--interface", default="eth0", help="where GENEVE packets arrive (default: eth0)")
+    result.add_argument("--health-port", type=int, default=80, help="port of TCP and HTTP health checks (default: 80)")
+    result.add_argument("--control", type=Path, help="Unix socket to control this process: one JSON object per line")
+    result.add_argument("--name", default=module.partition(".")[2], help="what this appliance calls itself")
+    return result
+
+
+def run(options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[str, Verb] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code. Errors that a user can meet are one line on stderr."""
+    try:
+        with ExitStack() as stack:
+            _serve(options, make_mover, verbs or {}, stack)
+    except GwlbemuError as error:
+        return failure(options.name, error)
+    return 0
+
+
+def failure(name: str, error: Exception) -> int:
+    """Say on stderr why the appliance cannot run; return the exit code for it."""
+    print(f"{name}: {error}", file=sys.stderr)
+    return 2
+
+
+def _serve(options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[str, Verb], stack: ExitStack) -> None:
+    loop = Loop()
+    stack.callback(loop.close)
+    loop.stop_on(signal.SIGTERM, signal.SIGINT)
+    port = PacketPort(options.interface, program=udp_port_to_us(GENEVE_PORT))
+    stack.callback(port.close)
+    mover = make_mover(port, loop.call_at)
+    health = HealthServer(loop.asyncio, options.health_port, options.name)
+    stack.callback(health.close)
+    try:
+        stack.enter_context(hold_udp_port(GENEVE_PORT))
+        loop.run_until_complete(health.fail("none"))
+        if options.control:
+            control = ControlServer(options.control, {**_common_verbs(options.name, mover, health), **verbs})
+            stack.callback(control.close)
+            loop.run_until_complete(control.open())
+    except OSError as error:
+        raise NetError(f"opening the appliance's ports: {error.strerror or error}") from None
+    loop.add_reader(port.fileno(), lambda: mover.turn(loop.now))
+    print(f"{options.name}: ready on {options.interface}, health checks on port {options.health_port}", flush=True)
+    loop.run()
+    loop.remove_reader(port.fileno())
+
+
+def _common_verbs(name: str, mover: Mover, health: HealthServer) -> dict[str, Verb]:
+    async def status(request: Request) -> Mapping[str, object]:
+        return {
+            "name": name,
+            "health": {"failing": health.failing, "requests": health.requests},
+            "counters": mover.status(),
+        }
+
+    async def fail(request: Request) -> Mapping[str, object]:
+        what = request.get("fail")
+        if what not in FAILURES:
+            raise SettingError(f"fail: expected one of {', '.join(FAILURES)}, got {what!r}")
+        await health.fail(str(what))
+        return {"failing": health.failing}
+
+    return {"status": status, "health": fail}
