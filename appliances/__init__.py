@@ -1,1 +1,1 @@
-"""The other end of the tunnel: firewall, ids, passthrough, and a broken one for tests; they import only wire and ports."""
+"""The other end of the tunnel: firewall, ids, passthrough, and a broken one for tests. Imports only wire and ports."""

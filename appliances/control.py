@@ -1,6 +1,7 @@
 """The control socket: one JSON object per line in, one per line out.
 
-`{"verb": "status"}` -> `{"ok": true, ...}`; a refused request is `{"ok": false, "error": "...", "code": "ValidationError"}`.
+`{"verb": "status"}` is answered by `{"ok": true, ...}`, a refused request by
+`{"ok": false, "error": "...", "code": "ValidationError"}`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class FlowTable(Generic[Key, Value]):
         return entry[0]
 
     def put(self, key: Key, value: Value, *, timeout: float, now: float) -> None:
-        """Add an entry, or restart the idle clock of one; it is forgotten after `timeout` seconds without another call."""
+        """Add an entry or restart the idle clock of one: it is forgotten `timeout` seconds after the last call."""
         if key not in self._entries:
             self._make_room(now)
         self._entries[key] = (value, now + timeout)

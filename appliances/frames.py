@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
@@ -77,4 +78,4 @@ class FrameLoop:
 
 def _kind(error: WireError) -> str:
     """The error's text without the numbers of this one packet, so that it can be a counter's name."""
-    return "".join("n" if letter.isdigit() else letter for letter in str(error))
+    return re.sub(r"0x[0-9a-f]+|[0-9]+", "N", str(error))

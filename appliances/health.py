@@ -14,7 +14,7 @@ PATIENCE = 10.0  # seconds for a client to send its request
 
 
 class HealthServer:
-    """Listens on `port`. `fail` makes it unhealthy: http answers 503, tcp refuses connections, none is healthy again."""
+    """Listens on `port`. `fail` makes it unhealthy: http answers 503, tcp refuses connections, none ends it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, port: int, name: str) -> None:
         self.failing = "none"
@@ -43,9 +43,8 @@ class HealthServer:
         self.requests += 1
         status, text = ("200 OK", "healthy") if self.failing == "none" else ("503 Service Unavailable", "told to fail")
         body = f"{self._name}: {text}\n"
-        return (
-            f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
-        ).encode()
+        fields = ("Content-Type: text/plain", f"Content-Length: {len(body)}", "Connection: close")
+        return "\r\n".join((f"HTTP/1.1 {status}", *fields, "", body)).encode()
 
 
 class _Answer(asyncio.Protocol):

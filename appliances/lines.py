@@ -9,7 +9,7 @@ from gwlbemu.errors import GwlbemuError
 
 
 def open_lines(path: Path) -> TextIO:
-    """Open a log for appending; every line reaches the file when it is written. GwlbemuError when it cannot be opened."""
+    """Open a log for appending; every line reaches the file when it is written. GwlbemuError when it cannot be."""
     try:
         return path.open("a", buffering=1, encoding="utf-8")
     except OSError as error:

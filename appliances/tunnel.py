@@ -1,7 +1,7 @@
 """The appliance's end of the tunnel: what arrives from the load balancer, and how it goes back.
 
-AWS asks of a return (GWLB guide, CloudWatch metrics): outer addresses swapped, destination port 6081, the options as they
-came. So the header is echoed byte for byte from the very packet it came with, never from an earlier one: the load
+AWS asks of a return (GWLB guide, CloudWatch metrics): outer addresses swapped, destination port 6081, the options as
+they came. So the header is echoed byte for byte from the very packet it came with, never from an earlier one: the load
 balancer may change cookie, source port and node address in the middle of a flow.
 """
 

@@ -14,8 +14,8 @@ from appliances.tunnel import Received
 from gwlbemu.errors import SettingError
 
 DESCRIPTION = """\
-An appliance that misbehaves on demand, for tests and lessons. The mode can be changed while it runs, through the control
-socket: {"verb": "set", "mode": "wrong-cookie"} or {"verb": "set", "mode": "slow", "delay": 0.5}."""
+An appliance that misbehaves on demand, for tests and lessons. The mode can be changed while it runs, through the
+control socket: {"verb": "set", "mode": "wrong-cookie"} or {"verb": "set", "mode": "slow", "delay": 0.5}."""
 
 
 class Broken:

@@ -16,9 +16,9 @@ from appliances.lines import open_lines
 from gwlbemu.errors import GwlbemuError
 
 DESCRIPTION = """\
-A stateful firewall behind a Gateway Load Balancer. The first packet of a flow decides, by the first rule that matches it;
-both directions of an allowed flow pass. What is denied is not returned; what is rejected is answered inside its own flow,
-with a TCP RST or an ICMP error."""
+A stateful firewall behind a Gateway Load Balancer. The first packet of a flow decides, by the first rule that matches
+it; both directions of an allowed flow pass. What is denied is not returned; what is rejected is answered inside its own
+flow, with a TCP RST or an ICMP error."""
 EPILOG = """\
 A rule file (every key of a rule but action may be left out, which matches anything; lists are allowed):
 

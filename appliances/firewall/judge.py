@@ -6,8 +6,8 @@ Rules of this file:
   start cannot know who opened the connection; with `midstream_allowed` it passes when a rule allows it as it is or as a
   reply. That is what a firewall needs which takes over flows after a rebalance.
 * An ICMP error about an allowed flow passes; so do the later fragments of a datagram whose first fragment passed.
-* A rejected packet is answered inside its own flow: TCP by a RST, UDP by a port unreachable, all else by "administratively
-  prohibited". Where no answer may be sent (RFC 1122 3.2.2), reject is deny.
+* A rejected packet is answered inside its own flow: TCP by a RST, UDP by a port unreachable, all else by
+  "administratively prohibited". Where no answer may be sent (RFC 1122 3.2.2), reject is deny.
 """
 
 from __future__ import annotations

@@ -158,12 +158,13 @@ def _choice(value: object, allowed: tuple[str, ...], where: str) -> str:
 def _protocols(value: object, where: str) -> frozenset[int]:
     numbers: set[int] = set()
     for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, str) and item in PROTOCOLS:
-            if item == "any":
+        text = str(item)
+        if text in PROTOCOLS:
+            if text == "any":
                 return frozenset()
-            numbers |= PROTOCOLS[item]
-        elif isinstance(item, int) and not isinstance(item, bool) and 0 <= item <= 255:
-            numbers.add(item)
+            numbers |= PROTOCOLS[text]
+        elif text.isascii() and text.isdigit() and int(text) <= 255:
+            numbers.add(int(text))
         else:
             raise RuleError(f"{where}: expected {', '.join(PROTOCOLS)} or a number from 0 to 255, got {item!r}")
     return frozenset(numbers)

@@ -1,11 +1,11 @@
 """Rules against flows: which rules a packet makes true.
 
 Rules of this file:
-* The sender of the first packet of a flow is the client. A TCP flow that was not seen from its SYN counts as established
-  at once, and then the end with the lower port is the server (a SYN-ACK says it for sure).
+* The sender of the first packet of a flow is the client. A TCP flow that was not seen from its SYN counts as
+  established at once, and then the end with the lower port is the server (a SYN-ACK says it for sure).
 * TCP is established when the server's SYN-ACK has been acknowledged; other flows when both ends have sent.
-* Rules with contents are tried when there is payload that no packet has shown before: TCP payloads in sequence order, all
-  others one by one. Rules without contents are tried on every packet, and alert once per flow.
+* Rules with contents are tried when there is payload that no packet has shown before: TCP payloads in sequence order,
+  all others one by one. Rules without contents are tried on every packet, and alert once per flow.
 * With `ips`, a drop rule keeps the packet; of a TCP flow it keeps every later packet too, as a retransmission would
   otherwise bring the same bytes in pieces.
 """

@@ -1,7 +1,7 @@
 """Alerts as Suricata writes them: EVE JSON (Suricata user guide, EVE JSON Format), one object per line.
 
-`tunnel` names the outer packet, as Suricata does for a packet it found inside a tunnel; `gwlb` is ours: the endpoint and
-the flow cookie it came with.
+`tunnel` names the outer packet, as Suricata does for a packet it found inside a tunnel; `gwlb` is ours: the endpoint
+and the flow cookie it came with.
 """
 
 from __future__ import annotations
