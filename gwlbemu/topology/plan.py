@@ -1,8 +1,8 @@
-"""The resolved plan: every name, address, route, MAC and MTU decided; frozen, printable, and all that `net` and `run` need.
+"""The resolved plan: every name, address, route, MAC and MTU decided; frozen, printable, all that `net` and `run` need.
 
 Two halves. The machine half (Namespace, Link) says what the kernel shall hold and knows no AWS word; `net` builds it.
 The lab half (Instance, Endpoint, Node, TargetGroup, ...) says what it means; `run` and `cli` read it.
-Addresses are text, networks are CIDR text, MACs are `02:..` text: a plan is JSON (see `to_json`, `from_json`).
+Addresses are text, networks are CIDR text, MACs are `02:..` text: a plan is JSON (see `encode`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
-# ---- the machine half -------------------------------------------------------------------------------------------------
+# ---- the machine half ------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A bridge inside a namespace. `ports` learn nothing and flood nothing but broadcast: `Port.macs` say who is where."""
+    """A bridge inside a namespace. Its ports learn nothing and flood nothing but broadcast: see ForwardingEntry."""
 
     name: str
     mac: str
@@ -89,7 +89,7 @@ class Namespace:
     rules: tuple[tuple[str, int], ...] = ()  # policy rules (incoming interface, table)
 
 
-# ---- the lab half -----------------------------------------------------------------------------------------------------
+# ---- the lab half ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Program:
     """A process that runs inside an instance for as long as the lab is up."""

@@ -1,0 +1,128 @@
+"""The small words of a topology file: names, addresses, networks, ports; each with its refusal.
+
+Values stay text, as the user wrote them (an IPv6 address is brought into its short form); networks are understood with
+netaddr in the checks and in `resolve`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from netaddr import AddrFormatError, IPAddress, IPNetwork
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Model(BaseModel):
+    """Base of every model of the file: unknown keys refused, no silent conversion ("80" is not 80), frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+RESERVED = {"all", "default", "lo", "local", "internet", "fabric", "subnet", "eth0", "eni", "blackhole", "uplink"}
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
+_ENDPOINT_ID = re.compile(r"vpce-0[0-9a-f]{16}")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(
+            "expected a name of at most 32 letters, digits and hyphens, not beginning or ending with a hyphen"
+        )
+    if text in RESERVED:
+        raise ValueError(f"the name {text} has a meaning of its own here: choose another one")
+    return text
+
+
+def _network(version: int, example: str, shortest: int, longest: int) -> AfterValidator:
+    wanted = f"expected an IPv{version} network such as {example}"
+
+    def check(text: str) -> str:
+        try:
+            network = IPNetwork(text, version=version)
+        except (AddrFormatError, ValueError):
+            raise ValueError(wanted) from None
+        if "/" not in text:
+            raise ValueError(f"{wanted}, with a prefix length")
+        if network.ip != network.network:
+            raise ValueError(f"{wanted}; {text} has host bits, did you mean {network.cidr}?")
+        if not shortest <= network.prefixlen <= longest:
+            raise ValueError(f"expected a prefix length from /{shortest} to /{longest}")
+        return str(network.cidr)
+
+    return AfterValidator(check)
+
+
+def _address(version: int, example: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            return str(IPAddress(text, version=version))
+        except (AddrFormatError, ValueError):
+            raise ValueError(f"expected an IPv{version} address such as {example}") from None
+
+    return AfterValidator(check)
+
+
+def _destination(text: str) -> str:
+    for version in (4, 6):
+        try:
+            network = IPNetwork(text, version=version)
+        except (AddrFormatError, ValueError):
+            continue
+        if "/" in text and network.ip == network.network:
+            return str(network.cidr)
+    raise ValueError("expected a network such as 0.0.0.0/0, 10.0.1.0/24 or ::/0, without host bits")
+
+
+def _endpoint_id(text: str) -> str:
+    if not _ENDPOINT_ID.fullmatch(text):
+        raise ValueError("expected vpce-0 and 16 lower-case hex digits, such as vpce-00123456789abcdef")
+    return text
+
+
+def _port_range(text: str) -> str:
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()):
+        raise ValueError("expected a port such as 80, or a range such as 8000-8010")
+    if not 0 <= int(first) <= int(last or first) <= 65535:
+        raise ValueError("expected ports from 0 to 65535, the lower one first")
+    return text
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _attribute(value: object) -> object:
+    """AWS writes every attribute as text: true is "true", 350 is "350"."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Zone = Annotated[str, AfterValidator(_name)]
+VpcCidr = Annotated[str, _network(4, "10.0.0.0/16", 16, 28)]
+SubnetCidr = Annotated[str, _network(4, "10.0.1.0/24", 16, 28)]
+InternetCidr = Annotated[str, _network(4, "198.51.100.0/24", 8, 29)]
+Ipv6Cidr = Annotated[str, _network(6, "2001:db8:0:1::/64", 16, 64)]
+Address = Annotated[str, _address(4, "10.0.1.10")]
+Ipv6Address = Annotated[str, _address(6, "2001:db8:0:1::a")]
+Destination = Annotated[str, AfterValidator(_destination)]
+EndpointId = Annotated[str, AfterValidator(_endpoint_id)]
+Ports = Annotated[
+    str, BeforeValidator(_text), AfterValidator(_port_range), Field(json_schema_extra={"type": ["string", "integer"]})
+]
+AttributeValue = Annotated[
+    str, BeforeValidator(_attribute), Field(json_schema_extra={"type": ["string", "integer", "boolean"]})
+]
+Texts = Annotated[tuple[Annotated[str, BeforeValidator(_text)], ...], BeforeValidator(_listed)]
+Protocols = Annotated[
+    tuple[Literal["any", "tcp", "udp", "icmp", "gre", "esp"] | Annotated[int, Field(ge=0, le=255)], ...],
+    BeforeValidator(_listed),
+]
+PortList = Annotated[tuple[Ports, ...], BeforeValidator(_listed)]

@@ -1,0 +1,104 @@
+"""The programs an instance may run, and the command line and rule file of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, model_validator
+
+from gwlbemu.topology.fields import Model, Name, PortList, Protocols, Texts
+
+SHORT = ("web", "passthrough", "broken", "firewall", "ids")
+
+
+class FirewallRule(Model):
+    """The first rule that matches decides; a key that is absent matches everything."""
+
+    name: str | None = None
+    action: Literal["allow", "deny", "reject"]
+    protocol: Protocols | None = None
+    source: Texts | None = None
+    destination: Texts | None = None
+    source_ports: PortList | None = None
+    ports: PortList | None = None
+    endpoint: Name | None = Field(default=None, description="the name or the id of an endpoint")
+
+
+class FirewallTimeouts(Model):
+    tcp: float = Field(default=350, gt=0)
+    udp: float = Field(default=120, gt=0)
+    other: float = Field(default=120, gt=0)
+
+
+class Firewall(Model):
+    default: Literal["allow", "deny", "reject"] = "deny"
+    rules: tuple[FirewallRule, ...] = ()
+    timeouts: FirewallTimeouts = FirewallTimeouts()
+
+
+class Ids(Model):
+    """`rules` is text in Suricata's rule language; with `ips` a matching drop rule drops."""
+
+    rules: str = ""
+    ips: bool = False
+
+
+class Web(Model):
+    port: int = Field(default=80, ge=1, le=65535)
+
+
+class Plain(Model):
+    """A program without settings."""
+
+
+class ProgramChoice(Model):
+    """Exactly one of the keys."""
+
+    web: Web | None = None
+    firewall: Firewall | None = None
+    ids: Ids | None = None
+    passthrough: Plain | None = None
+    broken: Plain | None = None
+    command: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_program(self) -> ProgramChoice:
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(type(self).model_fields)}")
+        return self
+
+
+def _short(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value not in SHORT:
+        raise ValueError(f"expected one of {', '.join(SHORT)}, or command: [...]; got {value}")
+    return {value: {}}
+
+
+Program = Annotated[ProgramChoice, BeforeValidator(_short)]
+
+
+def argv_and_config(
+    instance: str, choice: ProgramChoice, endpoint_ids: Mapping[str, str]
+) -> tuple[tuple[str, ...], str]:
+    """The command line of an instance's program and the text of its rule file; {words} are filled in by `run`."""
+    if choice.command is not None:
+        return choice.command, ""
+    if choice.web is not None:
+        return ("{python}", "-m", "gwlbemu.run.web", "--name", instance, "--port", str(choice.web.port)), ""
+    common = ("--interface", "eth0", "--control", "{control}", "--health-port", "80")
+    if choice.firewall is not None:
+        rules = choice.firewall.model_dump(mode="json", exclude_none=True)
+        for rule in rules["rules"]:
+            if "endpoint" in rule:
+                rule["endpoint"] = endpoint_ids.get(rule["endpoint"], rule["endpoint"])
+        text = yaml.safe_dump(rules, sort_keys=False)
+        return ("{python}", "-m", "appliances.firewall", *common, "--rules", "{config}", "--log", "{log}"), text
+    if choice.ids is not None:
+        own = ("--rules", "{config}", "--eve", "{log}", *(("--ips",) if choice.ids.ips else ()))
+        return ("{python}", "-m", "appliances.ids", *common, *own), choice.ids.rules
+    kind = "passthrough" if choice.passthrough is not None else "broken"
+    return ("{python}", "-m", f"appliances.{kind}", *common), ""

@@ -1,0 +1,157 @@
+"""nftables rulesets of the plan, as text for `nft -f -` (nftables 1.0.6: every statement on a line of its own)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from netaddr import IPNetwork
+
+from gwlbemu.topology.schema import SecurityGroup, SecurityGroupRule
+
+_EVERYWHERE = {"0.0.0.0/0", "::/0"}
+
+
+def fabric_keeps_ttl() -> str:
+    """A VPC's fabric does not count hops on AWS; for the GENEVE tunnel, where it matters, this undoes ours.
+
+    The outer TTL is 255 on the wire (contract GV-02), and an appliance may answer with TTL 2 (gwlbtun does). Other
+    packets lose one hop per subnet they are routed through: nftables cannot add one to a TTL.
+    """
+    return _table(
+        "ip fabric",
+        _chain("prerouting", "filter hook prerouting priority -300; policy accept;", ["udp dport 6081 ip ttl set 64"]),
+        _chain(
+            "postrouting", "filter hook postrouting priority 300; policy accept;", ["udp dport 6081 ip ttl set 255"]
+        ),
+    )
+
+
+def internet_gateway(public: Mapping[str, str]) -> str:
+    """Stateless one-to-one translation; `public` maps private to public addresses. IPv6 passes untouched."""
+    if not public:
+        return _table(
+            "ip gateway",
+            _chain("forward", "filter hook forward priority 0; policy accept;", ['oifname "internet" drop']),
+        )
+    private = ", ".join(public)
+    inward = ", ".join(f"{there} : {here}" for here, there in public.items())
+    outward = ", ".join(f"{here} : {there}" for here, there in public.items())
+    return _table(
+        "ip gateway",
+        _chain(
+            "prerouting",
+            "filter hook prerouting priority -300; policy accept;",
+            [f'iifname "internet" ip daddr set ip daddr map {{ {inward} }}'],
+        ),
+        _chain(
+            "forward",
+            "filter hook forward priority 0; policy accept;",
+            [f'oifname "internet" ip saddr != {{ {private} }} drop'],
+        ),
+        _chain(
+            "postrouting",
+            "filter hook postrouting priority 300; policy accept;",
+            [f'oifname "internet" ip saddr set ip saddr map {{ {outward} }}'],
+        ),
+    )
+
+
+def nat_gateway(address: str) -> str:
+    """What is forwarded leaves with the gateway's own address; answers come back by connection tracking."""
+    return _table(
+        "ip nat",
+        _chain(
+            "postrouting",
+            "nat hook postrouting priority 100; policy accept;",
+            [f'oifname "eth0" ip saddr != {address} snat to {address}'],
+        ),
+    )
+
+
+def node() -> str:
+    """The node's process reads its packets before the kernel does: the kernel shall not answer any of them as well."""
+    return _table(
+        "inet node",
+        _chain(
+            "prerouting",
+            "filter hook prerouting priority -300; policy accept;",
+            ['iifname != { "lo", "eni" } drop', "udp dport 6081 drop"],
+        ),
+    )
+
+
+def source_destination_check(address: str, ipv6_address: str) -> str:
+    """Contract EP-09: an interface takes and sends only packets that carry its own address."""
+    there = [f'iifname "eth0" ip daddr != {{ {address}, 224.0.0.0/4, 255.255.255.255 }} drop']
+    back = [f'oifname "eth0" ip saddr != {address} drop']
+    own = f"{ipv6_address}, " if ipv6_address else ""
+    there.append(f'iifname "eth0" ip6 daddr != {{ {own}fe80::/10, ff00::/8 }} drop')
+    back.append(f'oifname "eth0" ip6 saddr != {{ {own}fe80::/10, :: }} drop')
+    return _table(
+        "inet source_destination_check",
+        _chain("prerouting", "filter hook prerouting priority -300; policy accept;", there),
+        _chain("postrouting", "filter hook postrouting priority 300; policy accept;", back),
+    )
+
+
+def security_groups(groups: Iterable[SecurityGroup], members: Mapping[str, tuple[str, ...]]) -> str:
+    """The groups of one instance: stateful, what no rule allows is dropped.
+
+    `members` maps a group's name to the addresses of its instances, for rules that name a group as source.
+    """
+    groups = tuple(groups)
+    ingress = [
+        line for group in groups for rule in group.ingress for line in _rule(rule, rule.source, "saddr", members)
+    ]
+    egress = ["accept"]
+    if all(group.egress is not None for group in groups):
+        egress = [
+            line
+            for group in groups
+            for rule in group.egress or ()
+            for line in _rule(rule, rule.destination, "daddr", members)
+        ]
+    tracked = ["ct state established,related accept"]
+    return _table(
+        "inet security_groups",
+        _chain("allowed_in", "", [*ingress, "drop"]),
+        _chain("allowed_out", "", [*egress, "drop"] if egress != ["accept"] else egress),
+        _chain(
+            "input", "filter hook input priority 0; policy drop;", ['iifname "lo" accept', *tracked, "jump allowed_in"]
+        ),
+        _chain(
+            "output",
+            "filter hook output priority 0; policy drop;",
+            ['oifname "lo" accept', *tracked, "jump allowed_out"],
+        ),
+        _chain("forward", "filter hook forward priority 0; policy accept;", [*tracked, "jump allowed_in"]),
+    )
+
+
+def _rule(rule: SecurityGroupRule, peer: str | None, side: str, members: Mapping[str, tuple[str, ...]]) -> list[str]:
+    ports = f" {rule.protocol} dport {rule.ports}" if rule.ports else ""
+    what = {"all": "", "icmp": "meta l4proto icmp ", "icmpv6": "meta l4proto ipv6-icmp "}.get(
+        rule.protocol, f"meta l4proto {rule.protocol} "
+    )
+    lines = []
+    for family, networks in _peers(peer, members):
+        where = f"{family} {side} {{ {', '.join(networks)} }}"
+        lines.append(" ".join(f"{where} {what}{ports} accept".split()))
+    return lines
+
+
+def _peers(peer: str | None, members: Mapping[str, tuple[str, ...]]) -> list[tuple[str, list[str]]]:
+    addresses = list(members.get(peer or "", ())) if peer in members else [peer or "0.0.0.0/0"]
+    split: dict[str, list[str]] = {}
+    for address in addresses:
+        split.setdefault("ip6" if IPNetwork(address).version == 6 else "ip", []).append(address)
+    return list(split.items())
+
+
+def _table(name: str, *chains: str) -> str:
+    return f"table {name} {{\n{''.join(chains)}}}\n"
+
+
+def _chain(name: str, hook: str, lines: Iterable[str]) -> str:
+    head = f"    type {hook}\n" if hook else ""
+    return f"  chain {name} {{\n{head}{''.join(f'    {line}{chr(10)}' for line in lines)}  }}\n"
