@@ -1,24 +1,58 @@
-"""The seam to the core's tables of AWS attributes and of the emulation's switches."""
+"""AWS attributes and the emulation's switches: the core knows them, this file asks it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-DEFAULTS: dict[str, dict[str, str]] = {
-    "load-balancer": {"deletion_protection.enabled": "false", "load_balancing.cross_zone.enabled": "false"},
-    "listener": {"tcp.idle_timeout.seconds": "350", "send_tcp_reset.on_idle_timeout.enabled": "false"},
-    "target-group": {
-        "deregistration_delay.timeout_seconds": "300",
-        "stickiness.enabled": "false",
-        "stickiness.type": "source_ip_dest_ip",
-        "target_failover.on_deregistration": "no_rebalance",
-        "target_failover.on_unhealthy": "no_rebalance",
-        "send_tcp_reset.on_unhealthy.enabled": "false",
-        "send_tcp_reset.on_deregistration.enabled": "false",
-    },
-}
+from gwlbemu.core.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes, parse
+from gwlbemu.core.emulation import EXPLANATIONS, Emulation, Scalar
+from gwlbemu.errors import SettingError
+from gwlbemu.topology.document import Path, Problem
+
+__all__ = [
+    "LISTENER",
+    "LOAD_BALANCER",
+    "TARGET_GROUP",
+    "attribute_problems",
+    "complete",
+    "explained",
+    "switch_problems",
+]
 
 
 def complete(resource: str, given: Mapping[str, str]) -> dict[str, str]:
     """Every attribute of the resource: the given value or AWS's default."""
-    return {**DEFAULTS[resource], **given}
+    return Attributes().as_text(resource) | dict(given)
+
+
+def attribute_problems(resource: str, given: Mapping[str, str], path: Path) -> Iterator[Problem]:
+    """What AWS would refuse about each of the given keys, and then about all of them together."""
+    found = []
+    for key, text in given.items():
+        try:
+            parse(resource, {key: text})
+        except SettingError as error:
+            found.append(Problem((*path, key), str(error)))
+    yield from found
+    if not found:
+        try:
+            Attributes().changed(resource, given)
+        except SettingError as error:
+            yield Problem(path, str(error))
+
+
+def switch_problems(given: Mapping[str, Scalar], path: Path) -> Iterator[Problem]:
+    """What is wrong with the given switches."""
+    for key, value in given.items():
+        try:
+            Emulation.from_values({key: value})
+        except SettingError as error:
+            yield Problem((*path, key), str(error))
+
+
+def explained(given: Mapping[str, Scalar]) -> Iterator[tuple[str, str, str]]:
+    """Every switch: its key, its value, what it means."""
+    switches = Emulation.from_values(given)
+    for key, meaning in EXPLANATIONS.items():
+        value = getattr(switches, key)
+        yield key, "null" if value is None else str(value).lower(), meaning

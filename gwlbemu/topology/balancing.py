@@ -6,9 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from gwlbemu.core import health as core
+from gwlbemu.core.health import RANGES, check_health_check
+from gwlbemu.errors import SettingError
 from gwlbemu.topology.fields import Address, AttributeValue, Model, Name
 
-GENEVE_PORT = 6081
+_HEALTHY, _UNHEALTHY = RANGES["healthy_threshold_count"], RANGES["unhealthy_threshold_count"]
 _CLASSIC = "a classic load balancer is not emulated: use its successors, application, network or gateway"
 
 
@@ -16,23 +19,20 @@ class HealthCheck(Model):
     """Defaults and ranges: GWLB guide, Health checks for target groups (contract TG-02)."""
 
     protocol: Literal["TCP", "HTTP", "HTTPS"] = "TCP"
-    port: int = Field(default=80, ge=1, le=65535)
+    port: int = Field(default=80, ge=RANGES["port"][0], le=RANGES["port"][1])
     path: str = Field(default="/", pattern="^/", max_length=1024)
-    interval_seconds: int = Field(default=10, ge=5, le=300)
-    timeout_seconds: int = Field(default=5, ge=2, le=120)
-    healthy_threshold_count: int = Field(default=5, ge=2, le=10)
-    unhealthy_threshold_count: int = Field(default=2, ge=2, le=10)
+    interval_seconds: int = Field(default=10, ge=RANGES["interval_seconds"][0], le=RANGES["interval_seconds"][1])
+    timeout_seconds: int = Field(default=5, ge=RANGES["timeout_seconds"][0], le=RANGES["timeout_seconds"][1])
+    healthy_threshold_count: int = Field(default=5, ge=_HEALTHY[0], le=_HEALTHY[1])
+    unhealthy_threshold_count: int = Field(default=2, ge=_UNHEALTHY[0], le=_UNHEALTHY[1])
     matcher: Literal["200-399"] = "200-399"
 
     @model_validator(mode="after")
-    def _a_probe_ends_before_the_next(self) -> HealthCheck:
-        # CreateTargetGroup: the timeout may equal the interval for TCP and must be smaller for HTTP and HTTPS.
-        limit = self.interval_seconds if self.protocol == "TCP" else self.interval_seconds - 1
-        if self.timeout_seconds > limit:
-            raise ValueError(
-                f"timeout_seconds is {self.timeout_seconds}: expected at most {limit} "
-                f"with protocol {self.protocol} and interval_seconds {self.interval_seconds}"
-            )
+    def _as_aws_takes_it(self) -> HealthCheck:
+        try:
+            check_health_check(core.HealthCheck(**self.model_dump()))
+        except SettingError as error:
+            raise ValueError(str(error)) from None
         return self
 
 

@@ -7,7 +7,7 @@ netaddr in the checks and in `resolve`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 from netaddr import AddrFormatError, IPAddress, IPNetwork
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -19,6 +19,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+PROTOCOLS = ("any", "tcp", "udp", "icmp", "gre", "esp")
 RESERVED = {"all", "default", "lo", "local", "internet", "fabric", "subnet", "eth0", "eni", "blackhole", "uplink"}
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 _ENDPOINT_ID = re.compile(r"vpce-0[0-9a-f]{16}")
@@ -93,6 +94,12 @@ def _listed(value: object) -> object:
     return value if isinstance(value, tuple) else (value,)
 
 
+def _protocol(text: str) -> str:
+    if text not in PROTOCOLS and not (text.isdecimal() and int(text) <= 255):
+        raise ValueError(f"expected one of {', '.join(PROTOCOLS)}, or a number from 0 to 255; got {text}")
+    return text
+
+
 def _text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -122,7 +129,6 @@ AttributeValue = Annotated[
 ]
 Texts = Annotated[tuple[Annotated[str, BeforeValidator(_text)], ...], BeforeValidator(_listed)]
 Protocols = Annotated[
-    tuple[Literal["any", "tcp", "udp", "icmp", "gre", "esp"] | Annotated[int, Field(ge=0, le=255)], ...],
-    BeforeValidator(_listed),
+    tuple[Annotated[str, BeforeValidator(_text), AfterValidator(_protocol)], ...], BeforeValidator(_listed)
 ]
 PortList = Annotated[tuple[Ports, ...], BeforeValidator(_listed)]

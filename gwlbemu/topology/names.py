@@ -37,4 +37,4 @@ def namespace(lab: str, resource: str) -> str:
 
 def node(load_balancer: str, zone: str) -> str:
     """The name of a load balancer's node in a zone."""
-    return f"{load_balancer}-{zone}"
+    return f"{load_balancer}-node-{zone}"

@@ -191,7 +191,7 @@ class TargetGroup:
 class Node:
     """A load balancer's node in one zone: one namespace, one process, one ENI, one interface per endpoint."""
 
-    name: str  # firewall-a
+    name: str  # firewall-node-a
     load_balancer: str
     zone: str
     namespace: str
@@ -253,3 +253,4 @@ class Plan:
     emulation: dict[str, str | int | float | bool | None] = field(default_factory=dict)  # what AWS leaves open
     description: str = ""
     route_tables: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # name -> (destination, target)
+    internet_cidr: str = ""

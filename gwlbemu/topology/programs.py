@@ -93,6 +93,8 @@ def argv_and_config(
     if choice.firewall is not None:
         rules = choice.firewall.model_dump(mode="json", exclude_none=True)
         for rule in rules["rules"]:
+            if "protocol" in rule:
+                rule["protocol"] = [int(text) if text.isdecimal() else text for text in rule["protocol"]]
             if "endpoint" in rule:
                 rule["endpoint"] = endpoint_ids.get(rule["endpoint"], rule["endpoint"])
         text = yaml.safe_dump(rules, sort_keys=False)

@@ -44,6 +44,7 @@ def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
         emulation=dict(topology.emulation),
         description=topology.description,
         route_tables=inventory.route_tables(topology),
+        internet_cidr=topology.internet.cidr if topology.internet else "",
     )
 
 
