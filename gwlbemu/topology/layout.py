@@ -18,6 +18,7 @@ INTERNET = "internet"
 FABRIC = "169.254.0.0/17"  # link-local, unique within a VPC; the upper half is for the links of internet gateways
 FABRIC_V6 = "fe80::fab:0/112"
 RESERVED_FIRST, RESERVED_LAST = 4, 1  # AWS keeps the first four addresses of a subnet and the last
+BLACKHOLE = "blackhole"  # target of a transit gateway route
 
 
 @dataclass(frozen=True, slots=True)
