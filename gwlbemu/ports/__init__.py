@@ -1,1 +1,1 @@
-"""Packets in and out of this process: AF_PACKET, memory twins, tap and fault wrappers, health probes, the loop and THE clock."""
+"""Packets in and out of this process: AF_PACKET, memory twins, wrappers, health probes, the loop and THE clock."""

@@ -1,0 +1,65 @@
+"""Two joined ports in memory: what one end sends, the other receives."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+
+BATCH = 64
+
+
+class MemoryPort:
+    """One end of a pair made by `pair`; satisfies `Port`, its descriptor works in the loop."""
+
+    def __init__(self, *, mtu: int, capacity: int) -> None:
+        self.mtu = mtu
+        self.unsent = 0
+        self._peer: MemoryPort | None = None
+        self._queue: deque[bytes] = deque()
+        self._capacity = capacity
+        self._dropped = 0
+        self._ready = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._closed = False
+
+    def fileno(self) -> int:
+        return self._ready
+
+    def recv(self) -> list[bytes]:
+        queue = self._queue
+        frames = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
+        if frames and not queue:
+            os.eventfd_read(self._ready)
+        return frames
+
+    def send(self, frames: Sequence[bytes]) -> int:
+        peer = self._peer
+        if peer is None or peer._closed:
+            self.unsent += len(frames)
+            return 0
+        fitting = [frame for frame in frames if len(frame) <= self.mtu + 14]
+        self.unsent += len(frames) - len(fitting)
+        peer._arrive(fitting)
+        return len(fitting)
+
+    def _arrive(self, frames: Sequence[bytes]) -> None:
+        taken = frames[: max(self._capacity - len(self._queue), 0)]
+        self._dropped += len(frames) - len(taken)
+        if taken and not self._queue:
+            os.eventfd_write(self._ready, 1)
+        self._queue.extend(bytes(frame) for frame in taken)
+
+    def drops(self) -> int:
+        return self._dropped
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            os.close(self._ready)
+
+
+def pair(*, mtu: int = 9001, capacity: int = 4096) -> tuple[MemoryPort, MemoryPort]:
+    """Return two joined ends; each holds at most `capacity` frames that nobody has received yet, and drops the rest."""
+    a, b = MemoryPort(mtu=mtu, capacity=capacity), MemoryPort(mtu=mtu, capacity=capacity)
+    a._peer, b._peer = b, a
+    return a, b

@@ -1,0 +1,114 @@
+"""Frames in and out of a real interface of the current namespace, through an AF_PACKET socket."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Sequence
+
+from gwlbemu.errors import NetError
+from gwlbemu.ports import interface
+from gwlbemu.ports.filters import Program
+from gwlbemu.ports.mmsg import SLOT, Batch
+
+# <linux/if_packet.h>, <asm-generic/socket.h>
+SOL_PACKET, PACKET_STATISTICS, PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 263, 6, 20, 23
+SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_ATTACH_FILTER = 32, 33, 26
+ETH_P_ALL = 3
+BATCH = 64
+NOTHING_NOW = (errno.EAGAIN, errno.EINTR, errno.ENETDOWN)
+LOST_FRAME = (errno.ENOBUFS, errno.EAGAIN, errno.EMSGSIZE, errno.ENETDOWN, errno.ENXIO, errno.EINVAL)
+
+
+def attach(sock: socket.socket, program: Program) -> None:
+    """Give the socket a classic BPF filter (struct sock_fprog)."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))
+
+
+class PacketPort:
+    """A `Port` on the interface `device`; `program` says which frames are wanted (none: every frame that arrives).
+
+    `buffer_bytes` is what the kernel may queue for us; a frame that finds it full is counted in `drops`. NetError when
+    the interface is missing or the process may not.
+    """
+
+    def __init__(self, device: str, *, program: Program = (), buffer_bytes: int = 8 << 20) -> None:
+        self.device = device
+        self.mtu = interface.mtu(device)
+        if self.mtu + 14 > SLOT:
+            raise NetError(f"interface {device} has MTU {self.mtu}: a packet port carries at most {SLOT - 14}")
+        self.unsent = 0
+        self._dropped = 0
+        self._incoming, self._outgoing = Batch(BATCH), Batch(BATCH)
+        try:
+            self._socket = self._open(device, program, buffer_bytes)
+        except OSError as error:
+            raise NetError(f"opening a packet socket on interface {device}: {error.strerror}") from None
+        self._descriptor = self._socket.fileno()
+
+    @staticmethod
+    def _open(device: str, program: Program, buffer_bytes: int) -> socket.socket:
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: deaf until it is bound
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer_bytes)
+            sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, buffer_bytes)
+            sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+            sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            if program:
+                attach(sock, program)
+            sock.bind((device, ETH_P_ALL))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def recv(self) -> list[bytes]:
+        try:
+            return self._incoming.receive(self._descriptor)
+        except OSError as error:
+            if error.errno in NOTHING_NOW:
+                return []
+            raise
+
+    def send(self, frames: Sequence[bytes]) -> int:
+        taken = 0
+        for start in range(0, len(frames), BATCH):
+            part = frames[start : start + BATCH]
+            if max(map(len, part)) > SLOT:
+                fitting = [frame for frame in part if len(frame) <= SLOT]
+                self.unsent += len(part) - len(fitting)
+                part = fitting
+            self._outgoing.load(part)
+            taken += self._transmit(len(part))
+        return taken
+
+    def _transmit(self, count: int) -> int:
+        first = lost = 0
+        while first < count:
+            try:
+                first += self._outgoing.transmit(self._descriptor, first, count)
+            except OSError as error:
+                if error.errno == errno.EINTR:
+                    continue
+                if error.errno not in LOST_FRAME:
+                    raise
+                first += 1
+                lost += 1
+        self.unsent += lost
+        return count - lost
+
+    def drops(self) -> int:
+        # Reading PACKET_STATISTICS sets it to zero: packet(7).
+        (_, dropped) = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+        self._dropped += dropped
+        return self._dropped
+
+    def close(self) -> None:
+        self._socket.close()

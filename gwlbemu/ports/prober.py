@@ -1,0 +1,93 @@
+"""When to probe whom: every target at the group's interval, one that is still `initial` faster, never two at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.probe import Check, ProbeResult, probe
+
+
+class Probed(Protocol):
+    """What the prober wants to know of a target."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def address(self) -> bytes: ...
+    @property
+    def initial(self) -> bool:
+        """Whether its state is still `initial`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds from the start of one probe to the start of the next; `initial_interval` None means the same for all."""
+
+    interval: float
+    initial_interval: float | None
+
+
+class Prober:
+    """Probe the targets that `targets()` names from `local_address`, and give each result to `report(id, ok, reason)`.
+
+    `refresh` must be called when the set of targets or a state may have changed (after `report` it happens by itself).
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        check: Check,
+        pace: Pace,
+        *,
+        local_address: str,
+        targets: Callable[[], Sequence[Probed]],
+        report: Callable[[str, bool, str], None],
+    ) -> None:
+        self._loop, self._check, self._pace, self._local = loop, check, pace, local_address
+        self._targets, self._report = targets, report
+        self._next_at: dict[str, float] = {}
+        self._busy: set[str] = set()
+        self._wake_at: float | None = None
+
+    def refresh(self) -> None:
+        """Start what is due now and come back when the next one is."""
+        now = self._loop.now
+        targets = {target.id: target for target in self._targets()}
+        self._next_at = {name: self._next_at.get(name, now) for name in targets}
+        for name, target in targets.items():
+            if self._next_at[name] <= now and name not in self._busy:
+                self._start(target, now)
+        waiting = [at for name, at in self._next_at.items() if name not in self._busy]
+        if waiting:
+            self._wake(min(waiting))
+
+    def _start(self, target: Probed, now: float) -> None:
+        fast = self._pace.initial_interval if target.initial else None
+        self._next_at[target.id] = now + (self._pace.interval if fast is None else fast)
+        self._busy.add(target.id)
+        self._loop.start(self._run(target))
+
+    async def _run(self, target: Probed) -> None:
+        try:
+            result = await probe(".".join(map(str, target.address)), self._check, local_address=self._local)
+        finally:
+            self._busy.discard(target.id)
+        self._tell(target.id, result)
+
+    def _tell(self, name: str, result: ProbeResult) -> None:
+        if name in self._next_at:
+            self._report(name, result.ok, result.reason)
+        self.refresh()
+
+    def _wake(self, at: float) -> None:
+        if self._wake_at is not None and self._loop.now < self._wake_at <= at:
+            return
+        self._wake_at = at
+        self._loop.call_at(at, self._woken)
+
+    def _woken(self) -> None:
+        self._wake_at = None
+        self.refresh()

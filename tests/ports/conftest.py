@@ -1,0 +1,50 @@
+"""Two ends of a wire, of every kind that a port can be."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from gwlbemu.ports.filters import Program
+from gwlbemu.ports.memory import pair
+from gwlbemu.ports.packet import PacketPort
+from gwlbemu.ports.port import Port
+
+
+def run(*argv: str) -> None:
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+@pytest.fixture
+def veth() -> Iterator[tuple[str, str]]:
+    """Two joined interfaces of the test's own namespace, MTU 9001, without addresses."""
+    run("ip", "link", "add", "wa", "address", "02:00:00:00:00:0a", "mtu", "9001", "type", "veth",
+        "peer", "name", "wb", "address", "02:00:00:00:00:0b", "mtu", "9001")  # fmt: skip
+    for device in ("wa", "wb"):
+        run("sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
+        run("ip", "link", "set", device, "up")
+    yield "wa", "wb"
+    run("ip", "link", "del", "wa")
+
+
+@pytest.fixture(params=["memory", pytest.param("packet", marks=pytest.mark.namespace)])
+def ends(request: pytest.FixtureRequest) -> Iterator[tuple[Port, Port]]:
+    a: Port
+    b: Port
+    if request.param == "memory":
+        a, b = pair()
+    else:
+        first, second = request.getfixturevalue("veth")
+        a, b = PacketPort(first), PacketPort(second)
+    yield a, b
+    a.close()
+    b.close()
+
+
+def frame(payload: bytes, *, to: bytes = bytes.fromhex("02000000000b"), kind: int = 0x0800) -> bytes:
+    return to + bytes.fromhex("02000000000a") + kind.to_bytes(2, "big") + payload
+
+
+__all__ = ["Program", "frame", "run"]

@@ -1,0 +1,129 @@
+"""What only a real interface can show: filters, queues that overflow, checksums that are wrong."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import subprocess
+
+import pytest
+
+from gwlbemu.errors import NetError
+from gwlbemu.ports import interface
+from gwlbemu.ports.filters import Program, ip_to_us, udp_port_to_us, udp_to_us
+from gwlbemu.ports.packet import PacketPort
+from gwlbemu.ports.sink import hold_udp_port
+from tests.ports.conftest import frame
+
+pytestmark = pytest.mark.namespace
+Veth = tuple[str, str]
+
+
+def ipv4(protocol: int, payload: bytes, *, fragment: int = 0, options: bytes = b"", to: str = "10.0.0.2") -> bytes:
+    head = struct.pack(
+        "!BBHHHBBH4s4s", 0x45 + len(options) // 4, 0, 20 + len(options) + len(payload), 7, fragment, 64, protocol, 0,
+        socket.inet_aton("10.0.0.1"), socket.inet_aton(to),
+    )  # fmt: skip
+    return head + options + payload
+
+
+def udp(port: int, checksum: int = 0) -> bytes:
+    return struct.pack("!HHHH", 60000, port, 12, checksum) + b"data"
+
+
+GENEVE = frame(ipv4(17, udp(6081)))
+CASES = {
+    "checksum-less GENEVE": (GENEVE, True, True, True),
+    "wrong checksum": (frame(ipv4(17, udp(6081, 0xDEAD))), True, True, True),
+    "behind IPv4 options": (frame(ipv4(17, udp(6081), options=b"\1" * 8)), True, True, True),
+    "another UDP port": (frame(ipv4(17, udp(53))), True, True, False),
+    "another address": (frame(ipv4(17, udp(6081), to="10.9.9.9")), True, True, True),
+    "later fragment": (frame(ipv4(17, udp(53), fragment=100)), True, True, True),
+    "TCP": (frame(ipv4(6, b"t" * 20)), True, False, False),
+    "IPv6": (frame(b"\x60" + b"s" * 50, kind=0x86DD), True, False, False),
+    "ARP": (frame(b"a" * 28, kind=0x0806), False, False, False),
+    "another MAC": (frame(ipv4(17, udp(6081)), to=bytes.fromhex("020000000099")), False, False, False),
+    "broadcast": (frame(ipv4(17, udp(6081)), to=b"\xff" * 6), False, False, False),
+    "nothing but a MAC header": (frame(b""), True, False, False),
+}
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["ip_to_us", "udp_to_us", "udp_port_to_us"])
+def test_a_filter_lets_in_what_its_table_says(veth: Veth, which: int) -> None:
+    program: Program = (ip_to_us(), udp_to_us(), udp_port_to_us(6081))[which]
+    a, b = PacketPort(veth[0]), PacketPort(veth[1], program=program)
+    for name, (data, *wanted) in CASES.items():
+        a.send([data])
+        assert b.recv() == ([data] if wanted[which] else []), name
+    a.close()
+    b.close()
+
+
+def test_every_frame_is_either_received_or_counted_as_dropped(veth: Veth) -> None:
+    a, b = PacketPort(veth[0]), PacketPort(veth[1], buffer_bytes=200_000)
+    sent = sum(a.send([GENEVE] * 64) for _ in range(200))
+    received = 0
+    while batch := b.recv():
+        received += len(batch)
+    assert sent + a.unsent == 200 * 64
+    assert received + b.drops() == sent
+    assert b.drops() > 0
+    a.close()
+    b.close()
+
+
+def test_the_drop_count_never_starts_again(veth: Veth) -> None:
+    a, b = PacketPort(veth[0]), PacketPort(veth[1], buffer_bytes=10_000)
+    a.send([GENEVE] * 1000)
+    first = b.drops()
+    assert first > 0
+    assert b.drops() == first
+    a.send([GENEVE] * 100)
+    assert b.drops() == first + 100
+    a.close()
+    b.close()
+
+
+def test_frames_for_a_dead_link_are_counted(veth: Veth) -> None:
+    a = PacketPort(veth[0])
+    subprocess.run(["ip", "link", "set", veth[0], "down"], check=True)
+    assert a.send([GENEVE] * 3) == 0
+    assert a.unsent == 3
+    assert a.recv() == []
+    a.close()
+
+
+def test_the_kernel_answers_no_icmp_on_a_held_port(veth: Veth) -> None:
+    subprocess.run(["ip", "addr", "add", "10.0.0.2/24", "dev", veth[1]], check=True)
+    subprocess.run(
+        ["ip", "neigh", "add", "10.0.0.1", "lladdr", "02:00:00:00:00:0a", "dev", veth[1], "nud", "permanent"],
+        check=True,
+    )
+    head = ipv4(17, udp(6081))
+    total = sum(struct.unpack("!10H", head[:20]))
+    total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    data = frame(head[:10] + struct.pack("!H", total) + head[12:])
+    a = PacketPort(veth[0], program=ip_to_us())
+    a.send([data])
+    assert [answer[23] for answer in a.recv()] == [1]
+    held = hold_udp_port(6081)
+    a.send([data])
+    assert a.recv() == []
+    held.close()
+    a.close()
+
+
+def test_a_missing_interface_is_named(veth: Veth) -> None:
+    with pytest.raises(NetError, match="nosuch"):
+        PacketPort("nosuch")
+
+
+def test_an_interface_with_frames_too_long_for_a_slot_is_refused(veth: Veth) -> None:
+    subprocess.run(["ip", "link", "set", veth[0], "mtu", "20000"], check=True)
+    with pytest.raises(NetError, match="20000"):
+        PacketPort(veth[0])
+
+
+def test_an_interface_tells_its_mtu_and_mac(veth: Veth) -> None:
+    assert interface.mtu(veth[0]) == 9001
+    assert interface.hardware_address(veth[0]) == bytes.fromhex("02000000000a")

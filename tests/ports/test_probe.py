@@ -1,0 +1,221 @@
+"""Health checks against real servers inside the test's own namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import queue
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gwlbemu.ports.probe import Check, ProbeResult, probe
+
+pytestmark = pytest.mark.namespace
+SERVER, PROBER = "127.0.0.1", "127.0.0.7"
+
+
+@pytest.fixture(autouse=True)
+def loopback() -> None:
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+@contextmanager
+def server(
+    serve: Callable[[socket.socket], None], *, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """A server that handles one connection at a time with `serve`; yields its port and the addresses of its callers."""
+    listener = socket.create_server((SERVER, 0))
+    callers: list[str] = []
+
+    def run() -> None:
+        while True:
+            try:
+                connection, (address, _) = listener.accept()
+            except OSError:
+                return
+            callers.append(address)
+            with connection:
+                connection.settimeout(5)
+                try:
+                    if tls is None:
+                        serve(connection)
+                    else:
+                        with tls.wrap_socket(connection, server_side=True) as secure:
+                            serve(secure)
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], callers
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listener.close()
+
+
+def answering(answer: bytes) -> Callable[[socket.socket], None]:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(answer)
+
+    return serve
+
+
+def ask(port: int, protocol: str = "HTTP", *, timeout: float = 5.0, path: str = "/") -> ProbeResult:
+    check = Check(protocol=protocol, port=port, path=path, timeout_seconds=timeout)  # type: ignore[arg-type]
+    return asyncio.run(probe(SERVER, check, local_address=PROBER))
+
+
+@pytest.mark.contract("TG-03")
+def test_a_probe_comes_from_the_given_address() -> None:
+    with server(answering(b"HTTP/1.1 200 OK\r\n\r\n")) as (port, callers):
+        assert ask(port) == ProbeResult(True)
+    assert callers == [PROBER]
+
+
+def test_a_tcp_check_closes_its_connection() -> None:
+    ends: queue.Queue[bytes] = queue.Queue()
+    with server(lambda connection: ends.put(connection.recv(100))) as (port, _):
+        assert ask(port, "TCP") == ProbeResult(True)
+        assert ends.get(timeout=5) == b""
+
+
+def test_a_closed_port_fails_with_the_reason() -> None:
+    with socket.socket() as unused:
+        unused.bind((SERVER, 0))
+        result = ask(unused.getsockname()[1], "TCP")
+    assert not result.ok
+    assert "refused" in result.reason
+
+
+@pytest.mark.contract("TG-02")
+@pytest.mark.parametrize(
+    ("status", "ok"), [(199, False), (200, True), (302, True), (399, True), (400, False), (404, False), (500, False)]
+)
+def test_statuses_from_200_to_399_are_healthy(status: int, ok: bool) -> None:
+    with server(answering(b"HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n" % status)) as (port, _):
+        assert ask(port) == ProbeResult(ok, "" if ok else f"Health checks failed with these codes: [{status}]")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\nCache-Control: no-cache\n\nbody",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 200\r\n\r\n",
+        b"HTTP/1.1 200 OK\n",
+    ],
+    ids=["bare LF", "HTTP/1.0", "no phrase", "closed after the status line"],
+)
+def test_odd_but_clear_answers_are_understood(answer: bytes) -> None:
+    with server(answering(answer)) as (port, _):
+        assert ask(port) == ProbeResult(True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"x" * 200_000,
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000,
+    ],
+)
+def test_an_answer_that_is_not_http_fails_with_a_reason(answer: bytes) -> None:
+    with server(answering(answer)) as (port, _):
+        result = ask(port)
+    assert not result.ok
+    assert result.reason
+
+
+@pytest.mark.parametrize("protocol", ["HTTP", "HTTPS"])
+def test_a_silent_server_is_given_up_at_the_timeout(protocol: str) -> None:
+    with server(lambda connection: (connection.recv(4096), connection.recv(1))[0] and None) as (port, _):
+        began = time.monotonic()
+        result = ask(port, protocol, timeout=0.2)
+        assert 0.2 <= time.monotonic() - began < 3
+    assert result == ProbeResult(False, "Request timed out")
+
+
+def test_the_request_is_one_that_a_real_http_server_takes() -> None:
+    seen: list[tuple[str, str | None, str | None]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers["User-Agent"], self.headers["Host"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer((SERVER, 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.handle_request)
+        thread.start()
+        assert ask(httpd.server_port, path="/health") == ProbeResult(True)
+        thread.join()
+        assert seen == [("/health", "ELB-HealthChecker/2.0", f"{SERVER}:{httpd.server_port}")]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=somebody-else",
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+def tls_server(folder: Path, version: ssl.TLSVersion) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = version
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+def test_https_does_not_care_whose_certificate_it_is(certificate: Path) -> None:
+    with server(answering(b"HTTP/1.1 200 OK\r\n\r\n"), tls=tls_server(certificate, ssl.TLSVersion.TLSv1_2)) as (
+        port,
+        _,
+    ):
+        assert ask(port, "HTTPS") == ProbeResult(True)
+
+
+@pytest.mark.contract("TG-02")
+def test_a_target_that_speaks_only_tls_1_3_fails(certificate: Path) -> None:
+    with server(answering(b"HTTP/1.1 200 OK\r\n\r\n"), tls=tls_server(certificate, ssl.TLSVersion.TLSv1_3)) as (
+        port,
+        _,
+    ):
+        result = ask(port, "HTTPS")
+    assert not result.ok
+    assert result.reason.startswith("TLS handshake failed")
+
+
+def test_plain_http_on_an_https_check_fails() -> None:
+    with server(answering(b"HTTP/1.1 200 OK\r\n\r\n")) as (port, _):
+        assert ask(port, "HTTPS").reason.startswith("TLS handshake failed")
+
+
+def test_a_probe_can_be_cancelled() -> None:
+    async def cancelled(port: int) -> bool:
+        task = asyncio.create_task(probe(SERVER, Check("HTTP", port), local_address=PROBER))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    with server(lambda connection: connection.recv(4096) and connection.recv(1) and None) as (port, _):
+        assert asyncio.run(cancelled(port))

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from gwlbemu.ports import prober as prober_module
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.probe import Check, ProbeResult
+from gwlbemu.ports.prober import Pace, Prober
+
+
+@dataclass
+class Target:
+    id: str
+    address: bytes = bytes([10, 0, 0, 5])
+    initial: bool = False
+
+
+class Bench:
+    """A prober whose probes take `duration` seconds and pass; when it probed, and what it reported."""
+
+    def __init__(self, loop: Loop, monkeypatch: pytest.MonkeyPatch, *targets: Target, duration: float = 0.0) -> None:
+        self.loop, self.targets, self.start = loop, list(targets), loop.now
+        self.probed: list[float] = []
+        self.reports: list[str] = []
+        self.overlap = self.running = 0
+
+        async def fake(address: str, check: Check, *, local_address: str) -> ProbeResult:
+            assert (address, local_address) == ("10.0.0.5", "10.0.0.1")
+            self.probed.append(loop.now - self.start)
+            self.running += 1
+            self.overlap = max(self.overlap, self.running)
+            await asyncio.sleep(duration)
+            self.running -= 1
+            return ProbeResult(True)
+
+        monkeypatch.setattr(prober_module, "probe", fake)
+        self.prober = Prober(
+            loop, Check(), Pace(0.1, 0.02), local_address="10.0.0.1", targets=lambda: self.targets,
+            report=lambda name, ok, reason: self.reports.append(name),
+        )  # fmt: skip
+
+    def run(self, seconds: float) -> None:
+        self.loop.call_at(self.loop.now, self.prober.refresh)
+        self.loop.call_at(self.loop.now + seconds, self.loop.stop)
+        self.loop.run()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+def test_a_target_is_probed_at_the_interval(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(loop, monkeypatch, Target("a"))
+    bench.run(0.35)
+    assert bench.reports == ["a"] * 4
+    assert all(later - earlier >= 0.1 for earlier, later in zip(bench.probed, bench.probed[1:], strict=False))
+
+
+def test_an_initial_target_is_probed_faster_until_it_is_not_initial(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Target("a", initial=True)
+    bench = Bench(loop, monkeypatch, target)
+    loop.call_at(loop.now + 0.09, lambda: setattr(target, "initial", False))
+    bench.run(0.25)
+    assert 5 <= len(bench.probed) <= 8
+
+
+def test_probes_of_one_target_never_overlap(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(loop, monkeypatch, Target("a"), duration=0.25)
+    bench.run(0.6)
+    assert bench.overlap == 1
+    assert len(bench.probed) == 3
+
+
+def test_a_target_that_left_is_neither_probed_nor_reported(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(loop, monkeypatch, Target("a"), duration=0.05)
+    loop.call_at(loop.now + 0.02, lambda: (bench.targets.clear(), bench.prober.refresh()))  # type: ignore[func-returns-value]
+    bench.run(0.3)
+    assert len(bench.probed) == 1
+    assert bench.reports == []
+
+
+def test_a_new_target_is_probed_at_once_on_refresh(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(loop, monkeypatch, Target("a"))
+    loop.call_at(loop.now + 0.05, lambda: (bench.targets.append(Target("b")), bench.prober.refresh()))  # type: ignore[func-returns-value]
+    bench.run(0.08)
+    assert bench.reports == ["a", "b"]
+
+
+def test_advancing_the_clock_makes_probes_due(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(loop, monkeypatch, Target("a"))
+    loop.call_at(loop.now + 0.03, lambda: loop.advance(1))
+    loop.call_at(loop.now + 1.05, loop.stop)
+    bench.run(100)
+    assert bench.reports == ["a", "a"]
