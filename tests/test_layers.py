@@ -16,7 +16,7 @@ MAY_IMPORT = {  # room: the rooms it may import besides itself and errors
     "fastpath": {"wire", "core"},
     "net": {"topology"},
     "run": {"wire", "core", "topology", "capture", "ports", "fastpath", "net"},
-    "cli": {"topology", "capture", "run"},
+    "cli": {"topology", "capture", "net", "run"},
     "appliances": {"wire", "ports"},
 }
 PURE = {"wire", "core", "topology", "capture"}

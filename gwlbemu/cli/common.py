@@ -1,12 +1,16 @@
-"""What the verbs share: the --lab and --json options, and printing."""
+"""What the verbs share: the --lab and --json options, reading a topology file, and printing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import click
+
+from gwlbemu.errors import TopologyError
+from gwlbemu.topology.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -29,3 +33,14 @@ def table(rows: list[list[str]], header: list[str]) -> str:
     widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
     lines = ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
     return "\n".join(lines)
+
+
+def load_plan(file: str, lab_name: str | None) -> Plan:
+    """Read, check and resolve a topology file; `lab_name` replaces the file's own name for the lab."""
+    from gwlbemu.topology.resolve import load
+
+    try:
+        text = Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TopologyError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return load(text, file, lab=lab_name)

@@ -45,6 +45,10 @@ VERBS = {
     "inject": "inject",
     "register": "change",
     "deregister": "change",
+    "set": "change",
+    "fail": "change",
+    "heal": "change",
+    "advance": "change",
 }
 
 

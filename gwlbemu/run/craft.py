@@ -1,0 +1,98 @@
+"""Craft test packets with scapy: `--tcp 80 --flags S --payload x`, or any scapy expression.
+
+scapy is imported here and nowhere near the packet path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gwlbemu.errors import SettingError
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the user asked for. `protocol` is tcp, udp, icmp or expression."""
+
+    protocol: str
+    port: int = 0
+    source_port: int = 0  # 0: a fresh one per run
+    flags: str = "S"
+    payload: bytes = b""
+    expression: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Crafted:
+    """One packet to send: `identity` finds it again at every tap (addresses may be translated, these stay)."""
+
+    packet: bytes
+    summary: str
+    source: str
+    destination: str
+    protocol: int
+    ports: tuple[int, int]
+
+
+def craft(recipe: Recipe, source: str, destination: str, ip_id: int, source_port: int) -> Crafted:
+    """Build one inner IP packet. Raises SettingError when scapy does not understand the expression or the flags."""
+    from scapy.all import ICMP, IP, TCP, UDP, ICMPv6EchoRequest, IPv6, Raw
+    from scapy.error import Scapy_Exception
+
+    six = ":" in destination
+    if recipe.protocol == "expression":
+        packet = _evaluate(recipe.expression)
+        layer = packet.getlayer(IP) or packet.getlayer(IPv6)
+        if layer is None:
+            raise SettingError(f"inject: {recipe.expression!r} has no IP or IPv6 layer; example: IP(dst='203.0.113.10')/TCP(dport=80)")
+        if "src" not in layer.fields:
+            layer.src = source
+        if isinstance(layer, IP) and "id" not in layer.fields:
+            layer.id = ip_id
+        packet = layer
+    else:
+        head = IPv6(src=source, dst=destination) if six else IP(src=source, dst=destination, id=ip_id, flags="DF")
+        try:
+            if recipe.protocol == "tcp":
+                packet = head / TCP(sport=source_port, dport=recipe.port, flags=recipe.flags, seq=1000)
+            elif recipe.protocol == "udp":
+                packet = head / UDP(sport=source_port, dport=recipe.port)
+            elif six:
+                packet = head / ICMPv6EchoRequest(id=source_port, seq=ip_id)
+            else:
+                packet = head / ICMP(type=8, id=source_port, seq=ip_id)
+            if recipe.payload:
+                packet = packet / Raw(recipe.payload)
+        except (Scapy_Exception, ValueError, KeyError) as error:
+            raise SettingError(f"inject: --flags {recipe.flags!r}: expected letters out of FSRPAUEC ({error})") from error
+    try:
+        data = bytes(packet)
+    except Exception as error:  # scapy raises struct.error, TypeError, ... for values that do not fit their field
+        raise SettingError(f"inject: scapy cannot build {recipe.expression or packet.summary()}: {error}") from error
+    again = IPv6(data) if data[0] >> 4 == 6 else IP(data)
+    ports = (0, 0)
+    if TCP in again or UDP in again:
+        transport = again[TCP] if TCP in again else again[UDP]
+        ports = (int(transport.sport), int(transport.dport))
+    protocol = int(again.nh) if data[0] >> 4 == 6 else int(again.proto)
+    return Crafted(data, str(again.summary()), str(again.src), str(again.dst), protocol, ports)
+
+
+def summary(packet: bytes) -> str:
+    """One line about an IP packet, in scapy's words."""
+    from scapy.all import IP, IPv6
+
+    return str((IPv6(packet) if packet[0] >> 4 == 6 else IP(packet)).summary())
+
+
+def _evaluate(expression: str):  # type: ignore[no-untyped-def]  # a scapy packet; scapy is untyped
+    import scapy.all
+    from scapy.packet import Packet
+
+    try:
+        packet = eval(expression, {name: getattr(scapy.all, name) for name in dir(scapy.all)})  # the user's own shell, the user's own words
+    except Exception as error:
+        raise SettingError(f"inject: {expression!r} is not a scapy expression: {error}") from error
+    if not isinstance(packet, Packet):
+        raise SettingError(f"inject: {expression!r} gives a {type(packet).__name__}, expected a scapy packet")
+    return packet

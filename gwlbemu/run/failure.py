@@ -1,0 +1,115 @@
+"""Break parts of a running lab, and heal them: `gwlbemu fail KIND NAME`, `gwlbemu heal KIND NAME`.
+
+    kind      what happens                                                     what it is like on AWS
+    instance  its program is killed and its cable pulled                       the instance is terminated
+    process   its program is frozen (SIGSTOP): it answers nothing              a hung appliance; TCP may still connect
+    link      the cable of its interface is pulled                             a lost network path
+    health    its health check answers 503, traffic goes on                    an appliance that reports itself unfit
+    zone      every cable of the zone's instances and nodes is pulled          the loss of an Availability Zone
+
+A cable is pulled at the bridge's end of the veth, so that addresses and routes inside stay and healing is one call. What is broken stands in
+`failures.json` of the state folder; nothing else remembers it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from gwlbemu.errors import LabError, SettingError
+from gwlbemu.net import processes
+from gwlbemu.net.interfaces import set_link
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.net.record import open_existing, read
+from gwlbemu.run.lab import RunningLab, start_program
+from gwlbemu.topology.plan import End, Plan
+
+KINDS = ("instance", "process", "link", "health", "zone")
+
+
+def fail(lab: RunningLab, kind: str, name: str) -> list[str]:
+    """Break it; returns what was done, a sentence each. Raises SettingError for a name that is not of that kind."""
+    return _apply(lab, kind, name, broken=True)
+
+
+def heal(lab: RunningLab, kind: str, name: str) -> list[str]:
+    """Undo `fail`; also harmless on what is not broken."""
+    return _apply(lab, kind, name, broken=False)
+
+
+def failures(lab: RunningLab) -> list[tuple[str, str]]:
+    """What is broken now: (kind, name), in the order it was broken."""
+    try:
+        return [(kind, name) for kind, name in json.loads((lab.state.folder / "failures.json").read_text())]
+    except FileNotFoundError:
+        return []
+
+
+def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
+    known = sorted(names_of(lab.plan, kind))
+    if name not in known:
+        raise SettingError(f"nothing called {name} that is a {kind}; there are: {', '.join(known)}")
+    done: list[str] = []
+    if kind in ("instance", "link", "zone"):
+        for end in _cables(lab.plan, kind, name):
+            set_link(path_of(end.namespace), end.name, up=not broken)
+            done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
+    if kind == "instance":
+        done += _kill(lab, name) if broken else _restart(lab, name)
+    if kind == "process":
+        done.append(_freeze(lab, name, broken))
+    if kind == "health":
+        lab.call(name, "health", fail="http" if broken else "none")
+        done.append(f"{name} {'fails' if broken else 'passes'} its health checks")
+    now = [entry for entry in failures(lab) if entry != (kind, name)] + ([(kind, name)] if broken else [])
+    (lab.state.folder / "failures.json").write_text(json.dumps(now))
+    return done
+
+
+def names_of(plan: Plan, kind: str) -> set[str]:
+    """What `fail KIND` can be told."""
+    programs = {program.instance for program in plan.programs}
+    if kind == "zone":
+        return {subnet.zone for subnet in plan.subnets}
+    if kind == "process":
+        return programs | {node.name for node in plan.nodes}
+    if kind == "health":
+        return {instance.name for instance in plan.instances if instance.appliance}
+    return {instance.name for instance in plan.instances}
+
+
+def _cables(plan: Plan, kind: str, name: str) -> Iterator[End]:
+    """The bridge's end of each cable concerned."""
+    if kind == "zone":
+        inside = {instance.namespace for instance in plan.instances if instance.zone == name and instance.vpc}
+        inside |= {node.namespace for node in plan.nodes if node.zone == name}
+    else:
+        inside = {instance.namespace for instance in plan.instances if instance.name == name}
+    for link in plan.links:
+        for mine, other in ((link.a, link.b), (link.b, link.a)):
+            if mine.namespace in inside and other.namespace not in inside:
+                yield other
+
+
+def _kill(lab: RunningLab, name: str) -> list[str]:
+    mine = [entry.id for entry in read(lab.plan.lab, root=lab.state.root).processes if entry.name == name]
+    return [f"process {process.pid} of {name} killed" for process in processes.end(mine, grace=0.0)]
+
+
+def _restart(lab: RunningLab, name: str) -> list[str]:
+    if any(process.name == name and process.state != "dead" for process in lab.processes()):
+        return []
+    with open_existing(lab.plan.lab, root=lab.state.root) as record:
+        for program in lab.plan.programs:
+            if program.instance == name:
+                start_program(program, lab.state, record)
+                return [f"program of {name} started again"]
+    return []
+
+
+def _freeze(lab: RunningLab, name: str, broken: bool) -> str:
+    for entry in read(lab.plan.lab, root=lab.state.root).processes:
+        if entry.name == name and processes.state(entry.id) != "dead":
+            (processes.freeze if broken else processes.resume)(entry.id)
+            return f"process {entry.pid} of {name} {'frozen' if broken else 'goes on'}"
+    raise LabError(f"{name} has no living process to {'freeze' if broken else 'wake'}")

@@ -1,0 +1,225 @@
+"""Send crafted packets from inside an instance and tell the fate of each.
+
+A fate is put together from what others saw, never from what should have happened: the nodes' traces (endpoint, target, cookie, verdict) and
+packet sockets at the source and at the destination. The IP id (IPv6: the ports and length) tells the packets apart.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from gwlbemu.errors import LabError, WireError
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.run.craft import Crafted, summary
+from gwlbemu.run.lab import RunningLab
+from gwlbemu.topology.plan import Instance
+from gwlbemu.wire.icmp import decode_icmp
+from gwlbemu.wire.ip import decode_ip
+from gwlbemu.wire.protocols import ICMP, ICMPV6
+
+SOL_PACKET, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 23, 3
+QUIET = 0.3  # a packet that nobody has seen for this long (seconds) is not on its way any more
+LONGEST = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One verdict of one node about the packet."""
+
+    at: float
+    node: str
+    endpoint: str
+    verdict: str  # to-target | to-endpoint | reset | drop
+    target: str
+    cookie: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Fate:
+    """What became of one packet. `outcome`: delivered | dropped | not-returned | rejected | lost."""
+
+    number: int
+    summary: str
+    hops: list[Hop] = field(default_factory=list)
+    delivered_to: str = ""
+    delivered_after: float = 0.0
+    replies: list[str] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        if self.delivered_to:
+            return "delivered"
+        if self.replies:
+            return "rejected"
+        if self.hops and self.hops[-1].verdict == "drop":
+            return "dropped"
+        if self.hops and self.hops[-1].verdict == "to-target":
+            return "not-returned"
+        return "lost"
+
+    @property
+    def why(self) -> str:
+        """One sentence for a person."""
+        last = self.hops[-1] if self.hops else None
+        if self.outcome == "delivered":
+            return f"delivered to {self.delivered_to} after {self.delivered_after * 1000:.1f} ms"
+        if self.outcome == "rejected":
+            return f"answered instead of delivered: {self.replies[0]}"
+        if self.outcome == "dropped" and last:
+            return f"dropped by {last.node}: {last.reason}"
+        if self.outcome == "not-returned" and last:
+            return f"{last.target} did not return it (its log says whether a rule dropped it)"
+        if last:
+            return f"left {last.endpoint} and was not seen again: no route, or a security group"
+        return "no node saw it: the route tables lead it past every endpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    at: float
+    instance: str
+    packet: bytes
+
+
+def inject(lab: RunningLab, source: Instance, destination: Instance | None, packets: Sequence[Crafted], interval: float = 0.0) -> list[Fate]:
+    """Send `packets` from `source`'s eth0 and follow them until nobody has seen one for a while.
+
+    `destination` is the instance whose eth0 is watched (None: an address outside the lab's instances).
+    Raises LabError when a node cannot be asked.
+    """
+    gateway = _next_hop_mac(lab, source)
+    watched = [source] + ([destination] if destination and destination.name != source.name else [])
+    matches = _matches(lab, packets)
+    with ExitStack() as stack:
+        watchers = {stack.enter_context(_packet_socket(instance)): instance for instance in watched}
+        stack.enter_context(_traced(lab, matches))
+        sent_at: list[float] = []
+        seen: list[Seen] = []
+        out = next(sock for sock, instance in watchers.items() if instance is source)
+        for crafted in packets:
+            ethertype = b"\x86\xdd" if crafted.packet[0] >> 4 == 6 else b"\x08\x00"
+            out.send(bytes.fromhex((gateway + source.mac).replace(":", "")) + ethertype + crafted.packet)
+            sent_at.append(time.monotonic())
+            seen += _collect(watchers, interval)
+        deadline = time.monotonic() + LONGEST
+        while time.monotonic() < deadline:
+            news = _collect(watchers, QUIET)
+            seen += news
+            if not news:
+                break
+        events = _read_traces(lab)
+    return [_fate(number, crafted, at, source, seen, events) for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1)]
+
+
+def _next_hop_mac(lab: RunningLab, source: Instance) -> str:
+    namespace = next(ns for ns in lab.plan.namespaces if ns.name == source.namespace)
+    gateways = {route.via for route in namespace.routes if route.via}
+    for neighbour in namespace.neighbours:
+        if neighbour.address in gateways:
+            return neighbour.mac
+    raise LabError(f"{source.name} has no default gateway in the plan, so there is nowhere to send a packet")
+
+
+def _matches(lab: RunningLab, packets: Sequence[Crafted]) -> list[list[object]]:
+    """The flows to trace: as crafted, and as the internet gateway's 1:1 addresses turn them."""
+    public = {i.public_address: i.address for i in lab.plan.instances if i.public_address}
+    public |= {private: address for address, private in public.items()}
+    found: set[tuple[int, str, str, int, int]] = set()
+    for packet in packets:
+        for a in {packet.source, public.get(packet.source, packet.source)}:
+            for b in {packet.destination, public.get(packet.destination, packet.destination)}:
+                found.add((packet.protocol, a, b, *packet.ports))
+    return [list(match) for match in sorted(found)]
+
+
+@contextmanager
+def _packet_socket(instance: Instance) -> Iterator[socket.socket]:
+    with inside(path_of(instance.namespace)):
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    with sock:
+        with inside(path_of(instance.namespace)):
+            sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            sock.bind(("eth0", ETH_P_ALL))
+        sock.setblocking(False)
+        yield sock
+
+
+@contextmanager
+def _traced(lab: RunningLab, matches: list[list[object]]) -> Iterator[None]:
+    try:
+        for node in lab.plan.nodes:
+            lab.call(node.name, "trace_start", match=matches)
+        yield
+    finally:
+        for node in lab.plan.nodes:
+            lab.call(node.name, "trace_stop")
+
+
+def _read_traces(lab: RunningLab) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    for node in lab.plan.nodes:
+        answer = lab.call(node.name, "trace_read")
+        events += [event | {"node": node.name} for event in answer["events"]]
+    return events
+
+
+def _collect(watchers: dict[socket.socket, Instance], timeout: float) -> list[Seen]:
+    seen: list[Seen] = []
+    ready, _, _ = select.select(list(watchers), [], [], timeout)
+    for sock in ready:
+        while True:
+            try:
+                frame = sock.recv(65535)
+            except BlockingIOError:
+                break
+            if frame[12:14] in (b"\x08\x00", b"\x86\xdd"):
+                seen.append(Seen(time.monotonic(), watchers[sock].name, frame[14:]))
+    return seen
+
+
+def _identity(packet: bytes) -> tuple[int, int, int, int, int]:
+    """What address translation leaves alone: protocol, ports, IP id and length."""
+    head = decode_ip(packet)
+    return head.protocol, head.source_port, head.destination_port, head.identification, head.total_length
+
+
+def _fate(number: int, crafted: Crafted, sent_at: float, source: Instance, seen: list[Seen], events: list[dict[str, Any]]) -> Fate:
+    fate = Fate(number, crafted.summary)
+    mine = _identity(crafted.packet)
+    for event in sorted(events, key=lambda event: float(event["time"])):
+        if tuple(event["identity"]) == mine:
+            fate.hops.append(
+                Hop(
+                    float(event["time"]), event["node"], event["endpoint"], event["verdict"], event.get("target") or "",
+                    event.get("cookie") or "", event.get("reason") or "",
+                )
+            )  # fmt: skip
+    for sight in seen:
+        try:
+            identity = _identity(sight.packet)
+        except WireError:
+            continue
+        if sight.instance != source.name and identity == mine:
+            fate.delivered_to, fate.delivered_after = sight.instance, sight.at - sent_at
+        elif sight.instance == source.name and sight.at >= sent_at and _answers(identity, mine, sight.packet, crafted.packet):
+            fate.replies.append(summary(sight.packet))
+    return fate
+
+
+def _answers(identity: tuple[int, ...], mine: tuple[int, ...], packet: bytes, sent: bytes) -> bool:
+    """Whether `packet` is an answer to `sent`: ports the other way round, an echo reply, or an ICMP error that quotes it."""
+    head, first = decode_ip(packet), decode_ip(sent)
+    if head.protocol in (ICMP, ICMPV6):
+        icmp = decode_icmp(packet, head)
+        if icmp.quoted is not None:
+            return (icmp.quoted.identification, icmp.quoted.source_port) == (first.identification, first.source_port)
+        return first.protocol == head.protocol and icmp.rest == decode_icmp(sent, first).rest
+    return identity[0] == mine[0] and identity[1:3] == (mine[2], mine[1])

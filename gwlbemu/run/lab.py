@@ -1,0 +1,180 @@
+"""A lab: a plan made real (`up`), and a handle on one that is (`RunningLab`). It composes; the work is in net, node and capture."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gwlbemu.errors import LabError
+from gwlbemu.net import processes
+from gwlbemu.net.build import build
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.net.record import Record, list_labs, open_new
+from gwlbemu.net.record import read as read_record
+from gwlbemu.net.remove import take_down
+from gwlbemu.net.spawn import spawn
+from gwlbemu.run.capture_config import capture_config_for
+from gwlbemu.run.control import call
+from gwlbemu.run.node_config import node_config_for
+from gwlbemu.run.state import ROOT, State
+from gwlbemu.topology.encode import from_json, to_json
+from gwlbemu.topology.plan import Plan, Program
+
+CAPTURE = "capture"
+ANSWER_SECONDS = 10.0  # a process that has not opened its control socket by then is shown as silent
+
+OnStep = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of a lab as it is now. `state`: running, frozen or dead; `answers`: its control socket is there."""
+
+    name: str
+    namespace: str
+    pid: int
+    state: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLab:
+    """A lab that is up: its plan, and ways to ask and tell its processes."""
+
+    plan: Plan
+    state: State
+
+    def call(self, name: str, verb: str, **arguments: Any) -> dict[str, Any]:
+        """Ask one process (a node, an appliance or `capture`) over its control socket.
+
+        Raises LabError when it does not answer, SettingError when it refuses.
+        """
+        try:
+            return call(self.state.control(name), verb, **arguments)
+        except LabError as error:
+            for process in self.processes():
+                if process.name == name and process.state != "running":
+                    raise LabError(f"{name} is {process.state}; its log is {process.log}") from error
+            raise
+
+    def processes(self) -> list[Process]:
+        """Every process that was started for the lab, dead ones too; of one that was started again, the newest."""
+        newest = {entry.name: entry for entry in read_record(self.plan.lab, root=self.state.root).processes}
+        return [
+            Process(entry.name, entry.namespace, entry.pid, processes.state(entry.id), str(self.state.log(entry.name)))
+            for entry in newest.values()
+        ]
+
+
+def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> RunningLab:
+    """Build the plan's namespaces and start its processes; on any failure nothing of it is left.
+
+    Returns as soon as every process is started; `wait_until_healthy` waits for the targets.
+    """
+    state = State(plan.lab, root)
+    with open_new(plan.lab, root=root) as record:
+        try:
+            state.make_folders()
+            state.plan.write_text(to_json(plan))
+            build(plan, record, on_step=on_step)
+            _start_processes(plan, state, record, on_step)
+        except BaseException:
+            take_down(record, grace=0.2)
+            raise
+    return RunningLab(plan, state)
+
+
+def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) -> None:
+    """The capture first, so that it sees everything; appliances before the nodes that probe them."""
+    if plan.capture.enabled:
+        config = state.node(CAPTURE)
+        config.write_text(capture_config_for(plan, state))
+        _start(record, state, CAPTURE, plan.namespaces[0].name, [sys.executable, "-m", "gwlbemu.run.capture", str(config)], on_step)
+    for program in plan.programs:
+        start_program(program, state, record, on_step)
+    for node in plan.nodes:
+        config = state.node(node.name)
+        config.write_text(node_config_for(plan, node.name, state).to_json())
+        _start(record, state, node.name, node.namespace, [sys.executable, "-m", "gwlbemu.run.node", str(config)], on_step)
+
+
+def start_program(program: Program, state: State, record: Record, on_step: OnStep = lambda _: None) -> None:
+    """Start the program of an instance; what is left of an earlier one in the state folder makes way."""
+    state.control(program.instance).unlink(missing_ok=True)
+    _start(record, state, program.instance, program.namespace, _command(program, state), on_step)
+
+
+def _start(record: Record, state: State, name: str, namespace: str, argv: list[str], on_step: OnStep) -> None:
+    on_step(f"start {name}")
+    spawn(record, name, argv, namespace=path_of(namespace), log=state.log(name))
+
+
+def _command(program: Program, state: State) -> list[str]:
+    """Fill in what only the machine knows: the interpreter and the paths of the lab."""
+    name = program.instance
+    config = state.program(name)
+    if program.config:
+        config.write_text(program.config)
+    known = {
+        "{python}": sys.executable,
+        "{config}": str(config),
+        "{log}": str(state.folder / "logs" / f"{name}.jsonl"),
+        "{control}": str(state.control(name)),
+    }
+    return [known.get(word, word) for word in program.argv]
+
+
+def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
+    """The lab called `name`, or the only one that is up; LabError when there is none, or when `name` is needed."""
+    labs = list_labs(root=root)
+    if name is None:
+        if len(labs) != 1:
+            up_now = f"several labs are up ({', '.join(labs)}): choose one with --lab" if labs else "no lab is up (gwlbemu up FILE)"
+            raise LabError(up_now)
+        name = labs[0]
+    elif name not in labs:
+        raise LabError(f"no lab {name} is up" + (f" (up: {', '.join(labs)})" if labs else ""))
+    state = State(name, root)
+    try:
+        return RunningLab(from_json(state.plan.read_text()), state)
+    except FileNotFoundError:
+        raise LabError(f"lab {name} is half built: take it down first (gwlbemu down --lab {name})") from None
+
+
+def target_states(lab: RunningLab) -> dict[str, list[dict[str, Any]]]:
+    """What every node says about its targets: node name -> one dict per target (see `Balancer.target_health`)."""
+    return {node.name: lab.call(node.name, "targets")["targets"] for node in lab.plan.nodes}
+
+
+def wait_until_healthy(lab: RunningLab, timeout: float) -> list[str]:
+    """Wait until every registered target is healthy at every node; returns what is still not, one sentence each."""
+    give_up_at = time.monotonic() + timeout
+    while True:
+        troubles = _troubles(lab)
+        if not troubles or time.monotonic() > give_up_at:
+            return troubles
+        time.sleep(0.05)
+
+
+def _troubles(lab: RunningLab) -> list[str]:
+    found = []
+    for process in lab.processes():
+        if process.state != "running":
+            found.append(f"{process.name} is {process.state}; see {process.log}")
+    for node in lab.plan.nodes:
+        try:
+            targets = lab.call(node.name, "targets")["targets"]
+        except LabError as error:
+            found.append(f"{node.name} does not answer: {error}")
+            continue
+        for target in targets:
+            if target["state"] not in ("healthy", "unused"):
+                reason = target.get("description") or target.get("reason") or ""
+                found.append(f"{target['id']} is {target['state']} for {node.name}: {reason}")
+    return found
+
+
