@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from appliances.action import RETURN, Action, Discard, Send
 from appliances.inner import read
-from appliances.tunnel import ADDRESSES_END, CHECKSUM_AT, ETHERNET, SOURCE_AT, TTL_AT, UDP_AT, Received, swap
+from appliances.tunnel import ADDRESSES_END, CHECKSUM_AT, ETHERNET, FRESH_TTL, SOURCE_AT, TTL_AT, UDP_AT, Received, swap
 from gwlbemu.errors import WireError
 from gwlbemu.wire import geneve
+from gwlbemu.wire.build import build_ipv4
 from gwlbemu.wire.checksum import internet
 from gwlbemu.wire.protocols import UDP
 from gwlbemu.wire.tcp import SYN, build_tcp
@@ -232,5 +233,6 @@ def _datagram(
     """Return a frame to the load balancer with this UDP payload; outer lengths and checksums are right."""
     outer = received.outer
     port = outer.source_port if source_port is None else source_port
-    datagram = build_udp(outer.destination, outer.source, port, destination_port, payload, ttl=255)
+    segment = build_udp(outer.destination, outer.source, port, destination_port, payload)[20:]
+    datagram = build_ipv4(outer.destination, outer.source, UDP, segment, ttl=FRESH_TTL, dont_fragment=False)
     return Send((received.frame[6:12] + received.frame[:6] + received.frame[12:14] + datagram,))

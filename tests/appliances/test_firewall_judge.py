@@ -80,7 +80,12 @@ def test_a_mid_stream_packet_of_an_unknown_flow_is_denied() -> None:
 
 @pytest.mark.parametrize(
     ("packet", "action"),
-    [(tcp("PA"), RETURN), (tcp("PA", back=True), RETURN), (tcp("PA", port=23), DENIED), (tcp("PA", port=23, back=True), DENIED)],
+    [
+        (tcp("PA"), RETURN),
+        (tcp("PA", back=True), RETURN),
+        (tcp("PA", port=23), DENIED),
+        (tcp("PA", port=23, back=True), DENIED),
+    ],
     ids=["to the server", "from the server", "to a denied port", "from a denied port"],
 )
 def test_with_midstream_allowed_a_live_flow_passes_where_a_rule_allows_it_in_either_direction(

@@ -29,7 +29,9 @@ def test_a_whole_rule_is_read() -> None:
     assert (rule.category, rule.priority) == ("Web Application Attack", 1)
 
 
-@pytest.mark.parametrize("options", ["classtype:trojan-activity; priority:4;", "priority:4; classtype:trojan-activity;"])
+@pytest.mark.parametrize(
+    "options", ["classtype:trojan-activity; priority:4;", "priority:4; classtype:trojan-activity;"]
+)
 def test_a_priority_of_the_rule_beats_that_of_its_classtype(options: str) -> None:
     assert parse_rule(f"{HEAD} ({options} sid:1;)").priority == 4
 

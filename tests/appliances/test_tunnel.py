@@ -86,7 +86,7 @@ def test_another_packet_of_the_same_family_travels_in_the_same_header(inner: IP 
 
 def test_options_in_another_order_and_unknown_ones_are_understood() -> None:
     reordered = with_header(
-        bytes.fromhex("0a00080000000000" "0108030198ef1b00" "ff010101deadbeef" "010801022356de92d389839c")
+        bytes.fromhex("0a000800000000000108030198ef1b00ff010101deadbeef010801022356de92d389839c")
         + bytes.fromhex("010802020000000000000000")
     )
     received = read(reordered)
