@@ -39,7 +39,10 @@ DIFFERENT: dict[str, dict[str, str]] = {
     "wrong-source": {"ip.src": f"10.254.11.100,{CLIENT}", "udp.checksum.status": "3"},  # 3: not present
     "wrong-cookie": {"geneve.option.unknown.data": "2356de92d389839c,0000000000000000,6710e4ff"},
     "wrong-endpoint": {"geneve.option.unknown.data": "dca9216d2c767c63,0000000000000000,98ef1b00"},
-    "no-endpoint-option": {"geneve.option.type": "0x02,0x03", "geneve.option.unknown.data": "0000000000000000,98ef1b00"},
+    "no-endpoint-option": {
+        "geneve.option.type": "0x02,0x03",
+        "geneve.option.unknown.data": "0000000000000000,98ef1b00",
+    },
     "no-cookie-option": {
         "geneve.option.type": "0x01,0x02",
         "geneve.option.unknown.data": "2356de92d389839c,0000000000000000",
