@@ -20,16 +20,19 @@ _OFFLOADS = {"tso": 0x1F, "gso": 0x24, "gro": 0x2C, "sg": 0x19, "tx": 0x17}
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What an interface has counted since it was made; `carrier` is False while its other end is down."""
+    """What an interface has counted since it was made, in the order of /proc/net/dev.
+
+    `carrier` is False while its other end is down.
+    """
 
     up: bool
     carrier: bool
-    rx_packets: int
     rx_bytes: int
+    rx_packets: int
     rx_errors: int
     rx_dropped: int
-    tx_packets: int
     tx_bytes: int
+    tx_packets: int
     tx_errors: int
     tx_dropped: int
 

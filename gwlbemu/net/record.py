@@ -23,6 +23,7 @@ from gwlbemu.net.namespaces import Identity
 from gwlbemu.net.processes import ProcessId
 
 ROOT = Path("/run/gwlbemu")
+LOCK_TIMEOUT = 10.0  # seconds
 _LAB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -114,7 +115,7 @@ def open_new(lab: str, *, root: Path = ROOT) -> Record:
     except FileNotFoundError:
         raise LabError(f"lab {lab} was taken down while it was being made") from None
     record = Record(lab, folder, fd)
-    _lock(fd, lab, 10.0)
+    _lock(fd, lab, LOCK_TIMEOUT)
     if os.fstat(fd).st_nlink == 0:  # a `down` was faster
         record.close()
         raise LabError(f"lab {lab} was taken down while it was being made")
@@ -122,7 +123,7 @@ def open_new(lab: str, *, root: Path = ROOT) -> Record:
 
 
 @contextmanager
-def open_existing(lab: str, *, root: Path = ROOT, timeout: float = 10.0) -> Iterator[Record]:
+def open_existing(lab: str, *, root: Path = ROOT, timeout: float = LOCK_TIMEOUT) -> Iterator[Record]:
     """Open and lock the record of a lab that is there, to add to it; LabError when there is none or it stays locked."""
     folder = folder_of(lab, root=root)
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.net import namespaces, processes
 from gwlbemu.net.processes import ProcessId
-from gwlbemu.net.record import ROOT, Contents, OwnedNamespace, Record, folder_of, open_existing
+from gwlbemu.net.record import LOCK_TIMEOUT, ROOT, Contents, OwnedNamespace, Record, folder_of, open_existing
 
 GRACE_SECONDS = 2.0
 _ROUNDS = 20  # a process that forks while it is being ended is met again in the next round
@@ -27,17 +27,24 @@ class Removed:
     namespaces: tuple[str, ...] = ()
 
 
-def down(lab: str, *, root: Path = ROOT, keep_capture: Path | None = None, grace: float = GRACE_SECONDS) -> Removed:
+def down(
+    lab: str,
+    *,
+    root: Path = ROOT,
+    keep_capture: Path | None = None,
+    grace: float = GRACE_SECONDS,
+    timeout: float = LOCK_TIMEOUT,
+) -> Removed:
     """Remove the lab, whatever state it is in; nothing happens when there is none.
 
-    `keep_capture` is a folder that the capture's files are moved to. Raises LabError while another command is changing
-    the lab, NetError when something cannot be removed.
+    `keep_capture` is a folder that the capture's files are moved to. Raises LabError when another command is
+    changing the lab for longer than `timeout`, NetError when something cannot be removed.
     """
     folder = folder_of(lab, root=root)
     if not folder.exists():
         return Removed(was_there=False)
     try:
-        with open_existing(lab, root=root) as record:
+        with open_existing(lab, root=root, timeout=timeout) as record:
             return take_down(record, keep_capture=keep_capture, grace=grace)
     except LabError:
         if (folder / "record.jsonl").exists():

@@ -54,8 +54,11 @@ def spawn(
                 _be_first_child(pids_writer, gate_writer, gate, trouble_writer, output, argv, variables)
         for end in (gate, trouble_writer, pids_writer):
             os.close(end)
-        (pid,) = struct.unpack("=i", os.read(pids, 4))
+        answer = os.read(pids, 4)
         os.waitpid(first, 0)
+        if not answer:
+            raise NetError(f"cannot start {name}: no second process can be made")
+        (pid,) = struct.unpack("=i", answer)
         process = processes.identify(pid)
         if process is None:
             raise NetError(f"cannot start {name}: it died before it could begin")

@@ -1,0 +1,46 @@
+"""Looking at interfaces, and pulling their cables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from net_plans import run
+
+from gwlbemu.errors import NetError
+from gwlbemu.net.interfaces import read_counters, set_link
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.topology.plan import Plan
+
+pytestmark = pytest.mark.namespace
+
+
+def test_counters_count(up: Callable[..., Plan]) -> None:
+    up()
+    run("small-east-host", "ping", "-c", "3", "-i", "0.01", "-s", "56", "10.0.2.10")
+    counted = read_counters(path_of("small-west-host"))["eth0"]
+    assert (counted.rx_packets, counted.tx_packets) == (3, 3)
+    assert counted.rx_bytes == 3 * (14 + 20 + 8 + 56)
+    assert counted.up
+    assert counted.carrier
+
+
+def test_a_pulled_cable_keeps_the_routes_and_works_again_when_it_is_back(up: Callable[..., Plan]) -> None:
+    up()
+    set_link(path_of("small-east"), "host", up=False)
+    eth0 = read_counters(path_of("small-east-host"))["eth0"]
+    assert eth0.up
+    assert not eth0.carrier
+    with pytest.raises(AssertionError):
+        run("small-east-host", "ping", "-c", "1", "-W", "0.2", "10.0.2.10")
+    set_link(path_of("small-east"), "host", up=True)
+    for address in ("10.0.2.10", "fd00:2::10"):
+        assert "1 received" in run("small-east-host", "ping", "-c", "1", "-W", "1", address)
+
+
+def test_what_is_not_there_is_named(up: Callable[..., Plan]) -> None:
+    up()
+    with pytest.raises(NetError, match="cannot set eth9 of small-east-host down: No such device"):
+        set_link(path_of("small-east-host"), "eth9", up=False)
+    with pytest.raises(NetError, match="cannot enter"):
+        read_counters(path_of("nowhere"))
