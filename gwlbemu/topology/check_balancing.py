@@ -50,7 +50,7 @@ def _endpoints(topology: Topology, vpc: Vpc, zones: dict[str, list[str]], path: 
         if twin != endpoint.name:
             yield Problem(
                 (*here, "service"),
-                f"{twin} is already the endpoint of {endpoint.service} in zone {zone} of VPC {vpc.name}: expected one per zone",
+                f"{twin} is the endpoint of {endpoint.service} in zone {zone} of VPC {vpc.name} already: expected one",
             )
         others = [other for one in topology.vpcs for other in one.endpoints if other.name != endpoint.name]
         same = next((other.name for other in others if endpoint.id and other.id == endpoint.id), None)

@@ -81,12 +81,10 @@ def _destination(vpc: Vpc, route: Route, edge: bool, path: Path) -> Iterator[Pro
     if edge and not exact:
         yield Problem(
             here,
-            f"{route.destination} in a gateway route table: expected the VPC's CIDR {whole} or the whole CIDR of a subnet",
+            f"{route.destination} in a gateway route table: expected the VPC CIDR {whole} or a whole subnet CIDR",
         )
     elif not exact and IPNetwork(route.destination) in IPNetwork(whole):
-        yield Problem(
-            here, f"{route.destination} is more specific than local: expected the whole CIDR of a subnet of {vpc.name}"
-        )
+        yield Problem(here, f"{route.destination} is more specific than local: expected the whole CIDR of a subnet")
 
 
 def _target(

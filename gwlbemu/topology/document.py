@@ -24,6 +24,7 @@ class Problem:
 
     path: Path
     text: str
+    line: int = 0  # where the path's own line would mislead
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class Document:
 
 def read(text: str, source: str) -> Document:
     """Read one YAML document; raise TopologyError for syntax, for a repeated key and for a key that is not text."""
-    loader = yaml.SafeLoader(text)
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         lines: dict[Path, int] = {}
         problems: list[Problem] = []
@@ -50,7 +52,8 @@ def read(text: str, source: str) -> Document:
     except yaml.YAMLError as error:
         raise TopologyError(f"{source}: this is not YAML: {error}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     document = Document(source, data, lines)
     refuse(document.source, document.lines, problems)
     return document
@@ -58,11 +61,10 @@ def read(text: str, source: str) -> Document:
 
 def refuse(source: str, lines: dict[Path, int], problems: Iterable[Problem]) -> None:
     """Raise one TopologyError that lists every problem on a line of its own, in the order of the file."""
-    ordered = sorted(problems, key=lambda problem: line_of(lines, problem.path))
-    if ordered:
-        raise TopologyError(
-            "\n".join(f"{source}:{line_of(lines, p.path)}: {dotted(p.path)}: {p.text}" for p in ordered)
-        )
+    found = [(problem.line or line_of(lines, problem.path), problem) for problem in problems]
+    found.sort(key=lambda each: each[0])
+    if found:
+        raise TopologyError("\n".join(f"{source}:{line}: {dotted(p.path)}: {p.text}" for line, p in found))
 
 
 def line_of(lines: dict[Path, int], path: Path) -> int:
@@ -104,7 +106,8 @@ def _value(
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
         here = (*path, key if key is not None else "?")
         if key is not None and key in result:
-            problems.append(Problem(here, f"this key stands twice, first on line {lines[here]}"))
+            first, again = lines[here], key_node.start_mark.line + 1
+            problems.append(Problem(here, f"this key stands twice, first on line {first}", again))
             continue
         lines[here] = key_node.start_mark.line + 1
         if key is None or key == "<<":

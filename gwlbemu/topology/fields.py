@@ -49,6 +49,8 @@ def _network(version: int, example: str, shortest: int, longest: int) -> AfterVa
             raise ValueError(f"{wanted}; {text} has host bits, did you mean {network.cidr}?")
         if not shortest <= network.prefixlen <= longest:
             raise ValueError(f"expected a prefix length from /{shortest} to /{longest}")
+        if network in IPNetwork("169.254.0.0/16") or network in IPNetwork("fe80::/10"):
+            raise ValueError(f"{text} is link-local: expected another network")
         return str(network.cidr)
 
     return AfterValidator(check)
