@@ -1,6 +1,7 @@
-"""The three GENEVE options that the AWS Gateway Load Balancer sends: class 0x0108, types 1, 2, 3, not critical, in this order.
+"""AWS's three GENEVE options: class 0x0108, types 1, 2, 3, not critical, in this order.
 
-Byte layout from public captures; the names of types 1 and 3 from the CloudWatch metrics page of the Gateway Load Balancer guide.
+Byte layout from public captures; the names of types 1 and 3 from the CloudWatch metrics page of the Gateway Load
+Balancer guide.
 """
 
 from __future__ import annotations
@@ -59,20 +60,20 @@ def parse(header: geneve.Header) -> AwsOptions:
 
 
 def parse_usual(header: bytes) -> AwsOptions | None:
-    """Read the bytes of a header that is laid out exactly as `encode_header` does, ten times faster than decode and parse.
+    """Read a header that is laid out exactly as `encode_header` does, ten times faster than decode and parse.
 
     None for any other layout, which may still be a good one: then decode it.
     """
     if len(header) != HEADER_LENGTH:
         return None
     base, vni, head1, endpoint_id, head2, attachment_id, head3, flow_cookie = _USUAL.unpack(header)
-    if vni == _ZERO and (head1, head2, head3) == _HEADS and (base == _BASE_V4 or base == _BASE_V6):
+    if vni == _ZERO and (head1, head2, head3) == _HEADS and base in (_BASE_V4, _BASE_V6):
         return AwsOptions(endpoint_id, attachment_id, flow_cookie)
     return None
 
 
 def unknown_critical(header: geneve.Header) -> geneve.Option | None:
-    """Return the first critical option that AWS's set does not explain: such a packet MUST be dropped (RFC 8926 section 3.5)."""
+    """Return the first critical option outside AWS's set: the packet MUST be dropped (RFC 8926 section 3.5)."""
     for option in header.options:
         if option.critical and not (option.option_class == OPTION_CLASS and option.type in _SIZES):
             return option
@@ -85,7 +86,10 @@ def format_endpoint(endpoint_id: int) -> str:
 
 
 def parse_endpoint(text: str) -> int:
-    """Return the 64-bit option value of a VPC endpoint id. Raises WireError unless it is `vpce-0` and 16 lower-case hex digits."""
+    """Return the 64-bit option value of a VPC endpoint id.
+
+    Raises WireError unless it is `vpce-0` and 16 lower-case hex digits.
+    """
     digits = text.removeprefix(_VPCE)
     if not text.startswith(_VPCE) or len(digits) != 16 or not set(digits) <= set("0123456789abcdef"):
         raise WireError(f"{text!r} is not an endpoint id: expected vpce-0 and 16 hex digits")

@@ -24,7 +24,10 @@ def build_ipv4(
     more_fragments: bool = False,
     fragment_offset: int = 0,
 ) -> bytes:
-    """Return an IPv4 packet without options; `fragment_offset` is bytes, a multiple of 8. Raises WireError when it would be too long."""
+    """Return an IPv4 packet without options; `fragment_offset` is bytes, a multiple of 8.
+
+    Raises WireError when it would be too long.
+    """
     length = 20 + len(payload)
     if length > 0xFFFF:
         raise WireError(f"{length} bytes are too long for an IPv4 packet")
@@ -45,7 +48,10 @@ def build_ipv6(
     dscp: int = 0,
     flow_label: int = 0,
 ) -> bytes:
-    """Return an IPv6 packet; extension headers, if any, are the start of `payload`. Raises WireError when it would be too long."""
+    """Return an IPv6 packet; extension headers, if any, are the start of `payload`.
+
+    Raises WireError when it would be too long.
+    """
     if len(payload) > 0xFFFF:
         raise WireError(f"{len(payload)} bytes are too long for an IPv6 payload")
     return (

@@ -1,7 +1,7 @@
 """GENEVE header, RFC 8926 section 3.4 and 3.5, for any option class.
 
-What this file knows: the shape. Whether an unknown critical option or the O bit means "drop" is the caller's decision (section 3.4).
-Reserved bits are ignored on receipt and sent as zero, so decode followed by encode clears them.
+What this file knows: the shape. Whether an unknown critical option or the O bit means "drop" is the caller's decision
+(section 3.4). Reserved bits are ignored on receipt and sent as zero, so decode followed by encode clears them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_ETHERNET = 0x0800, 0x86DD, 0x6558
 
 
 class Option(NamedTuple):
-    """One option. `type` is the low seven bits; `critical` the high one; `data` is a multiple of 4 bytes, at most 124."""
+    """One option.
+
+    `type` is the low seven bits; `critical` the high one; `data` is a multiple of 4 bytes, at most 124.
+    """
 
     option_class: int
     type: int

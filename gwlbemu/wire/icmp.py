@@ -21,7 +21,10 @@ _HEAD = struct.Struct(">BBHI")
 
 
 class IcmpHead(NamedTuple):
-    """An ICMP or ICMPv6 head. `rest` is its second 32-bit word; `quoted` is the packet an error is about, None otherwise or if unreadable."""
+    """An ICMP or ICMPv6 head.
+
+    `rest` is its second 32-bit word; `quoted` is the packet an error is about, None otherwise or if unreadable.
+    """
 
     type: int
     code: int
@@ -60,10 +63,11 @@ def decode_icmp(packet: bytes, ip: IpPacket) -> IcmpHead:
 def build_icmp_error(
     packet: bytes, kind: int, code: int, source: bytes, *, rest: int = 0, ttl: int = 64
 ) -> bytes | None:
-    """Return the ICMP or ICMPv6 error about `packet` from `source` to its sender; `rest` is the second word (a next-hop MTU, a pointer).
+    """Return the ICMP or ICMPv6 error about `packet` from `source` to its sender.
 
-    None where an error must not be sent: about an ICMP error, a later fragment, a multicast or broadcast destination, or a source that names
-    no single host (RFC 1122 3.2.2, RFC 4443 2.4 e). Raises WireError when the packet cannot be read.
+    `rest` is the message's second word (a next-hop MTU, a pointer). None where an error must not be sent: about an ICMP
+    error, a later fragment, a multicast or broadcast destination, or a source that names no single host (RFC 1122
+    3.2.2, RFC 4443 2.4 e). Raises WireError when the packet cannot be read.
     """
     ip = decode_ip(packet)
     if ip.fragment_offset or not _one_host(ip.source) or not _may_answer(ip.destination):

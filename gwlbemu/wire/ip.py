@@ -19,9 +19,9 @@ _new = tuple.__new__
 class IpPacket(NamedTuple):
     """One IP packet's head. Lengths and offsets are bytes from the start of the packet.
 
-    `protocol` is the upper layer behind IPv6 extension headers. In a fragment of IPv6 it is the fragment header's next header, so that all
-    fragments of a datagram agree. Ports are 0 unless this is TCP or UDP and the ports are in this packet. `total_length` may be less than
-    the bytes received (Ethernet padding): the packet is `data[:total_length]`.
+    `protocol` is the upper layer behind IPv6 extension headers. In a fragment of IPv6 it is the fragment header's next
+    header, so that all fragments of a datagram agree. Ports are 0 unless this is TCP or UDP and the ports are in this
+    packet. `total_length` may be less than the bytes received (Ethernet padding): the packet is `data[:total_length]`.
     """
 
     version: int
@@ -46,8 +46,9 @@ class IpPacket(NamedTuple):
 def decode_ip(packet: bytes, *, quoted: bool = False) -> IpPacket:
     """Decode the packet's head; checksums are not judged.
 
-    With `quoted` the packet may end early, as the one inside an ICMP error does: only the IP head and the ports must be there.
-    Raises WireError when a length is impossible or TCP's or UDP's own head is cut off in a packet that is no fragment.
+    With `quoted` the packet may end early, as the one inside an ICMP error does: only the IP head and the ports must be
+    there. Raises WireError when a length is impossible or TCP's or UDP's own head is cut off in a packet that is no
+    fragment.
     """
     version = packet[0] >> 4 if packet else 0
     if version == 4:

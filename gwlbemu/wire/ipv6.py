@@ -11,7 +11,7 @@ _WALKED = {HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS, MOBILITY, HIP, SHIM6, AH}
 
 
 class Chain(NamedTuple):
-    """Where the chain ends: the upper layer's protocol and offset, and what a fragment header said (zeros without one)."""
+    """Where the chain ends: the upper layer's protocol and offset, and a fragment header's words (else zeros)."""
 
     protocol: int
     offset: int
@@ -21,7 +21,7 @@ class Chain(NamedTuple):
 
 
 def walk_extensions(packet: bytes, following: int, end: int) -> Chain:
-    """Walk from the fixed header's next header to the upper layer, or to a fragment header that makes the packet a fragment.
+    """Walk from the fixed header's next header to the upper layer, or to the header of a fragment.
 
     An atomic fragment (offset 0, no more; RFC 6946) is walked through. Raises WireError when the chain runs past `end`.
     """

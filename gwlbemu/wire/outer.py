@@ -1,7 +1,8 @@
 """The outer IPv4 datagram around a GENEVE header and an inner packet: the hot path.
 
-Outer fields as seen on real load balancers: TOS 0, ID 0, DF clear, TTL 255, UDP checksum present. All of it but two lengths and two
-checksums is the same for every packet of a flow, so an `Envelope` is made once per flow and wraps each packet with one Struct.
+Outer fields as seen on real load balancers: TOS 0, ID 0, DF clear, TTL 255, UDP checksum present. All of it but two
+lengths and two checksums is the same for every packet of a flow, so an `Envelope` is made once per flow and wraps each
+packet with one Struct.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _new = tuple.__new__
 
 
 class Envelope:
-    """The outside of every packet of one flow from a node to a target. `geneve_header` has to have an even length (all of them do)."""
+    """The outside of every packet of one flow from a node to a target.
+
+    `geneve_header` has to have an even length (all of them do).
+    """
 
     __slots__ = ("_addresses_and_ports", "_geneve_header", "_ip_sum", "_length", "_overhead", "_udp_sum")
 
@@ -94,10 +98,11 @@ class Outer(NamedTuple):
 
 
 def decapsulate(datagram: bytes) -> Outer:
-    """Split an outer IPv4 datagram, judging as little as AWS does: TTL, TOS, ID, source port and both checksums may be anything.
+    """Split an outer IPv4 datagram, judging as little as AWS does.
 
-    Options inside `header` are not walked and the port is not judged. Raises WireError when it is no whole IPv4/UDP datagram, is a
-    fragment, has impossible lengths, or does not carry GENEVE version 0.
+    TTL, TOS, ID, source port and both checksums may be anything. Options inside `header` are not walked and the port is
+    not judged. Raises WireError when it is no whole IPv4/UDP datagram, is a fragment, has impossible lengths, or does
+    not carry GENEVE version 0.
     """
     length = len(datagram)
     if length < 36:

@@ -45,7 +45,7 @@ class Reader:
 
     @contextmanager
     def limit(self, count: int) -> Iterator[None]:
-        """Allow exactly the next `count` bytes inside the block: more than there is, and some left over, are both WireError."""
+        """Allow exactly the next `count` bytes inside the block: too many and some left over both raise WireError."""
         outer, end = self._end, self._position + count
         if count < 0 or end > outer:
             raise WireError(f"a part of {count} bytes at offset {self._position} does not fit in the {self.left} left")

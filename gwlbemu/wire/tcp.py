@@ -63,7 +63,10 @@ def build_tcp(
     ttl: int = 64,
     identification: int = 0,
 ) -> bytes:
-    """Return a whole IP packet (the version follows from the addresses) with right checksums. `options` is a multiple of 4 bytes."""
+    """Return a whole IP packet (the version follows from the addresses) with right checksums.
+
+    `options` is a multiple of 4 bytes.
+    """
     offset = (5 + len(options) // 4) << 4
     head = _HEAD.pack(source_port, destination_port, sequence, acknowledgement, offset, flags, window, 0, 0)
     segment = head + options + payload
@@ -73,10 +76,10 @@ def build_tcp(
 
 
 def build_reset(packet: bytes, *, ttl: int = 64) -> bytes | None:
-    """Return the RST that answers `packet` for a connection that does not exist (RFC 9293 3.5.2 and 3.10.7.1), None for a RST.
+    """Return the RST that answers `packet` where no connection exists (RFC 9293 3.5.2, 3.10.7.1), None for a RST.
 
-    An ACK is answered with its own acknowledgement as the sequence number and no ACK; anything else with sequence 0 and everything acknowledged.
-    Raises WireError when the packet is no TCP packet with its head in it.
+    An ACK is answered with its own acknowledgement as the sequence number and no ACK; anything else with sequence 0 and
+    everything acknowledged. Raises WireError when the packet is no TCP packet with its head in it.
     """
     ip = decode_ip(packet)
     if ip.protocol != TCP or ip.fragment_offset:

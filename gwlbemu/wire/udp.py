@@ -15,7 +15,10 @@ _HEAD = struct.Struct(">HHHH")
 
 
 class UdpHead(NamedTuple):
-    """A UDP header. `payload_offset` counts from the start of the IP packet, `payload_length` is bytes; checksum 0 means none."""
+    """A UDP header.
+
+    `payload_offset` counts from the start of the IP packet, `payload_length` is bytes; checksum 0 means none.
+    """
 
     source_port: int
     destination_port: int
