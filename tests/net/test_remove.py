@@ -91,6 +91,19 @@ def test_down_works_twice_and_needs_only_the_record(up: Up, root: Path) -> None:
     assert remove.down("small", root=root) == remove.Removed(was_there=False)
 
 
+@pytest.mark.parametrize("survivors", range(1, 6))
+def test_down_finishes_what_a_killed_down_began(up: Up, root: Path, survivors: int) -> None:
+    """The first was killed with so many namespaces left, one of which has lost its mount but not yet its name."""
+    up()
+    owned = record.read("small", root=root).namespaces
+    for entry in owned[survivors:]:
+        namespaces.remove(entry.name, entry.identity)
+    subprocess.run(("umount", namespaces.path_of(owned[0].name)), check=True)
+    remove.down("small", root=root)
+    assert names() == []
+    assert record.list_labs(root=root) == []
+
+
 def test_a_lab_can_be_built_again_at_once(up: Up, root: Path) -> None:
     up()
     remove.down("small", root=root)
