@@ -1,8 +1,9 @@
 """The attributes of a Gateway Load Balancer, its listener and its target group: one row per AWS key.
 
-Rules of this file: the table is the only place that knows keys, ranges and defaults; values come in and go out as AWS writes them, which
-is text; what two keys forbid each other stands in `_check_together`. Sources: botocore's service model elbv2 2015-12-01 (the attribute
-lists of ModifyLoadBalancerAttributes, ModifyListenerAttributes, ModifyTargetGroupAttributes) and the guide page beside each row.
+Rules of this file: the table is the only place that knows keys, ranges and defaults; values come in and go out as AWS
+writes them, which is text; what two keys forbid each other stands in `_check_together`. Sources: botocore's service
+model elbv2 2015-12-01 (the attribute lists of ModifyLoadBalancerAttributes, ModifyListenerAttributes,
+ModifyTargetGroupAttributes) and the guide page beside each row.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ Value = bool | int | str
 
 
 class Attribute(NamedTuple):
-    """One AWS attribute. `low` and `high` bound a number, `choices` are the words AWS accepts, `field` is ours in `Attributes`."""
+    """One AWS attribute. `low` and `high` bound a number, `choices` are the words AWS accepts, `field` is ours in
+    `Attributes`.
+    """
 
     key: str
     field: str
@@ -131,7 +134,10 @@ class Attributes:
         return _check_together(cls(**values))  # type: ignore[arg-type]
 
     def changed(self, resource: str, texts: Mapping[str, str]) -> Attributes:
-        """Return the attributes after a Modify...Attributes call. Raises SettingError as AWS refuses; then nothing has changed."""
+        """Return the attributes after a Modify...Attributes call.
+
+        Raises SettingError as AWS refuses; then nothing has changed.
+        """
         values = parse(resource, texts)
         if self.sticky and values.get("tcp_idle_seconds", self.tcp_idle_seconds) != self.tcp_idle_seconds:
             raise SettingError(
@@ -147,7 +153,10 @@ class Attributes:
 
 
 def parse(resource: str, texts: Mapping[str, str]) -> dict[str, Value]:
-    """Parse each given key of `resource`; the answer is by field. Raises SettingError for an unknown key or a bad value."""
+    """Parse each given key of `resource`.
+
+    The answer is by field. Raises SettingError for an unknown key or a bad value.
+    """
     rows = _rows(resource)
     for key in texts:
         if key not in rows:
@@ -167,8 +176,8 @@ def _check_together(new: Attributes) -> Attributes:
     """Refuse what AWS refuses about several keys at once (guide, Edit target group attributes)."""
     if new.on_deregistration != new.on_unhealthy:
         raise SettingError(
-            f"target_failover.on_deregistration ({new.on_deregistration}) and target_failover.on_unhealthy ({new.on_unhealthy}) "
-            "must be set to the same value for the target group"
+            f"target_failover.on_deregistration ({new.on_deregistration}) and "
+            f"target_failover.on_unhealthy ({new.on_unhealthy}) must be set to the same value for the target group"
         )
     resets = [
         ("send_tcp_reset.on_deregistration.enabled", new.reset_on_deregistration),

@@ -1,8 +1,9 @@
-"""One node of a Gateway Load Balancer, pure: packets, probe results and the time go in, verdicts and the next deadline come out.
+"""One node of a Gateway Load Balancer, pure: packets, probe results and the time go in, verdicts and the next deadline
+come out.
 
-This file composes, and holds the two hot paths: an IPv4 TCP or UDP packet of a live flow with nothing unusual about it is read with one
-Struct, looked up once and sent on. Whatever fails one of the conditions there goes to `entry` or `returns`, which can judge any bytes and
-need no hot path to be right. Both ways give the same bytes (there is a test).
+This file composes, and holds the two hot paths: an IPv4 TCP or UDP packet of a live flow with nothing unusual about it
+is read with one Struct, looked up once and sent on. Whatever fails one of the conditions there goes to `entry` or
+`returns`, which can judge any bytes and need no hot path to be right. Both ways give the same bytes (there is a test).
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from gwlbemu.wire.protocols import TCP, UDP
 
 EXPIRE_BUDGET = 4096  # flows that one call of expire looks at: a few milliseconds
 
-# IPv4 without options: version and length of header, total length, fragment, TTL, protocol, checksum, addresses; then the ports.
+# IPv4 without options: version and length of header, total length, fragment, TTL, protocol, checksum, addresses; then
+# the ports.
 _INNER = struct.Struct(">BxHxxHBBHIIHH").unpack_from
-# Outer IPv4: version, length, fragment, protocol, both addresses; UDP: destination port, length; GENEVE but the cookie; cookie; inner.
+# Outer IPv4: version, length, fragment, protocol, both addresses; UDP: destination port, length; GENEVE but the cookie;
+# cookie; inner.
 _RETURNED = struct.Struct(">BxHxxHxB2x8s2xHH2x36sIBxHxxHBBHIIHH").unpack_from
-# Outer IPv4 up to the checksum; addresses and ports; UDP length, checksum; GENEVE but the cookie; cookie; inner up to its checksum.
+# Outer IPv4 up to the checksum; addresses and ports; UDP length, checksum; GENEVE but the cookie; cookie; inner up to
+# its checksum.
 _SEND = struct.Struct(">2sH6sH12sHH36sI8sBBH").pack
 _HEAD = struct.Struct(">8sBBH").pack
 _SPECIAL_TCP = 0x07  # FIN, SYN, RST
@@ -40,7 +44,10 @@ _number = int.from_bytes
 
 
 class Balancer:
-    """One node. Times are seconds on one clock that never goes back; every packet gets exactly one verdict and is counted once."""
+    """One node. Times are seconds on one clock that never goes back.
+
+    Every packet gets exactly one verdict and is counted once.
+    """
 
     def __init__(self, settings: Settings, *, now: float) -> None:
         self._settings = settings
@@ -111,8 +118,8 @@ class Balancer:
         self._counters.received += 1
         try:
             (
-                outer_first, outer_size, outer_fragment, outer_protocol, addresses, outer_port, udp_size, prefix, cookie,
-                first, size, fragment, ttl, protocol, checksum, inner_source, destination, port, other_port,
+                outer_first, outer_size, outer_fragment, outer_protocol, addresses, outer_port, udp_size, prefix,
+                cookie, first, size, fragment, ttl, protocol, checksum, inner_source, destination, port, other_port,
             ) = _RETURNED(datagram)  # fmt: skip
             if (
                 outer_first == first == 0x45
@@ -150,7 +157,10 @@ class Balancer:
 
     # ---- time and health ----
     def receive_probe_result(self, target: str, ok: bool, *, now: float, reason: str = "") -> None:
-        """Count the result of a probe of `target`; `reason` may be one of AWS's codes that a prober knows (see `states`)."""
+        """Count the result of a probe of `target`.
+
+        `reason` may be one of AWS's codes that a prober knows (see `states`).
+        """
         self._counters.probes += 1
         self._group.observe(target, ok, now, reason)
         self._placement.advance(now)
@@ -178,8 +188,13 @@ class Balancer:
         self._placement.advance(now)
 
     def set_attributes(self, resource: str, attributes: Mapping[str, str], *, now: float) -> None:
-        """Change attributes (AWS's keys and texts) of "load-balancer", "listener" or "target-group". Raises SettingError and changes nothing."""
+        """Change attributes (AWS's keys and texts) of "load-balancer", "listener" or "target-group".
+
+        Raises SettingError and changes nothing.
+        """
         changed = self._placement.attributes.changed(resource, attributes)
+        if changed.stickiness != self._placement.attributes.stickiness:
+            self._placement.rekey()
         self._placement.attributes = changed
         self._group.change_attributes(changed, now)
         self._heat()
@@ -231,7 +246,10 @@ class Balancer:
         returned_packets: int = 0,
         returned_bytes: int = 0,
     ) -> None:
-        """Add what the fast path has carried of a flow since the last touch: towards the target, and back. Unknown keys are nobody's any more."""
+        """Add what the fast path has carried of a flow since the last touch.
+
+        Towards the target, and back. Unknown keys are nobody's any more.
+        """
         endpoint, number = keys.from_key_bytes(key)
         flow = self._placement.table.by_endpoint.get(endpoint, {}).get(number)
         if flow is None:

@@ -1,9 +1,10 @@
-"""Numbers that look random and are not: which target, which cookie, which source port. All of it is a keyed hash of the flow's key.
+"""Numbers that look random and are not: which target, which cookie, which source port. All of it is a keyed hash of the
+flow's key.
 
-Targets are chosen by highest random weight (rendezvous hashing): a flow has one weight per lane, a target keeps its lane for as long as it is
-registered, and the heaviest eligible lane wins. So losing a target moves its own flows and no others, and a new target takes flows from all
-alike. The weights are one stretch of SHAKE-128 output, so more lanes never change the weights of those before. AWS does not document its
-hash.
+Targets are chosen by highest random weight (rendezvous hashing): a flow has one weight per lane, a target keeps its
+lane for as long as it is registered, and the heaviest eligible lane wins. So losing a target moves its own flows and no
+others, and a new target takes flows from all alike. The weights are one stretch of SHAKE-128 output, so more lanes
+never change the weights of those before. AWS does not document its hash.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def cookie(seed: bytes, key: bytes, generation: int) -> int:
 
 
 def source_port(seed: bytes, key: bytes, policy: str) -> int:
-    """Return a flow's outer UDP source port: `aws` as in public captures, `rfc8926` as RFC 8926 section 3.3 recommends."""
+    """Return a flow's outer UDP source port.
+
+    `aws` as in public captures, `rfc8926` as RFC 8926 section 3.3 recommends.
+    """
     number = int.from_bytes(hashlib.blake2b(key, key=seed, digest_size=2, person=b"source port").digest(), "big")
     return 60000 + number % 2 if policy == "aws" else 49152 + number % 16384

@@ -1,6 +1,8 @@
-"""What a node counts. Names and meaning: guide, CloudWatch metrics (namespace AWS/GatewayELB); names that are ours are in their own table.
+"""What a node counts. Names and meaning: guide, CloudWatch metrics (namespace AWS/GatewayELB); names that are ours are
+in their own table.
 
-AWS publishes sums per minute; these are totals since the node began, a reader takes the difference. Bytes are those of inner packets.
+AWS publishes sums per minute; these are totals since the node began, a reader takes the difference. Bytes are those of
+inner packets.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ _DROPS = {reason: Drop(reason) for reason in Reason}
 
 
 class Counters:
-    """Everything that is not counted per target. Packets to and from targets are counted there, where the hot path is anyway."""
+    """Everything that is not counted per target.
+
+    Packets to and from targets are counted there, where the hot path is anyway.
+    """
 
     def __init__(self, now: float) -> None:
         self.received = 0

@@ -1,4 +1,7 @@
-"""What AWS leaves open, in one place: a switch each, a documented default, one line of explanation (never an AWS fact)."""
+"""What AWS leaves open, in one place.
+
+A switch each, a documented default, one line of explanation (never an AWS fact).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ class Emulation:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Scalar]) -> Emulation:
-        """Check the given switches; the others keep their default. Raises SettingError naming the key and what was expected."""
+        """Check the given switches.
+
+        The others keep their default. Raises SettingError naming the key and what was expected.
+        """
         for key, value in values.items():
             if key not in EXPLANATIONS:
                 raise SettingError(f"emulation: unknown key '{key}', expected one of: {', '.join(EXPLANATIONS)}")
@@ -45,16 +51,16 @@ CHOICES: Mapping[str, tuple[str | int, ...]] = {
     "rebalanced_cookie": ("new", "keep"),
 }
 EXPLANATIONS: Mapping[str, str] = {
-    "source_port": "outer UDP source port of a flow: aws = 60000 or 60001 as in captures, rfc8926 = 49152-65535 by hash",
-    "ttl_decrement": "inner TTL taken per pass: 0, 1 (on the side of the flow's first sender only) or 2 (entering and leaving the endpoint)",
+    "source_port": "outer UDP source port: aws = 60000 or 60001 as in captures, rfc8926 = 49152-65535 by hash",
+    "ttl_decrement": "inner TTL taken per pass: 0, 1 (on the first sender's side only) or 2 (entering and leaving)",
     "midstream": "a TCP packet without SYN and without a flow: drop it, answer with rst, or treat it as a new flow",
     "fragments": "inner IP fragments: keep them together by addresses and protocol (three_tuple), or drop them",
     "icmp_errors": "ICMP errors: a flow of their own, or the flow of the packet they quote (parent)",
     "fin_linger_seconds": "how long a TCP flow stays after FIN in both directions and its last packet",
-    "half_open_timeout_seconds": "forget a flow whose target returned nothing for this long after the first packet; null = never",
+    "half_open_timeout_seconds": "forget a flow whose target has returned nothing this long after its start; null = never",
     "propagation_delay_seconds": "how long a change of a target takes to reach the packets; AWS speaks of about 60",
     "rebalanced_cookie": "a moved flow gets a new cookie, or keeps its cookie",
-    "initial_health_check_interval_seconds": "probes of an initial target follow each other this fast; null = at the group's interval",
+    "initial_health_check_interval_seconds": "pause between probes of an initial target; null = the group's interval",
     "mss_clamp": "lower the MSS option of TCP SYNs to what fits 8500 bytes",
 }
 

@@ -1,18 +1,18 @@
 """A packet from an endpoint, with all the care that the hot path leaves out: the verdict for any bytes whatever.
 
-packet                                              verdict                                  guide
-longer than 8500 bytes                              Drop TOO_LONG, silently                  Gateway Load Balancers, MTU
-of a live flow                                      ToTarget, that flow's target             Flow stickiness
-TCP without SYN, no live flow                       Drop MIDSTREAM                           Idle timeout
+packet                                              verdict                                  guide longer than 8500
+bytes                              Drop TOO_LONG, silently                  Gateway Load Balancers, MTU of a live flow
+ToTarget, that flow's target             Flow stickiness TCP without SYN, no live flow                       Drop
+MIDSTREAM                           Idle timeout
   and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender                      Listeners
-anything else without a live flow                   a new flow, ToTarget                     Idle timeout
-of a flow whose target failed: CARRY, MOVE, RESET   see `states`                             Edit target group attributes
+anything else without a live flow                   a new flow, ToTarget                     Idle timeout of a flow
+whose target failed: CARRY, MOVE, RESET   see `states`                             Edit target group attributes
 """
 
 from __future__ import annotations
 
 from gwlbemu.core.attributes import TWO_TUPLE
-from gwlbemu.core.flows import FIN_HIGH, FIN_LOW, FROM_HIGH, OTHER_IDLE_SECONDS, Flow
+from gwlbemu.core.flows import BOTH_FINS, FROM_HIGH, OTHER_IDLE_SECONDS, Flow
 from gwlbemu.core.hops import entry_step
 from gwlbemu.core.key import flow_key, quoted_key
 from gwlbemu.core.placement import Placement
@@ -85,8 +85,8 @@ class Entry:
 
     def _is_over(self, flow: Flow, flags: int, now: float) -> bool:
         """A new SYN ends a flow that has seen both FINs: the port is being used again."""
-        closed = flow.flags & FIN_LOW and flow.flags & FIN_HIGH
-        return now >= flow.expires_at or bool(closed and flags & SYN and not flags & ACK)
+        closed = flow.flags & BOTH_FINS == BOTH_FINS
+        return now >= flow.expires_at or (closed and flags & (SYN | ACK) == SYN)
 
     def _refuse(self, endpoint: int, packet: bytes, connection: bool, flags: int) -> Verdict | None:
         """Judge a packet of no flow: only a SYN (without ACK) begins a TCP flow."""

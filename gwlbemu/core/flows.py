@@ -1,11 +1,11 @@
 """The flow table: which target a flow is bound to, and since when it has been silent.
 
-The table, not the hash, keeps a live flow on its target (guide, Gateway Load Balancers, "Flow stickiness"). A flow is forgotten at the instant
-its idle timeout is over: whoever looks it up compares, so it does not matter when the sweep comes by. The sweep only gives memory back. It
-walks buckets of one second, each a linked list through the flows themselves, so that taking a flow out costs the same wherever it is and a call
-does no more work than it is told to.
+The table, not the hash, keeps a live flow on its target (guide, Gateway Load Balancers, "Flow stickiness"). A flow is
+forgotten at the instant its idle timeout is over: whoever looks it up compares, so it does not matter when the sweep
+comes by. The sweep only gives memory back. It walks buckets of one second, each a linked list through the flows
+themselves, so that taking a flow out costs the same wherever it is and a call does no more work than it is told to.
 
-    what                        seconds                                         guide, Gateway Load Balancers, "Idle timeout"
+    what                        seconds (guide, Gateway Load Balancers, "Idle timeout")
     TCP                         tcp.idle_timeout.seconds (350), 2-/3-tuple 350
     everything else             120, fixed
     TCP after both FINs         fin_linger_seconds: ours, AWS does not say
@@ -26,6 +26,7 @@ _BUCKET_SECONDS = 1.0
 # Flow.flags
 FROM_HIGH = 1  # the first packet came from the higher end of the key
 FIN_LOW, FIN_HIGH = 2, 4  # a FIN from that end came back from the target
+BOTH_FINS = FIN_LOW | FIN_HIGH
 GENERATION_SHIFT = 3  # above: how often the flow moved
 
 
@@ -40,7 +41,8 @@ class _Link:
 class Flow(_Link):
     """One flow. Times are absolute seconds; packets and bytes are inner ones of both directions.
 
-    `timeout` is seconds after the last packet. Negative, it is seconds after the first one, of a half-open flow: nothing has come back yet.
+    `timeout` is seconds after the last packet. Negative, it is seconds after the first one, of a half-open flow:
+    nothing has come back yet.
     """
 
     __slots__ = (
@@ -110,7 +112,10 @@ class FlowTable:
         self._enqueue(flow)
 
     def overdue(self, now: float, budget: int) -> Iterator[Flow]:
-        """Yield the flows whose time is over, looking at no more than `budget` of them. The caller removes each one it gets."""
+        """Yield the flows whose time is over, looking at no more than `budget` of them.
+
+        The caller removes each one it gets.
+        """
         while self._due and (self._due[0] + 1) * _BUCKET_SECONDS <= now:
             head = self._buckets[self._due[0]]
             while (flow := head.following) is not head:

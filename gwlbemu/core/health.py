@@ -1,4 +1,7 @@
-"""Health checks: the numbers AWS allows, and counting results against thresholds. Who opens the connection is another room."""
+"""Health checks: the numbers AWS allows, and counting results against thresholds.
+
+Who opens the connection is another room.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +54,13 @@ def check_health_check(check: HealthCheck) -> HealthCheck:
     # "must be >= timeout" in the guide; the API refuses equality for HTTP and HTTPS (moto, verified against AWS).
     if check.timeout_seconds > check.interval_seconds:
         raise SettingError(
-            f"health check timeout_seconds {check.timeout_seconds} must be smaller than or equal to interval_seconds {check.interval_seconds}"
+            f"health check timeout_seconds {check.timeout_seconds} must be smaller than or equal to "
+            f"interval_seconds {check.interval_seconds}"
         )
     if check.protocol != "TCP" and check.timeout_seconds == check.interval_seconds:
         raise SettingError(
-            f"health check timeout_seconds {check.timeout_seconds} must be smaller than interval_seconds for {check.protocol}"
+            f"health check timeout_seconds {check.timeout_seconds} must be smaller than "
+            f"interval_seconds {check.interval_seconds} for {check.protocol}"
         )
     if check.matcher != MATCHER:
         raise SettingError(f"health check matcher '{check.matcher}' is not valid, expected {MATCHER}")

@@ -5,10 +5,11 @@
     source_ip_dest_ip_proto (3-tuple)   addresses, protocol         addresses, protocol
     source_ip_dest_ip (2-tuple)         addresses                   addresses
 
-A key is one number with the two ends sorted, so that both directions of a flow have the same. Numbers, because a million of them live in
-a table that is asked for every packet: IPv4 with ports is (protocol << 96 | low << 48 | high), an end being (address << 16 | port), and
-the balancer's hot path computes just that. The endpoint is not in the number: each endpoint has a table of its own (two VPCs with the same
-addresses must not mix). A fragment has no ports to rely on, so all fragments of a datagram, the first too, go by addresses and protocol.
+A key is one number with the two ends sorted, so that both directions of a flow have the same. Numbers, because a
+million of them live in a table that is asked for every packet: IPv4 with ports is (protocol << 96 | low << 48 | high),
+an end being (address << 16 | port), and the balancer's hot path computes just that. The endpoint is not in the number:
+each endpoint has a table of its own (two VPCs with the same addresses must not mix). A fragment has no ports to rely
+on, so all fragments of a datagram, the first too, go by addresses and protocol.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def flow_key(ip: IpPacket, stickiness: str) -> tuple[int, bool]:
 
 
 def quoted_key(packet: bytes, ip: IpPacket, stickiness: str) -> tuple[int, bool] | None:
-    """Return the key of the flow that an ICMP error is about, None for any other packet; its source is that flow's other end."""
+    """Return the key of the flow that an ICMP error is about, None for any other packet.
+
+    Its source is that flow's other end.
+    """
     if ip.protocol != (ICMP if ip.version == 4 else ICMPV6) or ip.is_fragment:
         return None
     quoted = decode_icmp(packet, ip).quoted

@@ -1,9 +1,9 @@
 """Binding flows to targets, moving them and letting them go; the only file that changes the flow table.
 
-target for a new flow                                              guide
-any healthy target in scope: one of those                          Health checks, "new flows to healthy targets only"
-registered targets but none healthy: one of them at random         Health checks, fail open; kept for the flow's life
-no target at all: none; the flow is rejected                       not documented, ours
+target for a new flow                                              guide any healthy target in scope: one of those
+Health checks, "new flows to healthy targets only" registered targets but none healthy: one of them at random
+Health checks, fail open; kept for the flow's life no target at all: none; the flow is rejected
+not documented, ours
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from gwlbemu.core import choice
 from gwlbemu.core.attributes import Attributes
 from gwlbemu.core.counters import Counters
-from gwlbemu.core.flows import FROM_HIGH, GENERATION_SHIFT, OTHER_IDLE_SECONDS, Flow, FlowTable
+from gwlbemu.core.flows import BOTH_FINS, FROM_HIGH, GENERATION_SHIFT, OTHER_IDLE_SECONDS, Flow, FlowTable
 from gwlbemu.core.key import key_bytes, key_parts
 from gwlbemu.core.records import FlowChange, FlowRecord
 from gwlbemu.core.settings import Settings
@@ -21,6 +21,11 @@ from gwlbemu.wire.ip import IpPacket
 from gwlbemu.wire.protocols import TCP
 
 _MANY_TUNNELS = 1 << 16
+
+
+def is_steady(flow: Flow) -> bool:
+    """Whether the packets of a flow need no decision, so that the fast path may carry them."""
+    return flow.target.plain and flow.timeout >= 0 and flow.flags & BOTH_FINS != BOTH_FINS
 
 
 class Placement:
@@ -51,7 +56,7 @@ class Placement:
         tunnel = self._tunnel(target, port, endpoint, ip.version)
         flow = Flow(key, target, tunnel, choice.cookie(self._seed, name, 0), timeout, FROM_HIGH * from_high, now)
         self.table.add(flow)
-        if target.plain:
+        if is_steady(flow):
             self.changed("placed", flow)
         return flow
 
@@ -72,7 +77,7 @@ class Placement:
         if self.settings.emulation.rebalanced_cookie == "new":
             flow.cookie = choice.cookie(self._seed, name, flow.generation)
         self.counters.moved += 1
-        if target.plain:
+        if is_steady(flow):
             self.changed("changed", flow)
         return True
 
@@ -100,13 +105,18 @@ class Placement:
             self.forget_target(member)
         self.turn()
 
+    def rekey(self) -> None:
+        """Take every flow from the fast path: from now on packets have other keys."""
+        for flow in self.table:
+            self.changed("removed", flow)
+
     def turn(self) -> None:
         """Tell the fast path about targets whose flows need Python for each packet from now on, or no longer."""
         if self.group.turned and self.settings.track_changes:
-            turned = {member: member.plain for member in self.group.turned}
+            turned = set(self.group.turned)
             for flow in self.table:
                 if flow.target in turned:
-                    self.changed("placed" if turned[flow.target] else "removed", flow)
+                    self.changed("placed" if is_steady(flow) else "removed", flow)
         self.group.turned.clear()
 
     def changed(self, kind: str, flow: Flow) -> None:
@@ -122,6 +132,7 @@ class Placement:
                     flow.cookie,
                     flow.tunnel.source_port,
                     flow.tunnel.header(flow.cookie),
+                    abs(flow.timeout),
                 )
             )
 
@@ -136,8 +147,9 @@ class Placement:
         first, second = (high, low) if flow.flags & FROM_HIGH else (low, high)
         endpoint = flow.tunnel.endpoint
         return FlowRecord(
-            key_bytes(endpoint, flow.key), endpoint, parts.tuple_size, parts.protocol, *first, *second, flow.target.id, flow.cookie,
-            flow.tunnel.source_port, flow.placed_at, flow.last_seen_at, flow.expires_at, flow.packets, flow.bytes, flow.generation,
+            key_bytes(endpoint, flow.key), endpoint, parts.tuple_size, parts.protocol, *first, *second,
+            flow.target.id, flow.cookie, flow.tunnel.source_port, flow.placed_at, flow.last_seen_at, flow.expires_at,
+            flow.packets, flow.bytes, flow.generation,
         )  # fmt: skip
 
     def _choose(self, name: bytes, key: int) -> Member | None:

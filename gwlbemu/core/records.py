@@ -26,7 +26,10 @@ class ProbeTarget(NamedTuple):
 
 
 class FlowRecord(NamedTuple):
-    """One live flow, its first packet's source first. Ports are 0 and protocol is 0 where the key has none. Times are absolute seconds."""
+    """One live flow, its first packet's source first.
+
+    Ports are 0 and protocol is 0 where the key has none. Times are absolute seconds.
+    """
 
     key: bytes
     endpoint: int
@@ -48,9 +51,11 @@ class FlowRecord(NamedTuple):
 
 
 class FlowChange(NamedTuple):
-    """What the fast path has to learn. `kind` is placed, changed (new target or cookie) or removed (its packets come to Python again).
+    """What the fast path has to learn. `kind` is placed, changed (new target or cookie) or removed (its packets come to
+    Python again).
 
-    `source` is the end that sent the first packet; `header` is the 40 bytes of GENEVE header of both directions.
+    `source` is the end that sent the first packet; `header` is the 40 bytes of GENEVE header of both directions;
+    `timeout` is the idle timeout in seconds.
     """
 
     kind: str
@@ -67,3 +72,4 @@ class FlowChange(NamedTuple):
     cookie: int
     outer_source_port: int
     header: bytes
+    timeout: float

@@ -1,7 +1,8 @@
-"""A datagram from the targets' side, with all the care that the hot path leaves out: the verdict for any bytes whatever.
+"""A datagram from the targets' side, with all the care that the hot path leaves out: the verdict for any bytes
+whatever.
 
-Checks, in this order; a packet is counted by the first that fails and nothing is ever sent back. Guide, CloudWatch metrics, names the metrics;
-the order is ours, AWS does not say.
+Checks, in this order; a packet is counted by the first that fails and nothing is ever sent back. Guide, CloudWatch
+metrics, names the metrics; the order is ours, AWS does not say.
 
     check                                                          otherwise             source
     whole IPv4/UDP to this node, port 6081, GENEVE version 0,      INVALID_GENEVE_TUNNEL guide; RFC 8926 section 3.4
@@ -13,17 +14,18 @@ the order is ours, AWS does not say.
     a live flow has the inner packet's key                         MISSING_FLOW_ENTRY    guide
     option 3 is that flow's cookie                                 INVALID_FLOW_COOKIE   guide
 
-Not judged: outer source port, outer TTL, both outer checksums, option 2, the order of options, unknown options that are not critical.
-An ICMP error may also come in the header of the flow that it quotes: an appliance answers inside a flow (public appliances do).
+Not judged: outer source port, outer TTL, both outer checksums, option 2, the order of options, unknown options that are
+not critical. An ICMP error may also come in the header of the flow that it quotes: an appliance answers inside a flow
+(public appliances do).
 """
 
 from __future__ import annotations
 
 from gwlbemu.core.attributes import FIVE_TUPLE
-from gwlbemu.core.flows import FIN_HIGH, FIN_LOW, FROM_HIGH, Flow
+from gwlbemu.core.flows import BOTH_FINS, FIN_HIGH, FIN_LOW, FROM_HIGH, Flow
 from gwlbemu.core.hops import exit_step
 from gwlbemu.core.key import flow_key, quoted_key
-from gwlbemu.core.placement import Placement
+from gwlbemu.core.placement import Placement, is_steady
 from gwlbemu.core.settings import LONGEST_PACKET
 from gwlbemu.core.verdict import Reason, ToEndpoint, Verdict
 from gwlbemu.errors import WireError
@@ -106,18 +108,22 @@ class Return:
         target.bytes_from += len(packet)
         if flow.timeout < 0:
             self._placement.table.set_timeout(flow, self._placement.idle_seconds(protocol, flow.key))
+            if is_steady(flow):
+                self._placement.changed("placed", flow)
         if flags & (FIN | RST) and self._placement.attributes.stickiness == FIVE_TUPLE:
             self._close(flow, flags, swapped)
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
 
     def _close(self, flow: Flow, flags: int, swapped: bool) -> None:
-        """Follow TCP's end (guide: a flow ends when its connection does): judged here, where the appliance has let the packet pass."""
+        """Follow TCP's end (guide.
+
+        A flow ends when its connection does): judged here, where the appliance has let the packet pass.
+        """
         if flags & RST:
             self._placement.end(flow)
             return
-        closed = FIN_LOW | FIN_HIGH
-        before = flow.flags & closed
+        before = flow.flags & BOTH_FINS
         flow.flags |= FIN_HIGH if swapped else FIN_LOW
-        if before != closed and flow.flags & closed == closed:
+        if before != BOTH_FINS and flow.flags & BOTH_FINS == BOTH_FINS:
             self._placement.changed("removed", flow)
             self._placement.table.set_timeout(flow, self._settings.emulation.fin_linger_seconds)

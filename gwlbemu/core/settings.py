@@ -65,7 +65,10 @@ class Settings:
 
 
 def check_target_group(protocol: str, port: int, target_type: str) -> None:
-    """Refuse a group that a Gateway Load Balancer cannot have (guide, Target groups). Raises SettingError naming the attribute."""
+    """Refuse a group that a Gateway Load Balancer cannot have (guide, Target groups).
+
+    Raises SettingError naming the attribute.
+    """
     if protocol != "GENEVE":
         raise SettingError(f"protocol '{protocol}' is not valid for a gateway target group, expected GENEVE")
     if port != GENEVE_PORT:
@@ -77,13 +80,17 @@ def check_target_group(protocol: str, port: int, target_type: str) -> None:
 
 
 def check_ip_target(address: str, vpc_cidrs: Iterable[str]) -> None:
-    """Refuse an address that cannot be an `ip` target: it must be in the VPC or private (guide, Target groups, "IP addresses")."""
+    """Refuse an address that cannot be an `ip` target.
+
+    It must be in the VPC or private (guide, Target groups, "IP addresses").
+    """
     try:
         parsed = ipaddress.IPv4Address(address)
     except ValueError:
         raise SettingError(f"target '{address}' is not an IPv4 address", "InvalidTarget") from None
     if not any(parsed in network for network in [*_PRIVATE, *map(ipaddress.ip_network, vpc_cidrs)]):
         raise SettingError(
-            f"target address {address} is not valid, expected one of the VPC, of 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12 or 192.168.0.0/16",
+            f"target address {address} is not valid, expected one of the VPC, of 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12 "
+            "or 192.168.0.0/16",
             "InvalidTarget",
         )

@@ -1,16 +1,18 @@
-"""The states of a target, as DescribeTargetHealth reports them. Guide, Health checks for target groups, "Target health status".
+"""The states of a target, as DescribeTargetHealth reports them. Guide, Health checks for target groups, "Target health
+status".
 
-Theory of operation. A target is registered, draining or gone, and beside that its probes have found it healthy, unhealthy or nothing
-yet. `_ROWS` turns the two into AWS's state, reason code and description. What becomes of the flows of a target that failed is its fate:
+Theory of operation. A target is registered, draining or gone, and beside that its probes have found it healthy,
+unhealthy or nothing yet. `_ROWS` turns the two into AWS's state, reason code and description. What becomes of the flows
+of a target that failed is its fate:
 
-    situation                        no_rebalance    rebalance    TCP reset         guide, Edit target group attributes
+    situation                        no_rebalance    rebalance    TCP reset         guide, target group attributes
     registered or draining, healthy  CARRY           CARRY        CARRY             "existing flows continue"
-    unhealthy                        CARRY           MOVE         RESET (*)         target_failover.on_unhealthy, send_tcp_reset.on_unhealthy
-    gone: delay has passed           CARRY           MOVE         RESET (*)         ..on_deregistration
+    unhealthy                        CARRY           MOVE         RESET (*)         the keys ..on_unhealthy
+    gone: delay has passed           CARRY           MOVE         RESET (*)         the keys ..on_deregistration
     (*) TCP only, and only with no_rebalance, which the attributes' own check has made sure of.
 
-Draining by itself changes no flow; it only ends new ones. A fate is acted on by a flow's next packet, never before (AWS networking blog,
-target failover, 10 Oct 2022).
+Draining by itself changes no flow; it only ends new ones. A fate is acted on by a flow's next packet, never before (AWS
+networking blog, target failover, 10 Oct 2022).
 """
 
 from __future__ import annotations
@@ -71,12 +73,16 @@ _WHATEVER_THE_PROBES_SAY = {
 }
 
 
-# What the prober may say instead of a result: the instance behind the target is stopped, its address is a load balancer's, our own failure.
+# What the prober may say instead of a result: the instance behind the target is stopped, its address is a load
+# balancer's, our own failure.
 BY_REASON = {status.reason: status for status in (INVALID_STATE, IP_UNUSABLE, INTERNAL_ERROR)}
 
 
 def status_of(membership: Membership, healthy: bool | None, probed: bool, reason: str = "") -> Status:
-    """Return AWS's state for a target; `probed` tells whether any probe has come back, `reason` the prober's last word."""
+    """Return AWS's state for a target.
+
+    `probed` tells whether any probe has come back, `reason` the prober's last word.
+    """
     if membership in _WHATEVER_THE_PROBES_SAY:
         return _WHATEVER_THE_PROBES_SAY[membership]
     if reason in BY_REASON and healthy is not True:

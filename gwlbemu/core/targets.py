@@ -1,9 +1,11 @@
-"""The targets of a group as one node sees them: who is registered, who is healthy, who takes new flows, what becomes of the others' flows.
+"""The targets of a group as one node sees them: who is registered, who is healthy, who takes new flows, what becomes of
+the others' flows.
 
-Rules of this file: what a state means stands in `states`, what a probe result means in `health`; here is only when they change. A change
-reaches the packets `propagation_delay_seconds` later: `in_service` and `fate` are what packets meet, `status` is what people are told.
-Zones: with cross-zone load balancing off only this zone's targets are in scope, with it on those of every enabled zone, all alike (guide,
-Cross-zone load balancing). Health is each node's own finding (guide, Health checks).
+Rules of this file: what a state means stands in `states`, what a probe result means in `health`; here is only when they
+change. A change reaches the packets `propagation_delay_seconds` later: `in_service` and `fate` are what packets meet,
+`status` is what people are told. Zones: with cross-zone load balancing off only this zone's targets are in scope, with
+it on those of every enabled zone, all alike (guide, Cross-zone load balancing). Health is each node's own finding
+(guide, Health checks).
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ from gwlbemu.errors import SettingError
 
 
 class Member:
-    """One target. `plain` means that its flows just go to it, whatever time it is; packets in and out are counted here."""
+    """One target. `plain` means that its flows just go to it, whatever time it is.
+
+    Packets in and out are counted here.
+    """
 
     __slots__ = (
-        "address", "bytes_from", "bytes_to", "failed_at", "fate", "flows", "gone_at", "health", "id", "in_service", "lane", "local",
-        "membership", "packets_from", "packets_to", "passing", "plain", "probed", "reason", "return_addresses", "zone",
+        "address", "bytes_from", "bytes_to", "failed_at", "fate", "flows", "gone_at", "health", "id", "in_service",
+        "lane", "local", "membership", "packets_from", "packets_to", "passing", "plain", "probed", "reason",
+        "return_addresses", "settles_at", "zone",
     )  # fmt: skip
 
     def __init__(self, target: Target, lane: int, local: bool, node_address: bytes) -> None:
@@ -37,6 +43,7 @@ class Member:
         self.probed = False
         self.reason = ""
         self.gone_at = math.inf
+        self.settles_at = -math.inf  # when its last change reaches the packets
         self.failed_at = -math.inf  # when it last began to fail, as packets see it
         self.in_service = self.passing = False  # takes new flows at all; is healthy: as packets see it
         self.fate = Fate.CARRY
@@ -133,14 +140,17 @@ class TargetGroup:
             self._changed(member, now)
 
     def advance(self, now: float) -> list[Member]:
-        """Do what is due by `now`: changes reach the packets, deregistration delays end. Returns the members it touched."""
+        """Do what is due by `now`.
+
+        Changes reach the packets, deregistration delays end. Returns the members it touched.
+        """
         touched = []
         while self._pending and self._pending[0][0] <= now:
             due_at, _, member = heapq.heappop(self._pending)
             if member.membership is Membership.DRAINING and member.gone_at <= due_at:
                 member.membership = Membership.GONE
                 self._changed(member, due_at)
-            else:
+            elif due_at >= member.settles_at:
                 self._apply(member, due_at)
             touched.append(member)
         return touched
@@ -190,10 +200,14 @@ class TargetGroup:
         heapq.heappush(self._pending, (at, self._sequence, member))
 
     def _changed(self, member: Member, now: float) -> None:
-        """Let a change reach the packets, at once or after the delay; until then each of its packets is looked at with the clock in hand."""
+        """Let a change reach the packets, at once or after the delay.
+
+        Until then each of its packets is looked at with the clock in hand.
+        """
         delay = self._settings.emulation.propagation_delay_seconds
         if delay:
-            self._schedule(member, now + delay)
+            member.settles_at = now + delay
+            self._schedule(member, member.settles_at)
             self._set_plain(member, False)
         else:
             self._apply(member, now)

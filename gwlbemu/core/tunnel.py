@@ -1,4 +1,6 @@
-"""What all flows from one endpoint to one target with one source port share of their outside, precomputed for the hot path."""
+"""What all flows from one endpoint to one target with one source port share of their outside, precomputed for the hot
+path.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ OUTER_LENGTH = 68  # IPv4 20, UDP 8, GENEVE 8, options 32
 
 
 class Tunnel:
-    """One outside but for the flow's cookie. Sums are one's complement sums over the fields that do not change, not folded (RFC 1071)."""
+    """One outside but for the flow's cookie.
+
+    Sums are one's complement sums over the fields that do not change, not folded (RFC 1071).
+    """
 
     __slots__ = ("addresses_and_ports", "endpoint", "header_sum", "prefix", "protocol_type", "source_port", "udp_sum")
 

@@ -35,14 +35,20 @@ class ToTarget(NamedTuple):
 
 
 class ToEndpoint(NamedTuple):
-    """Hand the inner `packet` back at endpoint `endpoint` (its 64-bit id): it then follows that subnet's route table."""
+    """Hand the inner `packet` back at endpoint `endpoint` (its 64-bit id).
+
+    It then follows that subnet's route table.
+    """
 
     endpoint: int
     packet: bytes
 
 
 class Reset(NamedTuple):
-    """Answer the sender of a TCP packet: `packet` is the RST (whole inner IP packet), leaving at endpoint `endpoint`."""
+    """Answer the sender of a TCP packet.
+
+    `packet` is the RST (whole inner IP packet), leaving at endpoint `endpoint`.
+    """
 
     endpoint: int
     packet: bytes
