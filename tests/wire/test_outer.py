@@ -25,6 +25,7 @@ from gwlbemu.wire.tcp import build_tcp
 from gwlbemu.wire.udp import build_udp
 
 AWS_CAPTURE = "suricata-verify_bug-6402-01_AWS-GWLB.pcap"
+A4, B4 = bytes((10, 0, 0, 1)), bytes((198, 51, 100, 7))
 A6, B6 = (
     bytes.fromhex("2001 0db8 0000 0000 0000 0000 0000 0001"),
     bytes.fromhex("fd00 0000 0000 0000 0000 0000 0000 00ff"),
