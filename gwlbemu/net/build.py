@@ -161,6 +161,9 @@ def _tables(site: _Site) -> Iterator[Request]:
     for route in sorted(site.plan.routes, key=lambda route: route.via is not None):  # a next hop must be reachable
         what = f"add route {route.destination} (table {route.table})"
         yield what, messages.add_route(route, None if route.device is None else site.index(route.device))
+    for incoming, mark, table in site.plan.mark_rules:
+        for family in (AF_INET, AF_INET6):
+            yield f"send mark {mark} on {incoming} to table {table}", messages.add_rule(family, incoming, table, mark)
     for incoming, table in site.plan.rules:
         for family in (AF_INET, AF_INET6):
             yield f"send what comes in on {incoming} to table {table}", messages.add_rule(family, incoming, table)

@@ -156,9 +156,12 @@ def add_route(route: Route, index: int | None) -> bytes:
     )
 
 
-def add_rule(family: int, incoming: str, table: int) -> bytes:
-    """Send what comes in on an interface to a table of its own."""
-    attributes = [("FRA_IIFNAME", incoming), ("FRA_TABLE", table), ("FRA_PRIORITY", RULE_PRIORITY)]
+def add_rule(family: int, incoming: str, table: int, mark: int | None = None) -> bytes:
+    """Send what comes in on an interface, or only what carries a mark there (asked first), to a table of its own."""
+    priority = RULE_PRIORITY if mark is None else RULE_PRIORITY - 1
+    attributes = [("FRA_IIFNAME", incoming), ("FRA_TABLE", table), ("FRA_PRIORITY", priority)]
+    if mark is not None:
+        attributes += [("FRA_FWMARK", mark), ("FRA_FWMASK", 0xFFFFFFFF)]
     return _encode(
         fibmsg(),
         RTM_NEWRULE,

@@ -192,6 +192,24 @@ def test_a_reused_pid_is_never_ended(root: Path) -> None:
         innocent.wait()
 
 
+def test_a_namespace_that_was_given_a_dead_ones_inode_is_left_alone(root: Path) -> None:
+    subprocess.run(("ip", "netns", "add", "foreign"), check=True)
+    stranger = subprocess.Popen(("ip", "netns", "exec", "foreign", "sleep", "60"))
+    try:
+        while os.readlink(f"/proc/{stranger.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+            time.sleep(0.01)
+        foreign = namespaces.identity_of(namespaces.path_of("foreign"))
+        assert foreign is not None
+        with record.open_new("small", root=root) as opened:
+            opened.add(OwnedNamespace("foreign", foreign.inode, foreign.cookie - 1))
+        assert remove.down("small", root=root) == remove.Removed(was_there=True)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+        subprocess.run(("ip", "netns", "del", "foreign"), check=True)
+
+
 def test_the_other_lab_stays(up: Up, root: Path) -> None:
     up("one")
     up("two")
