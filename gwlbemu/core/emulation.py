@@ -57,7 +57,7 @@ EXPLANATIONS: Mapping[str, str] = {
     "fragments": "inner IP fragments: keep them together by addresses and protocol (three_tuple), or drop them",
     "icmp_errors": "ICMP errors: a flow of their own, or the flow of the packet they quote (parent)",
     "fin_linger_seconds": "how long a TCP flow stays after FIN in both directions and its last packet",
-    "half_open_timeout_seconds": "forget a flow whose target has returned nothing this long after its start; null = never",
+    "half_open_timeout_seconds": "forget a flow whose target returned nothing this long after its start; null = never",
     "propagation_delay_seconds": "how long a change of a target takes to reach the packets; AWS speaks of about 60",
     "rebalanced_cookie": "a moved flow gets a new cookie, or keeps its cookie",
     "initial_health_check_interval_seconds": "pause between probes of an initial target; null = the group's interval",

@@ -15,6 +15,7 @@ from gwlbemu.core.attributes import TWO_TUPLE
 from gwlbemu.core.flows import BOTH_FINS, FROM_HIGH, OTHER_IDLE_SECONDS, Flow
 from gwlbemu.core.hops import entry_step
 from gwlbemu.core.key import flow_key, quoted_key
+from gwlbemu.core.mss import clamp
 from gwlbemu.core.placement import Placement
 from gwlbemu.core.settings import LONGEST_PACKET
 from gwlbemu.core.states import Fate
@@ -46,7 +47,12 @@ class Entry:
         try:
             ip = decode_ip(packet)
             packet = packet[: ip.total_length]  # short frames are padded
-            flags = decode_tcp(packet, ip).flags if ip.protocol == TCP and not ip.is_fragment else 0
+            flags = 0
+            if ip.protocol == TCP and not ip.is_fragment:
+                tcp = decode_tcp(packet, ip)
+                flags = tcp.flags
+                if self._emulation.mss_clamp:
+                    packet = clamp(packet, ip, tcp)
             if ip.is_fragment and self._emulation.fragments == "drop":
                 return drop(Reason.FRAGMENT)
             key, swapped = self._key(table, packet, ip)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gwlbemu.core.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.errors import WireError
 from gwlbemu.wire.icmp import decode_icmp
 from gwlbemu.wire.ip import IpPacket
 from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
@@ -55,7 +56,10 @@ def quoted_key(packet: bytes, ip: IpPacket, stickiness: str) -> tuple[int, bool]
     """
     if ip.protocol != (ICMP if ip.version == 4 else ICMPV6) or ip.is_fragment:
         return None
-    quoted = decode_icmp(packet, ip).quoted
+    try:
+        quoted = decode_icmp(packet, ip).quoted
+    except WireError:  # too short to be an error; its protocol number is all that a key needs
+        return None
     if quoted is None:
         return None
     value, swapped = flow_key(quoted, stickiness)

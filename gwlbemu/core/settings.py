@@ -90,7 +90,7 @@ def check_ip_target(address: str, vpc_cidrs: Iterable[str]) -> None:
         raise SettingError(f"target '{address}' is not an IPv4 address", "InvalidTarget") from None
     if not any(parsed in network for network in [*_PRIVATE, *map(ipaddress.ip_network, vpc_cidrs)]):
         raise SettingError(
-            f"target address {address} is not valid, expected one of the VPC, of 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12 "
-            "or 192.168.0.0/16",
+            f"target address {address} is not valid, expected one of the VPC, of 10.0.0.0/8, 100.64.0.0/10, "
+            "172.16.0.0/12 or 192.168.0.0/16",
             "InvalidTarget",
         )
