@@ -1,0 +1,65 @@
+"""Compile gwlb.c, once per source, and say why the fast path is not available where it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from gwlbemu.errors import NetError
+from gwlbemu.fastpath import libbpf
+
+SOURCE = Path(__file__).with_name("gwlb.c")
+LOOPBACK = 1  # its interface index in every namespace
+_FLAGS = ("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror")
+
+
+def compile_object(cache: Path) -> Path:
+    """Return the object file, from the folder `cache` when this very source has been compiled into it before. NetError when it cannot be."""
+    clang = shutil.which("clang")
+    command = [clang or "clang", *_FLAGS, f"-I/usr/include/{os.uname().machine}-linux-gnu"]
+    digest = hashlib.sha256(SOURCE.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
+    target = cache / f"gwlb-{digest}.o"
+    if target.exists():
+        return target
+    if clang is None:
+        raise NetError("no clang")
+    cache.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    try:
+        done = subprocess.run(
+            [*command, "-c", str(SOURCE), "-o", str(unfinished)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if "error:" in line]
+            raise NetError(f"clang: {lines[0] if lines else done.stderr.strip()[:200]}")
+        unfinished.rename(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target
+
+
+def available(cache: Path) -> str | None:
+    """Return why there is no fast path here, None when there is one. Tries it: compiles, loads and attaches for a moment to lo."""
+    if sys.byteorder != "little" or sys.maxsize < 2**32:
+        return "not a little-endian 64-bit machine"
+    if os.geteuid() != 0:
+        return "no privilege: needs root"
+    try:
+        libbpf.library()
+    except (OSError, AttributeError) as error:
+        return f"no libbpf: {error}"
+    try:
+        path = compile_object(cache)
+        with libbpf.Object(path, {"interfaces": 1, "flows4": 1, "flows6": 1}) as loaded:
+            os.close(libbpf.attach_ingress(loaded.program("encap"), LOOPBACK))
+    except NetError as error:
+        return str(error)
+    except PermissionError as error:
+        return f"no privilege: {error.strerror}"
+    except OSError as error:
+        return f"Linux {os.uname().release} refuses (tcx needs 6.6): {error.strerror}"
+    return None

@@ -1,0 +1,148 @@
+"""The fast path of one node: programs attached, flows mirrored, what goes up read from one TAP per interface.
+
+A node that has one reads its packets from `taps` instead of its interfaces' packet sockets (those would see every packet, the carried ones
+too), asks the core, sends by its ordinary ports, and then hands the core's flow changes to `apply`. It dies with the process: nothing is pinned.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gwlbemu.core.attributes import FIVE_TUPLE
+from gwlbemu.core.records import FlowChange
+from gwlbemu.errors import NetError
+from gwlbemu.fastpath import layout, libbpf
+from gwlbemu.fastpath.build import compile_object
+from gwlbemu.fastpath.mirror import SHAPES, FlowTraffic, Mirror
+from gwlbemu.fastpath.tap import Tap
+
+_SIOCGIFMTU, _SIOCGIFHWADDR = 0x8921, 0x8927  # <linux/sockios.h>
+_ONLY = bytes(4)  # the key of an array's first entry
+DEFAULT_FLOWS = 1 << 18  # room; memory is taken as flows come, but for 16 bytes each
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointInterface:
+    """`endpoint` is the 64-bit id, `router_mac` where a returned packet goes."""
+
+    endpoint: int
+    device: str
+    router_mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FastPathSettings:
+    """Devices are those of the current namespace. `cache` is the folder of compiled objects."""
+
+    cache: Path
+    node_address: bytes
+    eni: str
+    gateway_mac: bytes
+    endpoints: tuple[EndpointInterface, ...]
+    next_hops: Mapping[bytes, bytes] = field(
+        default_factory=dict
+    )  # target address -> MAC, where that is not the gateway's
+    stickiness: str = FIVE_TUPLE
+    ttl_decrement: int = 2
+    super_packets: bool = False
+    max_flows: int = DEFAULT_FLOWS  # of each IP version
+
+
+class FastPath:
+    """Opened it carries nothing: no flow is known yet, so everything goes up. NetError when the machine refuses; ask `available` before."""
+
+    def __init__(self, settings: FastPathSettings) -> None:
+        self._settings = settings
+        self._stack = ExitStack()
+        self.taps: dict[str, Tap] = {}  # by device: of every endpoint and of the ENI
+        try:
+            self._open(settings)
+        except OSError as error:
+            self.close()
+            raise NetError(f"fast path: {error.strerror}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, settings: FastPathSettings) -> None:
+        devices = [end.device for end in settings.endpoints] + [settings.eni]
+        index = {device: socket.if_nametoindex(device) for device in devices}
+        if max(index.values()) > 0xFFFF:
+            raise NetError("fast path: an interface index above 65535")
+        for device in devices:
+            self.taps[device] = tap = Tap(f"up{index[device]}", _mtu(device))
+            self._stack.callback(tap.close)
+        sizes = {"interfaces": max(index.values()) + 1, "flows4": settings.max_flows, "flows6": settings.max_flows}
+        loaded = self._stack.enter_context(libbpf.Object(compile_object(settings.cache), sizes))
+        self._fold = layout.choose_fold(tuple(end.endpoint for end in settings.endpoints))
+        self._index = index
+        self._data = loaded.map(".data")
+        self._counters = loaded.map("counters")
+        interfaces = loaded.map("interfaces")
+        for end in settings.endpoints:
+            record = layout.pack_interface(end.endpoint, self.taps[end.device].index, _mac(end.device), end.router_mac)
+            interfaces.update(index[end.device].to_bytes(4, "little"), record)
+        interfaces.update(
+            index[settings.eni].to_bytes(4, "little"), layout.pack_interface(0, 0, _mac(settings.eni), bytes(6))
+        )
+        self._mirror = Mirror(
+            loaded.map("flows4"), loaded.map("flows6"), interfaces={end.endpoint: index[end.device] for end in settings.endpoints},
+            fold=self._fold, next_hops=settings.next_hops, gateway=settings.gateway_mac,
+        )  # fmt: skip
+        self.set_stickiness(settings.stickiness)
+        for device in devices:
+            program = loaded.program("decap" if device == settings.eni else "encap")
+            self._stack.callback(os.close, libbpf.attach_ingress(program, index[device]))
+
+    def set_stickiness(self, stickiness: str) -> None:
+        """Look flows up by another key from now on. Take the old flows out (`apply`) before."""
+        self._mirror.stickiness = stickiness
+        node, eni = self._settings, self._settings.eni
+        held = layout.NodeSettings(node.node_address, SHAPES[stickiness], node.ttl_decrement, node.super_packets)
+        self._data.update(_ONLY, held.pack(self._index[eni], self.taps[eni].index, self._fold))
+
+    def apply(self, changes: Sequence[FlowChange], *, now_ns: int) -> None:
+        """Follow the core; see Mirror.apply."""
+        self._mirror.apply(changes, now_ns=now_ns)
+
+    def read_back(self) -> tuple[list[FlowTraffic], bool]:
+        """Return the next few thousand flows' news, and whether a round through all flows is complete; a call takes a few milliseconds."""
+        return self._mirror.read_back()
+
+    def read_all(self) -> list[FlowTraffic]:
+        """Return every flow's news: before the clock is advanced, or when someone asks for exact counters."""
+        return self._mirror.read_all()
+
+    def stats(self) -> dict[str, int]:
+        """Return packets by what the programs did with them, then `entries`, `refused` (map full) and `lost` (before Python read them)."""
+        result = {}
+        for number, name in enumerate(layout.COUNTERS):
+            result[name] = sum(
+                int.from_bytes(value, "little") for value in self._counters.lookup_cpus(number.to_bytes(4, "little"))
+            )
+        lost = sum(tap.drops() for tap in self.taps.values())
+        return result | {"entries": self._mirror.entries, "refused": self._mirror.refused, "lost": lost}
+
+    def close(self) -> None:
+        """Detach and give everything back; twice is harmless."""
+        self._stack.close()
+
+
+def _ask(device: str, request: int) -> bytes:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        return fcntl.ioctl(asking, request, struct.pack("16s24x", device.encode()))
+
+
+def _mtu(device: str) -> int:
+    return int.from_bytes(_ask(device, _SIOCGIFMTU)[16:20], "little")
+
+
+def _mac(device: str) -> bytes:
+    return _ask(device, _SIOCGIFHWADDR)[18:24]

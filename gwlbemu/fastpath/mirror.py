@@ -1,0 +1,186 @@
+"""The kernel's flow maps kept as the core says, and what the kernel counted brought back.
+
+One entry per flow serves both directions and both programs. A flow's slot, which its entry carries, is the index of what has been reported of
+it so far: 24 bytes, and no Python object.
+"""
+
+from __future__ import annotations
+
+import errno
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from gwlbemu.core.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.core.key import flow_key, key_bytes
+from gwlbemu.core.records import FlowChange
+from gwlbemu.fastpath import layout
+from gwlbemu.fastpath.layout import Key, Traffic
+from gwlbemu.fastpath.libbpf import Map
+from gwlbemu.wire.ip import IpPacket
+from gwlbemu.wire.protocols import TCP, UDP
+
+BATCH = 4096
+SHAPES = {FIVE_TUPLE: 5, THREE_TUPLE: 3, TWO_TUPLE: 2}
+_WRAP = (1 << 32) - 1
+
+
+class FlowTraffic(NamedTuple):
+    """What the kernel has carried of one flow since it was last asked. `key` is the core's; bytes are those of inner packets."""
+
+    key: bytes
+    packets: int  # to the target
+    bytes: int
+    returned_packets: int
+    returned_bytes: int
+    last_ns: int  # of the last packet of either direction: CLOCK_MONOTONIC, up to 4 ms early
+
+
+class Mirror:
+    """`interfaces` is endpoint id -> interface index; `next_hops` target address -> MAC, `gateway` the MAC for all others."""
+
+    def __init__(
+        self,
+        flows4: Map,
+        flows6: Map,
+        *,
+        interfaces: Mapping[int, int],
+        fold: int,
+        next_hops: Mapping[bytes, bytes],
+        gateway: bytes,
+    ) -> None:
+        self._maps = {4: flows4, 16: flows6}
+        self._interfaces = interfaces
+        self._bits = {endpoint: layout.endpoint_bits(endpoint, fold) for endpoint in interfaces}
+        self._endpoints = {bits: endpoint for endpoint, bits in self._bits.items()}
+        self._next_hops = next_hops
+        self._gateway = gateway
+        self.stickiness = FIVE_TUPLE
+        self.entries = 0
+        self.refused = 0  # flows that found a map full and stay in Python
+        self._free: list[int] = []
+        self._seen = (array("I"), array("I"), array("Q"), array("Q"))
+        self._left: list[FlowTraffic] = []  # of entries that are gone
+        self._walk: Iterator[tuple[int, bytes, bytes]] | None = None
+
+    def apply(self, changes: Sequence[FlowChange], *, now_ns: int) -> None:
+        """Write and take out entries. `now_ns` is CLOCK_MONOTONIC: an entry's idle time begins there.
+
+        Call it after the packets that caused the changes have been sent, or a packet carried by the kernel may overtake them.
+        """
+        for change in changes:
+            key = self.key_of(change)
+            if key is None:
+                continue
+            if change.kind == "placed":
+                self._write(key, change, now_ns)
+            else:
+                self._take_out(key, change.key)
+                if change.kind == "changed":
+                    self._write(key, change, now_ns)
+
+    def key_of(self, change: FlowChange) -> Key | None:
+        """Return the key the kernel would look this flow up by; None when it never does (fragments of TCP and UDP)."""
+        shape = SHAPES[self.stickiness]
+        asked = 3 if shape == 5 and change.protocol not in (TCP, UDP) else shape
+        if change.tuple_size != asked or change.endpoint not in self._bits:
+            return None
+        low, high = sorted(((change.source, change.source_port), (change.destination, change.destination_port)))
+        return Key(low[0], high[0], low[1], high[1], self._bits[change.endpoint] << 8 | change.protocol)
+
+    def read_back(self) -> tuple[list[FlowTraffic], bool]:
+        """Return what is new in the next few thousand entries, and whether that was the end of a round through all of them."""
+        if self._walk is None:
+            self._walk = ((size, *block) for size, table in self._maps.items() for block in table.batches(BATCH))
+        found, self._left = self._left, []
+        size, keys, values = next(self._walk, (0, b"", b""))
+        if not size:
+            self._walk = None
+            return found, True
+        packets, returned, _, _ = self._seen
+        width = self._maps[size].key_size
+        for i, traffic in enumerate(layout.iterate_traffic(values)):
+            slot = traffic[0]
+            if traffic[1] != packets[slot] or traffic[2] != returned[slot]:
+                found.append(
+                    self._difference(self._core_key(keys[i * width : (i + 1) * width]), Traffic._make(traffic))
+                )
+        return found, False
+
+    def read_all(self) -> list[FlowTraffic]:
+        """Return what is new of every flow."""
+        self._walk = None
+        news, complete = self.read_back()
+        while not complete:
+            more, complete = self.read_back()
+            news += more
+        return news
+
+    def refresh(self, changes: Sequence[Key]) -> list[FlowTraffic]:
+        """Return what is new of these flows alone: for flows whose time seems to be over."""
+        found, self._left = self._left, []
+        for key in changes:
+            packed = key.pack()
+            value = self._maps[len(key.low)].lookup(packed)
+            if value is not None:
+                found.append(self._difference(self._core_key(packed), layout.read_traffic(value)))
+        return found
+
+    def _write(self, key: Key, change: FlowChange, now_ns: int) -> None:
+        slot = self._free.pop() if self._free else self._grow()
+        low_first = (change.source, change.source_port) == (key.low, key.low_port)
+        value = layout.pack_flow(
+            target=change.target_address, cookie=change.cookie, mac=self._next_hops.get(change.target_address, self._gateway),
+            source_port=change.outer_source_port, slot=slot, interface=self._interfaces[change.endpoint],
+            idle_seconds=change.timeout, from_high=not low_first, last_ns=now_ns,
+        )  # fmt: skip
+        table, packed = self._maps[len(key.low)], key.pack()
+        try:
+            if not table.insert(packed, value):
+                self._take_out(key, change.key)
+                table.insert(packed, value)
+        except OSError as error:
+            self._free.append(slot)
+            if error.errno not in (errno.E2BIG, errno.ENOMEM):
+                raise
+            self.refused += 1
+        else:
+            self.entries += 1
+
+    def _take_out(self, key: Key, core_key: bytes) -> None:
+        value = self._maps[len(key.low)].pop(key.pack())
+        if value is None:
+            return
+        traffic = layout.read_traffic(value)
+        last = self._difference(core_key, traffic)
+        if last.packets or last.returned_packets:
+            self._left.append(last)
+        for seen in self._seen:
+            seen[traffic.slot] = 0
+        self._free.append(traffic.slot)
+        self.entries -= 1
+
+    def _grow(self) -> int:
+        for seen in self._seen:
+            seen.append(0)
+        return len(self._seen[0]) - 1
+
+    def _difference(self, core_key: bytes, now: Traffic) -> FlowTraffic:
+        packets, returned, size, returned_size = self._seen
+        slot = now.slot
+        new = FlowTraffic(
+            core_key, now.packets - packets[slot] & _WRAP, now.bytes - size[slot],
+            now.returned_packets - returned[slot] & _WRAP, now.returned_bytes - returned_size[slot], now.last_ns,
+        )  # fmt: skip
+        packets[slot], size[slot] = now.packets, now.bytes
+        returned[slot], returned_size[slot] = now.returned_packets, now.returned_bytes
+        return new
+
+    def _core_key(self, packed: bytes) -> bytes:
+        """Return the core's key of an entry, made again from its own: cheaper than keeping it."""
+        table = layout.KEY4 if len(packed) == layout.KEY4.size else layout.KEY6
+        low, high, low_port, high_port, number = table.unpack(packed)
+        version = 4 if table is layout.KEY4 else 6
+        ports = (int.from_bytes(low_port, "big"), int.from_bytes(high_port, "big"))
+        ip = IpPacket(version, number & 0xFF, low, high, *ports, 0, 0, 0, 0, 0, False, 0)
+        return key_bytes(self._endpoints[number >> 8], flow_key(ip, self.stickiness)[0])
