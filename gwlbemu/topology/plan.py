@@ -87,6 +87,7 @@ class Namespace:
     forwarding_entries: tuple[ForwardingEntry, ...] = ()
     nftables: str = ""  # a ruleset for `nft -f -`, or nothing
     rules: tuple[tuple[str, int], ...] = ()  # policy rules (incoming interface, table)
+    mark_rules: tuple[tuple[str, int, int], ...] = ()  # tried before `rules`: (incoming interface, packet mark, table)
 
 
 # ---- the lab half ----------------------------------------------------------------------------------------------------

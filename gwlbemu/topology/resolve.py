@@ -8,6 +8,7 @@ from gwlbemu.topology.layout import lay_out
 from gwlbemu.topology.machine import Blueprint, Settings
 from gwlbemu.topology.parse import Parsed, parse
 from gwlbemu.topology.schema import Topology
+from gwlbemu.topology.transit import transit_blueprint
 from gwlbemu.topology.vpcs import vpc_blueprint
 
 
@@ -53,6 +54,7 @@ def _machine(topology: Topology, settings: Settings) -> Blueprint:
     subnets = services.subnets_by_name(topology)
     parts = [vpc_blueprint(topology, settings, vpc) for vpc in topology.vpcs]
     parts.append(internet_blueprint(topology, settings))
+    parts += [transit_blueprint(topology, settings, gateway) for gateway in topology.transit_gateways]
     for vpc in topology.vpcs:
         parts += [hosts.instance_blueprint(topology, settings, vpc, instance) for instance in vpc.instances]
         parts += [hosts.nat_gateway_blueprint(settings, subnets[g.subnet][1], g.name) for g in vpc.nat_gateways]

@@ -68,6 +68,20 @@ def nat_gateway(address: str) -> str:
     )
 
 
+def transit_gateway(buckets: int, mtu: int) -> str:
+    """Mark each packet with its bucket (from 1) of a hash that both directions of a flow share; clamp the MSS.
+
+    Transit Gateway quotas: MSS clamping is applied to all packets (40 bytes of IPv4 and TCP header, 60 with IPv6).
+    """
+    lines = [f"meta mark set symhash mod {buckets} offset 1"] if buckets > 1 else []
+    lines.append(f"meta nfproto ipv4 tcp flags & syn == syn tcp option maxseg size set {mtu - 40}")
+    lines.append(f"meta nfproto ipv6 tcp flags & syn == syn tcp option maxseg size set {mtu - 60}")
+    return _table(
+        "inet transit_gateway",
+        _chain("prerouting", "filter hook prerouting priority -150; policy accept;", lines),
+    )
+
+
 def node() -> str:
     """The node's process reads its packets before the kernel does: the kernel shall not answer any of them as well."""
     return _table(
