@@ -409,7 +409,7 @@ def test_an_ip_target_must_be_private_or_of_the_vpc() -> None:
         ({"interval_seconds": 5, "timeout_seconds": 6}, "health_check: health check timeout_seconds 6 must be smaller"),
         (
             {"protocol": "HTTP", "interval_seconds": 5, "timeout_seconds": 5},
-            "must be smaller than interval_seconds for HTTP",
+            "health_check: health check timeout_seconds 5 must be smaller",
         ),
     ],
 )
