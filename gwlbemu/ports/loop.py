@@ -13,7 +13,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Coroutine
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -26,6 +26,7 @@ class Clock:
         self.now = time.monotonic()
 
     def tick(self) -> None:
+        """Read the time."""
         self.now = time.monotonic() + self._offset
 
     def advance(self, seconds: float) -> None:
@@ -34,6 +35,15 @@ class Clock:
             raise ValueError("time does not go backwards")
         self._offset += seconds
         self.tick()
+
+    def since_boot(self) -> float:
+        """Now, as the kernel and every other process has it: without what `advance` added."""
+        return self.now - self._offset
+
+    @staticmethod
+    def wall_ns() -> int:
+        """The time of day, in nanoseconds since 1970, for records that people read."""
+        return time.time_ns()
 
 
 class _TickingSelector(selectors.EpollSelector):
@@ -72,6 +82,8 @@ class Loop:
         self._timers: list[Timer] = []
         self._wake_up: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: Exception | None = None
+        self.asyncio.set_exception_handler(self._failed)
 
     @property
     def now(self) -> float:
@@ -117,11 +129,16 @@ class Loop:
         self._arm()
 
     def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run a coroutine beside everything else; an exception in it reaches the loop's exception handler."""
+        """Run a coroutine beside everything else."""
         task = self.asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.result()
 
     def stop_on(self, *signals: signal.Signals) -> None:
         """Leave `run` when one of the signals arrives."""
@@ -129,8 +146,17 @@ class Loop:
             self.asyncio.add_signal_handler(number, self.asyncio.stop)
 
     def run(self) -> None:
-        """Run until `stop` or a signal."""
+        """Run until `stop` or a signal; an exception in a reader, timer or started coroutine ends it and is raised."""
         self.asyncio.run_forever()
+        if self._failure is not None:
+            raise self._failure
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), Exception):
+            self._failure = self._failure or context["exception"]
+            loop.stop()
+        else:
+            loop.default_exception_handler(context)
 
     def stop(self) -> None:
         self.asyncio.stop()

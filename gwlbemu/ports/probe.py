@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 USER_AGENT = "ELB-HealthChecker/2.0"
 LONGEST_ANSWER_HEAD = 65536
@@ -28,7 +28,7 @@ class ProbeResult(NamedTuple):
 class Check:
     """How to probe; `lowest_status` to `highest_status` is the matcher (200-399)."""
 
-    protocol: Literal["TCP", "HTTP", "HTTPS"] = "TCP"
+    protocol: str = "TCP"  # TCP, HTTP or HTTPS
     port: int = 80
     path: str = "/"
     timeout_seconds: float = 5.0

@@ -104,3 +104,20 @@ def test_a_signal_ends_the_run_and_closing_cancels_what_still_runs(loop: Loop) -
     loop.close()
     assert task is not None
     assert task.cancelled()
+
+
+def test_an_exception_in_a_reader_a_timer_or_a_coroutine_ends_the_run_and_is_raised(loop: Loop) -> None:
+    async def fail() -> None:
+        raise LookupError("in a coroutine")
+
+    def fail_at_once() -> None:
+        raise LookupError("in a timer")
+
+    loop.call_at(loop.now, fail_at_once)
+    with pytest.raises(LookupError, match="in a timer"):
+        loop.run()
+    other = Loop()
+    other.call_at(other.now, lambda: other.start(fail()) and None)
+    with pytest.raises(LookupError, match="in a coroutine"):
+        other.run()
+    other.close()

@@ -72,7 +72,7 @@ def answering(answer: bytes) -> Callable[[socket.socket], None]:
 
 
 def ask(port: int, protocol: str = "HTTP", *, timeout: float = 5.0, path: str = "/") -> ProbeResult:
-    check = Check(protocol=protocol, port=port, path=path, timeout_seconds=timeout)  # type: ignore[arg-type]
+    check = Check(protocol=protocol, port=port, path=path, timeout_seconds=timeout)
     return asyncio.run(probe(SERVER, check, local_address=PROBER))
 
 

@@ -1,0 +1,74 @@
+"""Dropped packets on their way from a node to the capture: one Unix datagram each, at most so many a second.
+
+A datagram is: wall-clock nanoseconds (8 bytes), length of the interface name, length of the comment (2 bytes each),
+name, comment, the frame as it was received.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import NamedTuple
+
+from gwlbemu.errors import WireError
+from gwlbemu.ports.loop import Clock
+
+_HEAD = struct.Struct("!QHH")
+PER_SECOND = 1000
+LARGEST = 65536
+
+
+class Discard(NamedTuple):
+    at_ns: int
+    interface: str
+    comment: str
+    frame: bytes
+
+
+def encode(discard: Discard) -> bytes:
+    name, comment = discard.interface.encode(), discard.comment.encode()
+    return _HEAD.pack(discard.at_ns, len(name), len(comment)) + name + comment + discard.frame
+
+
+def decode(data: bytes) -> Discard:
+    """`encode`'s inverse; WireError for anything else."""
+    try:
+        at_ns, name, comment = _HEAD.unpack_from(data)
+    except struct.error:
+        raise WireError("a discard record that is cut off") from None
+    if _HEAD.size + name + comment > len(data):
+        raise WireError("a discard record that is cut off")
+    start, middle = _HEAD.size, _HEAD.size + name
+    return Discard(
+        at_ns, data[start:middle].decode(), data[middle : middle + comment].decode(), data[middle + comment :]
+    )
+
+
+class Discards:
+    """Tell the capture at `path` about dropped frames; never blocks, and counts what it could not tell in `untold`."""
+
+    def __init__(self, path: str, interface: str, clock: Clock) -> None:
+        self._path, self._interface, self._clock = path, interface, clock
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._second = 0
+        self._left = PER_SECOND
+        self.told = self.untold = 0
+
+    def tell(self, frame: bytes, comment: str) -> None:
+        now = self._clock.wall_ns()
+        second = now // 1_000_000_000
+        if second != self._second:
+            self._second, self._left = second, PER_SECOND
+        if self._left == 0 or not self._path:
+            self.untold += 1
+            return
+        self._left -= 1
+        try:
+            self._socket.sendto(encode(Discard(now, self._interface, comment, frame)), self._path)
+            self.told += 1
+        except OSError:  # no capture there, or it is behind
+            self.untold += 1
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,165 @@
+"""One Gateway Load Balancer node: the core, its ports, its health checks and its control socket in one loop.
+
+    python -m gwlbemu.run.node CONFIG.json      inside the node's network namespace
+
+Ends by SIGTERM or SIGINT with exit code 0. An error of the program itself ends it too, with a traceback in the log: a
+node that has lost a packet without a verdict shall not go on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from gwlbemu.core.balancer import Balancer
+from gwlbemu.errors import GwlbemuError, NetError
+from gwlbemu.ports.filters import Program, ip_to_us, udp_to_us
+from gwlbemu.ports.loop import Loop, Timer
+from gwlbemu.ports.packet import PacketPort
+from gwlbemu.ports.probe import Check
+from gwlbemu.ports.prober import Pace, Prober
+from gwlbemu.ports.sink import hold_udp_port
+from gwlbemu.run.control import ControlServer
+from gwlbemu.run.discards import Discards
+from gwlbemu.run.node_config import NodeConfig
+from gwlbemu.run.node_packets import NextHops, Packets, Side
+from gwlbemu.run.node_verbs import NodeVerbs
+from gwlbemu.wire.geneve import PORT as GENEVE_PORT
+
+LOG = logging.getLogger("node")
+
+
+def mac_bytes(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+class Node:
+    """Everything of one node, opened on `stack`, which gives it all back."""
+
+    def __init__(self, config: NodeConfig, loop: Loop, stack: ExitStack) -> None:
+        self.config, self.loop = config, loop
+        self.settings = config.settings()
+        self.started_at = loop.now
+        self.balancer = Balancer(self.settings, now=loop.now)
+        self.discards = Discards(config.discards, config.name, loop.clock)
+        stack.callback(self.discards.close)
+        eni = config.eni
+        self.packets = Packets(
+            {
+                identity.id: self._side(
+                    stack, each.name, each.device, ip_to_us(), mac_bytes(each.router_mac + each.mac)
+                )
+                for identity, each in zip(self.settings.endpoints, config.endpoints, strict=True)
+            },
+            self._side(stack, "eni", eni.device, udp_to_us()),
+            NextHops(
+                mac_bytes(eni.mac),
+                mac_bytes(eni.gateway_mac),
+                {socket.inet_aton(address): mac_bytes(mac) for address, mac in eni.neighbours.items()},
+            ),
+            loop.clock,
+            self.discards,
+            receive_packet=self.balancer.receive_packet,
+            receive_return=self.balancer.receive_return,
+            after_turn=self._arm,
+        )
+        stack.enter_context(hold_udp_port(GENEVE_PORT))
+        self._expiry: Timer | None = None
+        self._expiry_at = math.inf
+        self._states: dict[str, str] = {}
+        self._prober = self._make_prober()
+        self._control = ControlServer(config.control, NodeVerbs(self).table())
+        stack.callback(self._control.close)
+
+    @staticmethod
+    def _side(stack: ExitStack, name: str, device: str, program: Program, head: bytes = b"") -> Side:
+        port = PacketPort(device, program=program)
+        stack.callback(port.close)
+        return Side(name, port, head)
+
+    def _make_prober(self) -> Prober:
+        check = self.settings.health_check
+        return Prober(
+            self.loop,
+            Check(check.protocol, check.port, check.path, check.timeout_seconds),
+            Pace(check.interval_seconds, self.settings.emulation.initial_health_check_interval_seconds),
+            local_address=self.config.eni.address,
+            targets=lambda: self.balancer.probe_targets(now=self.loop.now),
+            report=self._probed,
+        )
+
+    def start(self) -> None:
+        """Open the control socket, begin to probe and to move packets."""
+        self.loop.run_until_complete(self._control.open())
+        for identity, side in self.packets.endpoints.items():
+            self.loop.add_reader(side.port.fileno(), self.packets.endpoint_turn(identity))
+        self.loop.add_reader(self.packets.eni.port.fileno(), self.packets.eni_turn)
+        self.loop.call_at(self.loop.now, self.changed)
+
+    def stop(self) -> None:
+        """Take no more packets."""
+        for side in (*self.packets.endpoints.values(), self.packets.eni):
+            self.loop.remove_reader(side.port.fileno())
+
+    def changed(self) -> None:
+        """Follow up on a change of targets or of the time: probes, the next deadline, a line in the log."""
+        self._prober.refresh()
+        self._arm()
+        states = {each.id: each.state for each in self.balancer.target_health(now=self.loop.now)}
+        for name in states.keys() | self._states.keys():
+            before, after = self._states.get(name, "not registered"), states.get(name, "not registered")
+            if before != after:
+                LOG.info("target %s: %s, was %s", name, after, before)
+        self._states = states
+
+    def _probed(self, target: str, ok: bool, reason: str) -> None:
+        self.balancer.receive_probe_result(target, ok, now=self.loop.now, reason=reason)
+        self.changed()
+
+    def _arm(self) -> None:
+        deadline = self.balancer.next_deadline()
+        if deadline < self._expiry_at:
+            if self._expiry is not None:
+                self._expiry.cancel()
+            self._expiry_at = deadline
+            self._expiry = self.loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry, self._expiry_at = None, math.inf
+        self.balancer.expire(now=self.loop.now)
+        self._arm()
+
+
+def main(argv: list[str]) -> int:
+    """Run a node until a signal ends it; return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        with ExitStack() as stack:
+            loop = Loop()
+            stack.callback(loop.close)
+            loop.stop_on(signal.SIGTERM, signal.SIGINT)
+            node = Node(NodeConfig.from_json(Path(argv[0]).read_text()), loop, stack)
+            node.start()
+            # What lives now lives for ever; full collections would stop the packets and find nothing.
+            gc.freeze()
+            gc.set_threshold(50_000, 10, 1000)
+            LOG.info("%s is ready", node.config.name)
+            loop.run()
+            node.stop()
+    except GwlbemuError as error:
+        LOG.error("%s", error)
+        return 2
+    except OSError as error:
+        LOG.error("%s", NetError(f"opening the node's ports: {error.strerror or error}"))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

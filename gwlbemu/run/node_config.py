@@ -1,0 +1,130 @@
+"""What a node process is told: one JSON file, made from the plan, read with nothing but the standard library.
+
+The node process starts often and must start fast: this module, which it imports, imports neither pydantic nor netaddr.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from gwlbemu.core.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes
+from gwlbemu.core.emulation import Emulation, Scalar
+from gwlbemu.core.settings import Endpoint, HealthCheck, Settings, Target
+from gwlbemu.wire.aws import parse_endpoint
+
+if TYPE_CHECKING:
+    from gwlbemu.run.state import State
+    from gwlbemu.topology.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointInterface:
+    """The node's side of an endpoint; a returned packet goes to `router_mac`."""
+
+    name: str
+    endpoint_id: str
+    device: str
+    mac: str
+    router_mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Eni:
+    """The node's ENI; a target that is no neighbour is reached through `gateway_mac`."""
+
+    device: str
+    address: str
+    mac: str
+    gateway_mac: str
+    neighbours: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """Everything a node process knows at its start."""
+
+    name: str
+    load_balancer: str
+    zone: str
+    zones: tuple[str, ...]
+    target_group: str
+    seed: int
+    eni: Eni
+    endpoints: tuple[EndpointInterface, ...]
+    targets: tuple[tuple[str, str, str], ...]  # id, address, zone
+    attributes: Mapping[str, Mapping[str, str]]  # resource -> AWS key -> value
+    health_check: Mapping[str, str | int | float]
+    emulation: Mapping[str, Scalar]
+    datapath: str  # auto | python | ebpf
+    control: str  # path of the control socket
+    discards: str  # path of the capture's socket for dropped packets, "" without a capture
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> NodeConfig:
+        """Read what `to_json` wrote."""
+        data = json.loads(text)
+        return cls(
+            **data
+            | {
+                "zones": tuple(data["zones"]),
+                "eni": Eni(**data["eni"]),
+                "endpoints": tuple(EndpointInterface(**each) for each in data["endpoints"]),
+                "targets": tuple((each[0], each[1], each[2]) for each in data["targets"]),
+            }
+        )
+
+    def settings(self) -> Settings:
+        """What the core is told. Raises SettingError for an attribute that AWS would refuse."""
+        return Settings(
+            load_balancer=self.load_balancer,
+            zone=self.zone,
+            node_address=socket.inet_aton(self.eni.address),
+            endpoints=tuple(Endpoint(parse_endpoint(each.endpoint_id), each.name) for each in self.endpoints),
+            targets=tuple(Target(name, socket.inet_aton(address), zone) for name, address, zone in self.targets),
+            zones=self.zones,
+            target_group=self.target_group,
+            attributes=Attributes.from_text(*(self.attributes[key] for key in (LOAD_BALANCER, LISTENER, TARGET_GROUP))),
+            health_check=HealthCheck(**self.health_check),  # type: ignore[arg-type]
+            emulation=Emulation.from_values(self.emulation),
+            seed=self.seed,
+        )
+
+
+def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
+    """The configuration of the plan's node `name`."""
+    node = next(each for each in plan.nodes if each.name == name)
+    balancer = next(each for each in plan.load_balancers if each.name == node.load_balancer)
+    group = next(each for each in plan.target_groups if each.name == balancer.target_group)
+    return NodeConfig(
+        name=node.name,
+        load_balancer=balancer.name,
+        zone=node.zone,
+        zones=balancer.zones,
+        target_group=group.name,
+        seed=zlib.crc32(f"{plan.lab}/{node.name}".encode()),
+        eni=Eni(node.device, node.address, node.mac, node.gateway_mac, dict(node.neighbours)),
+        endpoints=tuple(
+            EndpointInterface(each.name, each.endpoint_id, each.device, each.mac, each.router_mac)
+            for each in plan.endpoints
+            if each.node == node.name
+        ),
+        targets=tuple((each.id, each.address, each.zone) for each in group.targets),
+        attributes={
+            LOAD_BALANCER: dict(balancer.attributes),
+            LISTENER: dict(balancer.listener_attributes),
+            TARGET_GROUP: dict(group.attributes),
+        },
+        health_check=asdict(group.health_check),
+        emulation=dict(plan.emulation),
+        datapath=plan.datapath,
+        control=str(state.control(node.name)),
+        discards=str(state.control("discards")) if plan.capture.enabled else "",
+    )
