@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from gwlbemu.errors import TopologyError
+from gwlbemu.errors import NetError, TopologyError
 from gwlbemu.topology.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -17,7 +18,9 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def lab_option(command: F) -> F:
     """--lab NAME; without it the only lab that is up."""
-    return click.option("--lab", "lab_name", metavar="NAME", help="Which lab; needed only when several are up.")(command)
+    return click.option("--lab", "lab_name", metavar="NAME", help="Which lab; needed only when several are up.")(
+        command
+    )
 
 
 def json_option(command: F) -> F:
@@ -31,7 +34,10 @@ def print_json(value: object) -> None:
 def table(rows: list[list[str]], header: list[str]) -> str:
     """Plain columns, two spaces apart; no lines, so that it can be cut and grepped."""
     widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+    lines = [
+        "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
     return "\n".join(lines)
 
 
@@ -44,3 +50,9 @@ def load_plan(file: str, lab_name: str | None) -> Plan:
     except (OSError, UnicodeDecodeError) as error:
         raise TopologyError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return load(text, file, lab=lab_name)
+
+
+def need_root() -> None:
+    """NetError for everybody else: namespaces cannot be entered."""
+    if os.geteuid() != 0:
+        raise NetError("network namespaces need root: run it with sudo")

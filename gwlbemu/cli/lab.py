@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, load_plan, print_json
-from gwlbemu.errors import LabError, NetError
+from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json
+from gwlbemu.cli.ends import client_and_server, destination_address
+from gwlbemu.errors import LabError, SettingError
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
@@ -21,19 +23,24 @@ from gwlbemu.topology.plan import Plan
 from gwlbemu.topology.render import lab_map
 
 
-def need_root() -> None:
-    import os
-
-    if os.geteuid() != 0:
-        raise NetError("network namespaces need root: run it with sudo")
-
-
 @click.command("up")
 @click.argument("file", metavar="FILE")
-@click.option("--lab", "lab_name", metavar="NAME", help="Name of the lab (default: the one in the file). Several may run side by side.")
+@click.option(
+    "--lab",
+    "lab_name",
+    metavar="NAME",
+    help="Name of the lab (default: the one in the file). Several may run side by side.",
+)
 @click.option("--datapath", type=click.Choice(["auto", "python", "ebpf"]), help="Overrides the file's datapath.")
 @click.option("--no-capture", is_flag=True, help="Do not record packets.")
-@click.option("--wait", "timeout", default=30.0, show_default=True, metavar="SECONDS", help="How long to wait for healthy targets.")
+@click.option(
+    "--wait",
+    "timeout",
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for healthy targets.",
+)
 def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture: bool, timeout: float) -> int:
     """Bring up the lab that FILE describes and wait until its targets are healthy."""
     import dataclasses
@@ -52,7 +59,13 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
     for trouble in troubles:
         click.echo(f"! {trouble}")
     targets = sum(len(group.targets) for group in plan.target_groups)
-    word = "not every target is healthy" if troubles else f"{targets} targets healthy" if targets > 1 else "the target is healthy"
+    word = (
+        "not every target is healthy"
+        if troubles
+        else f"{targets} targets healthy"
+        if targets > 1
+        else "the target is healthy"
+    )
     click.echo(f"\n{plan.lab} is up after {time.monotonic() - started:.1f} s, {word}. Try:")
     for line in _next_steps(plan):
         click.echo(f"  {line}")
@@ -67,13 +80,12 @@ def _next_steps(plan: Plan) -> list[str]:
     """Three commands that show something on this very lab."""
     command = sys.argv[0] if "/" in sys.argv[0] else "gwlbemu"
     choice = "" if len(list_labs()) == 1 else f" --lab {plan.lab}"
-    clients = [i for i in plan.instances if not i.vpc] or [i for i in plan.instances if not i.appliance]
-    servers = [i for i in plan.instances if i.vpc and not i.appliance and i is not (clients[0] if clients else None)]
-    steps = []
-    if clients and servers:
-        client, server = clients[0], next((s for s in servers if s.public_address), servers[0])
-        address = server.public_address if not client.vpc and server.public_address else server.address
-        steps.append(f"sudo {command} exec{choice} {client.name} -- curl -s http://{address}/")
+    steps: list[str] = []
+    with suppress(SettingError):
+        client, server = client_and_server(plan)
+        steps.append(
+            f"sudo {command} exec{choice} {client.name} -- curl -s http://{destination_address(client, server)}/"
+        )
         steps.append(f"sudo {command} inject{choice} --from {client.name} --to {server.name} --tcp 80")
     steps.append(f"{command} inspect --last{choice}" if plan.capture.enabled else f"sudo {command} status{choice}")
     return steps
@@ -81,7 +93,9 @@ def _next_steps(plan: Plan) -> list[str]:
 
 @click.command("down")
 @lab_option
-@click.option("--keep-capture", type=click.Path(path_type=Path), metavar="FOLDER", help="Move the capture files there first.")
+@click.option(
+    "--keep-capture", type=click.Path(path_type=Path), metavar="FOLDER", help="Move the capture files there first."
+)
 def down_command(lab_name: str | None, keep_capture: Path | None) -> None:
     """Remove a lab: exactly what it made. Works twice, after a crash, and without the topology file."""
     labs = list_labs()
@@ -94,7 +108,9 @@ def down_command(lab_name: str | None, keep_capture: Path | None) -> None:
     need_root()
     removed = down(name, keep_capture=keep_capture)
     if removed.was_there:
-        click.echo(f"{name} is down: {len(removed.processes)} processes ended, {len(removed.namespaces)} namespaces removed")
+        click.echo(
+            f"{name} is down: {len(removed.processes)} processes ended, {len(removed.namespaces)} namespaces removed"
+        )
     else:
         click.echo(f"no lab {name} is up, nothing to remove")
 
@@ -105,12 +121,21 @@ def down_command(lab_name: str | None, keep_capture: Path | None) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_command(lab_name: str | None, instance: str, command: tuple[str, ...]) -> int:
     """Run COMMAND inside an instance (or a subnet, gateway or node): gwlbemu exec client -- curl -s http://203.0.113.10/"""
+    if command == ("--",):
+        raise click.UsageError("say what to run: gwlbemu exec INSTANCE -- COMMAND")
     lab = open_lab(lab_name)
     namespaces = {namespace.resource: namespace.name for namespace in lab.plan.namespaces}
     if instance not in namespaces:
         raise LabError(f"nothing called {instance} in lab {lab.plan.lab}; there are: {', '.join(sorted(namespaces))}")
     need_root()
-    return run_inside(path_of(namespaces[instance]), command)
+    words = command[1:] if command[0] == "--" else command
+    code = run_inside(path_of(namespaces[instance]), words)
+    if code in (126, 127):
+        click.echo(
+            f"gwlbemu: {words[0]}: {'not found' if code == 127 else 'cannot be run'} (or it ended with {code})",
+            err=True,
+        )
+    return code
 
 
 @click.command("labs")

@@ -46,7 +46,9 @@ def _nodes_of_group(plan: Plan, group: str) -> list[Node]:
 
 
 def _with_group(plan: Plan, group: TargetGroup) -> Plan:
-    return dataclasses.replace(plan, target_groups=tuple(group if old.name == group.name else old for old in plan.target_groups))
+    return dataclasses.replace(
+        plan, target_groups=tuple(group if old.name == group.name else old for old in plan.target_groups)
+    )
 
 
 def register(lab: RunningLab, group_name: str, target_id: str, zone: str | None = None) -> Target:
@@ -69,11 +71,17 @@ def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) ->
             if instance.name == target_id and instance.vpc == group.vpc:
                 return Target(instance.name, instance.address, instance.zone)
         known = ", ".join(i.name for i in plan.instances if i.vpc == group.vpc)
-        raise SettingError(f"InvalidTarget: {target_id} is not an instance of VPC {group.vpc}; there are: {known}", "InvalidTarget")
+        raise SettingError(
+            f"InvalidTarget: {target_id} is not an instance of VPC {group.vpc}; there are: {known}", "InvalidTarget"
+        )
     check_ip_target(target_id, [vpc.cidr for vpc in plan.vpcs if vpc.name == group.vpc])
-    homes = [instance.zone for instance in plan.instances if instance.vpc == group.vpc and instance.address == target_id]
+    homes = [
+        instance.zone for instance in plan.instances if instance.vpc == group.vpc and instance.address == target_id
+    ]
     if not homes and zone is None:
-        raise SettingError(f"ValidationError: an Availability Zone (or all) is needed for {target_id}, which is not in VPC {group.vpc}")
+        raise SettingError(
+            f"ValidationError: an Availability Zone (or all) is needed for {target_id}, which is not in VPC {group.vpc}"
+        )
     return Target(target_id, target_id, zone or homes[0])
 
 
@@ -125,11 +133,16 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
 def group_named_or_balancer(plan: Plan, name: str) -> None:
     names = [balancer.name for balancer in plan.load_balancers] + [group.name for group in plan.target_groups]
     if name not in names:
-        raise SettingError(f"LoadBalancerNotFound: no load balancer or target group {name}; there are: {', '.join(names)}", "LoadBalancerNotFound")
+        raise SettingError(
+            f"LoadBalancerNotFound: no load balancer or target group {name}; there are: {', '.join(names)}",
+            "LoadBalancerNotFound",
+        )
 
 
 def _attributes(plan: Plan, balancer: LoadBalancer) -> Attributes:
-    return Attributes.from_text(balancer.attributes, balancer.listener_attributes, group_named(plan, balancer.target_group).attributes)
+    return Attributes.from_text(
+        balancer.attributes, balancer.listener_attributes, group_named(plan, balancer.target_group).attributes
+    )
 
 
 def _changed_plan(plan: Plan, resource: str, kind: str, texts: Mapping[str, str]) -> Plan:
@@ -140,6 +153,7 @@ def _changed_plan(plan: Plan, resource: str, kind: str, texts: Mapping[str, str]
     return dataclasses.replace(
         plan,
         load_balancers=tuple(
-            dataclasses.replace(old, **{key: getattr(old, key) | dict(texts)}) if old.name == resource else old for old in plan.load_balancers
+            dataclasses.replace(old, **{key: getattr(old, key) | dict(texts)}) if old.name == resource else old
+            for old in plan.load_balancers
         ),
     )

@@ -44,7 +44,9 @@ def craft(recipe: Recipe, source: str, destination: str, ip_id: int, source_port
         packet = _evaluate(recipe.expression)
         layer = packet.getlayer(IP) or packet.getlayer(IPv6)
         if layer is None:
-            raise SettingError(f"inject: {recipe.expression!r} has no IP or IPv6 layer; example: IP(dst='203.0.113.10')/TCP(dport=80)")
+            raise SettingError(
+                f"inject: {recipe.expression!r} has no IP or IPv6 layer; example: IP(dst='203.0.113.10')/TCP(dport=80)"
+            )
         if "src" not in layer.fields:
             layer.src = source
         if isinstance(layer, IP) and "id" not in layer.fields:
@@ -64,7 +66,9 @@ def craft(recipe: Recipe, source: str, destination: str, ip_id: int, source_port
             if recipe.payload:
                 packet = packet / Raw(recipe.payload)
         except (Scapy_Exception, ValueError, KeyError) as error:
-            raise SettingError(f"inject: --flags {recipe.flags!r}: expected letters out of FSRPAUEC ({error})") from error
+            raise SettingError(
+                f"inject: --flags {recipe.flags!r}: expected letters out of FSRPAUEC ({error})"
+            ) from error
     try:
         data = bytes(packet)
     except Exception as error:  # scapy raises struct.error, TypeError, ... for values that do not fit their field
@@ -90,7 +94,9 @@ def _evaluate(expression: str):  # type: ignore[no-untyped-def]  # a scapy packe
     from scapy.packet import Packet
 
     try:
-        packet = eval(expression, {name: getattr(scapy.all, name) for name in dir(scapy.all)})  # the user's own shell, the user's own words
+        packet = eval(
+            expression, {name: getattr(scapy.all, name) for name in dir(scapy.all)}
+        )  # the user's own shell, the user's own words
     except Exception as error:
         raise SettingError(f"inject: {expression!r} is not a scapy expression: {error}") from error
     if not isinstance(packet, Packet):

@@ -89,7 +89,9 @@ class Seen:
     packet: bytes
 
 
-def inject(lab: RunningLab, source: Instance, destination: Instance | None, packets: Sequence[Crafted], interval: float = 0.0) -> list[Fate]:
+def inject(
+    lab: RunningLab, source: Instance, destination: Instance | None, packets: Sequence[Crafted], interval: float = 0.0
+) -> list[Fate]:
     """Send `packets` from `source`'s eth0 and follow them until nobody has seen one for a while.
 
     `destination` is the instance whose eth0 is watched (None: an address outside the lab's instances).
@@ -116,7 +118,10 @@ def inject(lab: RunningLab, source: Instance, destination: Instance | None, pack
             if not news:
                 break
         events = _read_traces(lab)
-    return [_fate(number, crafted, at, source, seen, events) for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1)]
+    return [
+        _fate(number, crafted, at, source, seen, events)
+        for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1)
+    ]
 
 
 def _next_hop_mac(lab: RunningLab, source: Instance) -> str:
@@ -191,7 +196,9 @@ def _identity(packet: bytes) -> tuple[int, int, int, int, int]:
     return head.protocol, head.source_port, head.destination_port, head.identification, head.total_length
 
 
-def _fate(number: int, crafted: Crafted, sent_at: float, source: Instance, seen: list[Seen], events: list[dict[str, Any]]) -> Fate:
+def _fate(
+    number: int, crafted: Crafted, sent_at: float, source: Instance, seen: list[Seen], events: list[dict[str, Any]]
+) -> Fate:
     fate = Fate(number, crafted.summary)
     mine = _identity(crafted.packet)
     for event in sorted(events, key=lambda event: float(event["time"])):
@@ -209,7 +216,11 @@ def _fate(number: int, crafted: Crafted, sent_at: float, source: Instance, seen:
             continue
         if sight.instance != source.name and identity == mine:
             fate.delivered_to, fate.delivered_after = sight.instance, sight.at - sent_at
-        elif sight.instance == source.name and sight.at >= sent_at and _answers(identity, mine, sight.packet, crafted.packet):
+        elif (
+            sight.instance == source.name
+            and sight.at >= sent_at
+            and _answers(identity, mine, sight.packet, crafted.packet)
+        ):
             fate.replies.append(summary(sight.packet))
     return fate
 

@@ -17,7 +17,6 @@ from gwlbemu.net.record import Record, list_labs, open_new
 from gwlbemu.net.record import read as read_record
 from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
-from gwlbemu.run.capture_config import capture_config_for
 from gwlbemu.run.control import call
 from gwlbemu.run.node_config import node_config_for
 from gwlbemu.run.state import ROOT, State
@@ -91,15 +90,26 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
 def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) -> None:
     """The capture first, so that it sees everything; appliances before the nodes that probe them."""
     if plan.capture.enabled:
+        from gwlbemu.run.capture_config import capture_config_for
+
         config = state.node(CAPTURE)
         config.write_text(capture_config_for(plan, state))
-        _start(record, state, CAPTURE, plan.namespaces[0].name, [sys.executable, "-m", "gwlbemu.run.capture", str(config)], on_step)
+        _start(
+            record,
+            state,
+            CAPTURE,
+            plan.namespaces[0].name,
+            [sys.executable, "-m", "gwlbemu.run.capture", str(config)],
+            on_step,
+        )
     for program in plan.programs:
         start_program(program, state, record, on_step)
     for node in plan.nodes:
         config = state.node(node.name)
         config.write_text(node_config_for(plan, node.name, state).to_json())
-        _start(record, state, node.name, node.namespace, [sys.executable, "-m", "gwlbemu.run.node", str(config)], on_step)
+        _start(
+            record, state, node.name, node.namespace, [sys.executable, "-m", "gwlbemu.run.node", str(config)], on_step
+        )
 
 
 def start_program(program: Program, state: State, record: Record, on_step: OnStep = lambda _: None) -> None:
@@ -133,7 +143,11 @@ def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
     labs = list_labs(root=root)
     if name is None:
         if len(labs) != 1:
-            up_now = f"several labs are up ({', '.join(labs)}): choose one with --lab" if labs else "no lab is up (gwlbemu up FILE)"
+            up_now = (
+                f"several labs are up ({', '.join(labs)}): choose one with --lab"
+                if labs
+                else "no lab is up (gwlbemu up FILE)"
+            )
             raise LabError(up_now)
         name = labs[0]
     elif name not in labs:
@@ -176,5 +190,3 @@ def _troubles(lab: RunningLab) -> list[str]:
                 reason = target.get("description") or target.get("reason") or ""
                 found.append(f"{target['id']} is {target['state']} for {node.name}: {reason}")
     return found
-
-

@@ -1,0 +1,161 @@
+"""inject: crafted packets from inside an instance, and the fate of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import random
+
+import click
+
+from gwlbemu.cli.common import json_option, lab_option, need_root, print_json
+from gwlbemu.cli.ends import client_and_server, destination_address
+from gwlbemu.errors import SettingError
+from gwlbemu.run.craft import Crafted, Recipe, craft
+from gwlbemu.run.inject import Fate, inject
+from gwlbemu.run.lab import RunningLab, open_lab
+from gwlbemu.topology.plan import Instance
+
+_EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
+
+
+@click.command("inject")
+@lab_option
+@click.option("--from", "source", metavar="INSTANCE", help="Where the packets start.")
+@click.option(
+    "--to",
+    "destination",
+    metavar="INSTANCE|ADDRESS",
+    help="Where they go; an instance is reached by the address the sender would use.",
+)
+@click.option("--tcp", type=click.IntRange(0, 65535), metavar="PORT", help="A TCP segment to PORT.")
+@click.option("--udp", type=click.IntRange(0, 65535), metavar="PORT", help="A UDP datagram to PORT.")
+@click.option("--icmp", is_flag=True, help="An ICMP echo request.")
+@click.option("--flags", default="S", show_default=True, metavar="FLAGS", help="TCP flags, letters out of FSRPAUEC.")
+@click.option("--payload", default="", metavar="TEXT", help="Payload of each packet.")
+@click.option(
+    "--sport",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Source port (default: a fresh one, the same for all).",
+)
+@click.option(
+    "--count", type=click.IntRange(1, 1000), default=1, show_default=True, metavar="N", help="How many packets."
+)
+@click.option("--interval", type=click.FloatRange(0, 10), default=0.0, metavar="SECONDS", help="Pause between packets.")
+@click.option(
+    "--pcap",
+    "pcap",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Also write what was sent to FILE (pcapng).",
+)
+@click.option("--demo", is_flag=True, help="A handful of packets that show what this lab does with them.")
+@click.argument("expression", required=False)
+@json_option
+def inject_command(
+    lab_name: str | None, source: str | None, destination: str | None, tcp: int | None, udp: int | None, icmp: bool, flags: str,
+    payload: str, sport: int | None, count: int, interval: float, pcap: str | None, demo: bool, expression: str | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Send packets from inside an instance and report the fate of each.
+
+    EXPRESSION is any scapy packet, for example "IP(dst='203.0.113.10')/UDP(dport=53)/b'x'". Exit code 1 when a packet was not delivered.
+    """
+    lab = open_lab(lab_name)
+    need_root()
+    chosen = [value for value in (tcp is not None, udp is not None, icmp, expression is not None, demo) if value]
+    if len(chosen) != 1:
+        raise click.UsageError(
+            "say what to send: exactly one of --tcp PORT, --udp PORT, --icmp, --demo or a scapy expression"
+        )
+    client, server = client_and_server(lab.plan)
+    sender = _instance(lab, source) if source else client
+    if expression is not None:
+        recipes, address, receiver = [Recipe("expression", expression=expression)], "", None
+    else:
+        address, receiver = (
+            _destination(lab, sender, destination) if destination else (destination_address(sender, server), server)
+        )
+        body = payload.encode()
+        if demo:
+            recipes = [
+                Recipe("icmp"),
+                Recipe("tcp", 80),
+                Recipe("tcp", 22),
+                Recipe("tcp", 23),
+                Recipe("udp", 53, payload=b"hello"),
+            ]
+        elif tcp is not None:
+            recipes = [Recipe("tcp", tcp, flags=flags, payload=body)]
+        elif udp is not None:
+            recipes = [Recipe("udp", udp, payload=body)]
+        else:
+            recipes = [Recipe("icmp", payload=body)]
+    port, ip_id = sport or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
+    packets = [
+        craft(recipe, _source(sender, address), address, (ip_id + n) % 65536, port)
+        for n, recipe in enumerate(recipes * count)
+    ]
+    if expression is not None:
+        receiver = _owner(lab, packets[0].destination)
+    if pcap:
+        _write(pcap, sender, packets)
+    fates = inject(lab, sender, receiver, packets, interval)
+    if as_json:
+        print_json([dataclasses.asdict(fate) | {"outcome": fate.outcome, "why": fate.why} for fate in fates])
+    else:
+        for fate in fates:
+            click.echo("\n".join(_lines(fate)))
+    return 0 if demo or all(fate.outcome == "delivered" for fate in fates) else 1
+
+
+def _instance(lab: RunningLab, name: str) -> Instance:
+    for instance in lab.plan.instances:
+        if instance.name == name:
+            return instance
+    known = ", ".join(instance.name for instance in lab.plan.instances)
+    raise SettingError(f"inject: no instance {name}; there are: {known}")
+
+
+def _destination(lab: RunningLab, sender: Instance, name: str) -> tuple[str, Instance | None]:
+    try:
+        return str(ipaddress.ip_address(name)), _owner(lab, name)
+    except ValueError:
+        receiver = _instance(lab, name)
+        return destination_address(sender, receiver), receiver
+
+
+def _owner(lab: RunningLab, address: str) -> Instance | None:
+    """The instance that has the address, public or private."""
+    return next(
+        (i for i in lab.plan.instances if address in (i.address, i.public_address, i.ipv6_address) and address), None
+    )
+
+
+def _source(sender: Instance, destination: str) -> str:
+    if ":" not in destination:
+        return sender.address
+    if not sender.ipv6_address:
+        raise SettingError(f"inject: {sender.name} has no IPv6 address to reach {destination} from")
+    return sender.ipv6_address
+
+
+def _write(path: str, sender: Instance, packets: list[Crafted]) -> None:
+    raise NotImplementedError
+
+
+def _lines(fate: Fate) -> list[str]:
+    """A packet's story: what was sent, each hop, how it ended, what came back."""
+    lines = [f"#{fate.number}  {fate.summary}"]
+    for hop in fate.hops:
+        if hop.verdict == "to-target":
+            lines.append(f"    {hop.endpoint:<12} {hop.node} -> {hop.target}  cookie {hop.cookie}")
+        elif hop.verdict == "to-endpoint":
+            lines.append(f"    {hop.endpoint:<12} returned by {hop.target}")
+        elif hop.verdict == "reset":
+            lines.append(f"    {hop.endpoint:<12} {hop.node} answers with a TCP reset")
+        else:
+            lines.append(f"    {hop.endpoint:<12} {hop.node} drops it: {hop.reason}")
+    lines.append(f"  = {fate.why}")
+    lines += [f"    reply: {reply}" for reply in fate.replies] if fate.outcome == "delivered" else []
+    return lines
