@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic.config import JsonDict
 
 from gwlbemu.core import health as core
+from gwlbemu.core.attributes import LISTENER, LOAD_BALANCER, TABLE, TARGET_GROUP
 from gwlbemu.core.health import RANGES, check_health_check
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.fields import Address, AttributeValue, Model, Name
 
 _HEALTHY, _UNHEALTHY = RANGES["healthy_threshold_count"], RANGES["unhealthy_threshold_count"]
 _CLASSIC = "a classic load balancer is not emulated: use its successors, application, network or gateway"
+
+
+def _keys(resource: str) -> JsonDict:
+    """Names the attribute keys in the JSON Schema, so that an editor completes them."""
+    return {"propertyNames": {"enum": list(TABLE[resource])}}
 
 
 class HealthCheck(Model):
@@ -45,7 +52,7 @@ class TargetGroup(Model):
     port: Literal[6081]
     target_type: Literal["instance", "ip"] = "instance"
     health_check: HealthCheck = HealthCheck()
-    attributes: dict[str, AttributeValue] = Field(default_factory=dict)
+    attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(TARGET_GROUP))
     targets: tuple[str, ...] = ()
 
 
@@ -60,7 +67,7 @@ class Listener(Model):
     """A gateway load balancer has one listener, without protocol and port."""
 
     target_group: Name
-    attributes: dict[str, AttributeValue] = Field(default_factory=dict)
+    attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(LISTENER))
 
 
 def _known_type(value: object) -> object:
@@ -73,9 +80,14 @@ def _short_subnet(value: object) -> object:
     return {"subnet": value} if isinstance(value, str) else value
 
 
+_ShortSubnet = Annotated[
+    LoadBalancerSubnet, BeforeValidator(_short_subnet, json_schema_input_type=str | LoadBalancerSubnet)
+]
+
+
 class LoadBalancer(Model):
     name: Name
-    type: Annotated[Literal["gateway"], BeforeValidator(_known_type)]
-    subnets: tuple[Annotated[LoadBalancerSubnet, BeforeValidator(_short_subnet)], ...] = Field(min_length=1)
-    attributes: dict[str, AttributeValue] = Field(default_factory=dict)
+    type: Annotated[Literal["gateway"], BeforeValidator(_known_type, json_schema_input_type=Literal["gateway"])]
+    subnets: tuple[_ShortSubnet, ...] = Field(min_length=1)
+    attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(LOAD_BALANCER))
     listener: Listener

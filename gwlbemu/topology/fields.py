@@ -10,7 +10,7 @@ import re
 from typing import Annotated
 
 from netaddr import AddrFormatError, IPAddress, IPNetwork
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
 class Model(BaseModel):
@@ -123,14 +123,11 @@ Address = Annotated[str, _address(4, "10.0.1.10")]
 Ipv6Address = Annotated[str, _address(6, "2001:db8:0:1::a")]
 Destination = Annotated[str, AfterValidator(_destination)]
 EndpointId = Annotated[str, AfterValidator(_endpoint_id)]
-Ports = Annotated[
-    str, BeforeValidator(_text), AfterValidator(_port_range), Field(json_schema_extra={"type": ["string", "integer"]})
-]
-AttributeValue = Annotated[
-    str, BeforeValidator(_attribute), Field(json_schema_extra={"type": ["string", "integer", "boolean"]})
-]
-Texts = Annotated[tuple[Annotated[str, BeforeValidator(_text)], ...], BeforeValidator(_listed)]
-Protocols = Annotated[
-    tuple[Annotated[str, BeforeValidator(_text), AfterValidator(_protocol)], ...], BeforeValidator(_listed)
-]
-PortList = Annotated[tuple[Ports, ...], BeforeValidator(_listed)]
+_PlainText = BeforeValidator(_text, json_schema_input_type=str | int)
+Ports = Annotated[str, _PlainText, AfterValidator(_port_range)]
+AttributeValue = Annotated[str, BeforeValidator(_attribute, json_schema_input_type=str | int | bool)]
+# One value, or a list of them.
+_OneOrMany = BeforeValidator(_listed, json_schema_input_type=str | int | list[str | int])
+Texts = Annotated[tuple[Annotated[str, _PlainText], ...], _OneOrMany]
+Protocols = Annotated[tuple[Annotated[str, _PlainText, AfterValidator(_protocol)], ...], _OneOrMany]
+PortList = Annotated[tuple[Ports, ...], _OneOrMany]

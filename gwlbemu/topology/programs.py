@@ -78,7 +78,8 @@ def _short(value: object) -> object:
     return {value: {}}
 
 
-Program = Annotated[ProgramChoice, BeforeValidator(_short)]
+_Short = Literal["web", "passthrough", "broken", "firewall", "ids"]
+Program = Annotated[ProgramChoice, BeforeValidator(_short, json_schema_input_type=_Short | ProgramChoice)]
 
 
 def argv_and_config(

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gwlbemu.core.emulation import EXPLANATIONS, Scalar
 from gwlbemu.topology.balancing import LoadBalancer, TargetGroup
 from gwlbemu.topology.fields import (
     Address,
@@ -172,7 +173,9 @@ class Topology(Model):
     transit_gateways: tuple[TransitGateway, ...] = ()
     target_groups: tuple[TargetGroup, ...] = ()
     load_balancers: tuple[LoadBalancer, ...] = ()
-    emulation: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    emulation: dict[str, Scalar] = Field(
+        default_factory=dict, json_schema_extra={"propertyNames": {"enum": list(EXPLANATIONS)}}
+    )
     capture: Capture = Capture()
     offload: bool = False
     datapath: Literal["auto", "python", "ebpf"] = "auto"
