@@ -6,7 +6,7 @@ TOPOLOGY ?= topologies/two-zones.yaml
 VENV     := .venv
 GWLBEMU  := $(VENV)/bin/gwlbemu
 
-.PHONY: help topology inject pcap status down test test-fast check format bench setup setup-dev clean
+.PHONY: help topology inject pcap status down test test-fast check format fidelity bench setup setup-dev clean
 help:
 	@echo "sudo make topology   set up what is missing, then bring up $(TOPOLOGY)"
 	@echo "sudo make inject     send a handful of crafted packets and tell the fate of each"
@@ -46,6 +46,9 @@ check: setup-dev
 format: setup-dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+fidelity: setup-dev
+	$(VENV)/bin/python -m tests.fidelity
 
 bench: setup-dev
 	@$(GWLBEMU) bench $(BENCH_ARGS)
