@@ -44,7 +44,7 @@ def deregister_command(lab_name: str | None, group: str, target: str) -> None:
 @click.argument("resource")
 @click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
 def set_command(lab_name: str | None, resource: str, pairs: tuple[str, ...]) -> None:
-    """Set AWS attributes of a load balancer (its own or its listener's) or of a target group, all or none.
+    """Set AWS attributes of a load balancer (its own or its listener's) or of a target group: all or none.
 
     gwlbemu set firewalls target_failover.on_unhealthy=rebalance target_failover.on_deregistration=rebalance
     """

@@ -35,7 +35,7 @@ VERBS = {
     "down": "lab",
     "exec": "lab",
     "labs": "lab",
-    "status": "read",
+    "status": "status",
     "targets": "read",
     "flows": "read",
     "metrics": "read",

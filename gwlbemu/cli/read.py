@@ -1,4 +1,4 @@
-"""status, targets, flows, metrics: what a running lab says about itself. Nothing here changes anything."""
+"""targets, flows, metrics: what the nodes of a running lab say. Nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -7,90 +7,16 @@ from typing import Any
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, print_json, table
-from gwlbemu.errors import LabError
-from gwlbemu.run.failure import failures
-from gwlbemu.run.lab import CAPTURE, RunningLab, open_lab
+from gwlbemu.run.lab import open_lab
 
 PROTOCOLS = {0: "any", 1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6"}
-
-
-def _ask(lab: RunningLab, name: str, verb: str, **arguments: Any) -> dict[str, Any]:
-    """One process's answer, or what is wrong with it: a dead node must not hide the others."""
-    try:
-        return lab.call(name, verb, **arguments)
-    except LabError as error:
-        return {"error": str(error)}
-
-
-@click.command("status")
-@lab_option
-@json_option
-def status_command(lab_name: str | None, as_json: bool) -> int:
-    """Processes, datapath, packets in and out, drops and what is broken. Exit code 1 when something is."""
-    lab = open_lab(lab_name)
-    processes = lab.processes()
-    nodes = {node.name: _ask(lab, node.name, "status") for node in lab.plan.nodes}
-    capture = _ask(lab, CAPTURE, "status") if lab.plan.capture.enabled else None
-    broken = failures(lab)
-    unwell = [process for process in processes if process.state != "running"]
-    if as_json:
-        print_json({
-            "lab": lab.plan.lab,
-            "processes": [{"name": p.name, "pid": p.pid, "state": p.state, "namespace": p.namespace, "log": p.log} for p in processes],
-            "nodes": nodes,
-            "capture": capture,
-            "failures": [{"kind": kind, "name": name} for kind, name in broken],
-        })  # fmt: skip
-        return 1 if unwell or broken else 0
-    click.echo(f"{lab.plan.lab}   ({lab.plan.source})\n")
-    click.echo(
-        table(
-            [[p.name, p.state, str(p.pid), p.namespace, p.log] for p in processes],
-            ["PROCESS", "STATE", "PID", "NAMESPACE", "LOG"],
-        )
-    )
-    rows = []
-    for name, status in nodes.items():
-        if "error" in status:
-            continue
-        for port in status["ports"]:
-            rows.append(
-                [
-                    name,
-                    status["datapath"],
-                    port["name"],
-                    *(str(port[key]) for key in ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")),
-                ]
-            )
-    if rows:
-        click.echo(
-            "\n"
-            + table(rows, ["NODE", "DATAPATH", "PORT", "FRAMES IN", "VERDICTS", "SOCKET DROPS", "FRAMES OUT", "UNSENT"])
-        )
-    for name, status in nodes.items():
-        if status.get("datapath_reason"):
-            click.echo(f"{name}: {status['datapath_reason']}")
-    if capture is not None and "error" not in capture:
-        click.echo(f"\ncapture: {_capture_line(capture)}")
-    for name, status in nodes.items():
-        if "error" in status:
-            click.echo(f"! {status['error']}")
-    for kind, name in broken:
-        click.echo(f"! {kind} {name} is broken on purpose (gwlbemu heal {kind} {name})")
-    return 1 if unwell or broken else 0
-
-
-def _capture_line(capture: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{key.replace('_', ' ')} {value}" for key, value in capture.items() if isinstance(value, int | str)
-    )
 
 
 @click.command("targets")
 @lab_option
 @json_option
 def targets_command(lab_name: str | None, as_json: bool) -> int:
-    """The targets as each node sees them: AWS's states, reason codes, descriptions. Exit code 1 unless all are healthy."""
+    """The targets as each node sees them, in AWS's words. Exit code 1 unless all are healthy."""
     lab = open_lab(lab_name)
     groups = {balancer.name: balancer.target_group for balancer in lab.plan.load_balancers}
     found = [
@@ -124,33 +50,26 @@ def flows_command(lab_name: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [
-        [
-            flow["endpoint"], PROTOCOLS.get(flow["protocol"], str(flow["protocol"])), _end(flow, "source"), _end(flow, "destination"), flow["target"],
-            flow["cookie"], str(flow["packets"]), str(flow["bytes"]), f"{flow['idle_seconds']:.0f} s", f"{flow['expires_in_seconds']:.0f} s", str(flow["moves"]),
-        ]
-        for flow in found
-    ]  # fmt: skip
-    click.echo(
-        table(
-            rows,
-            [
-                "ENDPOINT",
-                "PROTO",
-                "SOURCE",
-                "DESTINATION",
-                "TARGET",
-                "COOKIE",
-                "PACKETS",
-                "BYTES",
-                "IDLE",
-                "EXPIRES IN",
-                "MOVES",
-            ],
-        )
-    )
+    header = "ENDPOINT PROTO SOURCE DESTINATION TARGET COOKIE PACKETS BYTES IDLE EXPIRES MOVES".split()
+    click.echo(table([_flow_row(flow) for flow in found], header))
     for name in more:
         click.echo(f"... {name} has more (--limit {limit})")
+
+
+def _flow_row(flow: dict[str, Any]) -> list[str]:
+    return [
+        flow["endpoint"],
+        PROTOCOLS.get(flow["protocol"], str(flow["protocol"])),
+        _end(flow, "source"),
+        _end(flow, "destination"),
+        flow["target"],
+        flow["cookie"],
+        str(flow["packets"]),
+        str(flow["bytes"]),
+        f"{flow['idle_seconds']:.0f} s",
+        f"in {flow['expires_in_seconds']:.0f} s",
+        str(flow["moves"]),
+    ]
 
 
 def _end(flow: dict[str, Any], side: str) -> str:

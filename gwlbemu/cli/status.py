@@ -1,0 +1,77 @@
+"""status: processes, datapath, packets in and out, drops, and what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from gwlbemu.cli.common import json_option, lab_option, print_json, table
+from gwlbemu.errors import LabError
+from gwlbemu.run.failure import failures
+from gwlbemu.run.lab import CAPTURE, RunningLab, open_lab
+
+_PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")
+
+
+@click.command("status")
+@lab_option
+@json_option
+def status_command(lab_name: str | None, as_json: bool) -> int:
+    """Processes, datapath, packets in and out, drops and what is broken. Exit code 1 when something is."""
+    status = lab_status(open_lab(lab_name))
+    if as_json:
+        print_json(status)
+    else:
+        click.echo("\n".join(_lines(status)))
+    well = all(process["state"] == "running" for process in status["processes"])
+    return 0 if well and not status["failures"] else 1
+
+
+def lab_status(lab: RunningLab) -> dict[str, Any]:
+    """Everything that `status` shows; a process that does not answer has an "error" instead of its own words."""
+    return {
+        "lab": lab.plan.lab,
+        "source": lab.plan.source,
+        "processes": [asdict(process) for process in lab.processes()],
+        "nodes": {node.name: _ask(lab, node.name) for node in lab.plan.nodes},
+        "capture": _ask(lab, CAPTURE) if lab.plan.capture.enabled else None,
+        "failures": [{"kind": kind, "name": name} for kind, name in failures(lab)],
+    }
+
+
+def _ask(lab: RunningLab, name: str) -> dict[str, Any]:
+    """One process's answer, or what is wrong with it: a dead node must not hide the others."""
+    try:
+        return lab.call(name, "status")
+    except LabError as error:
+        return {"error": str(error)}
+
+
+def _lines(status: dict[str, Any]) -> Iterator[str]:
+    yield f"{status['lab']}   ({status['source']})\n"
+    keys = ["name", "state", "pid", "namespace", "log"]
+    yield table([[str(process[key]) for key in keys] for process in status["processes"]], [key.upper() for key in keys])
+    answers = {name: answer for name, answer in status["nodes"].items() if "error" not in answer}
+    rows = [
+        [name, answer["datapath"], port["name"], *(str(port[key]) for key in _PORT_KEYS)]
+        for name, answer in answers.items()
+        for port in answer["ports"]
+    ]
+    yield "\n" + table(rows, ["NODE", "DATAPATH", "PORT", *(key.replace("_", " ").upper() for key in _PORT_KEYS)])
+    for name, answer in answers.items():
+        if answer.get("datapath_reason"):
+            yield f"{name}: {answer['datapath_reason']}"
+    capture = status["capture"]
+    if capture is not None and "error" not in capture:
+        yield "\ncapture: " + ", ".join(
+            f"{k.replace('_', ' ')} {v}" for k, v in capture.items() if isinstance(v, int | str)
+        )
+    for answer in [*status["nodes"].values(), capture or {}]:
+        if "error" in answer:
+            yield f"! {answer['error']}"
+    for failure in status["failures"]:
+        words = f"{failure['kind']} {failure['name']}"
+        yield f"! {words} is broken on purpose (gwlbemu heal {words})"
