@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from textwrap import wrap
 
 from gwlbemu.topology.attributes import explained
 from gwlbemu.topology.plan import End, Namespace, Plan, Route, TargetGroup
@@ -35,7 +36,8 @@ def lab_map(plan: Plan, health: Health | None = None) -> str:
         lines.append(f"VPC {vpc.name}  {vpc.cidr}  {vpc.ipv6_cidr}".rstrip())
         zones = list(dict.fromkeys(subnet.zone for subnet in plan.subnets if subnet.vpc == vpc.name))
         lines += _columns([[f"zone {zone}", *_zone(plan, vpc.name, zone)] for zone in zones])
-    lines += ["", *_tunnels(plan, health or {})]
+    transit = [namespace.resource for namespace in plan.namespaces if namespace.role == "transit-gateway"]
+    lines += ["", *(f"transit gateway {name}" for name in transit), *_tunnels(plan, health or {})]
     return "\n".join(line.rstrip() for line in lines).rstrip()
 
 
@@ -82,7 +84,8 @@ def _tunnels(plan: Plan, health: Health) -> Iterator[str]:
                 if across or target.zone in (node.zone, "all")
             ]
             served = ", ".join(node.endpoints) or "no endpoint"
-            yield f"  {node.name}  {node.address}   {served} => {', '.join(targets) or 'no target in this zone'}"
+            line = f"  {node.name}  {node.address}   {served} => {', '.join(targets) or 'no target in this zone'}"
+            yield from wrap(line, WIDTH, subsequent_indent=" " * 8, break_on_hyphens=False)
 
 
 def _network(plan: Plan) -> Iterator[str]:

@@ -26,8 +26,7 @@ pytestmark = pytest.mark.namespace
 TOPOLOGIES = sorted((Path(__file__).parents[2] / "topologies").glob("*.yaml"))
 CONNECT = """
 import socket, sys
-s = socket.socket(); s.settimeout(0.4)
-try: s.connect((sys.argv[1], int(sys.argv[2]))); print("connected")
+try: socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.4); print("connected")
 except ConnectionRefusedError: print("refused")
 except OSError as error: print("silence")
 """
@@ -45,8 +44,12 @@ def up(tmp_path: Path) -> Iterator[Callable[[Plan], None]]:
         yield start
 
 
-def connect(source: str, address: str, port: int, lab: str = "test") -> str:
-    command = ["ip", "netns", "exec", f"{lab}-{source}", sys.executable, "-c", CONNECT, address, str(port)]
+def enter(resource: str) -> list[str]:
+    return ["ip", "netns", "exec", f"test-{resource}"]
+
+
+def connect(source: str, address: str, port: int) -> str:
+    command = [*enter(source), sys.executable, "-c", CONNECT, address, str(port)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
@@ -170,3 +173,38 @@ def test_a_transit_gateway_joins_vpcs_with_appliance_mode_and_without(up: Callab
     for _ in range(6):  # different ports, so both buckets of the flow hash
         assert connect("web", "10.254.1.11", 80) == "refused"
     assert connect("web", "10.254.2.11", 80) == "silence"
+
+
+def test_ipv6_passes_the_internet_gateway_untranslated(up: Callable[[Plan], None]) -> None:
+    up(plan_of(several(
+        STRAIGHT,
+        put("internet.ipv6_cidr", "2001:db8:f::/64"),
+        put("vpcs.0.ipv6_cidr", "2001:db8::/56"),
+        put("vpcs.0.subnets.0.ipv6_cidr", "2001:db8:0:1::/64"),
+        put("vpcs.0.route_tables.1.routes+", {"destination": "::/0", "target": "igw"}),
+        put("vpcs.0.security_groups.0.ingress.0.source", "::/0"),
+    )))  # fmt: skip
+    assert connect("client", "2001:db8:0:1::a", 80) == "refused"
+    assert connect("client", "2001:db8:0:1::a", 81) == "silence"
+    assert connect("client", "203.0.113.10", 80) == "silence"  # the group allows IPv6 only
+
+
+def test_the_outer_ttl_of_the_tunnel_survives_the_fabric(up: Callable[[Plan], None]) -> None:
+    """From one subnet to the other a TTL of 2 (what gwlbtun sends) arrives, as 255: the fabric does not count hops."""
+    up(plan_of())
+    receive = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 6081)); s.setsockopt(socket.IPPROTO_IP, 12, 1)
+s.settimeout(5); print("ready", flush=True); print(s.recvmsg(9, 99)[1][0][2][0])
+"""
+    send = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 2)
+s.sendto(b"x", ("10.254.2.11", 6081))
+"""
+    listen = [*enter("fw-b"), sys.executable, "-c", receive]
+    with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "ready\n"
+        subprocess.run([*enter("fw-a"), sys.executable, "-c", send], check=True, timeout=10)
+        assert listener.stdout.read() == "255\n"
