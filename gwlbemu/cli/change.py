@@ -22,9 +22,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 def register_command(lab_name: str | None, group: str, target: str, zone: str | None) -> None:
     """Register TARGET (an instance, or an address for target type ip) with target group GROUP."""
     registered = change.register(open_lab(lab_name), group, target, zone)
-    click.echo(
-        f"{registered.id} ({registered.address}, zone {registered.zone}) is registered with {group}; health checks begin"
-    )
+    click.echo(f"{registered.id} ({registered.address}, zone {registered.zone}) is registered; health checks begin")
 
 
 @click.command("deregister")

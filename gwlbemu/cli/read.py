@@ -50,7 +50,7 @@ def flows_command(lab_name: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    header = "ENDPOINT PROTO SOURCE DESTINATION TARGET COOKIE PACKETS BYTES IDLE EXPIRES MOVES".split()
+    header = ["ENDPOINT", "PROTO", "SOURCE", "DESTINATION", "TARGET", "COOKIE", "PACKETS", "BYTES", "IDLE", "EXPIRES", "MOVES"]
     click.echo(table([_flow_row(flow) for flow in found], header))
     for name in more:
         click.echo(f"... {name} has more (--limit {limit})")

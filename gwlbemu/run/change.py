@@ -1,7 +1,8 @@
 """Changes to a running lab that AWS has a call for: RegisterTargets, DeregisterTargets, Modify...Attributes.
 
-Checked as a whole before the first node hears of it, then told to every node it concerns, then written to the plan in the state folder, so that
-status and the next change see it. Live flows are touched only where AWS would touch them; that is the core's business.
+Checked as a whole before the first node hears of it, then told to every node it concerns, then written to the plan in
+the state folder, so that status and the next change see it. Live flows are touched only where AWS would touch them;
+that is the core's business.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
     with _changing(lab) as plan:
         balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
         if balancers:
-            kinds = ("load-balancer", "listener")
+            kinds: tuple[str, ...] = ("load-balancer", "listener")
         else:
             group_named_or_balancer(plan, resource)
             kinds = ("target-group",)

@@ -36,8 +36,10 @@ class Crafted:
 
 def craft(recipe: Recipe, source: str, destination: str, ip_id: int, source_port: int) -> Crafted:
     """Build one inner IP packet. Raises SettingError when scapy does not understand the expression or the flags."""
-    from scapy.all import ICMP, IP, TCP, UDP, ICMPv6EchoRequest, IPv6, Raw
     from scapy.error import Scapy_Exception
+    from scapy.layers.inet import ICMP, IP, TCP, UDP
+    from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+    from scapy.packet import Raw
 
     six = ":" in destination
     if recipe.protocol == "expression":
@@ -84,7 +86,8 @@ def craft(recipe: Recipe, source: str, destination: str, ip_id: int, source_port
 
 def summary(packet: bytes) -> str:
     """One line about an IP packet, in scapy's words."""
-    from scapy.all import IP, IPv6
+    from scapy.layers.inet import IP
+    from scapy.layers.inet6 import IPv6
 
     return str((IPv6(packet) if packet[0] >> 4 == 6 else IP(packet)).summary())
 

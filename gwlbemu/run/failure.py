@@ -7,8 +7,8 @@
     health    its health check answers 503, traffic goes on                    an appliance that reports itself unfit
     zone      every cable of the zone's instances and nodes is pulled          the loss of an Availability Zone
 
-A cable is pulled at the bridge's end of the veth, so that addresses and routes inside stay and healing is one call. What is broken stands in
-`failures.json` of the state folder; nothing else remembers it.
+A cable is pulled at the bridge's end of the veth, so that addresses and routes inside stay and healing is one call.
+What is broken stands in `failures.json` of the state folder; nothing else remembers it.
 """
 
 from __future__ import annotations

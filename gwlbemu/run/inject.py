@@ -1,7 +1,8 @@
 """Send crafted packets from inside an instance and tell the fate of each.
 
-A fate is put together from what others saw, never from what should have happened: the nodes' traces (endpoint, target, cookie, verdict) and
-packet sockets at the source and at the destination. The IP id (IPv6: the ports and length) tells the packets apart.
+A fate is put together from what others saw, never from what should have happened: the nodes' traces (endpoint, target,
+cookie, verdict) and packet sockets at the source and at the destination. The IP id (IPv6: the ports and length) tells
+the packets apart.
 """
 
 from __future__ import annotations
@@ -226,7 +227,7 @@ def _fate(
 
 
 def _answers(identity: tuple[int, ...], mine: tuple[int, ...], packet: bytes, sent: bytes) -> bool:
-    """Whether `packet` is an answer to `sent`: ports the other way round, an echo reply, or an ICMP error that quotes it."""
+    """Whether `packet` answers `sent`: ports the other way round, an echo reply, or an ICMP error that quotes it."""
     head, first = decode_ip(packet), decode_ip(sent)
     if head.protocol in (ICMP, ICMPV6):
         icmp = decode_icmp(packet, head)

@@ -1,4 +1,7 @@
-"""A lab: a plan made real (`up`), and a handle on one that is (`RunningLab`). It composes; the work is in net, node and capture."""
+"""A lab: a plan made real (`up`), and a handle on one that is (`RunningLab`).
+
+This file composes; the work is in net, node and capture.
+"""
 
 from __future__ import annotations
 
