@@ -69,7 +69,7 @@ def _failure(verb: str) -> click.Command:
             click.echo(sentence)
 
     command.help = {
-        "fail": "Break something: kill an instance, freeze a process, cut a link, fail a health check, take a zone down.",
+        "fail": "Break something: an instance, a process (frozen), a link, a health check, a whole zone.",
         "heal": "Undo what `fail` broke.",
     }[verb]
     return command

@@ -102,8 +102,8 @@ def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
 def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) -> None:
     """Modify attributes of a load balancer, its listener, or a target group; all of `values` or none of them.
 
-    `resource` is the name of a load balancer (its own keys and its listener's) or of a target group. Raises SettingError
-    in AWS's words for an unknown key, a value out of range, or a combination that AWS refuses.
+    `resource` is the name of a load balancer (its own keys and its listener's) or of a target group. Raises
+    SettingError in AWS's words for an unknown key, a value out of range, or a combination that AWS refuses.
     """
     with _changing(lab) as plan:
         balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
