@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from appliances.firewall.rules import parse as parse_policy
+from appliances.ids.rules import parse as parse_signatures
 from gwlbemu.topology.encode import from_json, to_json
 from gwlbemu.topology.parse import parse
 from gwlbemu.topology.plan import End, Namespace, Plan, Route
@@ -273,3 +275,25 @@ def test_a_dual_stack_vpc_routes_both_families_alike() -> None:
     assert next_hop(plan, "ep-a", "2001:db8:0:1::/64") == "app-a"
     assert next_hop(plan, "igw", "::/0") == "internet"
     assert next_hop(plan, "internet", "2001:db8::/56") == "igw"
+
+
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda path: path.stem)
+def test_the_appliances_understand_their_rule_files(path: Path) -> None:
+    for program in resolve(parse(path.read_text(), path.name)).programs:
+        if "appliances.firewall" in program.argv:
+            assert parse_policy(program.config, program.instance).rules
+        if "appliances.ids" in program.argv:
+            assert parse_signatures(program.config, program.instance)
+
+
+def test_every_key_of_a_firewall_rule_reaches_the_firewall() -> None:
+    rule = {"name": "n", "action": "reject", "protocol": [6, "udp"], "source": "10.0.0.0/8", "destination": ["::/0"],
+            "source_ports": 53, "ports": ["80", "8000-8010"], "endpoint": "vpce-a"}  # fmt: skip
+    program = {"firewall": {"default": "allow", "rules": [rule], "timeouts": {"tcp": 60}}}
+    plan = plan_of(put("vpcs.1.instances.0.program", program))
+    policy = parse_policy(plan.programs[0].config, "fw-a")
+    (found,) = policy.rules
+    assert (policy.default, policy.timeouts.tcp, found.name, found.action) == ("allow", 60, "n", "reject")
+    assert found.protocols == {6, 17}
+    assert (found.source_ports, found.ports) == (((53, 53),), ((80, 80), (8000, 8010)))
+    assert found.endpoint == int(plan.endpoints[0].endpoint_id.removeprefix("vpce-0"), 16)
