@@ -49,6 +49,7 @@ class Flow:
     answered: bool = False  # TCP: the SYN-ACK was seen; others: the server has sent
     blocked: bool = False
     streams: dict[bool, Stream] = field(default_factory=dict)  # by "to the server"
+    rules: dict[bool, tuple[Rule, ...]] = field(default_factory=dict)  # those whose header fits, by "to the server"
     alerted: set[int] = field(default_factory=set)  # sids of rules without contents
 
 
@@ -69,7 +70,10 @@ class Detector:
             return Finding(flow.number, to_server, keep=True)
         self._follow(flow, inner, to_server)
         chunk = self._payload(flow, inner, to_server)
-        alerts = tuple(rule for rule in self._rules if self._is_true(rule, flow, inner, to_server, chunk))
+        candidates = flow.rules.get(to_server)
+        if candidates is None:
+            candidates = flow.rules[to_server] = self._candidates(inner, to_server)
+        alerts = tuple(rule for rule in candidates if self._is_true(rule, flow, chunk))
         keep = self._ips and any(rule.action == "drop" for rule in alerts)
         flow.blocked = keep and inner.tcp is not None
         return Finding(flow.number, to_server, alerts, keep)
@@ -104,21 +108,24 @@ class Detector:
             stream = flow.streams[to_server] = Stream()
         return stream.take(inner.tcp.sequence, inner.payload, syn=bool(inner.tcp.flags & SYN))
 
+    def _candidates(self, inner: Inner, to_server: bool) -> tuple[Rule, ...]:
+        """The rules that ask nothing that a packet of this flow and direction cannot have."""
+        ip = inner.ip
+        return tuple(
+            rule
+            for rule in self._rules
+            if (not rule.direction or (rule.direction == "to_server") == to_server)
+            and rule.header.matches(ip.protocol, ip.source, ip.destination, ports(ip))
+        )
+
     @staticmethod
-    def _is_true(rule: Rule, flow: Flow, inner: Inner, to_server: bool, chunk: Chunk) -> bool:
-        if rule.contents and len(chunk.data) == chunk.fresh:
-            return False
-        if not rule.contents and rule.sid in flow.alerted:
-            return False
+    def _is_true(rule: Rule, flow: Flow, chunk: Chunk) -> bool:
         if rule.established and not flow.established:
             return False
-        if rule.direction and (rule.direction == "to_server") != to_server:
-            return False
-        ip = inner.ip
-        if not rule.header.matches(ip.protocol, ip.source, ip.destination, ports(ip)):
-            return False
         if rule.contents:
-            return contents_match(rule.contents, chunk)
+            return len(chunk.data) > chunk.fresh and contents_match(rule.contents, chunk)
+        if rule.sid in flow.alerted:
+            return False
         flow.alerted.add(rule.sid)
         return True
 
