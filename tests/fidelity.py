@@ -24,7 +24,7 @@ HEAD = """\
 # Fidelity
 
 What gwlbemu does like AWS, what AWS says about it, and which test proves it. Made from `tests/contract.yaml` and the
-markers of the tests by `make fidelity`; a test fails when it is out of date. Nothing was measured on a live AWS account.
+markers of the tests by `make fidelity`; a test fails when it is out of date. Nothing was measured on live AWS.
 
 """
 EVIDENCE = """\
@@ -93,40 +93,67 @@ def proofs(folder: Path = ROOT / "tests") -> dict[str, list[Proof]]:
     """ID -> the tests that carry it, those on packets first. Raises MarkerError."""
     found: dict[str, list[Proof]] = {}
     for path in sorted(folder.rglob("test_*.py")):
-        name = path.relative_to(folder.parent).as_posix()
-        for ids, proof in _of_file(ast.parse(path.read_text()), name):
+        for ids, proof in _of_file(ast.parse(path.read_text()), path.relative_to(folder.parent).as_posix(), folder):
             for each in ids:
                 found.setdefault(each, []).append(proof)
     return {each: sorted(tests, key=lambda proof: (not proof.packets, proof.test)) for each, tests in found.items()}
 
 
-def _of_file(tree: ast.Module, name: str) -> Iterator[tuple[list[str], Proof]]:
-    """Markers of a function, of its class, of the module (`pytestmark`), and of the parameters it is given."""
-    parameters = {
-        target.id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    outer = [parameters.pop("pytestmark")] if "pytestmark" in parameters else []
+def _of_file(tree: ast.Module, name: str, folder: Path) -> Iterator[tuple[list[str], Proof]]:
+    """Markers of a function, of its class, of the module (`pytestmark`), and of the parameters it is given.
+
+    A marker made out of a table of cases, `contract(*case.contract)`, stands for every ID in that table.
+    """
+    known = _named(tree)
+    outer = [known.pop("pytestmark")] if "pytestmark" in known else []
+    tables = _imported(tree, folder) | known
     read: set[ast.Call] = set()
     for function, marks in _tests(tree.body, outer):
-        lists = [parameters[word.id] for mark in marks for word in ast.walk(mark) if _is_list(word, parameters)]
-        calls = _calls([*marks, *lists], "contract")
+        trees = [*marks, *_used(marks, known)]
+        calls = _calls(trees, "contract")
         read.update(calls)
-        if not _uses([*marks, *lists], "xfail"):
-            ids = sorted({each for call in calls for each in _ids(call, name)})
+        if calls and not _uses(trees, "xfail"):
+            cases = sorted(_constants(_used(trees, tables)))
+            ids = sorted({each for call in calls for each in _ids(call, cases, name)})
             yield ids, Proof(f"{name}::{function.name}", _uses(marks, "namespace"))
     if lost := [call for call in _calls([tree], "contract") if call not in read]:
         raise MarkerError(f"{name}:{lost[0].lineno}: no test carries this contract marker")
 
 
-def _is_list(word: ast.AST, parameters: dict[str, ast.expr]) -> bool:
-    return isinstance(word, ast.Name) and word.id in parameters
+def _named(tree: ast.Module) -> dict[str, ast.AST]:
+    """What the top level of a file names, but for tests: lists of parameters, and functions that make them."""
+    found: dict[str, ast.AST] = {}
+    for node in tree.body:
+        if isinstance(node, Function) and not node.name.startswith("test"):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign):
+            found |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
+    return found
 
 
-def _tests(body: Iterable[ast.stmt], outer: list[ast.expr]) -> Iterator[tuple[Function, list[ast.expr]]]:
+def _imported(tree: ast.Module, folder: Path) -> dict[str, ast.AST]:
+    """The same for what a file imports from a module at the top of the tests, such as `cases`."""
+    found: dict[str, ast.AST] = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = folder / f"{node.module.removeprefix('tests.')}.py"
+            if module.is_file():
+                named = _named(ast.parse(module.read_text()))
+                found |= {each.name: named[each.name] for each in node.names if each.name in named}
+    return found
+
+
+def _used(trees: Iterable[ast.AST], named: dict[str, ast.AST]) -> list[ast.AST]:
+    words = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return [tree for name, tree in named.items() if name in words]
+
+
+def _constants(trees: Iterable[ast.AST]) -> set[str]:
+    texts = {str(node.value) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return {text for text in texts if ID.fullmatch(text)}
+
+
+def _tests(body: Iterable[ast.stmt], outer: list[ast.AST]) -> Iterator[tuple[Function, list[ast.AST]]]:
     for node in body:
         if isinstance(node, Function) and node.name.startswith("test"):
             yield node, [*outer, *node.decorator_list]
@@ -156,11 +183,14 @@ def _uses(trees: Iterable[ast.AST], mark: str) -> bool:
     )
 
 
-def _ids(call: ast.Call, name: str) -> Iterator[str]:
+def _ids(call: ast.Call, cases: list[str], name: str) -> Iterator[str]:
     for argument in call.args:
-        if not isinstance(argument, ast.Constant) or not ID.fullmatch(str(argument.value)):
+        if isinstance(argument, ast.Constant) and ID.fullmatch(str(argument.value)):
+            yield str(argument.value)
+        elif isinstance(argument, ast.Starred) and ast.unparse(argument).endswith(".contract") and cases:
+            yield from cases
+        else:
             raise MarkerError(f'{name}:{call.lineno}: expected IDs such as "GV-01", got {ast.unparse(argument)}')
-        yield str(argument.value)
 
 
 def unknown_ids(sections: Iterable[Section], found: Iterable[str]) -> list[str]:
@@ -176,7 +206,7 @@ def page(sections: tuple[Section, ...], found: dict[str, list[Proof]]) -> str:
     text = [
         *HEAD.splitlines(),
         f"**{len(proved)} of {len(lines)} behaviours are proved by a test**, {on_packets} of them on real packets in",
-        f"network namespaces, {len(proved) - on_packets} in pure code only (bytes, the core with a literal clock, the plan).",
+        f"network namespaces, {len(proved) - on_packets} in pure code only (bytes, core or plan).",
         "",
         "| section | behaviours | proved | on real packets |",
         "|---|---|---|---|",

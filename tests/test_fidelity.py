@@ -10,6 +10,7 @@ from tests.fidelity import PAGE, MarkerError, Proof, contract, page, proofs, unk
 
 MARKERS = """
 import pytest
+TABLE = [Case("GV-01 in words", ("AA-09", "AA-10"))]
 CASES = [pytest.param(1, marks=pytest.mark.contract("AA-04")), 2]
 pytestmark = [pytest.mark.contract("AA-01")]
 
@@ -27,6 +28,12 @@ def test_in_place(case): ...
 class TestTogether:
     pytestmark = pytest.mark.contract("AA-07")
     def test_in_a_class(self): ...
+
+def cases(table):
+    return [pytest.param(case, marks=pytest.mark.contract(*case.contract)) for case in table]
+
+@pytest.mark.parametrize("case", cases(TABLE))
+def test_of_a_table(case): ...
 
 @pytest.mark.xfail
 @pytest.mark.contract("AA-08")
@@ -61,7 +68,7 @@ def _markers(folder: Path, text: str) -> dict[str, list[str]]:
 def test_markers_of_functions_classes_modules_and_parameters_are_found(tmp_path: Path) -> None:
     found = _markers(tmp_path, MARKERS)
     assert found.pop("AA-01") == [
-        "test_in_a_class on packets", "test_alone", "test_from_a_list", "test_in_place",
+        "test_in_a_class on packets", "test_alone", "test_from_a_list", "test_in_place", "test_of_a_table",
     ]  # fmt: skip
     assert found == {
         "AA-02": ["test_alone"],
@@ -70,6 +77,8 @@ def test_markers_of_functions_classes_modules_and_parameters_are_found(tmp_path:
         "AA-05": ["test_in_place"],
         "AA-06": ["test_in_a_class on packets"],
         "AA-07": ["test_in_a_class on packets"],
+        "AA-09": ["test_of_a_table"],
+        "AA-10": ["test_of_a_table"],
     }
 
 
