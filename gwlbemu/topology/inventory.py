@@ -34,7 +34,7 @@ def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
 
 def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
     zones = {name: subnet.zone for name, (_, subnet) in subnets_by_name(topology).items()}
-    targets = {target for group in topology.target_groups for target in group.targets}
+    targets = {(group.vpc, target) for group in topology.target_groups for target in group.targets}
     found = []
     for one in topology.internet.instances if topology.internet else ():
         station = layout.station(INTERNET, one.name)
@@ -68,7 +68,7 @@ def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
                     security_groups=instance.security_groups,
                     source_dest_check=instance.source_dest_check,
                     instance_type=instance.instance_type,
-                    appliance=instance.name in targets or station.address in targets,
+                    appliance=bool({(vpc.name, instance.name), (vpc.name, station.address)} & targets),
                 )
             )
     return tuple(found)
@@ -80,12 +80,20 @@ def programs(topology: Topology, layout: Layout) -> tuple[plan.Program, ...]:
     ]
     chosen += [(instance.name, instance.program) for vpc in topology.vpcs for instance in vpc.instances]
     ids = {endpoint.name: endpoint.endpoint_id for endpoint in endpoints(topology)}
+    known = {one.name: one for one in instances(topology, layout)}
     found = []
     for name, program in chosen:
         if program is not None:
-            argv, config = argv_and_config(name, program, ids)
+            argv, config = argv_and_config(name, program, ids, _health_port(topology, known[name]))
             found.append(plan.Program(name, layout.namespace(name), argv, config))
     return tuple(found)
+
+
+def _health_port(topology: Topology, instance: plan.Instance) -> int:
+    """Where an appliance is probed: the port of its target group's health check."""
+    known = {instance.name, instance.address}
+    groups = [group for group in topology.target_groups if group.vpc == instance.vpc and known & set(group.targets)]
+    return groups[0].health_check.port if groups else 80
 
 
 def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:

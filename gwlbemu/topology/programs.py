@@ -49,6 +49,13 @@ class Web(Model):
     port: int = Field(default=80, ge=1, le=65535)
 
 
+class Broken(Model):
+    """`mode` is one of those that `python -m appliances.broken --help` names; `delay` is in seconds, for mode slow."""
+
+    mode: str = "healthy"
+    delay: float = Field(default=1.0, ge=0)
+
+
 class Plain(Model):
     """A program without settings."""
 
@@ -60,7 +67,7 @@ class ProgramChoice(Model):
     firewall: Firewall | None = None
     ids: Ids | None = None
     passthrough: Plain | None = None
-    broken: Plain | None = None
+    broken: Broken | None = None
     command: tuple[str, ...] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
@@ -83,14 +90,14 @@ Program = Annotated[ProgramChoice, BeforeValidator(_short, json_schema_input_typ
 
 
 def argv_and_config(
-    instance: str, choice: ProgramChoice, endpoint_ids: Mapping[str, str]
+    instance: str, choice: ProgramChoice, endpoint_ids: Mapping[str, str], health_port: int
 ) -> tuple[tuple[str, ...], str]:
     """The command line of an instance's program and the text of its rule file; {words} are filled in by `run`."""
     if choice.command is not None:
         return choice.command, ""
     if choice.web is not None:
         return ("{python}", "-m", "gwlbemu.run.web", "--name", instance, "--port", str(choice.web.port)), ""
-    common = ("--interface", "eth0", "--control", "{control}", "--health-port", "80")
+    common = ("--interface", "eth0", "--control", "{control}", "--health-port", str(health_port))
     if choice.firewall is not None:
         rules = choice.firewall.model_dump(mode="json", exclude_none=True)
         for rule in rules["rules"]:
@@ -103,5 +110,7 @@ def argv_and_config(
     if choice.ids is not None:
         own = ("--rules", "{config}", "--eve", "{log}", *(("--ips",) if choice.ids.ips else ()))
         return ("{python}", "-m", "appliances.ids", *common, *own), choice.ids.rules
-    kind = "passthrough" if choice.passthrough is not None else "broken"
-    return ("{python}", "-m", f"appliances.{kind}", *common), ""
+    if choice.broken is not None:
+        own = ("--mode", choice.broken.mode, "--delay", str(choice.broken.delay))
+        return ("{python}", "-m", "appliances.broken", *common, *own), ""
+    return ("{python}", "-m", "appliances.passthrough", *common), ""

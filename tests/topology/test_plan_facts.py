@@ -297,3 +297,12 @@ def test_every_key_of_a_firewall_rule_reaches_the_firewall() -> None:
     assert found.protocols == {6, 17}
     assert (found.source_ports, found.ports) == (((53, 53),), ((80, 80), (8000, 8010)))
     assert found.endpoint == int(plan.endpoints[0].endpoint_id.removeprefix("vpce-0"), 16)
+
+
+def test_an_appliance_listens_where_its_target_group_probes() -> None:
+    def change(data: dict[str, list[dict[str, object]]]) -> None:
+        put("vpcs.1.instances.0.program", "passthrough")(data)
+        put("target_groups.0.health_check", {"port": 8080})(data)
+
+    argv = plan_of(change).programs[0].argv
+    assert argv[argv.index("--health-port") + 1] == "8080"
