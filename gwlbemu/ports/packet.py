@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from gwlbemu.errors import NetError
 from gwlbemu.ports import interface
 from gwlbemu.ports.filters import Program
-from gwlbemu.ports.mmsg import SLOT, Batch
+from gwlbemu.ports.mmsg import SLOT, Incoming, Outgoing
 
 # <linux/if_packet.h>, <asm-generic/socket.h>
 SOL_PACKET, PACKET_STATISTICS, PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 263, 6, 20, 23
@@ -42,7 +42,7 @@ class PacketPort:
             raise NetError(f"interface {device} has MTU {self.mtu}: a packet port carries at most {SLOT - 14}")
         self.unsent = 0
         self._dropped = 0
-        self._incoming, self._outgoing = Batch(BATCH), Batch(BATCH)
+        self._incoming, self._outgoing = Incoming(BATCH), Outgoing(BATCH)
         try:
             self._socket = self._open(device, program, buffer_bytes)
         except OSError as error:

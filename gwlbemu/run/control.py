@@ -32,8 +32,13 @@ class ControlServer:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def open(self) -> None:
-        """Listen; a socket that a dead process left at the path makes way."""
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LONGEST_REQUEST)
+        """Listen; whoever sees the socket at its path can connect. One that a dead process left there makes way."""
+        fresh = Path(f"{self._path}.new")
+        fresh.unlink(missing_ok=True)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(os.fspath(fresh))
+        self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=LONGEST_REQUEST)
+        fresh.rename(self._path)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
