@@ -1,0 +1,166 @@
+"""The way of one packet across the taps of a lab.
+
+The same inner packet is met again at each tap with other addresses (an internet gateway's 1:1 translation), another
+TTL, other checksums, inside a tunnel or outside. What stays is its identity: protocol, IP id, length, ports, sequence
+numbers and payload. Packets with one identity that are at one place twice (same tap, direction, link addresses, tunnel
+ends and TTL), or too far apart, are different packets: a retransmission, or a host that sends IP id 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import NamedTuple
+
+from gwlbemu.capture.dissect import Dissection, Layer, dissect_frame
+from gwlbemu.capture.pcapng import Direction
+from gwlbemu.capture.render import tunnel_text
+from gwlbemu.capture.text import address_text, icmp_head, packet_text, tcp_head
+from gwlbemu.wire.protocols import UDP
+
+LONGEST_NS = 2_000_000_000
+
+
+class Record(NamedTuple):
+    """A frame at a tap. Frames are Ethernet; `at_ns` counts nanoseconds from anywhere, the same for all taps."""
+
+    tap: str
+    at_ns: int
+    frame: bytes
+    direction: Direction = ""
+
+
+class Identity(NamedTuple):
+    """What stays the same about a packet on its way."""
+
+    version: int
+    protocol: int
+    identification: int
+    length: int
+    source_port: int
+    destination_port: int
+    fragment_offset: int
+    digest: bytes
+
+
+class Sighting(NamedTuple):
+    """A packet seen at a tap."""
+
+    record: Record
+    dissection: Dissection
+    layer: Layer
+
+
+class Journey(NamedTuple):
+    """One packet, in the order in which the taps saw it."""
+
+    identity: Identity
+    sightings: tuple[Sighting, ...]
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The taps it crossed, each run of one tap once."""
+        names = [sighting.record.tap for sighting in self.sightings]
+        return tuple(tap for index, tap in enumerate(names) if index == 0 or names[index - 1] != tap)
+
+    @property
+    def summary(self) -> str:
+        """The packet as it was first seen."""
+        return packet_text(self.sightings[0].layer)
+
+
+def identify(layer: Layer) -> Identity:
+    """Return the identity of a packet."""
+    ip = layer.ip
+    digest = blake2b(_lasting(layer), digest_size=8).digest()
+    length = ip.total_length - ip.header_length
+    return Identity(
+        ip.version,
+        ip.protocol,
+        ip.identification,
+        length,
+        ip.source_port,
+        ip.destination_port,
+        ip.fragment_offset,
+        digest,
+    )
+
+
+def journeys(records: Iterable[Record], *, longest_ns: int = LONGEST_NS) -> list[Journey]:
+    """Group records into journeys, in the order of their first sighting.
+
+    Records without an IP packet are passed over.
+    """
+    found: list[tuple[Identity, list[Sighting], set[object]]] = []
+    latest: dict[Identity, int] = {}
+    for record in sorted(records, key=lambda record: record.at_ns):
+        dissection = dissect_frame(record.frame)
+        layer = dissection.flow_layer
+        if layer is None:
+            continue
+        identity, place = identify(layer), _place(record, dissection, layer)
+        sighting = Sighting(record, dissection, layer)
+        index = latest.get(identity)
+        if index is not None:
+            _, sightings, places = found[index]
+            if place not in places and record.at_ns - sightings[-1].record.at_ns <= longest_ns:
+                sightings.append(sighting)
+                places.add(place)
+                continue
+        latest[identity] = len(found)
+        found.append((identity, [sighting], {place}))
+    return [Journey(identity, tuple(sightings)) for identity, sightings, _ in found]
+
+
+def journey_lines(journey: Journey) -> list[str]:
+    """Return a journey for people: the packet, then a line per sighting: time since the first, tap, what changed."""
+    first = journey.sightings[0]
+    width = max(len(sighting.record.tap) for sighting in journey.sightings)
+    lines = [journey.summary]
+    before = first.layer
+    for sighting in journey.sightings:
+        record, layer = sighting.record, sighting.layer
+        parts = [
+            f"{(record.at_ns - first.record.at_ns) / 1e6:+10.3f} ms",
+            f"{record.tap:<{width}}",
+            f"{record.direction:<3}",
+        ]
+        if sighting.dissection.tunnel:
+            parts.append(tunnel_text(sighting.dissection.tunnel))
+        parts += _changes(before, layer)
+        lines.append("  ".join(parts).rstrip())
+        before = layer
+    return lines
+
+
+def _changes(before: Layer, after: Layer) -> list[str]:
+    changes = []
+    for what in ("source", "destination"):
+        old, new = getattr(before.ip, what), getattr(after.ip, what)
+        if old != new:
+            changes.append(f"{what} {address_text(old)} -> {address_text(new)}")
+    if before.ip.ttl != after.ip.ttl:
+        changes.append(f"ttl {before.ip.ttl} -> {after.ip.ttl}")
+    return changes
+
+
+def _place(record: Record, dissection: Dissection, layer: Layer) -> object:
+    outer = dissection.outer.ip if dissection.tunnel and dissection.outer else None
+    ends = (outer.source, outer.destination) if outer else ()
+    return record.tap, record.direction, record.frame[:12], ends, layer.ip.ttl
+
+
+def _lasting(layer: Layer) -> bytes:
+    """Return the part of the upper layer that address translation leaves alone."""
+    payload = layer.payload
+    if layer.ip.fragment_offset:
+        return payload
+    if tcp_head(layer) is not None:
+        return payload[:16] + payload[18:]
+    icmp = icmp_head(layer)
+    if icmp is not None and icmp.quoted is not None:  # the quoted addresses are translated too
+        quoted = icmp.quoted
+        return b"%b %d %d %d %d" % (
+            payload[:2], quoted.protocol, quoted.identification, quoted.source_port, quoted.destination_port,
+        )  # fmt: skip
+    return payload[:6] + payload[8:] if layer.ip.protocol == UDP else payload

@@ -1,0 +1,59 @@
+"""What a reader finds in a capture file."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gwlbemu.capture.pcapng import Direction
+
+
+class Interface(NamedTuple):
+    """Where packets were taken: the tap's name, or an empty one in formats without names."""
+
+    name: str
+    description: str
+    link_type: int
+
+
+class CapturedPacket(NamedTuple):
+    """One packet as it stands in the file.
+
+    `number` counts from 1; `at_ns` is nanoseconds since 1970 (0 where the file has none).
+    """
+
+    number: int
+    at_ns: int
+    interface: Interface
+    data: bytes
+    original_length: int
+    direction: Direction = ""
+    comments: tuple[str, ...] = ()
+
+    @property
+    def is_cut(self) -> bool:
+        """The file has less than there was."""
+        return self.original_length > len(self.data)
+
+
+class Statistics(NamedTuple):
+    """The latest counts of one interface."""
+
+    received: int
+    dropped: int
+
+
+class Ending(NamedTuple):
+    """Where and why reading stopped; `complete` when that is the end of a whole file."""
+
+    offset: int
+    reason: str
+    complete: bool
+
+
+class BrokenCapture(Exception):
+    """Inside the readers: nothing more can be read from `offset` on. It never leaves the room; it becomes an Ending."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(reason)
+        self.offset = offset
+        self.reason = reason
