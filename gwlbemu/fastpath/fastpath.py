@@ -62,6 +62,7 @@ class FastPath:
         self._settings = settings
         self._stack = ExitStack()
         self.taps: dict[str, Tap] = {}  # by device: of every endpoint and of the ENI
+        self.programs: dict[str, int] = {}  # descriptors by name
         try:
             self._open(settings)
         except OSError as error:
@@ -73,7 +74,7 @@ class FastPath:
 
     def _open(self, settings: FastPathSettings) -> None:
         devices = [end.device for end in settings.endpoints] + [settings.eni]
-        index = {device: socket.if_nametoindex(device) for device in devices}
+        self.index = index = {device: socket.if_nametoindex(device) for device in devices}
         if max(index.values()) > 0xFFFF:
             raise NetError("fast path: an interface index above 65535")
         for device in devices:
@@ -82,7 +83,6 @@ class FastPath:
         sizes = {"interfaces": max(index.values()) + 1, "flows4": settings.max_flows, "flows6": settings.max_flows}
         loaded = self._stack.enter_context(libbpf.Object(compile_object(settings.cache), sizes))
         self._fold = layout.choose_fold(tuple(end.endpoint for end in settings.endpoints))
-        self._index = index
         self._data = loaded.map(".data")
         self._counters = loaded.map("counters")
         interfaces = loaded.map("interfaces")
@@ -98,15 +98,16 @@ class FastPath:
         )  # fmt: skip
         self.set_stickiness(settings.stickiness)
         for device in devices:
-            program = loaded.program("decap" if device == settings.eni else "encap")
-            self._stack.callback(os.close, libbpf.attach_ingress(program, index[device]))
+            name = "decap" if device == settings.eni else "encap"
+            self.programs[name] = loaded.program(name)
+            self._stack.callback(os.close, libbpf.attach_ingress(self.programs[name], index[device]))
 
     def set_stickiness(self, stickiness: str) -> None:
         """Look flows up by another key from now on. Take the old flows out (`apply`) before."""
         self._mirror.stickiness = stickiness
         node, eni = self._settings, self._settings.eni
         held = layout.NodeSettings(node.node_address, SHAPES[stickiness], node.ttl_decrement, node.super_packets)
-        self._data.update(_ONLY, held.pack(self._index[eni], self.taps[eni].index, self._fold))
+        self._data.update(_ONLY, held.pack(self.index[eni], self.taps[eni].index, self._fold))
 
     def apply(self, changes: Sequence[FlowChange], *, now_ns: int) -> None:
         """Follow the core; see Mirror.apply."""
@@ -120,15 +121,18 @@ class FastPath:
         """Return every flow's news: before the clock is advanced, or when someone asks for exact counters."""
         return self._mirror.read_all()
 
+    def program_counters(self) -> dict[str, int]:
+        """Return packets by what the programs did with them: carried both ways, then why they went up."""
+        numbers = ((name, number.to_bytes(4, "little")) for number, name in enumerate(layout.COUNTERS))
+        return {
+            name: sum(int.from_bytes(value, "little") for value in self._counters.lookup_cpus(number))
+            for name, number in numbers
+        }
+
     def stats(self) -> dict[str, int]:
-        """Return packets by what the programs did with them, then `entries`, `refused` (map full) and `lost` (before Python read them)."""
-        result = {}
-        for number, name in enumerate(layout.COUNTERS):
-            result[name] = sum(
-                int.from_bytes(value, "little") for value in self._counters.lookup_cpus(number.to_bytes(4, "little"))
-            )
+        """Return program_counters and `entries`, `refused` (map full), `lost` (before Python read them)."""
         lost = sum(tap.drops() for tap in self.taps.values())
-        return result | {"entries": self._mirror.entries, "refused": self._mirror.refused, "lost": lost}
+        return self.program_counters() | {"entries": self._mirror.entries, "refused": self._mirror.refused, "lost": lost}
 
     def close(self) -> None:
         """Detach and give everything back; twice is harmless."""

@@ -21,7 +21,7 @@
 #include <bpf/bpf_helpers.h>
 
 #define OUTER 68 /* IPv4 20, UDP 8, GENEVE 8, options 32 */
-#define SUM_UP_TO 0
+#define SUM_UP_TO 9000
 #define LONGEST 8500 /* of an inner packet: GWLB guide, MTU */
 #define IP4 bpf_htons(ETH_P_IP)
 #define IP6 bpf_htons(ETH_P_IPV6)
