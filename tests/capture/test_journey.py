@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from capture_helpers import CLIENT, NODE, PUBLIC, SERVER, TARGET, ethernet, syn, tunnelled
+
+from gwlbemu.capture.journey import Record, journey_lines, journeys
+from gwlbemu.wire import icmp
+from gwlbemu.wire.tcp import build_tcp
+from gwlbemu.wire.udp import build_udp
+
+
+def path(identification: int = 7, start: int = 0) -> list[Record]:
+    """A SYN from the client through the internet gateway, a firewall and to the server, three milliseconds long."""
+    out = syn(CLIENT, PUBLIC, identification=identification)
+    inside = syn(CLIENT, SERVER, ttl=63, identification=identification)
+    late = syn(CLIENT, SERVER, ttl=61, identification=identification)
+    taps = [
+        ("client/eth0", "out", out, 1),
+        ("igw/fabric", "out", inside, 2),
+        ("vpce-fw-a", "in", inside, 3),
+        ("fw-a1/eth0", "in", tunnelled(syn(ttl=62, identification=identification)), 4),
+        ("fw-a1/eth0", "out", tunnelled(syn(ttl=62, identification=identification), TARGET, NODE), 5),
+        ("vpce-fw-a", "out", late, 6),
+        ("web-a/eth0", "in", late, 7),
+    ]
+    return [
+        Record(tap, start + 500_000 * n, ethernet(packet, hop=hop), "in" if direction == "in" else "out")
+        for n, (tap, direction, packet, hop) in enumerate(taps)
+    ]
+
+
+TAPS = ("client/eth0", "igw/fabric", "vpce-fw-a", "fw-a1/eth0", "vpce-fw-a", "web-a/eth0")
+
+
+def test_one_packet_is_followed_through_translation_and_tunnel() -> None:
+    (journey,) = journeys(path())
+    assert journey.taps == TAPS
+    assert len(journey.sightings) == 7
+
+
+def test_records_in_any_order_are_put_in_the_order_of_time() -> None:
+    assert journeys(reversed(path())) == journeys(path())
+
+
+def test_packets_that_cross_together_are_told_apart() -> None:
+    found = journeys(path(7) + path(8, start=100) + path(9, start=200))
+    assert [journey.identity.identification for journey in found] == [7, 8, 9]
+    assert [journey.taps for journey in found] == [TAPS] * 3
+
+
+def test_an_identical_packet_sent_again_is_another_journey() -> None:
+    found = journeys(path(0)[:3] + path(0, start=10_000_000))
+    assert [journey.taps for journey in found] == [TAPS[:3], TAPS]
+
+
+def test_sightings_too_far_apart_are_not_one_packet() -> None:
+    records = path()
+    late = records[-1]._replace(at_ns=5_000_000_000)
+    assert [len(journey.sightings) for journey in journeys([*records[:-1], late])] == [6, 1]
+
+
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        ("ports", build_tcp(CLIENT, SERVER, 40001, 80, sequence=1000, identification=7)),
+        ("sequence", build_tcp(CLIENT, SERVER, 40000, 80, sequence=1001, identification=7)),
+        ("payload", build_tcp(CLIENT, SERVER, 40000, 80, sequence=1000, identification=7, payload=b"x")),
+        ("protocol", build_udp(CLIENT, SERVER, 40000, 80, bytes(12), identification=7)),
+    ],
+)
+def test_packets_that_differ_in_what_stays_are_different(what: str, other: bytes) -> None:
+    records = [Record("a", 0, ethernet(syn())), Record("b", 1, ethernet(other))]
+    assert [journey.taps for journey in journeys(records)] == [("a",), ("b",)]
+
+
+def test_a_translated_icmp_error_is_one_packet() -> None:
+    errors = [icmp.build_icmp_error(syn(CLIENT, address), 3, 13, address) for address in (SERVER, PUBLIC)]
+    records = [Record(f"tap{n}", n, ethernet(error)) for n, error in enumerate(errors) if error]
+    assert [journey.taps for journey in journeys(records)] == [("tap0", "tap1")]
+
+
+def test_udp_over_ipv6_without_an_ip_id_is_followed() -> None:
+    a, b = bytes.fromhex("fd00") + bytes(14), bytes.fromhex("fd01") + bytes(14)
+    packet = build_udp(a, b, 1, 2, b"x")
+    records = [Record("a", 0, ethernet(packet)), Record("b", 1, ethernet(tunnelled(packet)))]
+    assert [journey.taps for journey in journeys(records)] == [("a", "b")]
+
+
+def test_what_is_not_ip_has_no_journey() -> None:
+    assert journeys([Record("a", 0, b"x"), Record("a", 1, bytes(12) + b"\x08\x06" + bytes(28))]) == []
+
+
+def test_a_journey_is_told_with_times_taps_tunnels_and_changes() -> None:
+    (journey,) = journeys(path())
+    assert journey_lines(journey) == [
+        "tcp 198.51.100.10:40000 > 203.0.113.10:80 [S] seq 1000 len 0 ttl 64",
+        "    +0.000 ms  client/eth0  out",
+        "    +0.500 ms  igw/fabric   out  destination 203.0.113.10 -> 10.0.1.10  ttl 64 -> 63",
+        "    +1.000 ms  vpce-fw-a    in",
+        "    +1.500 ms  fw-a1/eth0   in   geneve vpce-02356de92d389839c cookie 0x98ef1b00  ttl 63 -> 62",
+        "    +2.000 ms  fw-a1/eth0   out  geneve vpce-02356de92d389839c cookie 0x98ef1b00",
+        "    +2.500 ms  vpce-fw-a    out  ttl 62 -> 61",
+        "    +3.000 ms  web-a/eth0   in",
+    ]
