@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from appliance_helpers import CLIENT, GOLDEN_FRAME, SERVER, inner_of, tunnelled
-from scapy.layers.inet import IP, UDP
+from appliance_helpers import (
+    APPLIANCE,
+    CLIENT,
+    GOLDEN_FRAME,
+    GOLDEN_HEADER,
+    NODE,
+    SERVER,
+    inner_of,
+    tunnelled,
+)
+from scapy.layers.inet import IP, UDP, IPOption
 
 from appliances.action import RETURN, Action, Answer, Discard, Send
 from appliances.frames import FrameLoop
@@ -88,6 +97,21 @@ def test_passthrough_refuses_what_the_full_decoder_refuses_even_when_it_knows_th
     node.send([GOLDEN_FRAME, *changed])
     reflector.turn(0.0)
     assert node.recv() == [swap(frame) for frame in [GOLDEN_FRAME, *changed] if is_readable(frame)]
+
+
+def test_passthrough_trusts_no_memory_of_heads_behind_ipv4_options(ends: tuple[MemoryPort, MemoryPort]) -> None:
+    """With IPv4 options everything lies four bytes further on; here the source port is what a length would be."""
+    node, appliance = ends
+    reflector = Reflector(appliance)
+    inner = bytes(IP(src=CLIENT, dst=SERVER) / UDP())
+    length = 24 + 8 + len(GOLDEN_HEADER) + len(inner)
+    outer = IP(src=NODE, dst=APPLIANCE, ttl=255, id=0, options=[IPOption(b"\x01\x01\x01\x00")])
+    good = GOLDEN_FRAME[:14] + bytes(outer / UDP(sport=length - 20, dport=6081, chksum=0) / (GOLDEN_HEADER + inner))
+    wrong = good[:86] + b"\x65" + good[87:]
+    assert (good[86], is_readable(good), is_readable(wrong)) == (0x45, True, False)
+    node.send([good, wrong])
+    reflector.turn(0.0)
+    assert node.recv() == [swap(good)]
 
 
 def is_readable(frame: bytes) -> bool:

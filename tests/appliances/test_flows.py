@@ -1,0 +1,42 @@
+"""The bounded table of flows."""
+
+from __future__ import annotations
+
+from appliances.flows import FlowTable
+
+
+def test_an_entry_is_there_until_its_timeout_and_every_put_restarts_it() -> None:
+    table: FlowTable[str, int] = FlowTable()
+    table.put("a", 1, timeout=10, now=0)
+    assert table.find("a", now=9.9) == 1
+    table.put("a", 1, timeout=10, now=9.9)
+    assert table.find("a", now=19.8) == 1
+    assert table.find("a", now=19.9) is None
+    assert len(table) == 0
+
+
+def test_a_full_table_forgets_the_longest_unused_entry() -> None:
+    table: FlowTable[str, int] = FlowTable(capacity=2)
+    table.put("a", 1, timeout=100, now=0)
+    table.put("b", 2, timeout=100, now=1)
+    table.put("a", 1, timeout=100, now=2)
+    table.put("c", 3, timeout=100, now=3)
+    assert (table.find("a", now=4), table.find("b", now=4), table.find("c", now=4)) == (1, None, 3)
+    assert len(table) == 2
+
+
+def test_adding_sweeps_out_what_has_expired() -> None:
+    table: FlowTable[int, int] = FlowTable()
+    for number in range(20):
+        table.put(number, number, timeout=5, now=0)
+    for number in range(20, 24):
+        table.put(number, number, timeout=5, now=6)
+    assert len(table) == 4
+
+
+def test_removing_twice_is_harmless() -> None:
+    table: FlowTable[str, int] = FlowTable()
+    table.put("a", 1, timeout=100, now=0)
+    table.remove("a")
+    table.remove("a")
+    assert table.find("a", now=0) is None
