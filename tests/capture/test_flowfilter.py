@@ -63,7 +63,8 @@ def test_an_expression_matches_inner_and_plain_packets_both_ways(expression: str
 @pytest.mark.parametrize(
     "expression",
     [
-        "", "  ", "tpc", "10.0.0.256", "10.0.0.1:65536", "10.0.0.1:x", "[fd00::1", "[fd00::1]80", "10.0.0.1/8", "cookie=x",
+        "", "  ",
+        "tpc", "10.0.0.256", "10.0.0.1:65536", "10.0.0.1:x", "[fd00::1", "[fd00::1]80", "10.0.0.1/8", "cookie=x",
         "endpoint=eni-1", "10.0.0.1 10.0.0.2", "256",
     ],
 )  # fmt: skip

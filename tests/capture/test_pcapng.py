@@ -88,13 +88,14 @@ def test_tshark_reads_names_times_directions_and_every_comment(tmp_path: Path) -
     assert third["frame.len"] == [str(len(TUNNELLED))]
 
 
-def test_capinfos_knows_the_drops(tmp_path: Path) -> None:
+def test_capinfos_finds_the_taps_and_the_statistics(tmp_path: Path) -> None:
     path = tmp_path / "lab.pcapng"
     path.write_bytes(example())
     result = subprocess.run(["capinfos", "-M", str(path)], capture_output=True, text=True, check=True)
     assert "Interface #0" in result.stdout
     assert "client/eth0" in result.stdout
     assert "gwlbemu" in result.stdout
+    assert "Number of stat entries = 1" in result.stdout
     assert result.stderr == ""
 
 

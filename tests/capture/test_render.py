@@ -82,7 +82,8 @@ A6, B6 = bytes.fromhex("fd00") + bytes(13) + b"\1", bytes.fromhex("fd00") + byte
         ),
         (
             quoting_error(),
-            "icmp 10.0.1.10 > 198.51.100.10 unreachable code 13 about tcp 198.51.100.10:40000 > 10.0.1.10:80 len 40 ttl 64",
+            "icmp 10.0.1.10 > 198.51.100.10 unreachable code 13"
+            " about tcp 198.51.100.10:40000 > 10.0.1.10:80 len 40 ttl 64",
         ),
     ],
 )
@@ -146,9 +147,8 @@ def test_the_end_of_a_broken_file_and_the_losses_of_the_capture_are_told() -> No
     data = our_file(block, pcapng.interface_statistics(1, AT, received=9, dropped=4), block)
     *_, count, broken, lost = lines(data[:-5])
     assert count == "1 packet"
-    assert broken.startswith(
-        f"the file cannot be read beyond byte {len(data) - len(block) + 8}: the file ends inside the block"
-    )
+    beyond = len(data) - len(block) + 8
+    assert broken.startswith(f"the file cannot be read beyond byte {beyond}: the file ends inside the block")
     assert lost == "fw-a1/eth0: 4 packets were lost before the capture could write them"
 
 
@@ -165,8 +165,8 @@ def test_a_dictionary_has_stable_keys_and_survives_json() -> None:
     first, second = render.dictionaries(reader)
     assert json.loads(json.dumps(first)) == first
     assert list(first) == list(second) == [
-        "number", "time_ns", "interface", "direction", "length", "captured_length", "ethertype", "outer", "geneve", "packet",
-        "comments", "trouble",
+        "number", "time_ns", "interface", "direction", "length", "captured_length", "ethertype", "outer", "geneve",
+        "packet", "comments", "trouble",
     ]  # fmt: skip
     assert first["time_ns"] == AT
     geneve, packet = first["geneve"], first["packet"]

@@ -114,7 +114,7 @@ def test_the_walk_ends_at_esp_no_next_header_and_unknown_protocols(following: in
         ("IPv4 head cut off", GOLDEN_INNER[:19]),
         ("IHL 4", b"\x44" + GOLDEN_INNER[1:]),
         ("IHL beyond total length", b"\x4f" + GOLDEN_INNER[1:]),
-        ("total length shorter than the head", GOLDEN_INNER[:2] + b"\0\x13" + GOLDEN_INNER[4:]),
+        ("total length shorter than the head", b"\x45\0\0\x13" + GOLDEN_INNER[4:9] + b"\x2f" + GOLDEN_INNER[10:]),
         ("total length beyond the bytes", GOLDEN_INNER[:-1]),
         ("UDP head cut off", build_ipv4(A, B, 17, UDP8[:7])),
         ("TCP head cut off", build_ipv4(A, B, 6, TCP20[:19])),
