@@ -11,25 +11,32 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 _WEIGHT = 4  # bytes
 
 
-def seed_bytes(seed: int) -> bytes:
-    """Return a seed of any size as 16 bytes of hash key."""
-    return hashlib.blake2b(str(seed).encode(), digest_size=16).digest()
+class Seed:
+    """A seed of any size, as hash key and as the beginning of a SHAKE-128 whose copies go on with a flow's key."""
+
+    __slots__ = ("key", "shake")
+
+    def __init__(self, seed: int) -> None:
+        self.key = hashlib.blake2b(str(seed).encode(), digest_size=16).digest()
+        self.shake = hashlib.shake_128(self.key)
 
 
 @lru_cache
-def _unpacker(lanes: int) -> struct.Struct:
-    return struct.Struct(f">{lanes}I")
+def _unpacker(lanes: int) -> Callable[[bytes], tuple[int, ...]]:
+    return struct.Struct(f">{lanes}I").unpack
 
 
-def weights(seed: bytes, key: bytes, lanes: int) -> tuple[int, ...]:
+def weights(seed: Seed, key: bytes, lanes: int) -> tuple[int, ...]:
     """Return the weight of each of the first `lanes` lanes for a flow."""
-    return _unpacker(lanes).unpack(hashlib.shake_128(seed + key).digest(lanes * _WEIGHT))
+    shake = seed.shake.copy()
+    shake.update(key)
+    return _unpacker(lanes)(shake.digest(lanes * _WEIGHT))
 
 
 def heaviest(weight_of: Sequence[int], lanes: Sequence[int]) -> int:
@@ -39,15 +46,15 @@ def heaviest(weight_of: Sequence[int], lanes: Sequence[int]) -> int:
     return max(lanes, key=weight_of.__getitem__)
 
 
-def cookie(seed: bytes, key: bytes, generation: int) -> int:
+def cookie(seed: Seed, key: bytes, generation: int) -> int:
     """Return a flow's 32-bit cookie; `generation` counts how often the flow moved."""
-    return int.from_bytes(hashlib.blake2b(key + generation.to_bytes(4, "big"), key=seed, digest_size=4).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(key + generation.to_bytes(4, "big"), key=seed.key, digest_size=4).digest(), "big")
 
 
-def source_port(seed: bytes, key: bytes, policy: str) -> int:
+def source_port(seed: Seed, key: bytes, policy: str) -> int:
     """Return a flow's outer UDP source port.
 
     `aws` as in public captures, `rfc8926` as RFC 8926 section 3.3 recommends.
     """
-    number = int.from_bytes(hashlib.blake2b(key, key=seed, digest_size=2, person=b"source port").digest(), "big")
+    number = int.from_bytes(hashlib.blake2b(key, key=seed.key, digest_size=2, person=b"source port").digest(), "big")
     return 60000 + number % 2 if policy == "aws" else 49152 + number % 16384

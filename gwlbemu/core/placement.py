@@ -37,7 +37,7 @@ class Placement:
         self.group = group
         self.counters = counters
         self.table = FlowTable(tuple(endpoint.id for endpoint in settings.endpoints))
-        self._seed = choice.seed_bytes(settings.seed)
+        self._seed = choice.Seed(settings.seed)
         self._tunnels: dict[tuple[Member, int, int, int], Tunnel] = {}
         self._changes: list[FlowChange] = []
 

@@ -100,7 +100,13 @@ def rewrap(datagram: bytes, packet: bytes, header: bytes | None = None) -> bytes
     header = datagram[28:68] if header is None else header
     size = len(header) + len(packet)
     return (
-        datagram[:2] + (28 + size).to_bytes(2, "big") + datagram[4:24] + (8 + size).to_bytes(2, "big") + b"\x12\x34" + header + packet
+        datagram[:2]
+        + (28 + size).to_bytes(2, "big")
+        + datagram[4:24]
+        + (8 + size).to_bytes(2, "big")
+        + b"\x12\x34"
+        + header
+        + packet
     )
 
 
@@ -111,5 +117,7 @@ def target_of(balancer: Balancer, packet: bytes, *, now: float, endpoint: int = 
 def drops(balancer: Balancer, *, now: float = 0.0) -> dict[str, int]:
     """Return the drop counters that are not zero."""
     return {
-        name: count for name, count in balancer.metrics(now=now).items() if name.startswith(("PacketsDropped", "Dropped_")) and count
+        name: count
+        for name, count in balancer.metrics(now=now).items()
+        if name.startswith(("PacketsDropped", "Dropped_")) and count
     }

@@ -1,7 +1,23 @@
 """Which packets belong together, and for how long."""
 
 import pytest
-from core_lab import CLIENT, CLIENT6, SERVER, SERVER6, VPCE_A, VPCE_B, data, drops, give_back, node, query, reply, sent, syn, target_of
+from core_lab import (
+    CLIENT,
+    CLIENT6,
+    SERVER,
+    SERVER6,
+    VPCE_A,
+    VPCE_B,
+    data,
+    drops,
+    give_back,
+    node,
+    query,
+    reply,
+    sent,
+    syn,
+    target_of,
+)
 from gwlbemu.core.verdict import Drop, Reason, ToEndpoint, ToTarget
 from gwlbemu.wire.build import build_ip
 from gwlbemu.wire.icmp import build_icmp_error
@@ -28,7 +44,9 @@ def both_ways(protocol: str, number: int) -> tuple[bytes, bytes]:
     client6 = CLIENT6[:-1] + bytes([number])
     if protocol == "tcp6":
         return build_tcp(client6, SERVER6, 40000, 80), build_tcp(SERVER6, client6, 80, 40000, flags=SYN | ACK)
-    return build_ip(client6, SERVER6, 58, bytes([128, 0, 0, 0, 0, 1, 0, 1])), build_ip(SERVER6, client6, 58, bytes([129, 0, 0, 0, 0, 1, 0, 1]))
+    return build_ip(client6, SERVER6, 58, bytes([128, 0, 0, 0, 0, 1, 0, 1])), build_ip(
+        SERVER6, client6, 58, bytes([129, 0, 0, 0, 0, 1, 0, 1])
+    )
 
 
 @pytest.mark.contract("FL-03")
@@ -72,7 +90,10 @@ def test_the_same_addresses_behind_two_endpoints_are_two_flows_with_cookies_of_t
     one, other = (sent(balancer.receive_packet(endpoint, query(), now=1.0)) for endpoint in (VPCE_A, VPCE_B))
     assert one.datagram[64:68] != other.datagram[64:68]
     assert {flow.endpoint for flow in balancer.flows(now=1.0)} == {VPCE_A, VPCE_B}
-    targets = {(target_of(balancer, query(port), now=1.0), target_of(balancer, query(port), now=1.0, endpoint=VPCE_B)) for port in MANY}
+    targets = {
+        (target_of(balancer, query(port), now=1.0), target_of(balancer, query(port), now=1.0, endpoint=VPCE_B))
+        for port in MANY
+    }
     assert len(targets) == 4
 
 
@@ -156,7 +177,9 @@ def connected(**changes):
 
 
 @pytest.mark.contract("FL-09")
-@pytest.mark.parametrize("packet", [data(flags=RST, payload=b""), reply(flags=RST | ACK, payload=b"")], ids=["client", "server"])
+@pytest.mark.parametrize(
+    "packet", [data(flags=RST, payload=b""), reply(flags=RST | ACK, payload=b"")], ids=["client", "server"]
+)
 def test_a_rst_ends_a_flow_when_the_appliance_lets_it_pass(packet):
     balancer = connected()
     verdict = balancer.receive_packet(VPCE_A, packet, now=2.0)
@@ -181,7 +204,9 @@ def test_the_last_ack_and_a_new_syn_pass_in_the_linger():
     balancer = connected()
     for packet in (data(flags=FIN | ACK), reply(flags=FIN | ACK)):
         give_back(balancer, balancer.receive_packet(VPCE_A, packet, now=2.0), now=2.0)
-    assert isinstance(give_back(balancer, balancer.receive_packet(VPCE_A, data(payload=b""), now=2.0), now=2.0), ToEndpoint)
+    assert isinstance(
+        give_back(balancer, balancer.receive_packet(VPCE_A, data(payload=b""), now=2.0), now=2.0), ToEndpoint
+    )
     assert isinstance(balancer.receive_packet(VPCE_A, syn(), now=2.5), ToTarget)
     assert [flow.expires_at for flow in balancer.flows(now=2.5)] == [352.5]
 

@@ -1,7 +1,21 @@
 """The TCP reset feature of September 2026: who gets a RST, with which numbers, and what it leaves behind."""
 
 import pytest
-from core_lab import CLIENT, CLIENT6, SERVER, SERVER6, VPCE_A, data, fail_probes, node, pass_probes, query, reply, syn, target_of
+from core_lab import (
+    CLIENT,
+    CLIENT6,
+    SERVER,
+    SERVER6,
+    VPCE_A,
+    data,
+    fail_probes,
+    node,
+    pass_probes,
+    query,
+    reply,
+    syn,
+    target_of,
+)
 from gwlbemu.core.verdict import Drop, Reason, Reset, ToTarget
 from gwlbemu.wire.tcp import ACK, FIN, RST, build_tcp
 from scapy.layers.inet import IP, TCP
@@ -29,7 +43,9 @@ def resets(balancer) -> int:
     ids=["ack", "fin-ack", "no ack", "fin", "server"],
 )
 @pytest.mark.parametrize("known", ["expired", "unknown"])
-def test_a_packet_of_an_expired_or_unknown_connection_is_answered_with_the_rst_of_rfc_9293(packet, seq, ack, flags, known):
+def test_a_packet_of_an_expired_or_unknown_connection_is_answered_with_the_rst_of_rfc_9293(
+    packet, seq, ack, flags, known
+):
     balancer = node(listener=ON_IDLE)
     if known == "expired":
         balancer.receive_packet(VPCE_A, syn(), now=0.0)
@@ -37,7 +53,12 @@ def test_a_packet_of_an_expired_or_unknown_connection_is_answered_with_the_rst_o
     assert isinstance(verdict, Reset)
     assert verdict.endpoint == VPCE_A
     rst, asked = IP(verdict.packet), IP(packet)
-    assert (rst.src, rst.dst, rst[TCP].sport, rst[TCP].dport) == (asked.dst, asked.src, asked[TCP].dport, asked[TCP].sport)
+    assert (rst.src, rst.dst, rst[TCP].sport, rst[TCP].dport) == (
+        asked.dst,
+        asked.src,
+        asked[TCP].dport,
+        asked[TCP].sport,
+    )
     assert (rst[TCP].seq, rst[TCP].ack, str(rst[TCP].flags)) == (seq, ack, flags)
     assert resets(balancer) == 1
 

@@ -9,10 +9,7 @@ from gwlbemu.wire.tcp import ACK, RST, build_tcp
 
 
 def cases(*lines: str) -> list[object]:
-    return [
-        pytest.param(case, id=case.description, marks=pytest.mark.contract(*case.contract))
-        for case in RETURNS
-    ]
+    return [pytest.param(case, id=case.description, marks=pytest.mark.contract(*case.contract)) for case in RETURNS]
 
 
 @pytest.mark.parametrize("case", cases())
@@ -63,7 +60,9 @@ def test_a_return_after_the_idle_timeout_finds_no_flow_on_either_path():
     balancer = node()
     verdict = balancer.receive_packet(VPCE_A, query(), now=1.0)
     assert isinstance(give_back(balancer, verdict, now=120.9), ToEndpoint)
-    assert give_back(balancer, verdict, now=240.9) == Drop(next(r for r in type_reasons() if r.name == "MISSING_FLOW_ENTRY"))
+    assert give_back(balancer, verdict, now=240.9) == Drop(
+        next(r for r in type_reasons() if r.name == "MISSING_FLOW_ENTRY")
+    )
 
 
 def type_reasons():

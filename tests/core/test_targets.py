@@ -1,7 +1,21 @@
 """Targets: who takes new flows, what becomes of the flows of those who cannot."""
 
 import pytest
-from core_lab import VPCE_A, data, drops, fail_probes, give_back, node, pass_probes, query, sent, settings, syn, target, target_of
+from core_lab import (
+    VPCE_A,
+    data,
+    drops,
+    fail_probes,
+    give_back,
+    node,
+    pass_probes,
+    query,
+    sent,
+    settings,
+    syn,
+    target,
+    target_of,
+)
 from gwlbemu.core.balancer import Balancer
 from gwlbemu.core.verdict import Drop, Reason, ToEndpoint, ToTarget
 from gwlbemu.errors import SettingError
@@ -15,7 +29,9 @@ def place(balancer: Balancer, *, now: float) -> dict[int, str]:
 
 
 def state(balancer: Balancer, target_id: str, *, now: float) -> tuple[str, str, str]:
-    return next((each.state, each.reason, each.description) for each in balancer.target_health(now=now) if each.id == target_id)
+    return next(
+        (each.state, each.reason, each.description) for each in balancer.target_health(now=now) if each.id == target_id
+    )
 
 
 @pytest.mark.contract("TG-03", "TG-05")
@@ -54,12 +70,18 @@ def test_a_target_in_a_zone_that_is_not_enabled_is_unused_and_one_whose_prober_f
     balancer = Balancer(settings((target(1), target(2, "c"))), now=0.0)
     assert state(balancer, "fw-c2", now=0.0)[:2] == ("unused", "Target.NotInUse")
     balancer.receive_probe_result("fw-a1", False, now=1.0, reason="Elb.InternalError")
-    assert state(balancer, "fw-a1", now=1.0) == ("unavailable", "Elb.InternalError", "Health checks failed due to an internal error")
+    assert state(balancer, "fw-a1", now=1.0) == (
+        "unavailable",
+        "Elb.InternalError",
+        "Health checks failed due to an internal error",
+    )
     assert [each.id for each in balancer.probe_targets(now=1.0)] == ["fw-a1"]
 
 
 @pytest.mark.contract("FL-05", "TG-07")
-@pytest.mark.parametrize("event", ["another fails", "its own fails", "one is added", "one recovers", "its own is deregistered"])
+@pytest.mark.parametrize(
+    "event", ["another fails", "its own fails", "one is added", "one recovers", "its own is deregistered"]
+)
 def test_no_change_of_targets_moves_a_live_flow(event):
     balancer = node(3)
     fail_probes(balancer, "fw-a3", now=1.0)
@@ -95,7 +117,11 @@ def test_a_deregistered_target_drains_for_the_delay_takes_no_new_flows_and_keeps
         assert place(balancer, now=now) == before
         assert leaving not in {target_of(balancer, query(port), now=now) for port in range(1000, 1064)}
     assert state(balancer, leaving, now=1.0 + delay)[0] == "unused"
-    assert isinstance(give_back(balancer, balancer.receive_packet(VPCE_A, query(PORTS[0]), now=now), now=now), ToEndpoint) if delay else True
+    assert (
+        isinstance(give_back(balancer, balancer.receive_packet(VPCE_A, query(PORTS[0]), now=now), now=now), ToEndpoint)
+        if delay
+        else True
+    )
 
 
 def test_a_target_that_has_gone_is_forgotten_with_its_last_flow_and_its_packets_stay_counted():
@@ -214,7 +240,9 @@ def test_with_cross_zone_all_targets_of_all_zones_are_alike():
 def test_bytes_that_crossed_zones_are_counted_in_each_direction():
     balancer = node((target(3, "b"),), load_balancer={"load_balancing.cross_zone.enabled": "true"})
     for now in (1.0, 2.0):
-        give_back(balancer, balancer.receive_packet(VPCE_A, query(), now=now), now=now, packet=query(payload=b"much longer"))
+        give_back(
+            balancer, balancer.receive_packet(VPCE_A, query(), now=now), now=now, packet=query(payload=b"much longer")
+        )
     metrics = balancer.metrics(now=2.0)
     assert (metrics["CrossZoneBytes_ToTargets"], metrics["CrossZoneBytes_FromTargets"]) == (64, 78)
     local = node(1)

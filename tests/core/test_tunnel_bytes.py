@@ -1,7 +1,22 @@
 """What leaves towards a target, byte for byte; scapy judges the checksums."""
 
 import pytest
-from core_lab import CLIENT, CLIENT6, NODE, SERVER, SERVER6, VPCE_A, VPCE_B, data, give_back, node, query, reply, sent, syn
+from core_lab import (
+    CLIENT,
+    CLIENT6,
+    NODE,
+    SERVER,
+    SERVER6,
+    VPCE_A,
+    VPCE_B,
+    data,
+    give_back,
+    node,
+    query,
+    reply,
+    sent,
+    syn,
+)
 from gwlbemu.core.verdict import Drop, Reason, ToEndpoint
 from gwlbemu.wire.icmp import ECHO
 from gwlbemu.wire.build import build_ip
@@ -9,7 +24,14 @@ from gwlbemu.wire.outer import decapsulate, encapsulate
 from gwlbemu.wire.tcp import build_tcp
 from gwlbemu.wire.udp import build_udp
 
-PACKETS = [syn(), data(), query(), query(payload=b"odd"), query(payload=bytes(1400)), build_ip(CLIENT, SERVER, 47, b"gre!")]
+PACKETS = [
+    syn(),
+    data(),
+    query(),
+    query(payload=b"odd"),
+    query(payload=bytes(1400)),
+    build_ip(CLIENT, SERVER, 47, b"gre!"),
+]
 
 
 def sums_are_right(datagram: bytes) -> bool:
@@ -35,8 +57,10 @@ def test_a_datagram_has_the_bytes_of_the_captures():
     assert datagram[12:20] == NODE + bytes([10, 254, 11, 101])
     assert datagram[20:22] in (b"\xea\x60", b"\xea\x61")
     assert datagram[22:26].hex() == "17c10050"
-    assert datagram[28:64].hex() == "0800080000000000" "010801022356de92d389839c" "010802020000000000000000" "01080301"
-    assert datagram[68:].hex() == "45000020000040003f11f22c0a011565c63364079c400035000c31e674657374".replace("f22c", datagram[78:80].hex())
+    assert datagram[28:64].hex() == "0800080000000000010801022356de92d389839c01080202000000000000000001080301"
+    assert datagram[68:].hex() == "45000020000040003f11f22c0a011565c63364079c400035000c31e674657374".replace(
+        "f22c", datagram[78:80].hex()
+    )
 
 
 @pytest.mark.contract("GV-03")
@@ -56,11 +80,15 @@ def test_the_hot_path_and_the_careful_path_write_the_same_bytes(packet, step):
     first, second = (sent(balancer.receive_packet(VPCE_A, packet, now=now)) for now in (1.0, 2.0))
     assert first == second
     outer = decapsulate(second.datagram)
-    assert second.datagram == encapsulate(outer.source, outer.destination, outer.source_port, outer.header, outer.packet)
+    assert second.datagram == encapsulate(
+        outer.source, outer.destination, outer.source_port, outer.header, outer.packet
+    )
 
 
 @pytest.mark.contract("GV-01")
-@pytest.mark.parametrize(("packet", "ethertype"), [(query(), "0800"), (build_udp(CLIENT6, SERVER6, 1, 2, b"six"), "86dd")], ids=["4", "6"])
+@pytest.mark.parametrize(
+    ("packet", "ethertype"), [(query(), "0800"), (build_udp(CLIENT6, SERVER6, 1, 2, b"six"), "86dd")], ids=["4", "6"]
+)
 def test_ipv4_and_ipv6_travel_behind_the_same_68_bytes_of_ipv4(packet, ethertype):
     datagram = sent(node().receive_packet(VPCE_A, packet, now=1.0)).datagram
     assert datagram[0] == 0x45
@@ -76,7 +104,10 @@ def test_ipv4_and_ipv6_travel_behind_the_same_68_bytes_of_ipv4(packet, ethertype
         (syn(), reply()),
         (query(), build_udp(SERVER, CLIENT, 53, 40000, b"answer")),
         (build_udp(CLIENT6, SERVER6, 1, 2), build_udp(SERVER6, CLIENT6, 2, 1)),
-        (build_ip(CLIENT, SERVER, 1, bytes([ECHO, 0, 0, 0, 0, 1, 0, 1])), build_ip(SERVER, CLIENT, 1, bytes([0, 0, 0, 0, 0, 1, 0, 1]))),
+        (
+            build_ip(CLIENT, SERVER, 1, bytes([ECHO, 0, 0, 0, 0, 1, 0, 1])),
+            build_ip(SERVER, CLIENT, 1, bytes([0, 0, 0, 0, 0, 1, 0, 1])),
+        ),
     ],
     ids=["tcp", "udp", "udp6", "icmp"],
 )
@@ -91,14 +122,20 @@ def test_both_directions_of_a_flow_have_one_header_and_one_source_port(there, ba
 @pytest.mark.parametrize(("policy", "allowed"), [("aws", range(60000, 60002)), ("rfc8926", range(49152, 65536))])
 def test_the_source_port_policy_is_a_switch(policy, allowed):
     balancer = node(emulation={"source_port": policy})
-    ports = {int.from_bytes(sent(balancer.receive_packet(VPCE_A, query(port), now=1.0)).datagram[20:22], "big") for port in range(1, 400)}
+    ports = {
+        int.from_bytes(sent(balancer.receive_packet(VPCE_A, query(port), now=1.0)).datagram[20:22], "big")
+        for port in range(1, 400)
+    }
     assert ports <= set(allowed)
     assert len(ports) == (2 if policy == "aws" else len(ports))
     assert len(ports) > 300 or policy == "aws"
 
 
 @pytest.mark.contract("GV-20")
-@pytest.mark.parametrize(("setting", "at_the_target", "at_the_end"), [(0, (64, 64), (64, 64)), (1, (63, 64), (63, 63)), (2, (63, 63), (62, 62))])
+@pytest.mark.parametrize(
+    ("setting", "at_the_target", "at_the_end"),
+    [(0, (64, 64), (64, 64)), (1, (63, 64), (63, 63)), (2, (63, 63), (62, 62))],
+)
 @pytest.mark.parametrize("family", [(CLIENT, SERVER), (CLIENT6, SERVER6)], ids=["ipv4", "ipv6"])
 def test_a_pass_takes_as_many_hops_as_the_switch_says(family, setting, at_the_target, at_the_end):
     balancer = node(emulation={"ttl_decrement": setting})
@@ -108,7 +145,10 @@ def test_a_pass_takes_as_many_hops_as_the_switch_says(family, setting, at_the_ta
             returned = give_back(balancer, verdict, now=1.0)
             assert isinstance(returned, ToEndpoint)
             hops = 8 if len(source) == 4 else 7
-            assert (sent(verdict).datagram[68 + hops], returned.packet[hops]) == (at_the_target[index], at_the_end[index])
+            assert (sent(verdict).datagram[68 + hops], returned.packet[hops]) == (
+                at_the_target[index],
+                at_the_end[index],
+            )
 
 
 @pytest.mark.contract("GV-20")
@@ -132,7 +172,9 @@ def test_a_returned_packet_leaves_at_the_endpoint_of_its_option_1():
     balancer = node()
     for endpoint in (VPCE_A, VPCE_B):
         for now in (1.0, 2.0):
-            assert give_back(balancer, balancer.receive_packet(endpoint, query(), now=now), now=now).endpoint == endpoint
+            assert (
+                give_back(balancer, balancer.receive_packet(endpoint, query(), now=now), now=now).endpoint == endpoint
+            )
 
 
 def test_padding_behind_a_short_packet_does_not_travel():
@@ -141,8 +183,13 @@ def test_padding_behind_a_short_packet_does_not_travel():
 
 
 def test_mss_is_lowered_to_8460_only_when_the_switch_says_so():
-    offer = build_tcp(CLIENT, SERVER, 1, 80, options=b"\x01\x01\x01\x01\x02\x04\x22\xf1")  # 8945 as a jumbo interface has it
-    plain, clamped = (sent(node(1, emulation={"mss_clamp": on}).receive_packet(VPCE_A, offer, now=1.0)).datagram[68:] for on in (False, True))
+    offer = build_tcp(
+        CLIENT, SERVER, 1, 80, options=b"\x01\x01\x01\x01\x02\x04\x22\xf1"
+    )  # 8945 as a jumbo interface has it
+    plain, clamped = (
+        sent(node(1, emulation={"mss_clamp": on}).receive_packet(VPCE_A, offer, now=1.0)).datagram[68:]
+        for on in (False, True)
+    )
     assert (plain[46:48].hex(), clamped[46:48].hex()) == ("22f1", "210c")
     from scapy.layers.inet import IP
 
