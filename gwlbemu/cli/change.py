@@ -87,7 +87,7 @@ def advance_command(lab_name: str | None, duration: str, as_json: bool) -> None:
     """Move every node's clock forward, by 351s, 6m or 1h, and tell which flows that ended."""
     lab = open_lab(lab_name)
     seconds = parse_duration(duration)
-    ended = {node.name: lab.call(node.name, "advance", seconds=seconds)["ended"] for node in lab.plan.nodes}
+    ended = change.advance(lab, seconds)
     if as_json:
         print_json(ended)
         return

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
-import random
+from collections.abc import Sequence
 
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, need_root, print_json
-from gwlbemu.cli.ends import client_and_server, destination_address
-from gwlbemu.errors import SettingError
-from gwlbemu.run.craft import Crafted, Recipe, craft
+from gwlbemu.run.craft import Crafted, Recipe
 from gwlbemu.run.inject import Fate, inject
-from gwlbemu.run.lab import RunningLab, open_lab
+from gwlbemu.run.lab import open_lab
+from gwlbemu.run.order import DEMO, order
 from gwlbemu.topology.plan import Instance
-
-_EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
 
 
 @click.command("inject")
@@ -54,12 +50,14 @@ _EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
 @click.argument("expression", required=False)
 @json_option
 def inject_command(
-    lab_name: str | None, source: str | None, destination: str | None, tcp: int | None, udp: int | None, icmp: bool, flags: str,
-    payload: str, sport: int | None, count: int, interval: float, pcap: str | None, demo: bool, expression: str | None, as_json: bool,
+    lab_name: str | None, source: str | None, destination: str | None, tcp: int | None, udp: int | None, icmp: bool,
+    flags: str, payload: str, sport: int | None, count: int, interval: float, pcap: str | None, demo: bool,
+    expression: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Send packets from inside an instance and report the fate of each.
 
-    EXPRESSION is any scapy packet, for example "IP(dst='203.0.113.10')/UDP(dport=53)/b'x'". Exit code 1 when a packet was not delivered.
+    EXPRESSION is any scapy packet, for example "IP(dst='203.0.113.10')/UDP(dport=53)/b'x'".
+    Exit code 1 when a packet was not delivered.
     """
     lab = open_lab(lab_name)
     need_root()
@@ -68,39 +66,21 @@ def inject_command(
         raise click.UsageError(
             "say what to send: exactly one of --tcp PORT, --udp PORT, --icmp, --demo or a scapy expression"
         )
-    client, server = client_and_server(lab.plan)
-    sender = _instance(lab, source) if source else client
+    body = payload.encode()
     if expression is not None:
-        recipes, address, receiver = [Recipe("expression", expression=expression)], "", None
+        recipes: tuple[Recipe, ...] = (Recipe("expression", expression=expression),)
+    elif demo:
+        recipes = DEMO
+    elif tcp is not None:
+        recipes = (Recipe("tcp", tcp, flags=flags, payload=body),)
+    elif udp is not None:
+        recipes = (Recipe("udp", udp, payload=body),)
     else:
-        address, receiver = (
-            _destination(lab, sender, destination) if destination else (destination_address(sender, server), server)
-        )
-        body = payload.encode()
-        if demo:
-            recipes = [
-                Recipe("icmp"),
-                Recipe("tcp", 80),
-                Recipe("tcp", 22),
-                Recipe("tcp", 23),
-                Recipe("udp", 53, payload=b"hello"),
-            ]
-        elif tcp is not None:
-            recipes = [Recipe("tcp", tcp, flags=flags, payload=body)]
-        elif udp is not None:
-            recipes = [Recipe("udp", udp, payload=body)]
-        else:
-            recipes = [Recipe("icmp", payload=body)]
-    port, ip_id = sport or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
-    packets = [
-        craft(recipe, _source(sender, address), address, (ip_id + n) % 65536, port)
-        for n, recipe in enumerate(recipes * count)
-    ]
-    if expression is not None:
-        receiver = _owner(lab, packets[0].destination)
+        recipes = (Recipe("icmp", payload=body),)
+    ordered = order(lab.plan, recipes, source=source, destination=destination, source_port=sport or 0, count=count)
     if pcap:
-        _write(pcap, sender, packets)
-    fates = inject(lab, sender, receiver, packets, interval)
+        _write(pcap, ordered.sender, ordered.packets)
+    fates = inject(lab, ordered.sender, ordered.receiver, ordered.packets, interval)
     if as_json:
         print_json([dataclasses.asdict(fate) | {"outcome": fate.outcome, "why": fate.why} for fate in fates])
     else:
@@ -109,38 +89,7 @@ def inject_command(
     return 0 if demo or all(fate.outcome == "delivered" for fate in fates) else 1
 
 
-def _instance(lab: RunningLab, name: str) -> Instance:
-    for instance in lab.plan.instances:
-        if instance.name == name:
-            return instance
-    known = ", ".join(instance.name for instance in lab.plan.instances)
-    raise SettingError(f"inject: no instance {name}; there are: {known}")
-
-
-def _destination(lab: RunningLab, sender: Instance, name: str) -> tuple[str, Instance | None]:
-    try:
-        return str(ipaddress.ip_address(name)), _owner(lab, name)
-    except ValueError:
-        receiver = _instance(lab, name)
-        return destination_address(sender, receiver), receiver
-
-
-def _owner(lab: RunningLab, address: str) -> Instance | None:
-    """The instance that has the address, public or private."""
-    return next(
-        (i for i in lab.plan.instances if address in (i.address, i.public_address, i.ipv6_address) and address), None
-    )
-
-
-def _source(sender: Instance, destination: str) -> str:
-    if ":" not in destination:
-        return sender.address
-    if not sender.ipv6_address:
-        raise SettingError(f"inject: {sender.name} has no IPv6 address to reach {destination} from")
-    return sender.ipv6_address
-
-
-def _write(path: str, sender: Instance, packets: list[Crafted]) -> None:
+def _write(path: str, sender: Instance, packets: Sequence[Crafted]) -> None:
     raise NotImplementedError
 
 

@@ -12,12 +12,12 @@ from types import FrameType
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json
-from gwlbemu.cli.ends import client_and_server, destination_address
 from gwlbemu.errors import LabError, SettingError
-from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
 from gwlbemu.net.spawn import run_inside
+from gwlbemu.run.client import namespace_of
+from gwlbemu.run.ends import client_and_server, destination_address
 from gwlbemu.run.lab import open_lab, target_states, up, wait_until_healthy
 from gwlbemu.topology.plan import Plan
 from gwlbemu.topology.render import lab_map
@@ -124,12 +124,10 @@ def exec_command(lab_name: str | None, instance: str, command: tuple[str, ...]) 
     if command == ("--",):
         raise click.UsageError("say what to run: gwlbemu exec INSTANCE -- COMMAND")
     lab = open_lab(lab_name)
-    namespaces = {namespace.resource: namespace.name for namespace in lab.plan.namespaces}
-    if instance not in namespaces:
-        raise LabError(f"nothing called {instance} in lab {lab.plan.lab}; there are: {', '.join(sorted(namespaces))}")
+    namespace = namespace_of(lab.plan, instance)
     need_root()
     words = command[1:] if command[0] == "--" else command
-    code = run_inside(path_of(namespaces[instance]), words)
+    code = run_inside(namespace, words)
     if code in (126, 127):
         click.echo(
             f"gwlbemu: {words[0]}: {'not found' if code == 127 else 'cannot be run'} (or it ended with {code})",

@@ -12,14 +12,13 @@ from gwlbemu.errors import SettingError
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the user asked for. `protocol` is tcp, udp, icmp or expression."""
+    """What the user asked for. `protocol` is tcp, udp, icmp or expression: a scapy packet, or the text of one."""
 
     protocol: str
     port: int = 0
-    source_port: int = 0  # 0: a fresh one per run
     flags: str = "S"
     payload: bytes = b""
-    expression: str = ""
+    expression: object = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def craft(recipe: Recipe, source: str, destination: str, ip_id: int, source_port
     try:
         data = bytes(packet)
     except Exception as error:  # scapy raises struct.error, TypeError, ... for values that do not fit their field
-        raise SettingError(f"inject: scapy cannot build {recipe.expression or packet.summary()}: {error}") from error
+        raise SettingError(f"inject: scapy cannot build {packet.summary()}: {error}") from error
     again = IPv6(data) if data[0] >> 4 == 6 else IP(data)
     ports = (0, 0)
     if TCP in again or UDP in again:
@@ -92,13 +91,15 @@ def summary(packet: bytes) -> str:
     return str((IPv6(packet) if packet[0] >> 4 == 6 else IP(packet)).summary())
 
 
-def _evaluate(expression: str):  # type: ignore[no-untyped-def]  # a scapy packet; scapy is untyped
+def _evaluate(expression: object):  # type: ignore[no-untyped-def]  # a scapy packet; scapy is untyped
     import scapy.all
     from scapy.packet import Packet
 
+    if isinstance(expression, Packet):
+        return expression.copy()
     try:
         packet = eval(
-            expression, {name: getattr(scapy.all, name) for name in dir(scapy.all)}
+            str(expression), {name: getattr(scapy.all, name) for name in dir(scapy.all)}
         )  # the user's own shell, the user's own words
     except Exception as error:
         raise SettingError(f"inject: {expression!r} is not a scapy expression: {error}") from error

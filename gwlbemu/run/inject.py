@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gwlbemu.errors import LabError, WireError
@@ -43,16 +43,16 @@ class Hop:
     reason: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Fate:
     """What became of one packet. `outcome`: delivered | dropped | not-returned | rejected | lost."""
 
     number: int
     summary: str
-    hops: list[Hop] = field(default_factory=list)
+    hops: tuple[Hop, ...] = ()
     delivered_to: str = ""
-    delivered_after: float = 0.0
-    replies: list[str] = field(default_factory=list)
+    delivered_after: float = 0.0  # seconds
+    replies: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -200,30 +200,30 @@ def _identity(packet: bytes) -> tuple[int, int, int, int, int]:
 def _fate(
     number: int, crafted: Crafted, sent_at: float, source: Instance, seen: list[Seen], events: list[dict[str, Any]]
 ) -> Fate:
-    fate = Fate(number, crafted.summary)
     mine = _identity(crafted.packet)
-    for event in sorted(events, key=lambda event: float(event["time"])):
-        if tuple(event["identity"]) == mine:
-            fate.hops.append(
-                Hop(
-                    float(event["time"]), event["node"], event["endpoint"], event["verdict"], event.get("target") or "",
-                    event.get("cookie") or "", event.get("reason") or "",
-                )
-            )  # fmt: skip
+    hops = [
+        Hop(
+            float(event["time"]), event["node"], event["endpoint"], event["verdict"], event.get("target") or "",
+            event.get("cookie") or "", event.get("reason") or "",
+        )
+        for event in sorted(events, key=lambda event: float(event["time"]))
+        if tuple(event["identity"]) == mine
+    ]  # fmt: skip
+    delivered_to, delivered_after, replies = "", 0.0, []
     for sight in seen:
         try:
             identity = _identity(sight.packet)
         except WireError:
             continue
         if sight.instance != source.name and identity == mine:
-            fate.delivered_to, fate.delivered_after = sight.instance, sight.at - sent_at
+            delivered_to, delivered_after = sight.instance, sight.at - sent_at
         elif (
             sight.instance == source.name
             and sight.at >= sent_at
             and _answers(identity, mine, sight.packet, crafted.packet)
         ):
-            fate.replies.append(summary(sight.packet))
-    return fate
+            replies.append(summary(sight.packet))
+    return Fate(number, crafted.summary, tuple(hops), delivered_to, delivered_after, tuple(replies))
 
 
 def _answers(identity: tuple[int, ...], mine: tuple[int, ...], packet: bytes, sent: bytes) -> bool:

@@ -1,0 +1,60 @@
+"""An order of test packets: from whom, to whom, which; the same for the command line and for Python."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gwlbemu.run.craft import Crafted, Recipe, craft
+from gwlbemu.run.ends import (
+    client_and_server,
+    destination_address,
+    instance_named,
+    owner_of,
+    receiver_of,
+    source_address,
+)
+from gwlbemu.topology.plan import Instance, Plan
+
+DEMO = (Recipe("icmp"), Recipe("tcp", 80), Recipe("tcp", 22), Recipe("tcp", 23), Recipe("udp", 53, payload=b"hello"))
+_EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Packets ready to be sent from `sender`'s eth0. `receiver` is None when their destination is nobody's."""
+
+    sender: Instance
+    receiver: Instance | None
+    packets: tuple[Crafted, ...]
+
+
+def order(
+    plan: Plan,
+    recipes: Sequence[Recipe],
+    *,
+    source: str | None = None,
+    destination: str | None = None,
+    source_port: int = 0,
+    count: int = 1,
+) -> Order:
+    """Craft `count` times all of `recipes`.
+
+    Without a source it is the lab's client, without a destination its server. A scapy packet or expression brings its
+    own destination. `source_port` 0 is a fresh one, the same for all. Raises SettingError for a name that is not known.
+    """
+    sender = instance_named(plan, source) if source is not None else client_and_server(plan)[0]
+    own = any(recipe.protocol == "expression" for recipe in recipes)
+    address, receiver = "", None
+    if destination is not None:
+        address, receiver = receiver_of(plan, sender, destination)
+    elif not own:
+        receiver = client_and_server(plan)[1]
+        address = destination_address(sender, receiver)
+    port, first_id = source_port or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
+    packets = tuple(
+        craft(recipe, source_address(sender, address), address, (first_id + n) % 65536, port)
+        for n, recipe in enumerate([*recipes] * count)
+    )
+    return Order(sender, owner_of(plan, packets[0].destination) if own else receiver, packets)
