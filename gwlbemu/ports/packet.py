@@ -14,7 +14,7 @@ from gwlbemu.ports.filters import Program
 from gwlbemu.ports.mmsg import SLOT, Incoming, Outgoing
 
 # <linux/if_packet.h>, <asm-generic/socket.h>
-SOL_PACKET, PACKET_STATISTICS, PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 263, 6, 20, 23
+SOL_PACKET, PACKET_STATISTICS, PACKET_IGNORE_OUTGOING = 263, 6, 23
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_ATTACH_FILTER = 32, 33, 26
 ETH_P_ALL = 3
 BATCH = 64
@@ -56,7 +56,7 @@ class PacketPort:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer_bytes)
             sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, buffer_bytes)
-            sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+            # Not PACKET_QDISC_BYPASS: tcpdump and the lab's capture would not see what is sent (packet_mmap.rst).
             sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             if program:
                 attach(sock, program)

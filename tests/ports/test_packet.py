@@ -113,6 +113,18 @@ def test_the_kernel_answers_no_icmp_on_a_held_port(veth: Veth) -> None:
     a.close()
 
 
+def test_a_tap_on_the_same_interface_sees_what_a_port_sends(veth: Veth) -> None:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as tap:
+        tap.settimeout(2)
+        tap.bind((veth[0], 3))
+        port = PacketPort(veth[0])
+        try:
+            assert port.send([GENEVE]) == 1
+            assert tap.recv(2048) == GENEVE
+        finally:
+            port.close()
+
+
 def test_a_missing_interface_is_named(veth: Veth) -> None:
     with pytest.raises(NetError, match="nosuch"):
         PacketPort("nosuch")
