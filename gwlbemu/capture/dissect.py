@@ -16,7 +16,7 @@ from gwlbemu.wire.protocols import UDP
 
 
 class Layer(NamedTuple):
-    """One IP packet: its head and its bytes, as far as they were captured."""
+    """One IP packet: its head and its bytes, without padding, as far as they were captured."""
 
     ip: IpPacket
     data: bytes
@@ -24,7 +24,7 @@ class Layer(NamedTuple):
     @property
     def payload(self) -> bytes:
         """What follows the IP headers."""
-        return self.data[self.ip.header_length : self.ip.total_length]
+        return self.data[self.ip.header_length :]
 
 
 class Tunnel(NamedTuple):

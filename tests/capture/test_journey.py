@@ -86,6 +86,12 @@ def test_udp_over_ipv6_without_an_ip_id_is_followed() -> None:
     assert [journey.taps for journey in journeys(records)] == [("a", "b")]
 
 
+def test_the_padding_of_a_short_frame_does_not_make_another_packet() -> None:
+    packet = build_udp(CLIENT, SERVER, 1, 2, b"x")
+    records = [Record("a", 0, ethernet(packet)), Record("b", 1, ethernet(packet) + bytes(17))]
+    assert [journey.taps for journey in journeys(records)] == [("a", "b")]
+
+
 def test_what_is_not_ip_has_no_journey() -> None:
     assert journeys([Record("a", 0, b"x"), Record("a", 1, bytes(12) + b"\x08\x06" + bytes(28))]) == []
 

@@ -42,6 +42,14 @@ def test_udp_is_decoded_as_it_was_built(a: bytes, b: bytes, payload: bytes) -> N
     assert checksum.is_right(a, b, 17, packet[ip.header_length :])
 
 
+@pairs
+def test_a_computed_udp_checksum_of_0_is_sent_as_ffff(a: bytes, b: bytes) -> None:
+    plain = build_udp(a, b, 1, 2, b"\0\0")
+    at = decode_ip(plain).header_length + 6
+    packet = build_udp(a, b, 1, 2, plain[at : at + 2])
+    assert packet[at : at + 2] == b"\xff\xff"
+
+
 @pytest.mark.parametrize(("offset", "good"), [(4, False), (5, True), (6, True), (7, False)])
 def test_an_impossible_tcp_header_length_is_an_error(offset: int, good: bool) -> None:
     packet = bytearray(build_tcp(A, B, 1, 2, payload=b"abcd"))
