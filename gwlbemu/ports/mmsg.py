@@ -64,7 +64,7 @@ class _Readers(dict[int, Callable[[bytearray, int], tuple[bytes]]]):
 
     def __missing__(self, length: int) -> Callable[[bytearray, int], tuple[bytes]]:
         reader = self[length] = struct.Struct(f"{length}s").unpack_from
-        return reader  # type: ignore[return-value]
+        return reader
 
 
 _READERS = _Readers()

@@ -91,11 +91,14 @@ class PacketPort:
 
     def _transmit(self, count: int) -> int:
         first = lost = 0
+        told_down = False
         while first < count:
             try:
                 first += self._outgoing.transmit(self._descriptor, first, count)
             except OSError as error:
-                if error.errno == errno.EINTR:
+                # The first ENETDOWN may be the memory of an interface that was down and is up again.
+                if error.errno == errno.EINTR or (error.errno == errno.ENETDOWN and not told_down):
+                    told_down = error.errno == errno.ENETDOWN
                     continue
                 if error.errno not in LOST_FRAME:
                     raise

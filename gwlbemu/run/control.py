@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ LONGEST_REQUEST = 1 << 20
 TIMEOUT = 30.0  # seconds that `call` waits for an answer
 
 Arguments = dict[str, Any]
-Verb = Callable[[Arguments], Mapping[str, Any]]
+Answer = Mapping[str, Any]
+Verb = Callable[[Arguments], Answer | Awaitable[Answer]]
 
 
 class ControlServer:
@@ -44,7 +45,7 @@ class ControlServer:
         self._writers.add(writer)
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(self._answer(line)).encode() + b"\n")
+                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
                 await writer.drain()
         except (OSError, ValueError, asyncio.CancelledError):  # gone, or a request that is too long
             pass
@@ -52,13 +53,14 @@ class ControlServer:
             self._writers.discard(writer)
             writer.close()
 
-    def _answer(self, line: bytes) -> Mapping[str, Any]:
+    async def _answer(self, line: bytes) -> Answer:
         try:
             request = json.loads(line)
             verb = self._verbs.get(request.pop("verb")) if isinstance(request, dict) and "verb" in request else None
             if verb is None:
                 raise SettingError(f"unknown verb, expected one of: {', '.join(sorted(self._verbs))}")
-            return {"ok": True, **verb(request)}
+            answer = verb(request)
+            return {"ok": True, **(answer if isinstance(answer, Mapping) else await answer)}
         except GwlbemuError as error:
             return {"ok": False, "error": str(error), "code": getattr(error, "code", "ValidationError")}
         except KeyError as error:

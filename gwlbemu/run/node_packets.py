@@ -34,7 +34,7 @@ class Side:
 
 
 class NextHops(dict[bytes, bytes]):
-    """Target address -> Ethernet header of a frame to it: with its own MAC when it is a neighbour, else the gateway's."""
+    """Target address -> Ethernet header of a frame to it: its own MAC if it is a neighbour, else the gateway's."""
 
     def __init__(self, mac: bytes, gateway_mac: bytes, neighbours: dict[bytes, bytes]) -> None:
         super().__init__({address: each + mac + IPV4 for address, each in neighbours.items()})

@@ -93,6 +93,17 @@ def test_frames_for_a_dead_link_are_counted(veth: Veth) -> None:
     a.close()
 
 
+def test_nothing_is_lost_after_a_cable_was_pulled_and_plugged_in_again(veth: Veth) -> None:
+    a, b = PacketPort(veth[0]), PacketPort(veth[1])
+    for state in ("down", "up"):
+        subprocess.run(["ip", "link", "set", veth[0], state], check=True)
+    assert a.send([GENEVE] * 3) == 3
+    assert (b.recv() or b.recv()) == [GENEVE] * 3  # the first answer may be the news of the outage
+    assert a.unsent == 0
+    a.close()
+    b.close()
+
+
 def test_the_kernel_answers_no_icmp_on_a_held_port(veth: Veth) -> None:
     subprocess.run(["ip", "addr", "add", "10.0.0.2/24", "dev", veth[1]], check=True)
     subprocess.run(
