@@ -24,7 +24,7 @@ inject:
 	@$(GWLBEMU) inject --demo
 
 pcap:
-	@$(GWLBEMU) inspect --last
+	@$(GWLBEMU) inspect --last --journeys --limit 30
 
 status:
 	@$(GWLBEMU) status
