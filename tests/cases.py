@@ -1,7 +1,8 @@
 """One table of cases for every way a node can be made: the pure core, a node on sockets, a node with a fast path.
 
-A case begins with a node of two healthy targets and one live UDP flow from ENDPOINT; the packet that the case is about arrives after that. It
-is either an inner packet from an endpoint or an outer datagram from a target, made out of the datagram that the flow's own packet became.
+A case begins with a node of two healthy targets and one live UDP flow from ENDPOINT; the packet that the case is about
+arrives after that. It is either an inner packet from an endpoint or an outer datagram from a target, made out of the
+datagram that the flow's own packet became.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ STRANGER = build_udp(CLIENT, SERVER, 40001, 53, b"test")
 
 @dataclass(frozen=True)
 class Case:
-    """`change` makes the datagram under test out of the flow's returned one. `expected` is the inner packet that comes out, or a reason."""
+    """`change` makes the datagram under test out of the flow's returned one.
+
+    `expected` is the inner packet that comes out, or a reason.
+    """
 
     description: str
     contract: tuple[str, ...]
@@ -42,7 +46,14 @@ def inner(packet: bytes, header: Callable[[bytes], bytes] = lambda header: heade
 
     def change(datagram: bytes) -> bytes:
         tail = header(datagram[28:68]) + packet
-        return datagram[:2] + (28 + len(tail)).to_bytes(2, "big") + datagram[4:24] + (8 + len(tail)).to_bytes(2, "big") + b"\x12\x34" + tail
+        return (
+            datagram[:2]
+            + (28 + len(tail)).to_bytes(2, "big")
+            + datagram[4:24]
+            + (8 + len(tail)).to_bytes(2, "big")
+            + b"\x12\x34"
+            + tail
+        )
 
     return change
 

@@ -96,7 +96,9 @@ def give_back(balancer: Balancer, verdict: Verdict, *, now: float, packet: bytes
 
 
 def rewrap(datagram: bytes, packet: bytes, header: bytes | None = None) -> bytes:
-    """Put another inner packet (and another GENEVE header) into an outer datagram, lengths put right, checksums left wrong."""
+    """Put another inner packet (and another GENEVE header) into an outer datagram, lengths put right, checksums left
+    wrong.
+    """
     header = datagram[28:68] if header is None else header
     size = len(header) + len(packet)
     return (

@@ -2,6 +2,7 @@
 
 import pytest
 from core_lab import node
+
 from gwlbemu.core.attributes import LISTENER, LOAD_BALANCER, TABLE, TARGET_GROUP, Attributes
 from gwlbemu.core.emulation import EXPLANATIONS, Emulation
 from gwlbemu.core.health import RANGES, HealthCheck, check_health_check

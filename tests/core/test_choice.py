@@ -1,6 +1,7 @@
 """Evenness and disruption of the choice of targets: 20 seeds, 100,000 flows each."""
 
 import pytest
+
 from gwlbemu.core import choice
 from gwlbemu.core.key import key_bytes
 
@@ -26,7 +27,8 @@ def test_new_flows_spread_as_evenly_as_an_ideal_hash_would_and_a_lost_target_mov
         hits = {count: [0] * count for count in LIMITS}
         of_2, of_3, of_10, of_50 = hits.values()
         for name in names:
-            # The heaviest of the first 2, 3, 10 and 50 lanes; that this is what `heaviest` says of so many targets is the next test.
+            # The heaviest of the first 2, 3, 10 and 50 lanes; that this is what `heaviest` says of so many targets is
+            # the next test.
             weights = choice.weights(seed, name, 50)
             first = weights[0] < weights[1]
             of_2[first] += 1

@@ -18,6 +18,7 @@ from core_lab import (
     syn,
     target_of,
 )
+
 from gwlbemu.core.verdict import Drop, Reason, ToEndpoint, ToTarget
 from gwlbemu.wire.build import build_ip
 from gwlbemu.wire.icmp import build_icmp_error

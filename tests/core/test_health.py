@@ -1,6 +1,7 @@
 """Thresholds: results in, decisions out, as two lists side by side."""
 
 import pytest
+
 from gwlbemu.core.health import Health
 
 U, H, X = None, True, False  # not decided yet, healthy, unhealthy

@@ -16,10 +16,11 @@ from core_lab import (
     syn,
     target_of,
 )
-from gwlbemu.core.verdict import Drop, Reason, Reset, ToTarget
-from gwlbemu.wire.tcp import ACK, FIN, RST, build_tcp
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
+
+from gwlbemu.core.verdict import Drop, Reason, Reset, ToTarget
+from gwlbemu.wire.tcp import ACK, FIN, RST, build_tcp
 
 ON_IDLE = {"send_tcp_reset.on_idle_timeout.enabled": "true"}
 ON_UNHEALTHY = {"send_tcp_reset.on_unhealthy.enabled": "true"}

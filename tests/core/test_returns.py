@@ -3,6 +3,7 @@
 import pytest
 from cases import ENDPOINT, FLOW, RETURNS, Case
 from core_lab import CLIENT, SERVER, VPCE_A, data, drops, give_back, hairpin, node, query, reply, rewrap, sent, syn
+
 from gwlbemu.core.verdict import Drop, ToEndpoint
 from gwlbemu.wire.icmp import build_icmp_error
 from gwlbemu.wire.tcp import ACK, RST, build_tcp

@@ -16,6 +16,7 @@ from core_lab import (
     target,
     target_of,
 )
+
 from gwlbemu.core.balancer import Balancer
 from gwlbemu.core.verdict import Drop, Reason, ToEndpoint, ToTarget
 from gwlbemu.errors import SettingError

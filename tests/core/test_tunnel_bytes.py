@@ -17,9 +17,10 @@ from core_lab import (
     sent,
     syn,
 )
+
 from gwlbemu.core.verdict import Drop, Reason, ToEndpoint
-from gwlbemu.wire.icmp import ECHO
 from gwlbemu.wire.build import build_ip
+from gwlbemu.wire.icmp import ECHO
 from gwlbemu.wire.outer import decapsulate, encapsulate
 from gwlbemu.wire.tcp import build_tcp
 from gwlbemu.wire.udp import build_udp

@@ -1,0 +1,59 @@
+"""Thousands of connections against a schedule of failures, in each failover mode; the tables are checked in."""
+
+from pathlib import Path
+
+import pytest
+from fleet import CONNECTIONS, MODES, Connection, run, table
+
+TABLES = Path(__file__).parent / "tables"
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, list[Connection]]:
+    return {mode: run(mode) for mode in MODES}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_fleet_fares_as_the_table_says(outcomes, mode):
+    assert table(outcomes[mode]) == (TABLES / f"{mode}.txt").read_text()
+
+
+def fate(connections: list[Connection], first: str) -> list[Connection]:
+    return [connection for connection in connections if connection.first == first]
+
+
+@pytest.mark.contract("TG-07")
+def test_no_rebalance_moves_nobody_and_loses_the_flows_of_the_one_that_left_for_good(outcomes):
+    connections = outcomes["no_rebalance"]
+    assert all(len(connection.targets) == 1 for connection in connections)
+    assert all(connection.silent == (connection.first == "fw-2") for connection in connections)
+    # fw-1 was dead from 95 to 205: five or six packets of each flow, and then the same flow goes on.
+    assert {connection.unanswered for connection in fate(connections, "fw-1")} <= {5, 6}
+
+
+@pytest.mark.contract("TG-08")
+def test_rebalance_moves_every_flow_of_the_failed_and_none_of_the_others(outcomes):
+    for connection in outcomes["rebalance"]:
+        assert not connection.silent
+        assert connection.resets == 0
+        if connection.first in ("fw-3", "fw-4"):
+            assert connection.targets == [connection.first]
+        else:
+            assert len(connection.targets) >= 2
+    # From death to the second failed probe, 15 seconds: one packet at the most.
+    assert all(connection.unanswered <= 1 for connection in fate(outcomes["rebalance"], "fw-1"))
+    assert all(connection.unanswered == 0 for connection in fate(outcomes["rebalance"], "fw-3"))
+
+
+@pytest.mark.contract("FL-14")
+def test_resets_bring_every_flow_of_the_failed_to_a_healthy_target_through_a_new_connection(outcomes):
+    for connection in outcomes["reset"]:
+        assert not connection.silent
+        assert connection.resets == len(connection.targets) - 1
+        assert (connection.resets > 0) is (connection.first in ("fw-1", "fw-2"))
+
+
+def test_every_connection_is_in_every_table(outcomes):
+    for connections in outcomes.values():
+        assert len(connections) == CONNECTIONS
+        assert sum(len(fate(connections, f"fw-{number}")) for number in range(1, 5)) == CONNECTIONS
