@@ -21,7 +21,6 @@
 #include <bpf/bpf_helpers.h>
 
 #define OUTER 68 /* IPv4 20, UDP 8, GENEVE 8, options 32 */
-#define SUM_UP_TO 9000
 #define LONGEST 8500 /* of an inner packet: GWLB guide, MTU */
 #define IP4 bpf_htons(ETH_P_IP)
 #define IP6 bpf_htons(ETH_P_IPV6)
@@ -142,26 +141,15 @@ static __always_inline __u16 fold(__u64 sum)
 	return sum;
 }
 
-static __always_inline __u64 sum20(void *p)
-{
-	return (__u64)U32(p, 0) + U32(p, 4) + U32(p, 8) + U32(p, 12) + U32(p, 16);
-}
-
 /* An inner packet as both programs see it. */
 struct inner {
 	__u32 length; /* from the IP header, which has to agree with the frame */
-	__u32 id; /* protocol, or 0 where the key has none */
-	__u64 sum; /* what the whole packet adds to a checksum, if `summed` */
 	__u8 version, hops;
-	__u8 from_high;
-	__u8 summed; /* the packet carries a checksum of its own, so its sum follows from its header */
+	__u8 from_high; /* its source is the higher end of the key */
 };
 
-/*
- * Read the TCP, UDP or ICMP head at p. Returns a counter when the packet is the core's business, ENCAPSULATED when it is usual.
- * `pseudo` is the sum of the addresses; together with length and protocol it is minus the sum of a right TCP or UDP segment.
- */
-static __always_inline enum counter read_upper(void *p, void *end, __u8 protocol, __u32 size, __u32 *ports, struct inner *in)
+/* Read the TCP, UDP or ICMP head at p: why the packet is the core's business, ENCAPSULATED when it is usual. */
+static __always_inline enum counter read_upper(void *p, void *end, __u8 protocol, __u32 size, __u32 *ports)
 {
 	*ports = 0;
 	if (protocol == IPPROTO_TCP) {
@@ -169,12 +157,10 @@ static __always_inline enum counter read_upper(void *p, void *end, __u8 protocol
 			return UNUSUAL;
 		if (U8(p, 13) & 0x07) /* FIN, SYN, RST: the core follows a connection by these */
 			return TCP_FLAGS;
-		in->summed = 1;
 		*ports = U32(p, 0);
 	} else if (protocol == IPPROTO_UDP) {
 		if (p + 8 > end || bpf_ntohs(U16(p, 4)) != size)
 			return UNUSUAL;
-		in->summed = U16(p, 6) != 0;
 		*ports = U32(p, 0);
 	} else if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
 		/* An error may belong to another flow (setting icmp_errors), and neighbour discovery is no flow: echo only. */
@@ -183,7 +169,6 @@ static __always_inline enum counter read_upper(void *p, void *end, __u8 protocol
 		__u8 type = U8(p, 0);
 		if (protocol == IPPROTO_ICMP ? type != 0 && type != 8 : type != 128 && type != 129)
 			return UNUSUAL;
-		in->summed = 1;
 	}
 	return ENCAPSULATED;
 }
@@ -198,19 +183,15 @@ static __always_inline enum counter read4(void *p, void *end, __u64 endpoint, st
 {
 	if (p + 20 > end || U8(p, 0) != 0x45 || U16(p, 6) & bpf_htons(0x3fff))
 		return UNUSUAL; /* options, fragments */
-	if (fold(sum20(p)) != 0xffff)
-		return UNUSUAL;
 	__u8 protocol = U8(p, 9);
 	__u32 source = U32(p, 12), destination = U32(p, 16), ports;
 	in->version = 4;
 	in->hops = U8(p, 8);
 	in->length = bpf_ntohs(U16(p, 2));
 	__u32 size = in->length - 20;
-	enum counter why = read_upper(p + 20, end, protocol, size, &ports, in);
+	enum counter why = read_upper(p + 20, end, protocol, size, &ports);
 	if (why)
 		return why;
-	/* The header sums to minus zero. */
-	in->sum = protocol == IPPROTO_ICMP ? 0 : 0xffff ^ fold((__u64)source + destination + bpf_htons(protocol) + bpf_htons(size));
 	if (settings.key_shape != 5)
 		ports = 0;
 	__u16 source_port = ports & 0xffff, destination_port = ports >> 16;
@@ -235,11 +216,9 @@ static __always_inline enum counter read6(void *p, void *end, __u64 endpoint, st
 	in->hops = U8(p, 7);
 	__u32 size = bpf_ntohs(U16(p, 4));
 	in->length = size + 40;
-	enum counter why = read_upper(p + 40, end, protocol, size, &ports, in);
+	enum counter why = read_upper(p + 40, end, protocol, size, &ports);
 	if (why)
 		return why;
-	/* Addresses and length stand in the header and, negative, in the segment: first word, protocol and hop limit remain. */
-	in->sum = (__u64)U32(p, 0) + U16(p, 6) + (0xffff ^ bpf_htons(protocol));
 	if (settings.key_shape != 5)
 		ports = 0;
 	__u16 source_port = ports & 0xffff, destination_port = ports >> 16;
@@ -330,7 +309,8 @@ static __always_inline __s64 sum_bytes(void *p, void *end, __u32 length)
 }
 
 /* Outer addresses, headers and options: all 82 bytes in front of the inner packet, Ethernet included. */
-static __always_inline void write_outer(void *p, struct flow *flow, struct interface *at, struct interface *eni, struct inner *in)
+static __always_inline void write_outer(void *p, struct flow *flow, struct interface *at, struct interface *eni, struct inner *in,
+	__u64 inner_sum)
 {
 	__u32 node = settings.node_address, target = flow->target, cookie = flow->cookie;
 	__u64 endpoint = at->endpoint;
@@ -363,7 +343,7 @@ static __always_inline void write_outer(void *p, struct flow *flow, struct inter
 	__u16 checksum = 0;
 	if (!settings.super_packets) {
 		__u64 sum = addresses + bpf_htons(IPPROTO_UDP) + 2 * (__u32)udp_length + flow->source_port + bpf_htons(6081)
-			+ bpf_htons(0x0800) + type + (endpoint & 0xffffffff) + (endpoint >> 32) + (__u64)cookie + in->sum
+			+ bpf_htons(0x0800) + type + (endpoint & 0xffffffff) + (endpoint >> 32) + (__u64)cookie + inner_sum
 			+ (__u64)bpf_htonl(0x01080102) + bpf_htonl(0x01080202) + bpf_htonl(0x01080301);
 		checksum = ~fold(sum);
 		if (!checksum)
@@ -413,19 +393,22 @@ SEC("tc") int encap(struct __sk_buff *skb)
 	if (why)
 		return up(at->tap, why);
 
-	if (!settings.super_packets && (!in.summed || in.length <= SUM_UP_TO)) {
+	__s64 sum = 0;
+	if (!settings.super_packets) {
+		/*
+		 * The payload is summed although it could be left out where the packet's own checksum is right (local checksum offload):
+		 * nobody knows that it is, and an outer checksum has to be valid around a broken packet too.
+		 */
 		if (bpf_skb_pull_data(skb, skb->len))
 			return up(at->tap, FAILED);
 		p = (void *)(long)skb->data + ETH_HLEN;
 		end = (void *)(long)skb->data_end;
-		__s64 sum = sum_bytes(p, end, in.length);
+		sum = sum_bytes(p, end, in.length);
 		if (sum < 0)
 			return up(at->tap, FAILED);
-		in.sum = sum;
-		if (hops && in.version == 6)
-			in.sum += 0xffff ^ bpf_htons(hops);
-	} else if (in.version == 6 && hops)
-		in.sum += 0xffff ^ bpf_htons(hops);
+		if (in.version == 6) /* whose hop limit is in no checksum of its own */
+			sum += 0xffff ^ bpf_htons(hops);
+	}
 
 	if (bpf_skb_adjust_room(skb, OUTER, BPF_ADJ_ROOM_MAC,
 		BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_NO_CSUM_RESET))
@@ -436,7 +419,7 @@ SEC("tc") int encap(struct __sk_buff *skb)
 		count(FAILED);
 		return TC_ACT_SHOT;
 	}
-	write_outer(p, flow, at, eni, &in);
+	write_outer(p, flow, at, eni, &in, sum);
 	if (hops)
 		take_hops(p + ETH_HLEN + OUTER, in.version, hops);
 	__sync_fetch_and_add(&flow->packets, 1);

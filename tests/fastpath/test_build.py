@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gwlbemu.errors import NetError
+from gwlbemu.fastpath import build, libbpf
+
+pytestmark = pytest.mark.namespace
+
+
+def test_the_same_source_is_compiled_once(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert build.compile_object(compiled.parent) == compiled
+    assert [path.name for path in compiled.parent.iterdir()] == [compiled.name]
+
+
+def test_without_clang_the_reason_is_that(usable: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert build.available(tmp_path) == "no clang"
+
+
+def test_a_source_that_does_not_compile_is_reported_with_clangs_first_error(usable: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "broken.c"
+    source.write_text("int f(void) { return nothing; }")
+    monkeypatch.setattr(build, "SOURCE", source)
+    with pytest.raises(NetError, match="undeclared identifier 'nothing'"):
+        build.compile_object(tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_without_libbpf_the_reason_is_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise OSError("libbpf.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(libbpf, "library", missing)
+    assert build.available(tmp_path) == "no libbpf: libbpf.so.1: cannot open shared object file"
+
+
+def test_a_kernel_that_refuses_the_link_is_named(usable: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libbpf, "TCX_INGRESS", 9999)
+    reason = build.available(tmp_path)
+    assert reason is not None
+    assert "refuses (tcx needs 6.6)" in reason
