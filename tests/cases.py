@@ -70,6 +70,11 @@ def hop(packet: bytes) -> bytes:
 
 
 ICMP_ERROR = build_ip(SERVER, CLIENT, 1, bytes.fromhex("030d000000000000") + FLOW)
+OTHER_PAYLOAD = build_udp(CLIENT, SERVER, 40000, 53, b"other payload")
+NINE_HOPS, EIGHT_HOPS = (build_udp(CLIENT, SERVER, 40000, 53, b"test", ttl=ttl) for ttl in (9, 8))
+OTHER_SYN, OTHER_RST = build_tcp(CLIENT, SERVER, 1, 2, flags=SYN), build_tcp(SERVER, CLIENT, 80, 7, flags=RST | ACK)
+UNKNOWN_OPTION, CRITICAL_OPTION = bytes.fromhex("0102030100000000"), bytes.fromhex("0102830100000000")
+_MISSING = Reason.MISSING_FLOW_ENTRY
 _TUNNEL, _ENDPOINT, _COOKIE = Reason.INVALID_GENEVE_TUNNEL, Reason.INVALID_ENDPOINT_ID, Reason.INVALID_FLOW_COOKIE
 _SAME = hop(hop(FLOW))
 
@@ -80,7 +85,7 @@ RETURNS = [
     Case("a wrong UDP checksum", ("GV-09",), at(26, "dead"), _SAME),
     Case("a wrong outer IPv4 checksum", ("GV-09",), at(10, "dead"), _SAME),
     Case("outer source port 6081", ("GV-09",), at(20, "17c1"), _SAME),
-    Case("outer TOS and ID of the appliance's own", ("GV-09",), lambda d: d[:1] + b"\xb8" + d[2:4] + b"\xbe\xef" + d[6:], _SAME),
+    Case("outer TOS and ID of its own", ("GV-09",), lambda d: d[:1] + b"\xb8" + d[2:4] + b"\xbe\xef" + d[6:], _SAME),
     Case("options in another order", ("GV-09",), header(lambda h: h[:8] + h[32:40] + h[20:32] + h[8:20]), _SAME),
     Case("without option 2", ("GV-09",), header(lambda h: b"\x05" + h[1:20] + h[32:40]), _SAME),
     Case("another destination address", ("GV-10", "GV-14"), at(16, "0afe0b3d"), _TUNNEL),
@@ -96,18 +101,20 @@ RETURNS = [
     Case("option 1 names an unknown endpoint", ("GV-11",), at(40, "00112233"), _ENDPOINT),
     Case("no option 3", ("GV-12", "GV-14"), header(lambda h: b"\x06" + h[1:32]), _COOKIE),
     Case("a cookie with one bit changed", ("GV-12", "GV-14"), lambda d: d[:67] + bytes([d[67] ^ 1]) + d[68:], _COOKIE),
-    Case("option 1 names another endpoint of ours", ("GV-13",), at(40, f"{OTHER_ENDPOINT:016x}"), Reason.MISSING_FLOW_ENTRY),
-    Case("an inner packet of no flow", ("GV-13", "GV-15", "GV-17", "GV-14"), inner(STRANGER), Reason.MISSING_FLOW_ENTRY),
-    Case("a SYN of the appliance's own", ("GV-17",), inner(build_tcp(CLIENT, SERVER, 1, 2, flags=SYN)), Reason.MISSING_FLOW_ENTRY),
-    Case("another payload", ("GV-15",), inner(build_udp(CLIENT, SERVER, 40000, 53, b"other payload")), hop(build_udp(CLIENT, SERVER, 40000, 53, b"other payload"))),
-    Case("another inner TTL", ("GV-15",), inner(build_udp(CLIENT, SERVER, 40000, 53, b"test", ttl=9)), build_udp(CLIENT, SERVER, 40000, 53, b"test", ttl=8)),
+    Case("option 1 names another endpoint of ours", ("GV-13",), at(40, f"{OTHER_ENDPOINT:016x}"), _MISSING),
+    Case("an inner packet of no flow", ("GV-13", "GV-15", "GV-17", "GV-14"), inner(STRANGER), _MISSING),
+    Case("a SYN of the appliance's own", ("GV-17",), inner(OTHER_SYN), _MISSING),
+    Case("another payload", ("GV-15",), inner(OTHER_PAYLOAD), hop(OTHER_PAYLOAD)),
+    Case("another inner TTL", ("GV-15",), inner(NINE_HOPS), EIGHT_HOPS),
     Case("another DSCP", ("GV-15",), lambda d: inner(d[68:69] + b"\xb8" + d[70:])(d), _SAME[:1] + b"\xb8" + _SAME[2:]),
     Case("the appliance answers for the server", ("GV-16",), inner(ANSWER), hop(ANSWER)),
     Case("an ICMP error about the flow", ("GV-16",), inner(ICMP_ERROR), hop(ICMP_ERROR)),
-    Case("reserved bits of the base header set", ("GV-21",), lambda d: d[:29] + b"\x3f" + d[30:35] + b"\xff" + d[36:], _SAME),
-    Case("an unknown option that is not critical", ("GV-21",), header(lambda h: b"\x0a" + h[1:] + bytes.fromhex("0102030100000000")), _SAME),
-    Case("an unknown critical option", ("GV-21",), header(lambda h: b"\x0a\x40" + h[2:] + bytes.fromhex("0102830100000000")), _TUNNEL),
+    Case("reserved bits set", ("GV-21",), lambda d: d[:29] + b"\x3f" + d[30:35] + b"\xff" + d[36:], _SAME),
+    Case(
+        "an unknown option that is not critical", ("GV-21",), header(lambda h: b"\x0a" + h[1:] + UNKNOWN_OPTION), _SAME
+    ),
+    Case("an unknown critical option", ("GV-21",), header(lambda h: b"\x0a\x40" + h[2:] + CRITICAL_OPTION), _TUNNEL),
     Case("the O bit", ("GV-21",), at(29, "80"), _TUNNEL),
     Case("no inner packet", ("GV-10",), inner(b""), _TUNNEL),
-    Case("a RST in the header of another connection", ("GV-16", "GV-13"), inner(build_tcp(SERVER, CLIENT, 80, 7, flags=RST | ACK)), Reason.MISSING_FLOW_ENTRY),
-]  # fmt: skip
+    Case("a RST in the header of another connection", ("GV-16", "GV-13"), inner(OTHER_RST), _MISSING),
+]

@@ -48,7 +48,9 @@ def heaviest(weight_of: Sequence[int], lanes: Sequence[int]) -> int:
 
 def cookie(seed: Seed, key: bytes, generation: int) -> int:
     """Return a flow's 32-bit cookie; `generation` counts how often the flow moved."""
-    return int.from_bytes(hashlib.blake2b(key + generation.to_bytes(4, "big"), key=seed.key, digest_size=4).digest(), "big")
+    return int.from_bytes(
+        hashlib.blake2b(key + generation.to_bytes(4, "big"), key=seed.key, digest_size=4).digest(), "big"
+    )
 
 
 def source_port(seed: Seed, key: bytes, policy: str) -> int:

@@ -8,11 +8,22 @@ from core_lab import VPCE_A, data, fail_probes, give_back, hairpin, node, query,
 from gwlbemu.core.balancer import Balancer
 
 AWS_NAMES = {
-    "ActiveFlowCount", "NewFlowCount", "ProcessedBytes", "ProcessedPackets", "PeakBytesPerSecond", "PeakPacketsPerSecond",
-    "RejectedFlowCount", "RejectedFlowCount_TCP", "HealthyHostCount", "UnHealthyHostCount", "TCP_GWLB_Reset_Count",
-    "PacketsDroppedCount_InvalidGeneveTunnel", "PacketsDroppedCount_InvalidGwlbEndpointId",
-    "PacketsDroppedCount_InvalidGwlbFlowCookie", "PacketsDroppedCount_MissingFlowEntry",
-}  # fmt: skip
+    "ActiveFlowCount",
+    "NewFlowCount",
+    "ProcessedBytes",
+    "ProcessedPackets",
+    "PeakBytesPerSecond",
+    "PeakPacketsPerSecond",
+    "RejectedFlowCount",
+    "RejectedFlowCount_TCP",
+    "HealthyHostCount",
+    "UnHealthyHostCount",
+    "TCP_GWLB_Reset_Count",
+    "PacketsDroppedCount_InvalidGeneveTunnel",
+    "PacketsDroppedCount_InvalidGwlbEndpointId",
+    "PacketsDroppedCount_InvalidGwlbFlowCookie",
+    "PacketsDroppedCount_MissingFlowEntry",
+}
 
 
 @pytest.mark.contract("TG-14")

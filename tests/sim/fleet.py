@@ -123,9 +123,7 @@ def send(balancer: Balancer, connection: Connection, dead: set[str], now: float)
 
 def table(connections: list[Connection]) -> str:
     """One row per target that a connection was first placed on."""
-    lines = [
-        f"{'placed on':10}{'flows':>7}{'kept':>7}{'moved':>7}{'reset':>7}{'silent at the end':>19}{'unanswered packets':>20}"
-    ]
+    lines = ["placed on   flows   kept  moved  reset  silent at the end  unanswered packets"]
     for name in sorted({connection.first for connection in connections}):
         mine = [connection for connection in connections if connection.first == name]
         moved = sum(len(each.targets) > 1 and not each.resets for each in mine)
