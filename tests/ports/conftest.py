@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from gwlbemu.ports.filters import Program
 from gwlbemu.ports.memory import pair
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.port import Port
@@ -43,8 +43,16 @@ def ends(request: pytest.FixtureRequest) -> Iterator[tuple[Port, Port]]:
     b.close()
 
 
+def arrived(port: Port, count: int) -> list[bytes]:
+    """Return `count` frames in the order of their arrival, or those that came within five seconds."""
+    got: list[bytes] = []
+    while len(got) < count and select.select([port.fileno()], [], [], 5)[0]:
+        got += port.recv()
+    return got
+
+
 def frame(payload: bytes, *, to: bytes = bytes.fromhex("02000000000b"), kind: int = 0x0800) -> bytes:
     return to + bytes.fromhex("02000000000a") + kind.to_bytes(2, "big") + payload
 
 
-__all__ = ["Program", "frame", "run"]
+__all__ = ["arrived", "frame", "run"]
