@@ -84,7 +84,7 @@ class Lab:
         if self._running is None:  # a lab of this name may be somebody else's
             return
         for each in self._clients:
-            each.close()
+            each.kill()
         down(self.name)
         self._running = None
 

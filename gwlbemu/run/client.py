@@ -27,7 +27,7 @@ class Completed:
 
 
 class Client:
-    """A command that runs inside an instance while the test goes on; it ends with the lab at the latest."""
+    """A command that runs inside an instance meanwhile; it ends with the lab at the latest."""
 
     def __init__(self, process: subprocess.Popen[bytes], command: str, stdout: IO[bytes], stderr: IO[bytes]) -> None:
         self._process, self._command = process, command
@@ -56,21 +56,16 @@ class Client:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise LabError(f"{self._command} still runs after {timeout:g} s") from None
-        return Completed(_shell_code(code), *self._texts())
+        if self._last is None:
+            self._last = self._texts()
+            for stream in self._streams:
+                stream.close()
+        return Completed(_shell_code(code), *self._last)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> Completed:
         """Send it a signal and wait for its end; what has ended already is left alone."""
         self._process.send_signal(number)
         return self.wait()
-
-    def close(self) -> None:
-        """End it if it still runs; what it printed can still be read."""
-        if self._last is None:
-            self._process.kill()
-            self._process.wait()
-            self._last = self._texts()
-            for stream in self._streams:
-                stream.close()
 
     def _texts(self) -> tuple[str, str]:
         if self._last is not None:
