@@ -161,6 +161,7 @@ class Balancer:
 
         `reason` may be one of AWS's codes that a prober knows (see `states`).
         """
+        self._counters.roll(self._group, now)
         self._counters.probes += 1
         self._group.observe(target, ok, now, reason)
         self._placement.advance(now)
@@ -209,7 +210,15 @@ class Balancer:
         """Describe every target that this node uses, or cannot use because its zone is not enabled."""
         self._placement.advance(now)
         return [
-            TargetHealth(member.id, member.address, member.zone, *member.status, member.flows)
+            TargetHealth(
+                member.id,
+                member.address,
+                member.zone,
+                *member.status,
+                member.flows,
+                member.packets_to,
+                member.packets_from,
+            )
             for member in self._group.members.values()
             if self._group.in_scope(member) or member.flows or member.membership is Membership.NOT_IN_USE
         ]

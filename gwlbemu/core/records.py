@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 
 class TargetHealth(NamedTuple):
-    """One target as this node sees it: AWS's state, reason code and description, and how many flows name it."""
+    """One target as this node sees it: AWS's state, reason code and description, how many flows name it, and how many
+    packets this node has sent to it and taken back from it.
+    """
 
     id: str
     address: bytes
@@ -15,6 +17,8 @@ class TargetHealth(NamedTuple):
     reason: str
     description: str
     flows: int
+    packets_to: int
+    packets_from: int
 
 
 class ProbeTarget(NamedTuple):
