@@ -97,6 +97,8 @@ RETURNS = [
     Case("ethertype of IPv6 over an IPv4 packet", ("GV-10",), at(30, "86dd"), _TUNNEL),
     Case("cut off inside the options", ("GV-10",), lambda d: inner(b"", lambda h: h[:30])(d), _TUNNEL),
     Case("a sender that is no target", ("GV-10", "GV-14"), at(12, "0afe0bc8"), _TUNNEL),
+    Case("an outer fragment", ("GV-10",), at(6, "2000"), _TUNNEL),
+    Case("a UDP length that cuts the inner packet", ("GV-10",), at(24, "004c"), _TUNNEL),
     Case("no option 1", ("GV-11", "GV-14"), header(lambda h: b"\x05" + h[1:8] + h[20:40]), _ENDPOINT),
     Case("option 1 names an unknown endpoint", ("GV-11",), at(40, "00112233"), _ENDPOINT),
     Case("no option 3", ("GV-12", "GV-14"), header(lambda h: b"\x06" + h[1:32]), _COOKIE),

@@ -55,7 +55,7 @@ def test_changes_are_not_collected_unless_asked_for():
 
 def test_a_flow_leaves_the_fast_path_when_it_ends():
     balancer = node(1, track_changes=True)
-    for port, packets in ((1, [data(1, flags=RST)]), (2, [data(2, flags=FIN | ACK), reply(2, flags=FIN | ACK)])):
+    for port, packets in ((1, [data(1, flags=RST)]), (2, [data(2, flags=FIN | ACK), *[reply(2, flags=FIN | ACK)] * 2])):
         for packet in (syn(port), *packets):
             give_back(balancer, balancer.receive_packet(VPCE_A, packet, now=1.0), now=1.0)
     balancer.receive_packet(VPCE_A, query(3), now=1.0)
@@ -96,6 +96,15 @@ def test_a_half_open_flow_is_placed_when_something_comes_back():
     assert kinds(balancer) == []
     give_back(balancer, verdict, now=1.0)
     assert kinds(balancer) == [("placed", 40000)]
+
+
+def test_a_half_open_flow_that_moves_stays_with_python():
+    group = REBALANCE | {"deregistration_delay.timeout_seconds": "0"}
+    balancer = node(2, track_changes=True, group=group, emulation={"half_open_timeout_seconds": 30})
+    first = target_of(balancer, syn(), now=0.0)
+    balancer.deregister(first, now=1.0)
+    assert target_of(balancer, syn(), now=2.0) != first
+    assert ("changed", 40000) not in kinds(balancer)
 
 
 def test_other_keys_take_every_flow_from_the_fast_path():

@@ -235,6 +235,18 @@ def test_all_fragments_of_a_datagram_reach_one_target_and_return():
 
 
 @pytest.mark.contract("FL-10")
+def test_the_first_fragment_goes_with_the_others_even_when_its_ports_belong_to_a_live_flow():
+    balancer = node(8)
+    headers = set()
+    for port in MANY:
+        balancer.receive_packet(VPCE_A, query(port), now=1.0)
+    balancer.receive_packet(VPCE_A, query(40000), now=1.0)
+    for piece in fragments(7):
+        headers.add(sent(balancer.receive_packet(VPCE_A, piece, now=1.0)).datagram[28:68])
+    assert len(headers) == 1
+
+
+@pytest.mark.contract("FL-10")
 def test_fragments_are_dropped_by_name_when_the_switch_says_so():
     balancer = node(emulation={"fragments": "drop"})
     assert {balancer.receive_packet(VPCE_A, piece, now=1.0) for piece in fragments(7)} == {Drop(Reason.FRAGMENT)}
@@ -250,6 +262,16 @@ def test_an_icmp_error_is_a_flow_of_its_own_or_goes_with_the_flow_it_quotes(sett
     assert len(list(balancer.flows(now=1.0))) == flows
     assert (sent(verdict).datagram[28:68] == flow.datagram[28:68]) is (setting == "parent")
     assert isinstance(give_back(balancer, verdict, now=1.0), ToEndpoint)
+
+
+@pytest.mark.contract("FL-11")
+def test_an_icmp_error_goes_the_other_way_than_the_packet_it_quotes():
+    # With one hop on the first sender's side only, an error towards the first sender loses its hop when it leaves.
+    balancer = node(1, emulation={"icmp_errors": "parent", "ttl_decrement": 1})
+    balancer.receive_packet(VPCE_A, query(), now=1.0)
+    verdict = balancer.receive_packet(VPCE_A, build_icmp_error(query(), 3, 4, SERVER, ttl=50), now=1.0)
+    returned = give_back(balancer, verdict, now=1.0)
+    assert (sent(verdict).datagram[76], returned.packet[8]) == (50, 49)
 
 
 def test_a_half_open_flow_is_forgotten_when_the_switch_says_so():

@@ -65,6 +65,17 @@ def test_a_peak_is_the_highest_average_of_ten_seconds():
     assert (metrics["PeakPacketsPerSecond"], metrics["PeakBytesPerSecond"]) == (20, 640)
 
 
+@pytest.mark.contract("TG-14")
+def test_health_checks_are_in_the_peak_of_packets_and_not_of_bytes_and_a_quiet_hour_of_them_is_no_peak():
+    balancer = Balancer(settings(2), now=0.0)
+    for second in range(3600):
+        balancer.receive_probe_result("fw-a1", True, now=float(second))
+        balancer.receive_probe_result("fw-a2", True, now=float(second))
+    metrics = balancer.metrics(now=3600.0)
+    assert metrics["ProcessedPackets"] == 7200
+    assert (metrics["PeakPacketsPerSecond"], metrics["PeakBytesPerSecond"]) == (2, 0)
+
+
 def test_an_idle_node_waits_for_nothing():
     assert Balancer(settings(2), now=0.0).next_deadline() == math.inf
 

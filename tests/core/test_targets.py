@@ -273,6 +273,15 @@ def test_a_change_reaches_the_packets_after_the_propagation_delay():
     assert set(place(balancer, now=61.0).values()) == {"fw-a2"}
 
 
+def test_a_target_that_wavers_reaches_the_packets_the_delay_after_its_last_change():
+    balancer = node(2, group=REBALANCE, emulation={"propagation_delay_seconds": 60}, now=-60.0)
+    before = place(balancer, now=0.0)
+    for now, change in ((1.0, fail_probes), (31.0, pass_probes), (51.0, fail_probes)):
+        change(balancer, "fw-a1", now=now)
+    assert place(balancer, now=110.9) == before
+    assert set(place(balancer, now=111.0).values()) == {"fw-a2"}
+
+
 def test_the_301st_target_of_a_zone_is_refused_as_aws_does():
     many = tuple(Target(f"i-{n}", bytes([10, 1, n >> 8, n & 255]), "a") for n in range(300))
     balancer = Balancer(settings(many), now=0.0)
