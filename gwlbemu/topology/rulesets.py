@@ -89,7 +89,7 @@ def node() -> str:
         _chain(
             "prerouting",
             "filter hook prerouting priority -300; policy accept;",
-            ['iifname != { "lo", "eni" } drop', "udp dport 6081 drop"],
+            ['iifname != { "lo", "eni" } drop', "meta l4proto udp drop"],
         ),
     )
 
