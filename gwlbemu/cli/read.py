@@ -1,4 +1,4 @@
-"""targets, flows, metrics: what the nodes of a running lab say. Nothing here changes anything."""
+"""targets, flows: what the nodes of a running lab say. Nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -50,7 +50,19 @@ def flows_command(lab_name: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    header = ["ENDPOINT", "PROTO", "SOURCE", "DESTINATION", "TARGET", "COOKIE", "PACKETS", "BYTES", "IDLE", "EXPIRES", "MOVES"]
+    header = [
+        "ENDPOINT",
+        "PROTO",
+        "SOURCE",
+        "DESTINATION",
+        "TARGET",
+        "COOKIE",
+        "PACKETS",
+        "BYTES",
+        "IDLE",
+        "EXPIRES",
+        "MOVES",
+    ]
     click.echo(table([_flow_row(flow) for flow in found], header))
     for name in more:
         click.echo(f"... {name} has more (--limit {limit})")
@@ -77,28 +89,3 @@ def _end(flow: dict[str, Any], side: str) -> str:
     if not port:
         return str(address)
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-@click.command("metrics")
-@lab_option
-@json_option
-def metrics_command(lab_name: str | None, as_json: bool) -> None:
-    """The AWS/GatewayELB metrics of each load balancer, per zone and as a whole, and our own drop counters."""
-    lab = open_lab(lab_name)
-    found = [
-        {
-            "load_balancer": node.load_balancer,
-            "zone": node.zone,
-            "node": node.name,
-            "metrics": lab.call(node.name, "metrics")["metrics"],
-        }
-        for node in lab.plan.nodes
-    ]
-    if as_json:
-        print_json(found)
-        return
-    for balancer in lab.plan.load_balancers:
-        mine = [each for each in found if each["load_balancer"] == balancer.name]
-        names = list(mine[0]["metrics"]) if mine else []
-        rows = [[name, *(f"{each['metrics'].get(name, 0):g}" for each in mine)] for name in names]
-        click.echo(table(rows, [f"{balancer.name.upper()}", *(f"ZONE {each['zone']}" for each in mine)]) + "\n")

@@ -2,7 +2,8 @@
 in their own table.
 
 AWS publishes sums per minute; these are totals since the node began, a reader takes the difference. Bytes are those of
-inner packets.
+inner packets. Health checks are in the packets and not in the bytes, each as one packet: its kernel exchanges more of
+them, AWS does not say how it counts.
 """
 
 from __future__ import annotations

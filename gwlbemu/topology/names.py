@@ -30,6 +30,20 @@ def endpoint_id(endpoint: str) -> str:
     return f"vpce-0{blake2b(endpoint.encode(), digest_size=8).hexdigest()}"
 
 
+def load_balancer_dimension(load_balancer: str) -> str:
+    """The value of CloudWatch's dimension LoadBalancer: gateway/name/16 hex digits, as the GWLB guide writes it."""
+    return _with_id(f"gateway/{load_balancer}")
+
+
+def target_group_dimension(target_group: str) -> str:
+    """The value of CloudWatch's dimension TargetGroup: targetgroup/name/16 hex digits."""
+    return _with_id(f"targetgroup/{target_group}")
+
+
+def _with_id(path: str) -> str:
+    return f"{path}/{blake2b(path.encode(), digest_size=8).hexdigest()}"
+
+
 def namespace(lab: str, resource: str) -> str:
     """The name under /run/netns."""
     return f"{lab}-{resource}"

@@ -1,0 +1,94 @@
+"""metrics: what CloudWatch would show of the load balancers, and what only gwlbemu knows."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from gwlbemu.cli.common import json_option, lab_option, print_json, table
+from gwlbemu.run.lab import RunningLab, open_lab
+from gwlbemu.run.metrics import AWS, OURS, NodeCounters, Point, points, read_counters
+
+
+@click.command("metrics")
+@lab_option
+@json_option
+@click.option("--prometheus", is_flag=True, help="Print Prometheus text exposition instead.")
+@click.option(
+    "--serve",
+    "socket_path",
+    type=click.Path(path_type=Path),
+    metavar="SOCKET",
+    help="Serve that text over HTTP on the Unix socket SOCKET for as long as the lab is up: "
+    "curl --unix-socket SOCKET http://lab/metrics",
+)
+def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socket_path: Path | None) -> int:
+    """The AWS/GatewayELB metrics of each load balancer, as a whole and per zone; our own apart, under gwlbemu.
+
+    Values are of the whole time since the lab came up. "-" means that CloudWatch would have no value: it is zero, and
+    AWS reports the metric only when it is not. Exit code 1 when a node does not answer.
+    """
+    if as_json + prometheus + (socket_path is not None) > 1:
+        raise click.UsageError("choose one of --json, --prometheus and --serve")
+    lab = open_lab(lab_name)
+    if socket_path is not None:
+        _serve(lab, socket_path)
+        return 0
+    counters = read_counters(lab)
+    if as_json:
+        print_json([point.as_dict() for point in points(counters)])
+    elif prometheus:
+        from gwlbemu.run.prometheus import exposition
+
+        click.echo(exposition(counters), nl=False)
+    else:
+        click.echo("\n".join(metrics_lines(counters)))
+    silent = [node for node in counters if node.values is None]
+    for node in silent:
+        click.echo(f"! {node.error}", err=True)
+    return 1 if silent else 0
+
+
+def _serve(lab: RunningLab, path: Path) -> None:
+    from gwlbemu.run.prometheus import exposition, serve
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    click.echo(f"curl --unix-socket {path} http://{lab.plan.lab}/metrics      (Ctrl-C ends it)", err=True)
+    try:
+        serve(path, lambda: exposition(read_counters(lab)), until=lambda: not lab.state.plan.exists())
+    except KeyboardInterrupt:
+        return
+
+
+def metrics_lines(counters: list[NodeCounters]) -> Iterator[str]:
+    """A table per load balancer and namespace; the first column of numbers is the load balancer as a whole."""
+    found = points(counters)
+    for dimension in dict.fromkeys(point.dimensions["LoadBalancer"] for point in found):
+        mine = [point for point in found if point.dimensions["LoadBalancer"] == dimension]
+        zones = list(dict.fromkeys(point.dimensions.get("AvailabilityZone", "") for point in mine))
+        header = ["UNIT", "STATISTIC", "ALL ZONES", *(f"ZONE {zone}" for zone in zones if zone)]
+        yield f"LoadBalancer {dimension}"
+        groups = [point.dimensions["TargetGroup"] for point in mine if "TargetGroup" in point.dimensions]
+        yield from [f"TargetGroup {groups[0]}   (host counts)"] if groups else []
+        for namespace in (AWS, OURS):
+            yield "\n" + table(_rows(mine, namespace, zones), [namespace, *header])
+        yield ""
+
+
+def _rows(found: list[Point], namespace: str, zones: list[str]) -> list[list[str]]:
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for point in found:
+        if point.metric.namespace == namespace:
+            reason = point.dimensions.get("Reason")
+            name = f"{point.metric.name} Reason={reason}" if reason else point.metric.name
+            for statistic, value in point.statistics.items():
+                row = cells.setdefault((name, point.metric.unit, statistic), {})
+                row[point.dimensions.get("AvailabilityZone", "")] = str(value) if point.reported else "-"
+    return [[*row, *(values.get(zone, "") for zone in zones)] for row, values in cells.items()]
