@@ -87,7 +87,7 @@ def _next_steps(plan: Plan) -> list[str]:
             f"sudo {command} exec{choice} {client.name} -- curl -s http://{destination_address(client, server)}/"
         )
         steps.append(f"sudo {command} inject{choice} --from {client.name} --to {server.name} --tcp 80")
-    steps.append(f"{command} inspect --last{choice}" if plan.capture.enabled else f"sudo {command} status{choice}")
+    steps.append(f"{command} inspect --last --journeys{choice}" if plan.capture.enabled else f"sudo {command} status{choice}")
     return steps
 
 
