@@ -3,6 +3,7 @@
 import tracemalloc
 
 from core_lab import VPCE_A, node, query
+
 from gwlbemu.core.balancer import EXPIRE_BUDGET
 
 COUNT = 2 * EXPIRE_BUDGET + 100
