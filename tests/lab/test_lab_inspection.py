@@ -21,7 +21,9 @@ def lab() -> Iterator[Lab]:
 
 @pytest.mark.contract("EP-04")
 @pytest.mark.parametrize(("address", "server"), [("203.0.113.10", "web-a"), ("203.0.113.11", "web-b")])
-def test_the_distributed_inspection_recipe_carries_a_request_and_its_answer(lab: Lab, address: str, server: str) -> None:
+def test_the_distributed_inspection_recipe_carries_a_request_and_its_answer(
+    lab: Lab, address: str, server: str
+) -> None:
     answer = lab.exec("client", ["curl", "-s", "-m", "3", f"http://{address}/"])
     assert answer.code == 0
     assert answer.stdout.startswith(f"{server}\npeer: 198.51.100.10 port ")

@@ -88,7 +88,10 @@ def assert_dropped_once(lab: Lab, mode: str, metric: str) -> None:
     """GV-14 with each: exactly one metric, one count per packet, nothing to the appliance and nothing delivered."""
     lab.call("fw", "set", mode=mode)
     before = counts(lab)
-    with sniffed(lab, "fw", matching="ip") as at_appliance, sniffed(lab, "server-a", matching="udp port 7") as at_server:
+    with (
+        sniffed(lab, "fw", matching="ip") as at_appliance,
+        sniffed(lab, "server-a", matching="udp port 7") as at_server,
+    ):
         (fate,) = lab.inject(udp=7)
     assert fate.outcome in ("dropped", "not-returned")  # an unreadable return names no packet
     assert at_server.frames == []

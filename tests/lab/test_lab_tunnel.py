@@ -85,7 +85,13 @@ def test_the_geneve_header_is_byte_for_byte_what_captures_of_aws_show(lab: Lab, 
     for each in seen.tunnelled():
         protocol = "86dd" if each.inner.version == 6 else "0800"
         assert each.header.hex() == (
-            f"0800{protocol}00000000" + "01080102" + endpoint_id[6:] + "01080202" + 16 * "0" + "01080301" + each.cookie.hex()
+            f"0800{protocol}00000000"
+            + "01080102"
+            + endpoint_id[6:]
+            + "01080202"
+            + 16 * "0"
+            + "01080301"
+            + each.cookie.hex()
         )
 
 

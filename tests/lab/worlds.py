@@ -72,9 +72,7 @@ def world(
             {
                 "name": "security",
                 "cidr": "10.254.0.0/16",
-                "subnets": [
-                    {"name": f"appliances-{z}", "zone": z, "cidr": f"10.254.{_number(z)}.0/24"} for z in zones
-                ],
+                "subnets": [{"name": f"appliances-{z}", "zone": z, "cidr": f"10.254.{_number(z)}.0/24"} for z in zones],
                 "instances": [
                     {
                         "name": name,
