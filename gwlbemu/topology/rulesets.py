@@ -142,6 +142,26 @@ def security_groups(groups: Iterable[SecurityGroup], members: Mapping[str, tuple
     )
 
 
+def security_groups_at_port(
+    device: str, groups: Iterable[SecurityGroup], members: Mapping[str, tuple[str, ...]]
+) -> str:
+    """The part of an instance's groups that one packet tells, at the bridge port `device` that leads to the instance.
+
+    Who reads raw packets inside the instance, as an appliance does, sees them before `security_groups` there. So what
+    no ingress rule allows and what cannot be a reply is dropped before: GENEVE (what answers it goes to port 6081 too,
+    so nothing that comes there is a reply), TCP connections that begin, echo requests. Kernel 5.16 (netdev egress).
+    """
+    lines = [line for group in groups for rule in group.ingress for line in _rule(rule, rule.source, "saddr", members)]
+    lines += [
+        "udp dport 6081 drop",
+        "tcp flags & (syn | ack) == syn drop",
+        "icmp type echo-request drop",
+        "icmpv6 type echo-request drop",
+    ]
+    hook = f'filter hook egress device "{device}" priority 0; policy accept;'
+    return _table("netdev security_groups", _chain(f"to_{device}", hook, lines))
+
+
 def _rule(rule: SecurityGroupRule, peer: str | None, side: str, members: Mapping[str, tuple[str, ...]]) -> list[str]:
     ports = f" {rule.protocol} dport {rule.ports}" if rule.ports else ""
     what = {"all": "", "icmp": "meta l4proto icmp ", "icmpv6": "meta l4proto ipv6-icmp "}.get(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netaddr import IPNetwork
 
 from gwlbemu.topology import names, routes, rulesets
+from gwlbemu.topology.hosts import group_members
 from gwlbemu.topology.layout import FABRIC, Member
 from gwlbemu.topology.machine import (
     Blueprint,
@@ -70,7 +71,7 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
         routes=tuple(routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)),
         neighbours=tuple(station_neighbours("subnet", stations) + fabric_neighbours(settings, vpc, subnet.name)),
         forwarding_entries=tuple(station_entries("subnet", stations)),
-        nftables=rulesets.fabric_keeps_ttl() if tunnels else "",
+        nftables=(rulesets.fabric_keeps_ttl() if tunnels else "") + _security_groups(settings, vpc, subnet),
     )
     links = [
         Link(
@@ -83,6 +84,16 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
             Link(settings.port(vpc.name, "fabric", _uplink(subnet.name)), settings.port(subnet.name, "subnet", UPLINK))
         )
     return Blueprint((namespace,), tuple(links))
+
+
+def _security_groups(settings: Settings, vpc: Vpc, subnet: Subnet) -> str:
+    members = group_members(settings, vpc)
+    found = ""
+    for instance in vpc.instances:
+        if instance.subnet == subnet.name and instance.security_groups:
+            groups = [group for group in vpc.security_groups if group.name in instance.security_groups]
+            found += rulesets.security_groups_at_port(names.device(instance.name), groups, members)
+    return found
 
 
 def topology_vpc(topology: Topology, subnet: str) -> Vpc:
