@@ -36,7 +36,7 @@ test: setup-dev
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 test-fast: setup-dev
-	$(VENV)/bin/python -m pytest -m "not namespace" $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m "not namespace and not slow" $(PYTEST_ARGS)
 
 check: setup-dev
 	$(VENV)/bin/ruff check .

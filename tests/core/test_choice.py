@@ -20,6 +20,7 @@ def names() -> list[bytes]:
     return [key_bytes(0x2356DE92D389839C, key) for key in keys]
 
 
+@pytest.mark.slow
 @pytest.mark.contract("FL-15")
 def test_new_flows_spread_as_evenly_as_an_ideal_hash_would_and_a_lost_target_moves_no_others(names):
     uneven = dict.fromkeys(LIMITS, 0)
