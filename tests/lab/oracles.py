@@ -111,7 +111,7 @@ def curl(lab: Lab, url: str = "http://203.0.113.10/", *, client: str = "client",
 
 def flow_key(packet: Packet) -> tuple[object, ...]:
     """The two ends of an inner packet, whichever way it goes."""
-    transport = packet[TCP] if TCP in packet else packet[UDP] if UDP in packet else None
+    transport = packet.getlayer(TCP) or packet.getlayer(UDP)
     ports = (transport.sport, transport.dport) if transport else (0, 0)
     ends = sorted(((packet.src, ports[0]), (packet.dst, ports[1])))
     return (packet.nh if IPv6 in packet else packet.proto, *ends)

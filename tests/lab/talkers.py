@@ -136,7 +136,7 @@ def echoing(lab: Lab, server: str) -> Iterator[None]:
 
 
 def ask(lab: Lab, ports: Sequence[int], *, size: int = 10, address: str = "203.0.113.10") -> dict[int, str]:
-    """One UDP datagram of `size` bytes to the echo server from each source port: the answer's size, or an error's name."""
+    """A datagram of `size` bytes to the echo server from each source port: its answer's size, or an error's name."""
     words = [sys.executable, "-c", _ASK, address, str(size), *map(str, ports)]
     out = lab.exec("client", words, timeout=60).stdout
     return {int(port): answer for port, answer in (line.split() for line in out.splitlines())}

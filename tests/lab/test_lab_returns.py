@@ -13,9 +13,10 @@ from gwlbemu import Lab
 
 pytestmark = pytest.mark.namespace
 
-TUNNEL, ENDPOINT, COOKIE, MISSING = (
-    f"PacketsDroppedCount_{name}" for name in ("InvalidGeneveTunnel", "InvalidGwlbEndpointId", "InvalidGwlbFlowCookie", "MissingFlowEntry")
-)  # fmt: skip
+TUNNEL = "PacketsDroppedCount_InvalidGeneveTunnel"
+ENDPOINT = "PacketsDroppedCount_InvalidGwlbEndpointId"
+COOKIE = "PacketsDroppedCount_InvalidGwlbFlowCookie"
+MISSING = "PacketsDroppedCount_MissingFlowEntry"
 DROPPED = (TUNNEL, ENDPOINT, COOKIE, MISSING)
 
 
