@@ -18,7 +18,9 @@ _FLAGS = ("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror")
 
 
 def compile_object(cache: Path) -> Path:
-    """Return the object file, from the folder `cache` when this very source has been compiled into it before. NetError when it cannot be."""
+    """Return the object file, from the folder `cache` when this very source has been compiled into it before.
+    NetError when it cannot be.
+    """
     clang = shutil.which("clang")
     command = [clang or "clang", *_FLAGS, f"-I/usr/include/{os.uname().machine}-linux-gnu"]
     digest = hashlib.sha256(SOURCE.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
@@ -43,7 +45,9 @@ def compile_object(cache: Path) -> Path:
 
 
 def available(cache: Path) -> str | None:
-    """Return why there is no fast path here, None when there is one. Tries it: compiles, loads and attaches for a moment to lo."""
+    """Return why there is no fast path here, None when there is one. Tries it: compiles, loads and attaches for a
+    moment to lo.
+    """
     if sys.byteorder != "little" or sys.maxsize < 2**32:
         return "not a little-endian 64-bit machine"
     if os.geteuid() != 0:

@@ -1,7 +1,8 @@
 """The fast path of one node: programs attached, flows mirrored, what goes up read from one TAP per interface.
 
-A node that has one reads its packets from `taps` instead of its interfaces' packet sockets (those would see every packet, the carried ones
-too), asks the core, sends by its ordinary ports, and then hands the core's flow changes to `apply`. It dies with the process: nothing is pinned.
+A node that has one reads its packets from `taps` instead of its interfaces' packet sockets (those would see every
+packet, the carried ones too), asks the core, sends by its ordinary ports, and then hands the core's flow changes to
+`apply`. It dies with the process: nothing is pinned.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class FastPathSettings:
 
 
 class FastPath:
-    """Opened it carries nothing: no flow is known yet, so everything goes up. NetError when the machine refuses; ask `available` before."""
+    """Opened it carries nothing: no flow is known yet, so everything goes up. NetError when the machine refuses; ask
+    `available` before.
+    """
 
     def __init__(self, settings: FastPathSettings) -> None:
         self._settings = settings
@@ -93,9 +96,13 @@ class FastPath:
             index[settings.eni].to_bytes(4, "little"), layout.pack_interface(0, 0, _mac(settings.eni), bytes(6))
         )
         self._mirror = Mirror(
-            loaded.map("flows4"), loaded.map("flows6"), interfaces={end.endpoint: index[end.device] for end in settings.endpoints},
-            fold=self._fold, next_hops=settings.next_hops, gateway=settings.gateway_mac,
-        )  # fmt: skip
+            loaded.map("flows4"),
+            loaded.map("flows6"),
+            interfaces={end.endpoint: index[end.device] for end in settings.endpoints},
+            fold=self._fold,
+            next_hops=settings.next_hops,
+            gateway=settings.gateway_mac,
+        )
         self.set_stickiness(settings.stickiness)
         for device in devices:
             name = "decap" if device == settings.eni else "encap"
@@ -114,7 +121,9 @@ class FastPath:
         self._mirror.apply(changes, now_ns=now_ns)
 
     def read_back(self) -> tuple[list[FlowTraffic], bool]:
-        """Return the next few thousand flows' news, and whether a round through all flows is complete; a call takes a few milliseconds."""
+        """Return the next few thousand flows' news, and whether a round through all flows is complete; a call takes a
+        few milliseconds.
+        """
         return self._mirror.read_back()
 
     def read_all(self) -> list[FlowTraffic]:
@@ -132,7 +141,11 @@ class FastPath:
     def stats(self) -> dict[str, int]:
         """Return program_counters and `entries`, `refused` (map full), `lost` (before Python read them)."""
         lost = sum(tap.drops() for tap in self.taps.values())
-        return self.program_counters() | {"entries": self._mirror.entries, "refused": self._mirror.refused, "lost": lost}
+        return self.program_counters() | {
+            "entries": self._mirror.entries,
+            "refused": self._mirror.refused,
+            "lost": lost,
+        }
 
     def close(self) -> None:
         """Detach and give everything back; twice is harmless."""

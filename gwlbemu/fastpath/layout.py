@@ -1,4 +1,6 @@
-"""The structures of gwlb.c as bytes. Packet fields are in network order, everything else is the machine's (little-endian)."""
+"""The structures of gwlb.c as bytes. Packet fields are in network order, everything else is the machine's (little-
+endian).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ _LONGEST_IDLE = (1 << 15) - 1
 
 
 class Key(NamedTuple):
-    """A flow as the kernel looks it up: the lower (address, port) first, `id` is the endpoint's 24 bits and the protocol."""
+    """A flow as the kernel looks it up: the lower (address, port) first, `id` is the endpoint's 24 bits and the
+    protocol.
+    """
 
     low: bytes
     high: bytes
@@ -71,7 +75,9 @@ def pack_flow(
     from_high: bool,
     last_ns: int,
 ) -> bytes:
-    """A fresh flow, without traffic. `idle_seconds` is rounded down and cut at nine hours: at worst Python judges a packet more."""
+    """A fresh flow, without traffic. `idle_seconds` is rounded down and cut at nine hours: at worst Python judges a
+    packet more.
+    """
     idle = min(int(idle_seconds), _LONGEST_IDLE) | (_FROM_HIGH if from_high else 0)
     big_cookie = int.from_bytes(cookie.to_bytes(4, "big"), "little")
     return FLOW.pack(
@@ -104,7 +110,9 @@ def iterate_traffic(values: bytes) -> list[tuple[int, int, int, int, int, int]]:
 
 
 def endpoint_bits(endpoint: int, fold: int) -> int:
-    """The 24 bits that stand for an endpoint id in a key: as in gwlb.c, which multiplies the id as it lies in the packet."""
+    """The 24 bits that stand for an endpoint id in a key: as in gwlb.c, which multiplies the id as it lies in the
+    packet.
+    """
     return (int.from_bytes(endpoint.to_bytes(8, "big"), "little") * fold & _MASK) >> 40
 
 

@@ -1,4 +1,5 @@
-"""The calls of libbpf.so.1 that are used here, through ctypes, and nothing more: libbpf reads the object, the kernel keeps the maps.
+"""The calls of libbpf.so.1 that are used here, through ctypes, and nothing more: libbpf reads the object, the kernel
+keeps the maps.
 
 A tcx link is a file descriptor: it, the programs and the maps are gone when the process is, however it ends.
 """
@@ -81,7 +82,9 @@ def _check(result: int, what: str) -> int:
 
 
 class Map:
-    """A map of a loaded object. Keys and values are bytes of the map's sizes (a per-CPU array's value: one for each CPU)."""
+    """A map of a loaded object. Keys and values are bytes of the map's sizes (a per-CPU array's value: one for each
+    CPU).
+    """
 
     def __init__(self, descriptor: int, key_size: int, value_size: int) -> None:
         self._lib = library()
@@ -208,17 +211,27 @@ class Object:
 
 
 def attach_ingress(program: int, interface_index: int) -> int:
-    """Put a tc program on the ingress of an interface of the current namespace; return the link, a descriptor that holds it there."""
+    """Put a tc program on the ingress of an interface of the current namespace; return the link, a descriptor that
+    holds it there.
+    """
     return _check(library().bpf_link_create(program, interface_index, TCX_INGRESS, None), "attaching a tcx program")
 
 
 def run_once(program: int, frame: bytes, context: bytes) -> tuple[int, bytes]:
-    """Run a tc program on one frame (BPF_PROG_TEST_RUN); return its verdict and the frame afterwards. `context` is a __sk_buff."""
+    """Run a tc program on one frame (BPF_PROG_TEST_RUN); return its verdict and the frame afterwards. `context` is a
+    __sk_buff.
+    """
     out = ctypes.create_string_buffer(len(frame) + 256)
     data, given = ctypes.create_string_buffer(frame, len(frame)), ctypes.create_string_buffer(context, len(context))
     run = _TestRun(
-        size=ctypes.sizeof(_TestRun), data_in=ctypes.addressof(data), data_size_in=len(frame), data_out=ctypes.addressof(out),
-        data_size_out=len(out), context_in=ctypes.addressof(given), context_size_in=len(context), repeat=1,
-    )  # fmt: skip
+        size=ctypes.sizeof(_TestRun),
+        data_in=ctypes.addressof(data),
+        data_size_in=len(frame),
+        data_out=ctypes.addressof(out),
+        data_size_out=len(out),
+        context_in=ctypes.addressof(given),
+        context_size_in=len(context),
+        repeat=1,
+    )
     _check(library().bpf_prog_test_run_opts(program, ctypes.byref(run)), "running a program once")
     return run.result, out.raw[: run.data_size_out]

@@ -1,7 +1,7 @@
 """The kernel's flow maps kept as the core says, and what the kernel counted brought back.
 
-One entry per flow serves both directions and both programs. A flow's slot, which its entry carries, is the index of what has been reported of
-it so far: 24 bytes, and no Python object.
+One entry per flow serves both directions and both programs. A flow's slot, which its entry carries, is the index of
+what has been reported of it so far: 24 bytes, and no Python object.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from gwlbemu.fastpath.libbpf import Map
 from gwlbemu.wire.ip import IpPacket
 from gwlbemu.wire.protocols import TCP, UDP
 
-BATCH = 4096
+BATCH = 1024  # entries a step reads: a few milliseconds when all of them have news
 SHAPES = {FIVE_TUPLE: 5, THREE_TUPLE: 3, TWO_TUPLE: 2}
 _WRAP = (1 << 32) - 1
 
 
 class FlowTraffic(NamedTuple):
-    """What the kernel has carried of one flow since it was last asked. `key` is the core's; bytes are those of inner packets."""
+    """What the kernel has carried of one flow since it was last asked. `key` is the core's; bytes are those of inner
+    packets.
+    """
 
     key: bytes
     packets: int  # to the target
@@ -37,7 +39,9 @@ class FlowTraffic(NamedTuple):
 
 
 class Mirror:
-    """`interfaces` is endpoint id -> interface index; `next_hops` target address -> MAC, `gateway` the MAC for all others."""
+    """`interfaces` is endpoint id -> interface index; `next_hops` target address -> MAC, `gateway` the MAC for all
+    others.
+    """
 
     def __init__(
         self,
@@ -66,7 +70,8 @@ class Mirror:
     def apply(self, changes: Sequence[FlowChange], *, now_ns: int) -> None:
         """Write and take out entries. `now_ns` is CLOCK_MONOTONIC: an entry's idle time begins there.
 
-        Call it after the packets that caused the changes have been sent, or a packet carried by the kernel may overtake them.
+        Call it after the packets that caused the changes have been sent, or a packet carried by the kernel may
+        overtake them.
         """
         for change in changes:
             key = self.key_of(change)
@@ -89,7 +94,9 @@ class Mirror:
         return Key(low[0], high[0], low[1], high[1], self._bits[change.endpoint] << 8 | change.protocol)
 
     def read_back(self) -> tuple[list[FlowTraffic], bool]:
-        """Return what is new in the next few thousand entries, and whether that was the end of a round through all of them."""
+        """Return what is new in the next few thousand entries, and whether that was the end of a round through all of
+        them.
+        """
         if self._walk is None:
             self._walk = ((size, *block) for size, table in self._maps.items() for block in table.batches(BATCH))
         found, self._left = self._left, []
@@ -130,10 +137,16 @@ class Mirror:
         slot = self._free.pop() if self._free else self._grow()
         low_first = (change.source, change.source_port) == (key.low, key.low_port)
         value = layout.pack_flow(
-            target=change.target_address, cookie=change.cookie, mac=self._next_hops.get(change.target_address, self._gateway),
-            source_port=change.outer_source_port, slot=slot, interface=self._interfaces[change.endpoint],
-            idle_seconds=change.timeout, from_high=not low_first, last_ns=now_ns,
-        )  # fmt: skip
+            target=change.target_address,
+            cookie=change.cookie,
+            mac=self._next_hops.get(change.target_address, self._gateway),
+            source_port=change.outer_source_port,
+            slot=slot,
+            interface=self._interfaces[change.endpoint],
+            idle_seconds=change.timeout,
+            from_high=not low_first,
+            last_ns=now_ns,
+        )
         table, packed = self._maps[len(key.low)], key.pack()
         try:
             if not table.insert(packed, value):
@@ -169,9 +182,13 @@ class Mirror:
         packets, returned, size, returned_size = self._seen
         slot = now.slot
         new = FlowTraffic(
-            core_key, now.packets - packets[slot] & _WRAP, now.bytes - size[slot],
-            now.returned_packets - returned[slot] & _WRAP, now.returned_bytes - returned_size[slot], now.last_ns,
-        )  # fmt: skip
+            core_key,
+            now.packets - packets[slot] & _WRAP,
+            now.bytes - size[slot],
+            now.returned_packets - returned[slot] & _WRAP,
+            now.returned_bytes - returned_size[slot],
+            now.last_ns,
+        )
         packets[slot], size[slot] = now.packets, now.bytes
         returned[slot], returned_size[slot] = now.returned_packets, now.returned_bytes
         return new

@@ -1,6 +1,7 @@
 """A TAP device as the way up: what the tc programs redirect to it, Python reads.
 
-It offers no offloads, so the kernel cuts super-packets and finishes checksums before they get here. It is gone when its descriptor is.
+It offers no offloads, so the kernel cuts super-packets and finishes checksums before they get here. It is gone when
+its descriptor is.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fastpath_lab as lab
 import pytest
+from fastpath_lab import SECOND_ENDPOINT, mac
 
 from gwlbemu.core.attributes import FIVE_TUPLE
 from gwlbemu.core.balancer import Balancer
@@ -15,11 +16,6 @@ from gwlbemu.fastpath.build import available, compile_object
 from gwlbemu.fastpath.fastpath import EndpointInterface, FastPath, FastPathSettings
 
 NODE, TARGET, OTHER_TARGET = bytes([10, 9, 0, 1]), bytes([10, 9, 0, 2]), bytes([10, 9, 0, 3])
-SECOND_ENDPOINT = lab.ENDPOINT ^ 1 << 63
-
-
-def mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +36,12 @@ def devices(usable: None) -> Iterator[None]:
     """Two endpoint interfaces and an ENI in this process's own namespace."""
     pairs = ((lab.ENDPOINT_DEVICE, lab.ENDPOINT_MAC), ("vpce2", "02:00:00:00:06:01"), (lab.ENI_DEVICE, lab.ENI_MAC))
     for i, (device, address) in enumerate(pairs):
-        subprocess.run(
-            f"ip link add {device} address {address} mtu 9001 type veth peer name peer{i} mtu 9001; ip link set {device} up; ip link set peer{i} up",
-            shell=True, check=True,
-        )  # fmt: skip
+        for command in (
+            f"link add {device} address {address} mtu 9001 type veth peer name peer{i} mtu 9001",
+            f"link set {device} up",
+            f"link set peer{i} up",
+        ):
+            subprocess.run(["ip", *command.split()], check=True)
     yield
     for device, _ in pairs:
         subprocess.run(["ip", "link", "del", device], check=True)
@@ -56,20 +54,32 @@ def pair(devices: None, cache: Path) -> Iterator[Callable[..., tuple[Balancer, F
 
     def make(*, hops: int = 2, stickiness: str = FIVE_TUPLE, **changed: object) -> tuple[Balancer, FastPath]:
         settings = Settings(
-            load_balancer="lb", zone="a", node_address=NODE, endpoints=(Endpoint(lab.ENDPOINT, "e"), Endpoint(SECOND_ENDPOINT, "f")),
-            targets=(Target("t", TARGET, "a"), Target("u", OTHER_TARGET, "a")), track_changes=True, emulation=Emulation(ttl_decrement=hops),
-        )  # fmt: skip
+            load_balancer="lb",
+            zone="a",
+            node_address=NODE,
+            endpoints=(Endpoint(lab.ENDPOINT, "e"), Endpoint(SECOND_ENDPOINT, "f")),
+            targets=(Target("t", TARGET, "a"), Target("u", OTHER_TARGET, "a")),
+            track_changes=True,
+            emulation=Emulation(ttl_decrement=hops),
+        )
         balancer = Balancer(settings, now=0.0)
         if stickiness != FIVE_TUPLE:
-            balancer.set_attributes("target-group", {"stickiness.enabled": "true", "stickiness.type": stickiness}, now=0.0)
+            balancer.set_attributes(
+                "target-group", {"stickiness.enabled": "true", "stickiness.type": stickiness}, now=0.0
+            )
         given = {
-            "cache": cache, "node_address": NODE, "eni": lab.ENI_DEVICE, "gateway_mac": mac(lab.TARGET_MAC), "ttl_decrement": hops,
-            "stickiness": stickiness, "max_flows": 4096,
+            "cache": cache,
+            "node_address": NODE,
+            "eni": lab.ENI_DEVICE,
+            "gateway_mac": mac(lab.TARGET_MAC),
+            "ttl_decrement": hops,
+            "stickiness": stickiness,
+            "max_flows": 4096,
             "endpoints": (
                 EndpointInterface(lab.ENDPOINT, lab.ENDPOINT_DEVICE, mac(lab.ROUTER_MAC)),
                 EndpointInterface(SECOND_ENDPOINT, "vpce2", mac("02:00:00:00:06:02")),
             ),
-        }  # fmt: skip
+        }
         fast = FastPath(FastPathSettings(**given | changed))  # type: ignore[arg-type]
         made.append(fast)
         return balancer, fast

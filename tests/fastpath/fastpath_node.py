@@ -1,4 +1,5 @@
-"""A node that is only as much as these tests need: core, fast path, two packet sockets. Run inside its namespace: node.py CACHE [offload] [python]
+"""A node that is only as much as these tests need: core, fast path, two packet sockets. Run inside its namespace:
+node.py CACHE [offload] [python]
 
 Prints `ready`; answers each line on stdin with one of JSON: `stats`, `flows`, `expire SECONDS`, `deregister`, `quit`.
 """
@@ -14,16 +15,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
-from gwlbemu.core.balancer import Balancer
-from gwlbemu.core.settings import Endpoint, Settings, Target
-from gwlbemu.core.verdict import Drop, ToTarget
-from gwlbemu.fastpath.fastpath import EndpointInterface, FastPath, FastPathSettings
-import fastpath_lab as lab
+import fastpath_lab as lab  # noqa: E402
+from fastpath_lab import mac  # noqa: E402
 
-
-def mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
-
+from gwlbemu.core.balancer import Balancer  # noqa: E402
+from gwlbemu.core.settings import Endpoint, Settings, Target  # noqa: E402
+from gwlbemu.core.verdict import Drop, ToTarget  # noqa: E402
+from gwlbemu.fastpath.fastpath import EndpointInterface, FastPath, FastPathSettings  # noqa: E402
 
 NODE, TARGET = socket.inet_aton(lab.NODE_ADDRESS), socket.inet_aton(lab.TARGET_ADDRESS)
 TO_TARGET = mac(lab.TARGET_MAC) + mac(lab.ENI_MAC) + b"\x08\x00"
@@ -46,17 +44,26 @@ class Node:
     def __init__(self, cache: Path, offload: bool, max_flows: int) -> None:
         self.balancer = Balancer(
             Settings(
-                load_balancer="lb", zone="a", node_address=NODE, endpoints=(Endpoint(lab.ENDPOINT, "e"),),
-                targets=(Target("t", TARGET, "a"),), track_changes=True,
+                load_balancer="lb",
+                zone="a",
+                node_address=NODE,
+                endpoints=(Endpoint(lab.ENDPOINT, "e"),),
+                targets=(Target("t", TARGET, "a"),),
+                track_changes=True,
             ),
             now=time.monotonic(),
-        )  # fmt: skip
+        )
         self.fast = FastPath(
             FastPathSettings(
-                cache=cache, node_address=NODE, eni=lab.ENI_DEVICE, gateway_mac=mac(lab.TARGET_MAC), super_packets=offload,
-                endpoints=(EndpointInterface(lab.ENDPOINT, lab.ENDPOINT_DEVICE, mac(lab.ROUTER_MAC)),), max_flows=max_flows,
+                cache=cache,
+                node_address=NODE,
+                eni=lab.ENI_DEVICE,
+                gateway_mac=mac(lab.TARGET_MAC),
+                super_packets=offload,
+                endpoints=(EndpointInterface(lab.ENDPOINT, lab.ENDPOINT_DEVICE, mac(lab.ROUTER_MAC)),),
+                max_flows=max_flows,
             )
-        )  # fmt: skip
+        )
         self.eni, self.endpoint = Sender(lab.ENI_DEVICE), Sender(lab.ENDPOINT_DEVICE)
         self.up, self.back = self.fast.taps[lab.ENDPOINT_DEVICE], self.fast.taps[lab.ENI_DEVICE]
         self.drops: dict[str, int] = {}
@@ -78,7 +85,9 @@ class Node:
                 elif isinstance(verdict, Drop):
                     self.drops[verdict.reason.value] = self.drops.get(verdict.reason.value, 0) + 1
                 else:
-                    back.append(TO_ROUTER + (b"\x08\x00" if verdict.packet[0] >> 4 == 4 else b"\x86\xdd") + verdict.packet)
+                    back.append(
+                        TO_ROUTER + (b"\x08\x00" if verdict.packet[0] >> 4 == 4 else b"\x86\xdd") + verdict.packet
+                    )
         if out:
             self.eni.send(out)
         if back:
@@ -120,4 +129,8 @@ class Node:
 
 
 if __name__ == "__main__":
-    Node(Path(sys.argv[1]), "offload" in sys.argv, int(next((word[6:] for word in sys.argv if word.startswith("flows=")), 65536))).run()
+    Node(
+        Path(sys.argv[1]),
+        "offload" in sys.argv,
+        int(next((word[6:] for word in sys.argv if word.startswith("flows=")), 65536)),
+    ).run()

@@ -20,9 +20,20 @@ def folded(number: int) -> int:
     return ~number & 0xFFFF
 
 
-def ipv4(source: bytes, destination: bytes, protocol: int, payload: bytes, *, ttl: int = 64, fragment: int = 0, options: bytes = b"") -> bytes:
+def ipv4(
+    source: bytes,
+    destination: bytes,
+    protocol: int,
+    payload: bytes,
+    *,
+    ttl: int = 64,
+    fragment: int = 0,
+    options: bytes = b"",
+) -> bytes:
     first, size = 0x45 + len(options) // 4, 20 + len(options) + len(payload)
-    head = struct.pack(">BBHHHBBH4s4s", first, 0, size, 0x1234, fragment, ttl, protocol, 0, source, destination) + options
+    head = (
+        struct.pack(">BBHHHBBH4s4s", first, 0, size, 0x1234, fragment, ttl, protocol, 0, source, destination) + options
+    )
     return head[:10] + struct.pack(">H", folded(total(head))) + head[12:] + payload
 
 
@@ -62,7 +73,9 @@ def random_packet(random: Random) -> bytes:
     kind = random.choice(("tcp", "tcp", "udp", "udp", "echo", "other", "no checksum", "error"))
     protocol = {"tcp": 6, "udp": 17, "no checksum": 17, "other": 47}.get(kind, 1 if version == 4 else 58)
     if kind == "tcp":
-        payload = tcp(source, destination, ports, random.choice((0x10, 0x10, 0x10, 0x18, 0x02, 0x12, 0x11, 0x14, 0xD0)), data)
+        payload = tcp(
+            source, destination, ports, random.choice((0x10, 0x10, 0x10, 0x18, 0x02, 0x12, 0x11, 0x14, 0xD0)), data
+        )
     elif kind == "udp":
         payload = udp(source, destination, ports, data)
     elif kind == "no checksum":
@@ -77,7 +90,15 @@ def random_packet(random: Random) -> bytes:
         packet = ipv6(source, destination, protocol, payload, ttl=ttl)
     else:
         fragment = random.choice((0, 0, 0, 0, 0, 0, 0x4000, 0x2000, 0x0010))
-        packet = ipv4(source, destination, protocol, payload, ttl=ttl, fragment=fragment, options=random.choice((b"", b"", b"", b"\x01" * 4)))
+        packet = ipv4(
+            source,
+            destination,
+            protocol,
+            payload,
+            ttl=ttl,
+            fragment=fragment,
+            options=random.choice((b"", b"", b"", b"\x01" * 4)),
+        )
     trouble = random.random()
     if trouble < 0.05:
         at = random.randrange(len(packet))

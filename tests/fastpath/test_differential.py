@@ -1,4 +1,6 @@
-"""One packet at a time through the tc programs (BPF_PROG_TEST_RUN) and through the core: same bytes, or the packet goes up untouched."""
+"""One packet at a time through the tc programs (BPF_PROG_TEST_RUN) and through the core: same bytes, or the packet
+goes up untouched.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from random import Random
 
 import fastpath_lab as lab
 import pytest
-from conftest import SECOND_ENDPOINT, mac
+from fastpath_lab import SECOND_ENDPOINT, mac
 from fastpath_packets import folded, random_packet, total
 
 from gwlbemu.core.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
@@ -21,7 +23,10 @@ from gwlbemu.fastpath.fastpath import FastPath
 pytestmark = pytest.mark.namespace
 Pair = Callable[..., tuple[Balancer, FastPath]]
 INDEX_AT = 40  # of ifindex in struct __sk_buff
-DEVICES = {lab.ENDPOINT: (lab.ENDPOINT_DEVICE, lab.ENDPOINT_MAC, lab.ROUTER_MAC), SECOND_ENDPOINT: ("vpce2", "02:00:00:00:06:01", "02:00:00:00:06:02")}
+DEVICES = {
+    lab.ENDPOINT: (lab.ENDPOINT_DEVICE, lab.ENDPOINT_MAC, lab.ROUTER_MAC),
+    SECOND_ENDPOINT: ("vpce2", "02:00:00:00:06:01", "02:00:00:00:06:02"),
+}
 
 
 def run(fast: FastPath, program: str, device: str, frame: bytes) -> bytes | None:

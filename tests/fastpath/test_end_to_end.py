@@ -1,4 +1,6 @@
-"""A fast node between a client and a server, kernel stacks at both ends, a reflector as appliance; tcpdump and tshark judge the ENI."""
+"""A fast node between a client and a server, kernel stacks at both ends, a reflector as appliance; tcpdump and tshark
+judge the ENI.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class Running:
         python = sys.executable
         self.start("ap", python, str(HERE / "fastpath_reflector.py"), str(compiled))
         self.start("sv", python, "-c", LISTEN)
-        self.node = self.start("gw", python, str(HERE / "fastpath_node.py"), str(cache), *(["offload"] if lab.offload else []))
+        self.node = self.start(
+            "gw", python, str(HERE / "fastpath_node.py"), str(cache), *(["offload"] if lab.offload else [])
+        )
 
     def start(self, role: str, *command: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -107,7 +111,8 @@ def capture(tmp_path: Path) -> Iterator[Callable[[Lab], Callable[[], Path]]]:
     def start(lab: Lab) -> Callable[[], Path]:
         path = tmp_path / "eni.pcap"
         tcpdump = subprocess.Popen(
-            lab.inside("gw", "tcpdump", "-Z", "root", "-U", "-i", ENI_DEVICE, "-w", str(path), "udp"), stderr=subprocess.PIPE
+            lab.inside("gw", "tcpdump", "-Z", "root", "-U", "-i", ENI_DEVICE, "-w", str(path), "udp"),
+            stderr=subprocess.PIPE,
         )
         started.append(tcpdump)
         assert tcpdump.stderr is not None
@@ -133,7 +138,10 @@ def fields(path: Path, *names: str) -> set[tuple[str, ...]]:
     options = [word for name in names for word in ("-e", name)]
     verify = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"]
     done = subprocess.run(
-        ["tshark", "-r", str(path), "-T", "fields", "-E", "occurrence=a", *verify, *options], capture_output=True, text=True, check=True
+        ["tshark", "-r", str(path), "-T", "fields", "-E", "occurrence=a", *verify, *options],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return {tuple(line.split("\t")) for line in done.stdout.splitlines()}
 
@@ -148,6 +156,7 @@ def frames(path: Path) -> list[bytes]:
     return found
 
 
+@pytest.mark.contract("GV-01", "GV-02", "GV-03", "GV-05", "GV-06", "GV-08")
 @pytest.mark.parametrize("address", [SERVER, SERVER6])
 def test_a_connection_is_carried_and_every_packet_at_the_eni_is_as_the_contract_says(
     running: Callable[..., Running], capture: Callable[[Lab], Callable[[], Path]], address: str
@@ -168,7 +177,10 @@ def test_a_connection_is_carried_and_every_packet_at_the_eni_is_as_the_contract_
     assert {row[5] for row in v4} == {proto}
     assert {row[0].split(",")[0] for row in fields(path, "udp.checksum.status")} == {"1"}
     assert {row[0] for row in fields(path, "tcp.checksum.status")} == {"1"}
-    heads = {tuple(value.split(",")[0] for value in row) for row in fields(path, "ip.ttl", "ip.id", "ip.dsfield", "ip.flags.df", "ip.checksum.status")}
+    heads = {
+        tuple(value.split(",")[0] for value in row)
+        for row in fields(path, "ip.ttl", "ip.id", "ip.dsfield", "ip.flags.df", "ip.checksum.status")
+    }
     assert len(heads) == 1
     ttl, identification, field, fragment, status = heads.pop()
     assert (ttl, int(identification, 16), int(field, 16), fragment, status) == ("255", 0, 0, fragment, "1")
@@ -200,13 +212,19 @@ def test_a_ping_of_either_family_is_carried_after_its_first_packet(running: Call
 
 def test_datagrams_that_miss_reach_python_once_and_in_order(running: Callable[..., Running]) -> None:
     one = running()
-    receiver = one.start("sv", sys.executable, "-c", (
-        "import socket\n"
-        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 9)); s.settimeout(2); print('ready', flush=True)\n"
-        "try:\n"
-        "    while True: print(int.from_bytes(s.recv(9), 'big'), flush=True)\n"
-        "except TimeoutError: pass\n"
-    ))  # fmt: skip
+    receiver = one.start(
+        "sv",
+        sys.executable,
+        "-c",
+        (
+            "import socket\n"
+            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 9)); s.settimeout(2)\n"
+            "print('ready', flush=True)\n"
+            "try:\n"
+            "    while True: print(int.from_bytes(s.recv(9), 'big'), flush=True)\n"
+            "except TimeoutError: pass\n"
+        ),
+    )
     sender = (
         "import socket, time\n"
         "socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(200)]\n"

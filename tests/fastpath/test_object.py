@@ -21,7 +21,9 @@ def test_without_clang_the_reason_is_that(usable: None, tmp_path: Path, monkeypa
     assert build.available(tmp_path) == "no clang"
 
 
-def test_a_source_that_does_not_compile_is_reported_with_clangs_first_error(usable: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_does_not_compile_is_reported_with_clangs_first_error(
+    usable: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "broken.c"
     source.write_text("int f(void) { return nothing; }")
     monkeypatch.setattr(build, "SOURCE", source)
