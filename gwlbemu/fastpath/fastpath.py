@@ -11,7 +11,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,6 +129,10 @@ class FastPath:
     def read_all(self) -> list[FlowTraffic]:
         """Return every flow's news: before the clock is advanced, or when someone asks for exact counters."""
         return self._mirror.read_all()
+
+    def refresh(self, core_keys: Iterable[bytes]) -> list[FlowTraffic]:
+        """Return the news of these flows alone; see Mirror.refresh."""
+        return self._mirror.refresh(core_keys)
 
     def program_counters(self) -> dict[str, int]:
         """Return packets by what the programs did with them: carried both ways, then why they went up."""

@@ -25,8 +25,7 @@
 #define IP4 bpf_htons(ETH_P_IP)
 #define IP6 bpf_htons(ETH_P_IPV6)
 #define TO_US 0 /* PACKET_HOST */
-#define PASS TCX_PASS_ON
-#define TCX_PASS_ON (-1) /* TCX_NEXT: the kernel's own stack gets it */
+#define PASS (-1) /* TCX_NEXT: the kernel's own stack gets it */
 #ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4 /* Linux 6.3; the header on the machine may be older */
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)

@@ -88,6 +88,7 @@ def pack_flow(
 class Traffic(NamedTuple):
     """What the kernel counted of one flow since its entry was written. `last_ns` is CLOCK_MONOTONIC."""
 
+    target: bytes
     slot: int
     packets: int
     returned_packets: int
@@ -96,7 +97,7 @@ class Traffic(NamedTuple):
     last_ns: int
 
 
-_TRAFFIC = struct.Struct("<16xI4xIIQQQ")
+_TRAFFIC = struct.Struct("<4s12xI4xIIQQQ")
 assert _TRAFFIC.size == FLOW.size
 
 
@@ -104,7 +105,7 @@ def read_traffic(value: bytes) -> Traffic:
     return Traffic._make(_TRAFFIC.unpack(value))
 
 
-def iterate_traffic(values: bytes) -> list[tuple[int, int, int, int, int, int]]:
+def iterate_traffic(values: bytes) -> list[tuple[bytes, int, int, int, int, int, int]]:
     """The same of many values in one block, as plain tuples in Traffic's order."""
     return list(_TRAFFIC.iter_unpack(values))
 

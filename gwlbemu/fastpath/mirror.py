@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gwlbemu.core.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
-from gwlbemu.core.key import flow_key, key_bytes
+from gwlbemu.core.key import flow_key, from_key_bytes, key_bytes, key_parts
 from gwlbemu.core.records import FlowChange
 from gwlbemu.fastpath import layout
 from gwlbemu.fastpath.layout import Key, Traffic
@@ -31,6 +31,7 @@ class FlowTraffic(NamedTuple):
     """
 
     key: bytes
+    target: bytes  # address; of a flow that has moved or is gone the one it had
     packets: int  # to the target
     bytes: int
     returned_packets: int
@@ -107,8 +108,8 @@ class Mirror:
         packets, returned, _, _ = self._seen
         width = self._maps[size].key_size
         for i, traffic in enumerate(layout.iterate_traffic(values)):
-            slot = traffic[0]
-            if traffic[1] != packets[slot] or traffic[2] != returned[slot]:
+            slot = traffic[1]
+            if traffic[2] != packets[slot] or traffic[3] != returned[slot]:
                 found.append(
                     self._difference(self._core_key(keys[i * width : (i + 1) * width]), Traffic._make(traffic))
                 )
@@ -123,14 +124,18 @@ class Mirror:
             news += more
         return news
 
-    def refresh(self, changes: Sequence[Key]) -> list[FlowTraffic]:
-        """Return what is new of these flows alone: for flows whose time seems to be over."""
+    def refresh(self, core_keys: Iterable[bytes]) -> list[FlowTraffic]:
+        """Return what is new of these flows (the core's keys) alone: before the core lets them go as idle."""
         found, self._left = self._left, []
-        for key in changes:
-            packed = key.pack()
-            value = self._maps[len(key.low)].lookup(packed)
+        for core_key in core_keys:
+            endpoint, number = from_key_bytes(core_key)
+            parts = key_parts(number)
+            key = Key(
+                parts.low, parts.high, parts.low_port, parts.high_port, self._bits[endpoint] << 8 | parts.protocol
+            )
+            value = self._maps[len(key.low)].lookup(key.pack())
             if value is not None:
-                found.append(self._difference(self._core_key(packed), layout.read_traffic(value)))
+                found.append(self._difference(core_key, layout.read_traffic(value)))
         return found
 
     def _write(self, key: Key, change: FlowChange, now_ns: int) -> None:
@@ -183,6 +188,7 @@ class Mirror:
         slot = now.slot
         new = FlowTraffic(
             core_key,
+            now.target,
             now.packets - packets[slot] & _WRAP,
             now.bytes - size[slot],
             now.returned_packets - returned[slot] & _WRAP,

@@ -103,7 +103,7 @@ class Node:
         if verb == "stats":
             return self.fast.stats() | {"read": self.read, "drops": self.drops}
         if verb == "flows":
-            return [[*flow[1:5], flow[5]] for flow in self.fast.read_all()]
+            return [list(flow[2:]) for flow in self.fast.read_all()]
         if verb == "expire":
             now = time.monotonic() + float(arguments[0])
             self.balancer.expire(now=now)
