@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,12 +83,19 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
         try:
             state.make_folders()
             state.plan.write_text(to_json(plan))
+            _keep_source(plan, state)
             build(plan, record, on_step=on_step)
             _start_processes(plan, state, record, on_step)
         except BaseException:
             take_down(record, grace=0.2)
             raise
     return RunningLab(plan, state)
+
+
+def _keep_source(plan: Plan, state: State) -> None:
+    """Keep the text of the topology file, for those who name its lines later; a plan may come without a file."""
+    with suppress(OSError):
+        state.topology.write_bytes(Path(plan.source).read_bytes())
 
 
 def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) -> None:

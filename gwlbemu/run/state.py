@@ -24,6 +24,11 @@ class State:
         return self.folder / "plan.json"
 
     @property
+    def topology(self) -> Path:
+        """The text of the topology file as it was when the lab came up; absent when the lab came from no file."""
+        return self.folder / "topology.yaml"
+
+    @property
     def capture_folder(self) -> Path:
         return self.folder / "capture"
 

@@ -37,7 +37,7 @@ def instance_findings(topology: Topology) -> Iterator[Finding]:
 
 def mtu_findings(topology: Topology, mtus: Mapping[str, int]) -> Iterator[Finding]:
     """`mtus`: the MTU of each appliance's interface, by instance name."""
-    for name, (path, _) in _instances(topology).items():
+    for name, (path, _) in instances_by_name(topology).items():
         if name in mtus and mtus[name] < APPLIANCE_MTU:
             text = (
                 f"the interface of appliance {name} has an MTU of {mtus[name]}: packets of 8500 bytes and the 68 in"
@@ -46,7 +46,8 @@ def mtu_findings(topology: Topology, mtus: Mapping[str, int]) -> Iterator[Findin
             yield Finding("appliance-mtu", "error", text, path, f"MTU {APPLIANCE_MTU} or more on its eth0 (EC2: 9001)")
 
 
-def _instances(topology: Topology) -> dict[str, tuple[Path, Instance]]:
+def instances_by_name(topology: Topology) -> dict[str, tuple[Path, Instance]]:
+    """Every instance of a VPC, and where it stands in the file."""
     return {
         instance.name: (("vpcs", index, "instances", number), instance)
         for index, vpc in enumerate(topology.vpcs)
@@ -55,7 +56,7 @@ def _instances(topology: Topology) -> dict[str, tuple[Path, Instance]]:
 
 
 def _source_destination_checks(topology: Topology) -> Iterator[Finding]:
-    instances = _instances(topology)
+    instances = instances_by_name(topology)
     for vpc in topology.vpcs:
         for table in vpc.route_tables:
             for route in table.routes:

@@ -1,0 +1,72 @@
+"""doctor: what is wrong, and which line of the topology mends it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from gwlbemu.cli.common import json_option, lab_option, print_json
+from gwlbemu.errors import TopologyError
+from gwlbemu.run.doctor import Report, examine_file, examine_lab
+from gwlbemu.topology.review_finding import SEVERITIES
+
+
+@click.command("doctor")
+@click.argument("file", metavar="[FILE]", required=False)
+@lab_option
+@json_option
+def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int:
+    """Find what users get wrong, in FILE (needs no root) or in the running lab: routes that skip an endpoint, answers
+    through another zone, silent targets, closed security groups. Each finding names the line that mends it.
+
+    Exit code 1 when something needs mending.
+    """
+    if file is not None and lab_name is not None:
+        raise click.UsageError("give a FILE or a --lab, not both")
+    report = _of_file(file) if file is not None else _of_lab(lab_name)
+    if as_json:
+        print_json([_plain(report, number) for number in range(len(report.findings))])
+    else:
+        click.echo(_text(report))
+    return 0 if report.sound else 1
+
+
+def _of_file(file: str) -> Report:
+    try:
+        text = Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TopologyError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return examine_file(text, file)
+
+
+def _of_lab(name: str | None) -> Report:
+    from gwlbemu.run.lab import open_lab
+
+    return examine_lab(open_lab(name))
+
+
+def _plain(report: Report, number: int) -> dict[str, str | int]:
+    finding = report.findings[number]
+    file, line, path = report.place(finding)
+    return {
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "text": finding.text,
+        "file": file,
+        "line": line,
+        "path": path,
+        "change": finding.change,
+    }
+
+
+def _text(report: Report) -> str:
+    lines = []
+    for finding in report.findings:
+        file, line, path = report.place(finding)
+        lines += [f"{finding.severity}: {finding.text} [{finding.kind}]", f"  mend  {file}:{line}: {path}"]
+        lines += [f"        {finding.change}", ""]
+    counts = Counter(finding.severity for finding in report.findings)
+    told = ", ".join(f"{counts[each]} {each}{'s' if counts[each] > 1 else ''}" for each in SEVERITIES if counts[each])
+    return "\n".join([*lines, f"{report.parsed.source}: {told or 'nothing found'}"])
