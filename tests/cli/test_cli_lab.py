@@ -1,0 +1,182 @@
+"""The commands on a running lab: what they print, which keys their JSON has, which exit code says what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gwlbemu import Lab
+
+pytestmark = pytest.mark.namespace
+
+TOPOLOGIES = Path(__file__).parents[2] / "topologies"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(TOPOLOGIES / "two-zones.yaml", capture=False) as lab:
+        yield lab
+
+
+def test_up_and_down_in_one_go(gwlbemu: Any) -> None:
+    up = gwlbemu("up", "--no-capture", "--lab", "mine", str(TOPOLOGIES / "minimal.yaml"))
+    assert up.code == 0
+    assert "mine is up after" in up.out
+    assert "exec client -- curl -s http://203.0.113.10/" in up.out
+    again = gwlbemu("up", "--no-capture", "--lab", "mine", str(TOPOLOGIES / "minimal.yaml"))
+    assert (again.code, again.out) == (4, "")
+    assert "lab mine is already there" in again.err
+    assert gwlbemu("labs").out == "mine\n"
+    down = gwlbemu("down", "--lab", "mine")
+    assert (down.code, down.out.startswith("mine is down: ")) == (0, True)
+    assert gwlbemu("labs").out == "no lab is up\n"
+
+
+def test_status_as_json_has_stable_keys(lab: Lab, gwlbemu: Any) -> None:
+    said = gwlbemu("status", "--json")
+    assert said.code == 0
+    status = said.json
+    assert {"lab", "processes", "nodes", "capture", "failures"} <= status.keys()
+    assert len(status["processes"]) == 12
+    assert {"name", "pid", "state", "namespace", "log"} <= status["processes"][0].keys()
+    node = status["nodes"]["firewall-node-a"]
+    assert {"name", "load_balancer", "zone", "datapath", "uptime_seconds", "ports", "targets"} <= node.keys()
+    assert {"name", "frames_in", "verdicts", "socket_drops", "frames_out", "unsent"} <= node["ports"][0].keys()
+
+
+def test_targets_as_json_has_stable_keys_and_0_means_all_are_healthy(lab: Lab, gwlbemu: Any) -> None:
+    said = gwlbemu("targets", "--json")
+    assert said.code == 0
+    keys = {"target_group", "node", "id", "address", "zone", "state", "reason", "description", "flows"}
+    assert all(keys <= target.keys() for target in said.json)
+    assert {target["id"] for target in said.json if target["target_group"] == "sensors"} == {"ids-a", "ids-b"}
+    assert {target["state"] for target in said.json} == {"healthy"}
+
+
+def test_flows_as_json_has_stable_keys(lab: Lab, gwlbemu: Any) -> None:
+    assert gwlbemu("exec", "client", "--", "curl", "-s", "-m", "3", "http://203.0.113.10/").out.startswith("web-a\n")
+    flows = gwlbemu("flows", "--json").json
+    keys = {
+        "node", "endpoint", "protocol", "source", "source_port", "destination", "destination_port", "target", "cookie",
+        "outer_source_port", "age_seconds", "idle_seconds", "expires_in_seconds", "packets", "bytes", "moves",
+    }  # fmt: skip
+    assert all(keys <= flow.keys() for flow in flows)
+    assert {flow["endpoint"] for flow in flows if flow["protocol"] == 6} == {"vpce-fw-a", "vpce-ids-a"}
+    assert "vpce-fw-a" in gwlbemu("flows").out
+
+
+@pytest.mark.contract("TG-14")
+def test_metrics_have_their_aws_names_per_load_balancer_and_zone(lab: Lab, gwlbemu: Any) -> None:
+    metrics = gwlbemu("metrics", "--json").json
+    assert [(each["load_balancer"], each["zone"]) for each in metrics] == [
+        ("firewall", "a"), ("firewall", "b"), ("ids", "a"), ("ids", "b")
+    ]  # fmt: skip
+    names = {
+        "ActiveFlowCount", "NewFlowCount", "ProcessedBytes", "RejectedFlowCount", "RejectedFlowCount_TCP", "HealthyHostCount",
+        "UnHealthyHostCount", "TCP_GWLB_Reset_Count", "PeakPacketsPerSecond", "PeakBytesPerSecond",
+        *(f"PacketsDroppedCount_{name}" for name in
+          ("InvalidGeneveTunnel", "InvalidGwlbEndpointId", "InvalidGwlbFlowCookie", "MissingFlowEntry")),
+    }  # fmt: skip
+    assert all(names <= each["metrics"].keys() for each in metrics)
+    assert [each["metrics"]["HealthyHostCount"] for each in metrics] == [2, 2, 1, 1]
+    assert "HealthyHostCount" in gwlbemu("metrics").out
+
+
+def test_inject_says_what_became_of_a_packet_and_1_when_it_was_not_delivered(lab: Lab, gwlbemu: Any) -> None:
+    delivered, denied = gwlbemu("inject", "--tcp", "80", "--json"), gwlbemu("inject", "--tcp", "23", "--json")
+    assert (delivered.code, denied.code) == (0, 1)
+    (fate,) = delivered.json
+    keys = {"number", "summary", "hops", "delivered_to", "delivered_after", "replies", "outcome", "why"}
+    assert keys <= fate.keys()
+    assert {"at", "node", "endpoint", "verdict", "target", "cookie", "reason"} <= fate["hops"][0].keys()
+    assert (fate["outcome"], denied.json[0]["outcome"]) == ("delivered", "not-returned")
+    text = gwlbemu("inject", "--from", "client", "--to", "web-b", "--tcp", "22")
+    assert (text.code, "answered instead of delivered" in text.out) == (1, True)
+
+
+def test_the_demo_shows_one_of_each_and_is_no_failure(lab: Lab, gwlbemu: Any) -> None:
+    said = gwlbemu("inject", "--demo")
+    assert said.code == 0
+    assert "delivered to web-a" in said.out
+    assert "did not return it" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--tcp", "80", "--from", "nobody"), "no instance nobody; there are: client"),
+        (("--tcp", "80", "--flags", "Z"), "--flags 'Z'"),
+        (("IP(",), "is not a scapy expression"),
+        (("Ether()",), "has no IP or IPv6 layer"),
+        (("7",), "gives a int, expected a scapy packet"),
+    ],
+)
+def test_inject_refuses_what_it_cannot_send_with_3(
+    lab: Lab, gwlbemu: Any, words: tuple[str, ...], expected: str
+) -> None:
+    said = gwlbemu("inject", *words)
+    assert (said.code, said.out) == (3, "")
+    assert expected in said.err
+
+
+def test_inject_needs_exactly_one_kind_of_packet(lab: Lab, gwlbemu: Any) -> None:
+    assert gwlbemu("inject", "--tcp", "80", "--udp", "53").code == 2
+    assert gwlbemu("inject").code == 2
+
+
+def test_exec_hands_the_exit_code_through(lab: Lab, gwlbemu: Any) -> None:
+    assert gwlbemu("exec", "client", "--", "sh", "-c", "exit 7").code == 7
+    said = gwlbemu("exec", "client", "no-such-program")
+    assert (said.code, "no-such-program: not found" in said.err) == (127, True)
+    said = gwlbemu("exec", "nobody", "--", "true")
+    assert (said.code, "nothing called nobody in lab two-zones; there are: " in said.err) == (4, True)
+
+
+def test_set_takes_all_or_nothing_and_refuses_in_awss_words(lab: Lab, gwlbemu: Any) -> None:
+    before = lab.plan
+    failover = "target_failover.on_unhealthy=rebalance"
+    for words, expected in (
+        (("firewalls", failover), "must be set to the same value"),
+        (("firewalls", "deregistration_delay.timeout_seconds=1", "no.such.key=2"), "'no.such.key' is not an attribute of firewalls"),
+        (("firewall", "tcp.idle_timeout.seconds=59"), "a whole number from 60 to 6000"),
+        (("nobody", "a=b"), "LoadBalancerNotFound"),
+    ):  # fmt: skip
+        said = gwlbemu("set", *words)
+        assert (said.code, said.out, expected in said.err) == (3, "", True), said.err
+    assert lab.plan == before
+    assert gwlbemu("set", "firewalls", "nonsense").code == 2
+    assert gwlbemu("set", "firewall", "tcp.idle_timeout.seconds=350").out == "firewall: tcp.idle_timeout.seconds = 350\n"
+
+
+def test_register_and_deregister_speak_of_what_they_did(lab: Lab, gwlbemu: Any) -> None:
+    assert gwlbemu("deregister", "firewalls", "fw-a1").out == "fw-a1 is draining\n"
+    assert gwlbemu("targets").code == 1
+    assert "fw-a1 was not registered" in gwlbemu("deregister", "firewalls", "fw-a1").out
+    assert gwlbemu("register", "firewalls", "fw-a1").out.startswith("fw-a1 (10.254.1.11, zone a) is registered")
+    said = gwlbemu("register", "firewalls", "client")
+    assert (said.code, "InvalidTarget" in said.err) == (3, True)
+    lab.wait_until_healthy()
+    assert gwlbemu("targets").code == 0
+
+
+def test_fail_and_heal_are_seen_in_status(lab: Lab, gwlbemu: Any) -> None:
+    assert gwlbemu("fail", "link", "ids-b").code == 0
+    said = gwlbemu("status")
+    assert (said.code, "! link ids-b is broken on purpose (gwlbemu heal link ids-b)" in said.out) == (1, True)
+    assert gwlbemu("heal", "link", "ids-b").code == 0
+    assert gwlbemu("status").code == 0
+    said = gwlbemu("fail", "zone", "z")
+    assert (said.code, said.err) == (3, "gwlbemu: nothing called z that is a zone; there are: a, b\n")
+
+
+def test_advance_takes_times_with_units_and_tells_what_ended(lab: Lab, gwlbemu: Any) -> None:
+    gwlbemu("inject", "--udp", "53")
+    said = gwlbemu("advance", "2m")
+    assert said.out.splitlines()[0].startswith("120 s have passed; ")
+    assert "udp 198.51.100.10 port" in said.out
+    assert set(gwlbemu("advance", "1s", "--json").json) == {"firewall-node-a", "firewall-node-b", "ids-node-a", "ids-node-b"}
+    for nonsense in ("soon", "-5", "5d"):
+        assert gwlbemu("advance", "--", nonsense).code == 3

@@ -1,0 +1,134 @@
+"""`gwlbemu watch` and `gwlbemu metrics` on a lab that is up, the former at a terminal too."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gwlbemu.cli.main import main
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.net.remove import down
+from gwlbemu.net.spawn import run_inside
+from gwlbemu.run.failure import fail, heal
+from gwlbemu.run.lab import RunningLab, up, wait_until_healthy
+from gwlbemu.topology.resolve import load
+
+pytestmark = pytest.mark.namespace
+MINIMAL = Path(__file__).parents[2] / "topologies" / "minimal.yaml"
+COMMAND = [sys.executable, "-m", "gwlbemu.cli.main"]
+LEAVE_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[RunningLab]:
+    plan = load(MINIMAL.read_text(), "minimal.yaml")
+    try:
+        running = up(plan)
+        assert wait_until_healthy(running, 10) == []
+        yield running
+    finally:
+        down(plan.lab)
+
+
+def curl() -> None:
+    assert run_inside(path_of("minimal-client"), ["curl", "-s", "-o", "/dev/null", "http://203.0.113.10/"]) == 0
+
+
+def test_one_frame_shows_the_target_and_the_flow_that_just_was(
+    lab: RunningLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curl()
+    assert main(["watch", "--once", "--interval", "0.3"]) == 0
+    shown = capsys.readouterr().out
+    assert "targets healthy 1/1" in shown
+    assert "> 10.0.1.10:80" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_frozen_node_is_shown_at_once_and_not_waited_for(lab: RunningLab, capsys: pytest.CaptureFixture[str]) -> None:
+    fail(lab, "process", "inspect-node-a")
+    started = time.monotonic()
+    assert main(["watch", "--once", "--interval", "0.2"]) == 0
+    assert time.monotonic() - started < 5
+    heal(lab, "process", "inspect-node-a")
+    shown = capsys.readouterr().out
+    assert "! process inspect-node-a is broken on purpose" in shown
+    assert "! inspect-node-a is frozen" in shown
+
+
+@pytest.mark.parametrize(("key", "code"), [(b"q", 0), (b"\x03", 0)], ids=["q", "ctrl-c"])
+def test_at_a_terminal_it_draws_until_a_key_and_gives_the_terminal_back(lab: RunningLab, key: bytes, code: int) -> None:
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        os.execv(COMMAND[0], [*COMMAND, "watch", "--interval", "0.2"])
+    try:
+        drawn = _read(fd, b"targets healthy")
+        os.write(fd, key)
+        drawn += _read(fd, b"\x1b[?1049l")  # xterm: back from the alternate screen
+    finally:
+        status = os.waitpid(pid, 0)[1]
+        os.close(fd)
+    assert b"\x1b[?1049h" in drawn
+    assert os.waitstatus_to_exitcode(status) == code
+
+
+def _read(fd: int, until: bytes) -> bytes:
+    found, give_up_at = b"", time.monotonic() + LEAVE_SECONDS
+    while until not in found:
+        assert time.monotonic() < give_up_at, found
+        if select.select([fd], [], [], 0.1)[0]:
+            found += os.read(fd, 65536)
+    return found
+
+
+def test_watch_without_a_terminal_is_refused(lab: RunningLab) -> None:
+    done = subprocess.run([*COMMAND, "watch"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert "--once" in done.stderr
+
+
+@pytest.mark.contract("TG-14")
+def test_metrics_of_a_request_stand_under_awss_names_and_dimensions(
+    lab: RunningLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curl()
+    assert main(["metrics", "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)
+    dimension = next(point["dimensions"]["LoadBalancer"] for point in points)
+    kind, name, number = dimension.split("/")
+    assert (kind, name, len(bytes.fromhex(number))) == ("gateway", "inspect", 8)
+    found = {(point["metric"], *point["dimensions"]): point["statistics"] for point in points}
+    assert found["NewFlowCount", "LoadBalancer"]["Sum"] >= 1
+    assert found["ProcessedBytes", "AvailabilityZone", "LoadBalancer"]["Sum"] > 0
+    assert found["HealthyHostCount", "AvailabilityZone", "LoadBalancer", "TargetGroup"] == {"Minimum": 1, "Maximum": 1}
+
+
+def test_metrics_are_served_on_a_unix_socket_while_the_lab_is_up_and_sigterm_ends_it(
+    lab: RunningLab, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.sock"
+    server = subprocess.Popen([*COMMAND, "metrics", "--serve", str(path)], stderr=subprocess.DEVNULL)
+    try:
+        give_up_at = time.monotonic() + 10
+        while not path.exists():
+            assert time.monotonic() < give_up_at
+            time.sleep(0.02)
+        curl_it = ["curl", "-sS", "--unix-socket", str(path), "http://minimal/metrics"]
+        text = subprocess.run(curl_it, capture_output=True, text=True, check=True).stdout
+        listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
+    finally:
+        server.terminate()
+        assert server.wait(10) == 0
+    assert 'gwlbemu_node_up{availability_zone="a",node="inspect-node-a"} 1.0' in text
+    assert listening == ""  # no port of the namespace that we are in
+    assert not path.exists()

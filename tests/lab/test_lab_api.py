@@ -1,0 +1,150 @@
+"""The Python API: what `gwlbemu.Lab` does beyond what the other lab tests use of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from worlds import TOPOLOGIES, world
+
+import gwlbemu
+from gwlbemu import Lab
+from gwlbemu.errors import LabError, NetError, SettingError, TopologyError
+from gwlbemu.topology.resolve import load
+
+pytestmark = pytest.mark.namespace
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(world(), capture=False) as lab:
+        yield lab
+
+
+def test_a_lab_may_be_a_plan_a_path_or_text_and_is_gone_after_its_block() -> None:
+    plan = load(world(), "here")
+    for topology in (plan, TOPOLOGIES / "minimal.yaml", world()):
+        with Lab(topology, capture=False) as lab:
+            assert lab.exec("client", ["curl", "-s", "-m", "3", "http://203.0.113.10/"]).code == 0
+        with pytest.raises(LabError, match="is not up"):
+            lab.flows()
+
+
+def test_a_lab_goes_away_when_its_block_raises() -> None:
+    with pytest.raises(LabError, match="nobody"), Lab(world(), capture=False) as lab:
+        client = lab.spawn("client", ["sleep", "1000"])
+        lab.exec("nobody", ["true"])
+    assert not client.running
+
+
+def test_a_lab_that_does_not_get_well_in_time_is_taken_down_with_the_reason() -> None:
+    sick = world(program={"command": ["sleep", "1000"]})
+    with pytest.raises(LabError, match=r"fw is (initial|unhealthy)"):
+        Lab(sick, capture=False, wait=0.5).up()
+
+
+def test_a_file_that_is_not_there_and_a_plan_with_another_name_are_refused() -> None:
+    with pytest.raises(TopologyError, match="no-such-file"):
+        Lab("no-such-file.yaml")
+    with pytest.raises(TopologyError, match="world"):
+        Lab(load(world(), "here"), name="other")
+
+
+def test_exec_returns_code_and_both_outputs_and_takes_input(lab: Lab) -> None:
+    assert lab.exec("client", ["sh", "-c", "cat; echo oops >&2; exit 3"], stdin="hello") == gwlbemu.run.api.Completed(
+        3, "hello", "oops\n"
+    )
+    assert lab.exec("client", ["sh", "-c", "kill -9 $$"]).code == 137
+
+
+def test_exec_that_takes_too_long_is_ended_and_what_does_not_exist_is_named(lab: Lab) -> None:
+    begun = time.monotonic()
+    with pytest.raises(LabError, match=r"sleep in client still ran after 0\.2 s"):
+        lab.exec("client", ["sleep", "100"], timeout=0.2)
+    assert time.monotonic() - begun < 5
+    with pytest.raises(NetError, match="no-such-program in client"):
+        lab.exec("client", ["no-such-program"])
+    with pytest.raises(LabError, match=r"nothing called nobody in lab world; there are: .*client"):
+        lab.exec("nobody", ["true"])
+
+
+def test_a_client_runs_meanwhile_and_its_output_can_be_read_before_and_after_its_end(lab: Lab) -> None:
+    client = lab.spawn("client", ["ping", "-i", "0.1", "203.0.113.10"])
+    lab.wait_until(lambda: client.output().count("bytes from 203.0.113.10") >= 2)
+    assert client.running
+    ended = client.kill(signal.SIGINT)
+    assert (ended.code, client.running) == (0, False)
+    assert "packets transmitted" in client.output()
+    assert client.wait() == ended
+
+
+def test_inject_tells_the_fate_of_crafted_packets_and_of_scapys(lab: Lab) -> None:
+    fates = lab.inject(udp=9, count=3, payload="x")
+    assert [fate.number for fate in fates] == [1, 2, 3]
+    (fate,) = lab.inject(IP(dst="10.0.1.10") / UDP(dport=9) / b"y", source="client")
+    assert (fate.outcome, fate.hops) == ("rejected", ())  # no route on the internet leads to a private address
+    (fate,) = lab.inject("IP(dst='203.0.113.10')/UDP(dport=9)/b'z'")
+    assert (fate.outcome, fate.delivered_to) == ("delivered", "server-a")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        fate.delivered_to = "elsewhere"  # type: ignore[misc]
+    with pytest.raises(SettingError, match="no instance nobody"):
+        lab.inject(tcp=80, destination="nobody")
+    with pytest.raises(TypeError, match="exactly one"):
+        lab.inject(tcp=80, udp=80)
+
+
+def test_a_trace_has_the_hops_of_its_flow_and_of_no_other(lab: Lab) -> None:
+    with lab.trace_flow("client", "server-a", tcp=80) as trace:
+        lab.exec("client", ["ping", "-c", "1", "203.0.113.10"])
+        assert trace.hops == ()
+        lab.exec("client", ["curl", "-s", "http://203.0.113.10/"])
+        assert trace.hops
+    assert {hop.protocol for hop in trace.hops} == {6}
+    assert [hop.at for hop in trace.hops] == sorted(hop.at for hop in trace.hops)
+    assert {hop.cookie for hop in trace.hops} == {trace.hops[0].cookie}
+    assert {hop.direction for hop in trace.hops} == {"out", "back"}
+
+
+def test_the_plan_follows_what_is_registered_and_set(lab: Lab) -> None:
+    lab.deregister("firewalls", "fw")
+    assert lab.plan.target_groups[0].targets == ()
+    assert not lab.deregister("firewalls", "fw")
+    lab.register("firewalls", "fw")
+    lab.set("firewalls", {"deregistration_delay.timeout_seconds": 7, "stickiness.enabled": False})
+    assert lab.plan.target_groups[0].attributes["deregistration_delay.timeout_seconds"] == "7"
+    assert [target.id for target in lab.plan.target_groups[0].targets] == ["fw"]
+    lab.wait_for_state("fw", "healthy")
+    with pytest.raises(SettingError) as refusal:
+        lab.register("no-such-group", "fw")
+    assert refusal.value.code == "TargetGroupNotFound"
+
+
+def test_waiting_in_vain_says_for_what(lab: Lab) -> None:
+    with pytest.raises(LabError, match=r"waited 0\.1 s for fw to be draining"):
+        lab.wait_for_state("fw", "draining", timeout=0.1)
+
+
+def test_advance_tells_which_flows_ended(lab: Lab) -> None:
+    lab.inject(udp=9, source_port=5555)
+    ended = lab.advance(121)
+    assert any("port 5555" in each.flow and each.node == "inspect-node-a" for each in ended)
+
+
+def test_what_is_broken_stands_in_the_status_until_it_is_healed(lab: Lab) -> None:
+    lab.fail("process", "fw")
+    assert lab.status().failures == (("process", "fw"),)
+    assert {process.name: process.state for process in lab.status().processes}["fw"] == "frozen"
+    lab.heal("process", "fw")
+    assert lab.status().failures == ()
+    with pytest.raises(SettingError, match="nothing called nobody"):
+        lab.fail("instance", "nobody")
+
+
+def test_the_package_exports_lab_and_complains_about_anything_else() -> None:
+    assert gwlbemu.Lab is Lab
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        gwlbemu.no_such_thing  # noqa: B018

@@ -1,0 +1,134 @@
+"""The life of labs on a real machine: killed at any moment, taken down, brought up twice, side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from oracles import curl
+from worlds import TOPOLOGIES, world
+
+from gwlbemu import Lab
+from gwlbemu.cli.main import main
+from gwlbemu.errors import LabError
+from gwlbemu.net.record import list_labs, read
+from gwlbemu.net.remove import down
+
+pytestmark = pytest.mark.namespace
+
+GWLBEMU = [sys.executable, "-m", "gwlbemu.cli.main"]
+FILE = str(TOPOLOGIES / "two-zones.yaml")
+
+
+def gwlbemu(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*GWLBEMU, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def namespaces() -> list[str]:
+    return os.listdir("/run/netns") if Path("/run/netns").exists() else []
+
+
+def pid_of(lab: Lab, name: str) -> int:
+    return next(process.pid for process in lab.status().processes if process.name == name)
+
+
+@pytest.mark.parametrize("entries", [0, 12, 25, 28, 37])
+def test_an_up_that_is_killed_at_any_moment_leaves_nothing_that_down_does_not_remove(entries: int) -> None:
+    """`entries` is how much the lab owned when `up` was killed: 25 namespaces, then 12 processes."""
+    up = subprocess.Popen([*GWLBEMU, "up", "--no-capture", FILE], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    give_up_at = time.monotonic() + 20
+    record = Path("/run/gwlbemu/two-zones/record.jsonl")
+    while not record.exists() or record.read_text().count("\n") < entries:
+        assert up.poll() is None
+        assert time.monotonic() < give_up_at
+    up.send_signal(signal.SIGKILL)
+    up.wait()
+    refused = gwlbemu("up", "--no-capture", FILE)
+    assert (refused.returncode, "down" in refused.stderr) == (4, True)
+    assert gwlbemu("down").returncode == 0
+    assert (namespaces(), list_labs()) == ([], [])
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3])
+def test_an_up_that_is_asked_to_end_takes_back_what_it_made(delay: float) -> None:
+    up = subprocess.Popen([*GWLBEMU, "up", "--no-capture", FILE], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    record = Path("/run/gwlbemu/two-zones/record.jsonl")
+    while not record.exists():
+        assert up.poll() is None
+    time.sleep(delay)
+    up.send_signal(signal.SIGTERM)
+    up.wait()
+    # Until the last process is started it unwinds; after that the lab is there, whole, and `down` removes it.
+    if list_labs():
+        assert len(read("two-zones").processes) == 12
+        down("two-zones")
+    assert (namespaces(), list_labs()) == ([], [])
+
+
+@pytest.mark.topology(FILE, capture=False)
+def test_a_node_that_is_killed_is_shown_as_dead_and_the_other_zone_goes_on(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.kill(pid_of(lab, "firewall-node-a"), signal.SIGKILL)
+    lab.wait_until(lambda: {p.name: p.state for p in lab.status().processes}["firewall-node-a"] == "dead")
+    assert main(["status"]) == 1
+    text = capsys.readouterr().out
+    assert "! firewall-node-a is dead" in text
+    (dead,) = [node for node in lab.status().nodes if node.error]
+    assert dead.name == "firewall-node-a"
+    assert main(["targets"]) in (1, 4)
+    assert curl(lab, "http://203.0.113.10/", seconds=1) == 28
+    assert curl(lab, "http://203.0.113.11/") == 0
+    with pytest.raises(LabError, match="firewall-node-a is dead"):
+        lab.advance(1)
+
+
+@pytest.mark.topology(world(), capture=False)
+def test_an_appliance_that_is_killed_comes_back_when_it_is_healed(lab: Lab) -> None:
+    os.kill(pid_of(lab, "fw"), signal.SIGKILL)
+    lab.wait_until(lambda: {p.name: p.state for p in lab.status().processes}["fw"] == "dead")
+    assert curl(lab, seconds=0.7) == 28
+    lab.heal("instance", "fw")
+    lab.wait_until(lambda: curl(lab, seconds=0.7) == 0)
+    assert {p.name: p.state for p in lab.status().processes}["fw"] == "running"
+
+
+@pytest.mark.topology(world(), capture=False)
+def test_a_second_up_of_the_same_lab_is_refused_and_the_first_goes_on(lab: Lab) -> None:
+    second = Lab(lab.plan, capture=False)
+    with pytest.raises(LabError, match="already there"):
+        second.up()
+    second.down()
+    assert curl(lab) == 0
+
+
+def test_two_labs_run_side_by_side_and_the_end_of_one_leaves_the_other_alone() -> None:
+    with Lab(world(), name="one", capture=False) as one:
+        with Lab(world(), name="other", capture=False) as other:
+            assert curl(one) == curl(other) == 0
+            assert list_labs() == ["one", "other"]
+            assert main(["status"]) == 4  # which?
+            assert main(["status", "--lab", "one"]) == 0
+        assert list_labs() == ["one"]
+        assert curl(one) == 0
+        assert all(name.startswith("one-") for name in namespaces())
+
+
+def test_a_lab_with_strangers_in_its_namespaces_still_goes_away() -> None:
+    with Lab(world(), capture=False) as lab:
+        stranger = lab.spawn("client", ["sleep", "1000"])
+        assert main(["down"]) == 0
+        assert stranger.wait().code in (137, 143)
+    assert (namespaces(), list_labs()) == ([], [])
+
+
+def test_an_up_that_fails_leaves_nothing() -> None:
+    text = world(program={"command": ["/no/such/program"]})
+    with pytest.raises(Exception, match="no/such/program"), Lab(text, capture=False):
+        pass
+    assert (namespaces(), list_labs()) == ([], [])

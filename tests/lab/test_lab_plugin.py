@@ -1,0 +1,63 @@
+"""The pytest plugin, as a user has it in a repository of his own: a file, a marker, a fixture."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from worlds import TOPOLOGIES, world
+
+from gwlbemu import Lab
+from gwlbemu.net.record import list_labs
+
+pytest_plugins = ("pytester",)
+pytestmark = pytest.mark.namespace
+
+TESTS = """
+import pytest
+
+@pytest.mark.topology("vpc.yaml", capture=False)
+def test_of_a_file(lab):
+    assert lab.name == "minimal-test"
+    assert lab.exec("client", ["curl", "-s", "-m", "3", "http://203.0.113.10/"]).code == 0
+
+@pytest.mark.topology("vpc.yaml", capture=False, name="mine")
+def test_that_fails(lab):
+    assert lab.name == "other"
+
+@pytest.mark.topology("nowhere.yaml")
+def test_without_its_file(lab):
+    pass
+
+def test_without_marker(lab):
+    pass
+"""
+
+
+def test_a_users_own_tests_get_a_lab_each_and_nothing_is_left(pytester: pytest.Pytester) -> None:
+    shutil.copy(TOPOLOGIES / "minimal.yaml", pytester.path / "vpc.yaml")
+    pytester.makepyfile(TESTS)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-q")
+    result.assert_outcomes(passed=1, failed=1, errors=2)
+    result.stdout.fnmatch_lines(["*nowhere.yaml: not found in*", "*the fixture `lab` needs a marker*"])
+    assert list_labs() == []
+
+
+def test_without_root_such_a_test_is_skipped_with_the_reason(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(TOPOLOGIES / "minimal.yaml", pytester.path / "vpc.yaml")
+    pytester.makepyfile(TESTS.split('@pytest.mark.topology("vpc.yaml", capture=False, name')[0])
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-q", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*a lab needs root: network namespaces*"])
+
+
+@pytest.mark.topology(world(), capture=False)
+def test_the_text_of_a_topology_will_do(lab: Lab) -> None:
+    assert lab.name == "world-test"
+
+
+def test_the_marker_is_registered(pytestconfig: pytest.Config) -> None:
+    assert any(line.startswith("topology(") for line in pytestconfig.getini("markers"))
