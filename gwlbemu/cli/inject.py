@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
+from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
 from gwlbemu.cli.common import json_option, lab_option, need_root, print_json
-from gwlbemu.run.craft import Crafted, Recipe
-from gwlbemu.run.inject import Fate, inject
+from gwlbemu.errors import WireError
+from gwlbemu.run.craft import Recipe
+from gwlbemu.run.inject import Fate, inject, sent_frame
 from gwlbemu.run.lab import open_lab
 from gwlbemu.run.order import DEMO, order
-from gwlbemu.topology.plan import Instance
 
 
 @click.command("inject")
@@ -78,9 +81,11 @@ def inject_command(
     else:
         recipes = (Recipe("icmp", payload=body),)
     ordered = order(lab.plan, recipes, source=source, destination=destination, source_port=sport or 0, count=count)
-    if pcap:
-        _write(pcap, ordered.sender, ordered.packets)
+    began_ns = time.time_ns()
     fates = inject(lab, ordered.sender, ordered.receiver, ordered.packets, interval)
+    if pcap:
+        frames = [sent_frame(lab, ordered.sender, packet) for packet in ordered.packets]
+        _write(Path(pcap), f"{ordered.sender.name}/eth0", began_ns, zip(frames, fates, strict=True))
     if as_json:
         print_json([dataclasses.asdict(fate) | {"outcome": fate.outcome, "why": fate.why} for fate in fates])
     else:
@@ -89,8 +94,14 @@ def inject_command(
     return 0 if demo or all(fate.outcome == "delivered" for fate in fates) else 1
 
 
-def _write(path: str, sender: Instance, packets: Sequence[Crafted]) -> None:
-    raise NotImplementedError
+def _write(path: Path, tap: str, began_ns: int, sent: Iterable[tuple[bytes, Fate]]) -> None:
+    """What was sent, each packet with its fate as a comment; all of a run carry the time at which it began."""
+    blocks = [section_header(), interface_description(tap)]
+    blocks += [enhanced_packet(0, began_ns, frame, direction="out", comments=[fate.why]) for frame, fate in sent]
+    try:
+        path.write_bytes(b"".join(blocks))
+    except OSError as error:
+        raise WireError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _lines(fate: Fate) -> list[str]:

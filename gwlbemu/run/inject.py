@@ -108,8 +108,7 @@ def inject(
         seen: list[Seen] = []
         out = next(sock for sock, instance in watchers.items() if instance is source)
         for crafted in packets:
-            ethertype = b"\x86\xdd" if crafted.packet[0] >> 4 == 6 else b"\x08\x00"
-            out.send(bytes.fromhex((gateway + source.mac).replace(":", "")) + ethertype + crafted.packet)
+            out.send(_frame(gateway, source, crafted))
             sent_at.append(time.monotonic())
             seen += _collect(watchers, interval)
         deadline = time.monotonic() + LONGEST
@@ -123,6 +122,16 @@ def inject(
         _fate(number, crafted, at, source, seen, events)
         for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1)
     ]
+
+
+def sent_frame(lab: RunningLab, source: Instance, crafted: Crafted) -> bytes:
+    """The Ethernet frame that `inject` sends for a packet."""
+    return _frame(_next_hop_mac(lab, source), source, crafted)
+
+
+def _frame(gateway: str, source: Instance, crafted: Crafted) -> bytes:
+    ethertype = b"\x86\xdd" if crafted.packet[0] >> 4 == 6 else b"\x08\x00"
+    return bytes.fromhex((gateway + source.mac).replace(":", "")) + ethertype + crafted.packet
 
 
 def _next_hop_mac(lab: RunningLab, source: Instance) -> str:
