@@ -1,7 +1,7 @@
 """The `gwlbemu` command: one group, its verbs in the files beside this one.
 
-Nouns read (status, targets, flows, metrics, plan, schema, inspect), verbs change (up, down, inject, register, ...).
-Every read takes --json. Exit codes are in `EXIT_CODES` and in the README.
+Nouns read (status, targets, flows, metrics, plan, schema, inspect), and so does watch; verbs change (up, down, inject,
+register, ...). Every noun takes --json. Exit codes are in `EXIT_CODES` and in the README.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ VERBS = {
     "targets": "read",
     "flows": "read",
     "metrics": "metrics",
+    "watch": "watch",
     "plan": "plan",
     "schema": "plan",
     "doctor": "doctor",

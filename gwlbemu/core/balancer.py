@@ -223,9 +223,11 @@ class Balancer:
             if self._group.in_scope(member) or member.flows or member.membership is Membership.NOT_IN_USE
         ]
 
-    def flows(self, *, now: float) -> Iterator[FlowRecord]:
+    def flows(self, *, now: float, newest_first: bool = False) -> Iterator[FlowRecord]:
         """Yield the live flows; the table must not change meanwhile."""
-        return (self._placement.record(flow) for flow in self._placement.table if now < flow.expires_at)
+        table = self._placement.table
+        chosen = table.newest_first() if newest_first else table
+        return (self._placement.record(flow) for flow in chosen if now < flow.expires_at)
 
     def metrics(self, *, now: float) -> dict[str, int]:
         """Return every metric by AWS's name, and ours; ActiveFlowCount is the flows not yet swept."""

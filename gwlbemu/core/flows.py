@@ -95,6 +95,11 @@ class FlowTable:
         for table in self.by_endpoint.values():
             yield from table.values()
 
+    def newest_first(self) -> Iterator[Flow]:
+        """Yield the flows, the one placed last first; costs nothing for those that are not asked for."""
+        tables = (reversed(table.values()) for table in self.by_endpoint.values())
+        return heapq.merge(*tables, key=lambda flow: -flow.placed_at)
+
     def add(self, flow: Flow) -> None:
         self.by_endpoint[flow.tunnel.endpoint][flow.key] = flow
         flow.target.flows += 1

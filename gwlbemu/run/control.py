@@ -77,14 +77,16 @@ class ControlServer:
             Path(self._path).unlink(missing_ok=True)
 
 
-def call(path: str | os.PathLike[str], verb: str, **arguments: Any) -> dict[str, Any]:
+def call(
+    path: str | os.PathLike[str], verb: str, *, within_seconds: float = TIMEOUT, **arguments: Any
+) -> dict[str, Any]:
     """Send one request and return the answer.
 
-    Raises LabError when nobody answers at `path`, SettingError when the process refuses.
+    Raises LabError when nobody answers at `path` in time, SettingError when the process refuses.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(TIMEOUT)
+            sock.settimeout(within_seconds)
             sock.connect(os.fspath(path))
             sock.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
             with sock.makefile("rb") as stream:

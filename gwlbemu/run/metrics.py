@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from gwlbemu.errors import GwlbemuError
 from gwlbemu.run.lab import RunningLab
+from gwlbemu.run.snapshot import ask
 from gwlbemu.topology.names import load_balancer_dimension, target_group_dimension
 
 AWS, OURS = "AWS/GatewayELB", "gwlbemu"
@@ -110,16 +110,15 @@ _COMBINED: Mapping[str, Callable[[list[int]], int]] = {"Sum": sum, "Average": su
 
 
 def read_counters(lab: RunningLab) -> list[NodeCounters]:
-    """Ask every node."""
+    """Ask every node; nobody waits for one that is frozen."""
     groups = {balancer.name: balancer.target_group for balancer in lab.plan.load_balancers}
+    processes = {process.name: process for process in lab.processes()}
     found = []
     for node in lab.plan.nodes:
-        values, error = None, ""
-        try:
-            values = lab.call(node.name, "metrics")["metrics"]
-        except GwlbemuError as trouble:
-            error = str(trouble)
-        found.append(NodeCounters(node.load_balancer, groups[node.load_balancer], node.zone, node.name, values, error))
+        answer = ask(lab, processes.get(node.name), "metrics")
+        error = f"{node.name}: {answer['error']}" if "error" in answer else ""
+        place = (node.load_balancer, groups[node.load_balancer], node.zone, node.name)
+        found.append(NodeCounters(*place, answer.get("metrics"), error))
     return found
 
 

@@ -72,10 +72,16 @@ class NodeVerbs:
         return {"targets": [each._asdict() | {"address": address_text(each.address)} for each in health]}
 
     def flows(self, arguments: Arguments) -> Mapping[str, Any]:
-        """A page of `limit` flows from number `offset` on; `more` tells whether there are others behind it."""
+        """A page of `limit` flows from number `offset` on; `more` tells whether there are others behind it.
+
+        With `newest` the flow that was placed last is number 0.
+        """
+        newest_first = bool(arguments.get("newest", False))
         offset, limit = int(arguments.get("offset", 0)), int(arguments.get("limit", PAGE))
         now = self._node.loop.now
-        page = list(itertools.islice(self._node.balancer.flows(now=now), offset, offset + limit + 1))
+        page = list(
+            itertools.islice(self._node.balancer.flows(now=now, newest_first=newest_first), offset, offset + limit + 1)
+        )
         return {"flows": [self._flow(flow, now) for flow in page[:limit]], "more": len(page) > limit}
 
     def _flow(self, flow: FlowRecord, now: float) -> dict[str, Any]:

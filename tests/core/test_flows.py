@@ -293,3 +293,11 @@ def test_a_2_tuple_flow_that_carries_tcp_lives_as_long_as_tcp():
 
 def test_nothing_that_passes_is_counted_as_a_drop():
     assert drops(connected()) == {}
+
+
+def test_flows_can_be_listed_from_the_newest_over_all_endpoints():
+    balancer = node()
+    for port, (endpoint, now) in enumerate([(VPCE_A, 1.0), (VPCE_B, 2.0), (VPCE_A, 3.0), (VPCE_B, 4.0)], start=1):
+        balancer.receive_packet(endpoint, query(port), now=now)
+    balancer.receive_packet(VPCE_A, query(1), now=5.0)  # a packet does not make a flow new
+    assert [flow.placed_at for flow in balancer.flows(now=5.0, newest_first=True)] == [4.0, 3.0, 2.0, 1.0]
