@@ -15,7 +15,6 @@ from typing import Any
 
 from gwlbemu.errors import LabError
 from gwlbemu.net import processes
-from gwlbemu.net.build import build
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record, list_labs, open_new
 from gwlbemu.net.record import read as read_record
@@ -78,6 +77,8 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
 
     Returns as soon as every process is started; `wait_until_healthy` waits for the targets.
     """
+    from gwlbemu.net.build import build  # pyroute2: 0.15 s that only a command which builds shall pay
+
     state = State(plan.lab, root)
     with open_new(plan.lab, root=root) as record:
         try:
