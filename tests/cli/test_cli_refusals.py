@@ -107,7 +107,11 @@ def test_an_unknown_key_is_refused_by_name(gwlbemu: Any, changed: Any) -> None:
 @pytest.mark.contract("EP-01")
 def test_two_endpoints_of_a_service_in_one_zone_of_a_vpc_are_refused(gwlbemu: Any, changed: Any) -> None:
     second = {"name": "vpce-2", "subnet": "servers", "service": "inspect"}
-    refused(gwlbemu, changed(lambda document: app(document)["endpoints"].append(second)), "vpce-2", "vpce")
+    refused(
+        gwlbemu,
+        changed(lambda document: app(document)["endpoints"].append(second)),
+        "vpce is the endpoint of inspect in zone a",
+    )
 
 
 @pytest.mark.contract("EP-02")
@@ -130,7 +134,9 @@ def test_a_route_more_specific_than_local_that_is_no_whole_subnet_is_refused(gwl
 @pytest.mark.contract("EP-05")
 def test_an_endpoint_that_a_route_still_names_cannot_be_taken_away(gwlbemu: Any, changed: Any) -> None:
     """Deleting is editing the file here: without the endpoint, every route that leads to it is named and refused."""
-    refused(gwlbemu, changed(lambda document: app(document).update(endpoints=[])), "edge", "vpce")
+    refused(
+        gwlbemu, changed(lambda document: app(document).update(endpoints=[])), "a route to nothing: VPC app has no vpce"
+    )
 
 
 @pytest.mark.contract("EX-01")

@@ -1,0 +1,62 @@
+"""What AWS leaves open: each switch of `emulation:` makes the difference on real packets that it says."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from oracles import sniffed
+from scapy.layers.inet import UDP
+from worlds import world
+
+from gwlbemu import Lab
+
+pytestmark = pytest.mark.namespace
+
+SEND_UDP = """
+import socket
+for port in range(1001, 1031):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", port))
+        sock.sendto(b"x", ("203.0.113.10", 9))
+"""
+
+
+@pytest.mark.contract("GV-04")
+@pytest.mark.topology(world(emulation={"source_port": "rfc8926"}), capture=False)
+def test_with_the_rfc_8926_policy_source_ports_spread_from_49152_to_65535(lab: Lab) -> None:
+    with sniffed(lab, "fw") as seen:
+        lab.exec("client", [sys.executable, "-c", SEND_UDP])
+    ports = {each.outer[UDP].sport for each in seen.tunnelled() if UDP in each.inner}
+    assert all(49152 <= port <= 65535 for port in ports)
+    assert len(ports) > 25
+
+
+@pytest.mark.contract("FL-08")
+@pytest.mark.topology(world(emulation={"midstream": "rst"}), capture=False)
+def test_midstream_rst_answers_a_segment_without_a_flow_by_a_reset(lab: Lab) -> None:
+    (fate,) = lab.inject(tcp=80, flags="A")
+    assert (fate.outcome, fate.hops[-1].verdict) == ("rejected", "reset")
+    assert fate.replies[0].endswith(" R")
+
+
+@pytest.mark.contract("FL-08")
+@pytest.mark.topology(world(emulation={"midstream": "new"}), capture=False)
+def test_midstream_new_makes_a_flow_of_a_segment_without_one(lab: Lab) -> None:
+    (fate,) = lab.inject(tcp=80, flags="A")
+    assert fate.delivered_to == "server-a"
+
+
+@pytest.mark.contract("FL-10")
+@pytest.mark.topology(world(emulation={"fragments": "drop"}), capture=False)
+def test_fragments_drop_loses_every_fragment_and_nothing_else(lab: Lab) -> None:
+    lab.exec("client", ["ping", "-c", "1", "-W", "1", "-s", "4000", "203.0.113.10"])
+    assert lab.metric("Dropped_InnerFragment") == 3
+    assert lab.exec("client", ["ping", "-c", "1", "-W", "1", "203.0.113.10"]).code == 0
+
+
+@pytest.mark.topology(world(emulation={"fin_linger_seconds": 0}), capture=False)
+@pytest.mark.contract("FL-09")
+def test_without_a_linger_a_closed_connection_is_forgotten_at_once(lab: Lab) -> None:
+    lab.exec("client", ["curl", "-s", "http://203.0.113.10/"])
+    lab.wait_until(lambda: lab.flows() == [], timeout=1)
