@@ -183,4 +183,4 @@ class Topology(Model):
 
 def json_schema() -> dict[str, object]:
     """The JSON Schema of a topology file, from which editors complete."""
-    return {"title": "gwlbemu topology", **Topology.model_json_schema()}
+    return {**Topology.model_json_schema(), "title": "gwlbemu topology"}
