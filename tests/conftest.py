@@ -57,7 +57,8 @@ def _strays() -> set[str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                if os.readlink(entry / "ns/mnt") == ours and "Z" not in (entry / "stat").read_text().rsplit(")", 1)[1][:3]:
+                zombie = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+                if not zombie and os.readlink(entry / "ns/mnt") == ours:
                     found.add(f"{entry.name} {(entry / 'cmdline').read_text().replace(chr(0), ' ')}")
             except OSError:
                 continue
