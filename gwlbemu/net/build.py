@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6
 
 from gwlbemu.errors import NetError
-from gwlbemu.net import firewall, interfaces, messages, namespaces, sysctls
+from gwlbemu.net import firewall, interfaces, messages, namespaces, rewrites, sysctls
 from gwlbemu.net.inside import in_fresh_namespace, inside
 from gwlbemu.net.netlink import Netlink, Request
 from gwlbemu.net.record import OwnedNamespace, Record
@@ -124,6 +124,7 @@ def _configure(site: _Site) -> None:
     with inside(namespaces.path_of(site.plan.name)):
         if site.plan.nftables:
             firewall.load(site.plan.nftables)  # before the first interface is up
+            rewrites.append(site.plan.address_rewrites)
         site.netlink.send([*_interfaces(site), *_tables(site)])
         sysctls.write_forwarding(site.plan.forwarding)
 

@@ -95,6 +95,7 @@ def _gateway(topology: Topology, settings: Settings, internet: Internet, vpc: Vp
         routes=tuple(lines),
         neighbours=tuple(neighbours),
         nftables=rulesets.internet_gateway(public_addresses(settings, vpc)),
+        address_rewrites=rulesets.quoted_addresses(public_addresses(settings, vpc)),
     )
     v6 = [f"{here_v6}/64"], [f"{there_v6}/64"]
     links = (

@@ -74,6 +74,20 @@ class ForwardingEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressRewrite:
+    """A rule that nft's language has no words for, appended to `chain` of the ruleset's `table` (family ip).
+
+    Write `address` at `offset` of the transport header, and mend the Internet checksum at `checksum_offset` by it.
+    """
+
+    table: str
+    chain: str
+    offset: int
+    address: str
+    checksum_offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Namespace:
     """A network namespace; `name` is the full name under /run/netns, `resource` the name in the topology file."""
 
@@ -86,6 +100,7 @@ class Namespace:
     neighbours: tuple[Neighbour, ...] = ()
     forwarding_entries: tuple[ForwardingEntry, ...] = ()
     nftables: str = ""  # a ruleset for `nft -f -`, or nothing
+    address_rewrites: tuple[AddressRewrite, ...] = ()
     rules: tuple[tuple[str, int], ...] = ()  # policy rules (incoming interface, table)
     mark_rules: tuple[tuple[str, int, int], ...] = ()  # tried before `rules`: (incoming interface, packet mark, table)
 

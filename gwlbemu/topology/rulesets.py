@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
+from gwlbemu.topology.plan import AddressRewrite
 from gwlbemu.topology.schema import SecurityGroup, SecurityGroupRule
 
-_EVERYWHERE = {"0.0.0.0/0", "::/0"}
+_QUOTED_CHECKSUM, _QUOTED_SOURCE, _QUOTED_DESTINATION = 8 + 10, 8 + 12, 8 + 16  # in the IPv4 header behind ICMP's own
 
 
 def fabric_keeps_ttl() -> str:
@@ -27,7 +28,10 @@ def fabric_keeps_ttl() -> str:
 
 
 def internet_gateway(public: Mapping[str, str]) -> str:
-    """Stateless one-to-one translation; `public` maps private to public addresses. IPv6 passes untouched."""
+    """Stateless one-to-one translation; `public` maps private to public addresses. IPv6 passes untouched.
+
+    The packet that an ICMP error quotes is translated too, by the rules of `quoted_addresses` in its chains.
+    """
     if not public:
         return _table(
             "ip gateway",
@@ -36,12 +40,17 @@ def internet_gateway(public: Mapping[str, str]) -> str:
     private = ", ".join(public)
     inward = ", ".join(f"{there} : {here}" for here, there in public.items())
     outward = ", ".join(f"{here} : {there}" for here, there in public.items())
+    quoted = [rewrite.chain for rewrite in quoted_addresses(public)]
     return _table(
         "ip gateway",
+        *(_chain(name, "", []) for name in quoted),
         _chain(
             "prerouting",
             "filter hook prerouting priority -300; policy accept;",
-            [f'iifname "internet" ip daddr set ip daddr map {{ {inward} }}'],
+            [
+                f'iifname "internet" ip daddr set ip daddr map {{ {inward} }}',
+                f'iifname "internet" {_quotes("in", _QUOTED_SOURCE, public.values())}',
+            ],
         ),
         _chain(
             "forward",
@@ -51,9 +60,41 @@ def internet_gateway(public: Mapping[str, str]) -> str:
         _chain(
             "postrouting",
             "filter hook postrouting priority 300; policy accept;",
-            [f'oifname "internet" ip saddr set ip saddr map {{ {outward} }}'],
+            [
+                f'oifname "internet" ip saddr set ip saddr map {{ {outward} }}',
+                f'oifname "internet" {_quotes("out", _QUOTED_DESTINATION, public)}',
+            ],
         ),
     )
+
+
+def quoted_addresses(public: Mapping[str, str]) -> tuple[AddressRewrite, ...]:
+    """What an internet gateway's chains for quoted packets do.
+
+    RFC 5508 section 4.2: a translator translates the packet inside an ICMP error as well, or its receiver does not know
+    it. Of the checksums only the quoted header's own must be mended: with it the header sums up to what it was, so the
+    ICMP checksum over it stays right. A quoted TCP or UDP checksum stays as it is; who reads an error does not look.
+    """
+    rows = (
+        row
+        for here, there in public.items()
+        for row in (("in", there, _QUOTED_SOURCE, here), ("out", here, _QUOTED_DESTINATION, there))
+    )
+    return tuple(
+        AddressRewrite("gateway", _quote_chain(way, seen), offset, address, _QUOTED_CHECKSUM)
+        for way, seen, offset, address in rows
+    )
+
+
+def _quotes(way: str, offset: int, addresses: Iterable[str]) -> str:
+    """A rule that sends an ICMP error with one of the addresses at `offset` of its quoted packet to its chain."""
+    jumps = ", ".join(f"{int(IPAddress(seen)):#x} : jump {_quote_chain(way, seen)}" for seen in addresses)
+    errors = "{ destination-unreachable, time-exceeded, parameter-problem }"
+    return f"icmp type {errors} @th,{offset * 8},32 vmap {{ {jumps} }}"
+
+
+def _quote_chain(way: str, address: str) -> str:
+    return f"quoted_{way}_{address}"
 
 
 def nat_gateway(address: str) -> str:
