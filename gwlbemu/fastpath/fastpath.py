@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gwlbemu.core.attributes import FIVE_TUPLE
@@ -103,6 +103,9 @@ class FastPath:
             next_hops=settings.next_hops,
             gateway=settings.gateway_mac,
         )
+        self._held = layout.NodeSettings(
+            settings.node_address, hops=settings.ttl_decrement, super_packets=settings.super_packets
+        )
         self.set_stickiness(settings.stickiness)
         for device in devices:
             name = "decap" if device == settings.eni else "encap"
@@ -112,8 +115,19 @@ class FastPath:
     def set_stickiness(self, stickiness: str) -> None:
         """Look flows up by another key from now on. Take the old flows out (`apply`) before."""
         self._mirror.stickiness = stickiness
-        node, eni = self._settings, self._settings.eni
-        held = layout.NodeSettings(node.node_address, SHAPES[stickiness], node.ttl_decrement, node.super_packets)
+        self._tell(replace(self._held, key_shape=SHAPES[stickiness]))
+
+    def pause(self, paused: bool) -> None:
+        """Send every packet up, or carry again what is known."""
+        self._tell(replace(self._held, paused=paused))
+
+    def set_clock(self, advanced_ns: int) -> None:
+        """Tell how far the node's clock is ahead of CLOCK_MONOTONIC. Every `now_ns` and `last_ns` is of that clock."""
+        self._tell(replace(self._held, advanced_ns=advanced_ns))
+
+    def _tell(self, held: layout.NodeSettings) -> None:
+        eni = self._settings.eni
+        self._held = held
         self._data.update(_ONLY, held.pack(self.index[eni], self.taps[eni].index, self._fold))
 
     def apply(self, changes: Sequence[FlowChange], *, now_ns: int) -> None:

@@ -45,8 +45,9 @@ struct settings {
 	__u8 key_shape; /* 5, 3 or 2: how much of the tuple a flow is */
 	__u8 hops; /* emulation.ttl_decrement */
 	__u8 super_packets; /* offloads on: checksums may be unfinished, so the outer one is 0 (RFC 8926 section 3.3) */
-	__u8 unused;
+	__u8 paused; /* everything goes up: somebody wants to see every packet */
 	__u64 fold; /* odd; its product with an endpoint id has 24 high bits that differ between the node's endpoints */
+	__u64 advanced; /* nanoseconds that the node's clock is ahead of CLOCK_MONOTONIC: `gwlbemu advance` */
 };
 struct settings settings SEC(".data");
 
@@ -82,7 +83,7 @@ struct flow {
 	__u16 from_high : 1; /* the first packet came from the higher end */
 	__u32 packets, returned_packets; /* wrap; Python reads differences */
 	__u64 bytes, returned_bytes; /* of inner packets */
-	__u64 last; /* nanoseconds of CLOCK_MONOTONIC, of the last packet or of the entry's making */
+	__u64 last; /* nanoseconds of the node's clock, of the last packet or of the entry's making */
 };
 
 struct {
@@ -109,7 +110,7 @@ struct {
 } interfaces SEC(".maps");
 
 /* What the programs did; the order is layout.py's COUNTERS. */
-enum counter { ENCAPSULATED, DECAPSULATED, UNKNOWN_FLOW, TCP_FLAGS, UNUSUAL, TOO_LONG, HOPS, IDLE, TUNNEL, FAILED, COUNTERS };
+enum counter { ENCAPSULATED, DECAPSULATED, UNKNOWN_FLOW, TCP_FLAGS, UNUSUAL, TOO_LONG, HOPS, IDLE, TUNNEL, FAILED, PAUSED, COUNTERS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -235,6 +236,11 @@ static __always_inline enum counter read6(void *p, void *end, __u64 endpoint, st
 	return ENCAPSULATED;
 }
 
+static __always_inline __u64 clock(void)
+{
+	return bpf_ktime_get_coarse_ns() + settings.advanced;
+}
+
 /* Why the packet cannot pass here although its flow is known; ENCAPSULATED when it can. */
 static __always_inline enum counter judge(struct __sk_buff *skb, struct inner *in, struct flow *flow, __u8 hops, __u64 now)
 {
@@ -271,9 +277,13 @@ static __always_inline void take_hops(void *p, __u8 version, __u8 hops)
 	U16(p, 10) = bpf_htons(sum);
 }
 
-/* Add up length bytes from p in chunks the verifier can follow; -1 when they are not all there. */
-static __always_inline __s64 sum_bytes(void *p, void *end, __u32 length)
+/*
+ * Add up length bytes of the inner packet in chunks the verifier can follow; -1 when they are not all there. A function of its own is
+ * verified once, not again with every path that leads to it: that is most of the time it takes to load.
+ */
+__attribute__((noinline)) __s64 sum_bytes(struct __sk_buff *skb, __u32 length)
 {
+	void *p = (void *)(long)skb->data + ETH_HLEN, *end = (void *)(long)skb->data_end;
 	__u64 sum = 0;
 	for (int i = 0; i < 17; i++) {
 		if (length < 512)
@@ -359,6 +369,8 @@ SEC("tc") int encap(struct __sk_buff *skb)
 	struct interface *at = bpf_map_lookup_elem(&interfaces, &index), *eni = bpf_map_lookup_elem(&interfaces, &eni_index);
 	if (!at || !eni || !at->tap)
 		return PASS;
+	if (settings.paused)
+		return up(at->tap, PAUSED);
 
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	if (p + ETH_HLEN + 60 > end) { /* only the head of a frame from a packet socket may be in one piece */
@@ -386,7 +398,7 @@ SEC("tc") int encap(struct __sk_buff *skb)
 	}
 	if (!flow)
 		return up(at->tap, UNKNOWN_FLOW);
-	__u64 now = bpf_ktime_get_coarse_ns();
+	__u64 now = clock();
 	__u8 hops = hops_of(in.from_high == flow->from_high);
 	why = in.length + ETH_HLEN == skb->len ? judge(skb, &in, flow, hops, now) : UNUSUAL;
 	if (why)
@@ -400,9 +412,7 @@ SEC("tc") int encap(struct __sk_buff *skb)
 		 */
 		if (bpf_skb_pull_data(skb, skb->len))
 			return up(at->tap, FAILED);
-		p = (void *)(long)skb->data + ETH_HLEN;
-		end = (void *)(long)skb->data_end;
-		sum = sum_bytes(p, end, in.length);
+		sum = sum_bytes(skb, in.length);
 		if (sum < 0)
 			return up(at->tap, FAILED);
 		if (in.version == 6) /* whose hop limit is in no checksum of its own */
@@ -452,6 +462,8 @@ SEC("tc") int decap(struct __sk_buff *skb)
 	}
 	if (p + ETH_HLEN + 20 > end || U8(p, 23) != IPPROTO_UDP)
 		return PASS; /* health checks' TCP, ICMP: the node's own stack */
+	if (settings.paused)
+		return up(tap, PAUSED);
 	if (p + ETH_HLEN + OUTER > end || !usual_outer(p, skb->len))
 		return up(tap, TUNNEL);
 
@@ -482,7 +494,7 @@ SEC("tc") int decap(struct __sk_buff *skb)
 	struct interface *at = bpf_map_lookup_elem(&interfaces, &index);
 	if (!at || at->endpoint != endpoint || flow->cookie != cookie || flow->target != source)
 		return up(tap, TUNNEL);
-	__u64 now = bpf_ktime_get_coarse_ns();
+	__u64 now = clock();
 	__u8 hops = hops_of(in.from_high != flow->from_high);
 	why = in.length + ETH_HLEN + OUTER == skb->len ? judge(skb, &in, flow, hops, now) : UNUSUAL;
 	if (why)

@@ -19,10 +19,11 @@ COUNTERS = (
     "idle",
     "tunnel",
     "failed",
+    "paused",
 )
 KEY4, KEY6 = struct.Struct("<4s4s2s2sI"), struct.Struct("<16s16s2s2sI")
 FLOW = struct.Struct("<4sI6s2sIHHIIQQQ")
-_SETTINGS = struct.Struct("<4sIIBBBxQ")
+_SETTINGS = struct.Struct("<4sIIBBBBQQ")
 _INTERFACE = struct.Struct("<8sI6s6s")
 _FROM_HIGH, _MASK = 1 << 15, (1 << 64) - 1
 _LONGEST_IDLE = (1 << 15) - 1
@@ -48,15 +49,29 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """What holds for the whole node. `key_shape`: 5, 3 or 2; `hops`: emulation.ttl_decrement."""
+    """What holds for the whole node. `key_shape`: 5, 3 or 2; `hops`: emulation.ttl_decrement; `paused`: everything goes
+    up; `advanced_ns`: how far the node's clock is ahead of CLOCK_MONOTONIC.
+    """
 
     node_address: bytes
     key_shape: int = 5
     hops: int = 2
     super_packets: bool = False
+    paused: bool = False
+    advanced_ns: int = 0
 
     def pack(self, eni: int, eni_tap: int, fold: int) -> bytes:
-        return _SETTINGS.pack(self.node_address, eni, eni_tap, self.key_shape, self.hops, self.super_packets, fold)
+        return _SETTINGS.pack(
+            self.node_address,
+            eni,
+            eni_tap,
+            self.key_shape,
+            self.hops,
+            self.super_packets,
+            self.paused,
+            fold,
+            self.advanced_ns,
+        )
 
 
 def pack_interface(endpoint: int, tap: int, mac: bytes, router_mac: bytes) -> bytes:

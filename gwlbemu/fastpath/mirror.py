@@ -36,7 +36,7 @@ class FlowTraffic(NamedTuple):
     bytes: int
     returned_packets: int
     returned_bytes: int
-    last_ns: int  # of the last packet of either direction: CLOCK_MONOTONIC, up to 4 ms early
+    last_ns: int  # of the last packet of either direction, on the node's clock, up to 4 ms early
 
 
 class Mirror:
@@ -69,7 +69,7 @@ class Mirror:
         self._walk: Iterator[tuple[int, bytes, bytes]] | None = None
 
     def apply(self, changes: Sequence[FlowChange], *, now_ns: int) -> None:
-        """Write and take out entries. `now_ns` is CLOCK_MONOTONIC: an entry's idle time begins there.
+        """Write and take out entries. `now_ns` is of the node's clock: an entry's idle time begins there.
 
         Call it after the packets that caused the changes have been sent, or a packet carried by the kernel may
         overtake them.
