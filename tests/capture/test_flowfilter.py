@@ -39,6 +39,8 @@ FLOW = ["syn", "tunnel", "other cookie", "udp", "error"]
         ("10.254.1.4", []),
         ("10.0.0.0/16-:40000", FLOW),
         (":53", ["six"]),
+        ("udp 53", ["six"]),
+        ("tcp 81", []),
         (":80 udp", ["udp"]),
         ("UDP", ["udp", "six"]),
         ("icmp", ["error"]),
