@@ -1,8 +1,8 @@
 """`--flow`: which packets to show.
 
 Words, all of which must hold: a protocol (`tcp udp icmp gre esp` or a number), one end or two joined with `-`
-(`198.51.100.10:40000-10.0.1.10:80`, `10.0.1.10`, `:80`, `10.0.0.0/16-:443`, `[fd00::1]:80`, `fd00::1`; behind a protocol
-`tcp 80` is port 80),
+(`198.51.100.10:40000-10.0.1.10:80`, `10.0.1.10`, `:80`, `10.0.0.0/16-:443`, `[fd00::1]:80`, `fd00::1`, and behind a
+protocol a bare port: `tcp 80`),
 `cookie=0x98ef1b00`, `endpoint=vpce-02356de92d389839c`. Ends are of the inner packet where there is a tunnel, in either
 direction; an ICMP error also matches by the packet that it quotes.
 """
@@ -85,7 +85,7 @@ def parse_flow(expression: str) -> FlowFilter:
                 protocols = _PROTOCOLS[word.lower()]
             elif word.isdecimal() and protocols is None and int(word) < 256:
                 protocols = frozenset((int(word),))
-            elif word.isdecimal() and ends is None:
+            elif word.isdecimal() and protocols is not None and ends is None:
                 ends = _end(f":{word}"), End()
             elif word.startswith("cookie="):
                 cookie = int(word.removeprefix("cookie="), 16)
