@@ -88,6 +88,16 @@ class Talk:
         return {int(port): (count, how) for port, (count, how) in json.loads(lines[-1]).items()} if lines else {}
 
 
+def until_unhealthy(lab: Lab, target: str) -> None:
+    """Let time run fast until the target's health checks have failed often enough for every node that knows it."""
+
+    def failed() -> bool:
+        lab.advance(1)
+        return all(each.state == "unhealthy" for each in lab.targets() if each.id == target)
+
+    lab.wait_until(failed, timeout=15, what=f"{target} to be unhealthy")
+
+
 @contextmanager
 def talking(lab: Lab, count: int, address: str = "203.0.113.10") -> Iterator[Talk]:
     """Keep `count` connections from the client busy; all have had answers when the block begins."""

@@ -250,7 +250,7 @@ def test_all_fragments_of_a_datagram_reach_one_appliance_and_the_server_gets_the
 @pytest.mark.contract("FL-11")
 def test_an_icmp_error_is_a_flow_of_its_own_and_reaches_the_sender(three: Lab) -> None:
     with sniffed(three, "client", matching="icmp") as at_client:
-        ask(three, [3001])
+        assert ask(three, [3001]) == {3001: "ConnectionRefusedError"}
     assert {flow.protocol for flow in three.flows()} == {17, 1}
     (error,) = [IP(frame[14:]) for frame in at_client.frames]
     assert (error[ICMP].type, error[ICMP].code, error[UDPerror].sport) == (3, 3, 3001)

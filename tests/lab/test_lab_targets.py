@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from oracles import curl, sniffed
 from scapy.layers.inet import IP, TCP
-from talkers import Talk, ask, echoing, idle_until_told, talking
+from talkers import Talk, ask, echoing, idle_until_told, talking, until_unhealthy
 from worlds import world
 
 from gwlbemu import Lab
@@ -43,15 +43,8 @@ def make_unhealthy(lab: Lab, *names: str) -> None:
     """Let health checks fail until the threshold is reached, in no time."""
     for name in names:
         lab.fail("health", name)
-    let_probes_fail(lab)
     for name in names:
-        lab.wait_for_state(name, "unhealthy", timeout=8)
-
-
-def let_probes_fail(lab: Lab) -> None:
-    """Two intervals and the timeout, twice."""
-    for _ in range(4):
-        lab.advance(5)
+        until_unhealthy(lab, name)
 
 
 def homes(lab: Lab, talk: Talk) -> dict[str, set[int]]:
@@ -145,8 +138,7 @@ def test_without_rebalance_the_flows_of_a_dead_target_are_lost_and_the_others_ne
         ports = homes(lab, talk)
         lab.fail("instance", "fw-1")
         assert move_on(lab, talk, ports["fw-2"])
-        let_probes_fail(lab)
-        lab.wait_for_state("fw-1", "unhealthy", timeout=15)
+        until_unhealthy(lab, "fw-1")
         stuck = {port: talk.state()[port] for port in ports["fw-1"]}
         assert move_on(lab, talk, ports["fw-2"])
         assert {port: talk.state()[port] for port in ports["fw-1"]} == stuck
@@ -160,8 +152,7 @@ def test_with_rebalance_only_the_dead_targets_flows_move_mid_stream_and_none_is_
     with talking(lab, 12) as talk:
         ports = homes(lab, talk)
         lab.fail("instance", "fw-1")
-        let_probes_fail(lab)
-        lab.wait_for_state("fw-1", "unhealthy", timeout=15)
+        until_unhealthy(lab, "fw-1")
         assert move_on(lab, talk, ports["fw-1"] | ports["fw-2"], timeout=20)
         assert homes(lab, talk) == {"fw-1": set(), "fw-2": ports["fw-1"] | ports["fw-2"]}
         moves = {flow.source_port: flow.moves for flow in lab.flows()}

@@ -119,7 +119,6 @@ def test_both_directions_of_a_flow_carry_one_cookie_and_40_identical_bytes(seen:
     assert len({next(iter(next(iter(flow.values())))) for flow in headers.values()}) == 14
 
 
-@pytest.mark.contract("GV-15")
 def test_the_inner_packet_at_the_appliance_is_the_clients_but_for_ttl(lab: Lab) -> None:
     packet = IP(dst="203.0.113.10", tos=0x48, ttl=60, id=4711) / UDP(sport=4000, dport=4001) / b"as it was"
     with sniffed(lab, "fw") as seen, sniffed(lab, "server-a", matching="udp port 4001") as at_server:

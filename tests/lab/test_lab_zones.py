@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from oracles import curl
-from talkers import talking
+from talkers import talking, until_unhealthy
 from worlds import TOPOLOGIES, world
 
 from gwlbemu import Lab
@@ -101,9 +101,7 @@ def test_each_zone_checks_for_itself_and_the_zones_may_disagree(lab: Lab) -> Non
 @pytest.mark.topology(world(TWO), capture=False)
 def test_with_cross_zone_off_nothing_spills_over_even_when_the_zones_only_target_is_dead(lab: Lab) -> None:
     lab.fail("instance", "fw-a")
-    for _ in range(4):
-        lab.advance(5)
-    lab.wait_for_state("fw-a", "unhealthy", node="inspect-node-a", timeout=15)
+    until_unhealthy(lab, "fw-a")
     assert curl(lab, "http://203.0.113.10/", seconds=1) == 28
     assert curl(lab, "http://203.0.113.11/") == 0
     assert {flow.target for flow in lab.flows() if flow.endpoint == "vpce-a"} == {"fw-a"}
