@@ -69,7 +69,8 @@ for port in map(int, ports):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("", port))
     sock.settimeout(1)
-    sock.sendto(b"x" * size, (address, 7))
+    sock.connect((address, 7))
+    sock.send(b"x" * size)
     try:
         print(port, len(sock.recv(65535)), flush=True)
     except OSError as error:
