@@ -1,0 +1,138 @@
+"""drill: break things under live connections and see whether each fares as the contract says."""
+
+from __future__ import annotations
+
+import click
+
+from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, table
+from gwlbemu.errors import LabError
+from gwlbemu.run.drill_outcome import EVENTS, OUTCOMES, POLICIES
+from gwlbemu.run.drill_report import FlowReport, RunReport, as_json
+from gwlbemu.topology.plan import Plan
+
+
+@click.command("drill")
+@click.argument("file", metavar="[FILE]", required=False)
+@lab_option
+@click.option(
+    "--event", "events", type=click.Choice(EVENTS), multiple=True, help="What happens (default: all of them)."
+)
+@click.option(
+    "--policy",
+    "policies",
+    type=click.Choice(POLICIES),
+    multiple=True,
+    help="Under which policy (default: all).",
+)
+@click.option(
+    "--flows", type=click.IntRange(2, 200), default=12, show_default=True, metavar="N", help="How many connections."
+)
+@click.option("--from", "source", metavar="INSTANCE", help="Who opens the connections.")
+@click.option(
+    "--to", "destinations", multiple=True, metavar="INSTANCE|ADDRESS", help="The web servers; may be repeated."
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=80, show_default=True, help="Of the web servers.")
+@json_option
+def drill_command(
+    file: str | None, lab_name: str | None, events: tuple[str, ...], policies: tuple[str, ...], flows: int,
+    source: str | None, destinations: tuple[str, ...], port: int, as_json: bool,
+) -> int:  # fmt: skip
+    """Fail a firewall or a zone under live TCP connections and report each connection's fate.
+
+    With FILE in a lab of its own, which is gone afterwards; without in the running lab, which is put back as it was
+    (its nodes' clocks move on). kill: a firewall's instance is terminated; deregister: it is taken out of its group;
+    zone: a whole zone is lost; freeze: the firewall hangs. Policies: target failover no_rebalance or rebalance, or
+    no_rebalance with every send_tcp_reset attribute.
+
+    Exit code 1 when something did not come out as the contract says.
+    """
+    from gwlbemu.run.drill_series import Options, drill_file, drill_running
+
+    need_root()
+    options = Options(events or EVENTS, policies or POLICIES, flows, source, destinations, port)
+    tell = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
+    if file is not None:
+        if lab_name is not None:
+            raise click.UsageError("give a FILE or a --lab, not both")
+        runs = drill_file(_plan(file), options, tell)
+    else:
+        runs = drill_running(lab_name, options, tell)
+    if all(run.impossible for run in runs):
+        raise LabError("; ".join(dict.fromkeys(run.impossible for run in runs)))
+    if as_json:
+        print_json(_json(runs))
+    else:
+        click.echo(_text(runs))
+    return 0 if all(run.ok for run in runs) else 1
+
+
+def _plan(file: str) -> Plan:
+    """The plan under a name that is free: the file's own may be up."""
+    from gwlbemu.net.record import list_labs
+
+    name = load_plan(file, None).lab
+    taken = set(list_labs())
+    free = next(each for each in (f"{name}-drill{n or ''}" for n in range(len(taken) + 1)) if each not in taken)
+    return load_plan(file, free)
+
+
+def _json(runs: list[RunReport]) -> list[dict[str, object]]:
+    return [as_json(run) for run in runs]
+
+
+def _text(runs: list[RunReport]) -> str:
+    parts = [_run_text(run) for run in runs]
+    rows = [_summary_row(run) for run in runs]
+    parts.append(table(rows, ["event", "policy", *OUTCOMES, "longest silence", "as the contract says"]))
+    if any(flow.seconds_skipped for run in runs for flow in run.flows):
+        parts.append(
+            "Seconds are those of the load balancer's clock: while it only waited for its next probe, it was moved on."
+        )
+    return "\n\n".join(parts)
+
+
+def _run_text(run: RunReport) -> str:
+    title = f"{run.event}, {run.policy}"
+    if run.impossible:
+        return f"{title}: not possible here: {run.impossible}"
+    effect = (
+        "nobody noticed"
+        if run.took_effect_after_seconds is None
+        else f"took effect after {run.took_effect_after_seconds:.1f} s"
+    )
+    rows = [
+        [
+            f"{flow.client_port} -> {flow.server}",
+            _route(flow.before),
+            _route(flow.after),
+            flow.outcome,
+            _seconds(flow),
+            "" if flow.as_expected else f"expected {flow.expected}",
+            flow.note,
+        ]
+        for flow in run.flows
+    ]
+    lines = [f"{title}: {', '.join(run.struck)}; {effect}"]
+    text = table(rows, ["flow", "before", "after", "fate", "seconds without a packet", "", ""])
+    lines += [f"  {line}" for line in text.splitlines()]
+    lines += [f"  {'ok ' if check.ok else 'NOT'} {check.contract:<5}  {check.text}" for check in run.checks]
+    lines += [f"  note: {note}" for note in run.notes]
+    return "\n".join(lines)
+
+
+def _route(targets: tuple[str, ...]) -> str:
+    return " ".join(targets) or "-"
+
+
+def _seconds(flow: FlowReport | None) -> str:
+    if flow is None:
+        return "-"
+    skipped = f" ({flow.seconds_skipped:g} skipped)" if flow.seconds_skipped else ""
+    return f"{flow.seconds_silent:.1f}{'+' if flow.still_silent else ''}{skipped}"
+
+
+def _summary_row(run: RunReport) -> list[str]:
+    if run.impossible:
+        return [run.event, run.policy, *("-" for _ in OUTCOMES), "-", "not possible here"]
+    counts = [str(run.counts[outcome]) for outcome in OUTCOMES]
+    return [run.event, run.policy, *counts, _seconds(run.longest_outage), "yes" if run.ok else "NO"]

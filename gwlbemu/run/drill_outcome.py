@@ -1,0 +1,89 @@
+"""What became of a flow in a drill, and what the contract says should have: numbers in, words out.
+
+    kept   data goes on, every load balancer on its way still uses the target it used before
+    moved  data goes on, through another target
+    reset  the client was told by a RST
+    lost   no more data, and nobody was told
+
+What is expected (guide, Edit target group attributes; Health checks). `hit` flows had the failed target on their way:
+
+    event             no_rebalance  rebalance  reset
+    flow not hit      kept          kept       kept
+    deregister        kept          moved      reset     when the deregistration delay is over, not before
+    kill, freeze      lost          moved      reset     when the target is declared unhealthy
+    zone, one end in it, or its endpoint: lost; a target in it: as kill
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+EVENTS = ("kill", "deregister", "zone", "freeze")
+POLICIES = ("no_rebalance", "rebalance", "reset")
+OUTCOMES = ("kept", "moved", "reset", "lost")
+STALL_SECONDS = 0.5  # a shorter pause between two records is no outage
+SILENT_SECONDS = 1.5  # without data for so long at the end: not alive
+_BY_POLICY = dict(zip(POLICIES, ("lost", "moved", "reset"), strict=True))
+
+Hop = tuple[str, str]  # node, endpoint
+Route = Mapping[Hop, str]  # which target carries a flow at each of its hops
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """The nodes' clocks were moved forward by `seconds` at the instant `at`."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of one flow until `until`. `silent` is the longest time without data (from, to)."""
+
+    end: str  # open, reset, closed, ...: see drill_traffic
+    last_at: float
+    until: float
+    silent: tuple[float, float]
+    before: Route
+    after: Route
+
+
+def outcome(seen: Seen) -> str:
+    if seen.end == "reset":
+        return "reset"
+    if seen.end != "open" or seen.until - seen.last_at > SILENT_SECONDS:
+        return "lost"
+    return "moved" if is_moved(seen.before, seen.after) else "kept"
+
+
+def is_moved(before: Route, after: Route) -> bool:
+    """Whether a hop that both know has another target."""
+    return any(after[hop] != target for hop, target in before.items() if hop in after)
+
+
+def silent_seconds(silent: tuple[float, float], jumps: Iterable[Jump]) -> float:
+    """The longest time without data on the nodes' clock: what was measured, and what was skipped meanwhile.
+
+    A jump during ordinary traffic falls between two records as well; it is no silence.
+    """
+    start, end = silent
+    measured = end - start
+    return measured + sum(jump.seconds for jump in jumps if measured > STALL_SECONDS and start < jump.at <= end)
+
+
+def expected(event: str, policy: str, *, hit: bool, doomed: bool, noticed: bool) -> str:
+    """The word that the contract wants. `doomed`: in a failed zone; `noticed`: the health checks found the failure."""
+    if doomed:
+        return "lost"
+    if not hit:
+        return "kept"
+    if event == "deregister" and policy == "no_rebalance":
+        return "kept"
+    return _BY_POLICY[policy] if noticed else "lost"
+
+
+def holds(wanted: str, seen: Seen) -> bool:
+    """Whether the load balancer did its part: a flow that it moved and that the new target refuses was moved."""
+    return outcome(seen) == wanted or (wanted == "moved" and is_moved(seen.before, seen.after))

@@ -1,0 +1,81 @@
+"""A series of drills, one per event and policy, in a running lab or in one of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from gwlbemu.errors import LabError, SettingError
+from gwlbemu.net.remove import down
+from gwlbemu.run.drill import run
+from gwlbemu.run.drill_actors import put_policy_back, set_policy
+from gwlbemu.run.drill_report import RunReport
+from gwlbemu.run.drill_stage import NotPossible, Stage, stage
+from gwlbemu.run.lab import RunningLab, open_lab, up, wait_until_healthy
+from gwlbemu.topology.plan import Plan
+
+HEALTHY_SECONDS = 60.0
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    events: Sequence[str]
+    policies: Sequence[str]
+    flows: int = 12
+    source: str | None = None
+    destinations: Sequence[str] = ()
+    port: int = 80
+
+
+def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
+    """Bring up a lab, drill in it, take it down. Raises what `up` raises."""
+    signal.signal(signal.SIGTERM, _interrupt)  # so that the lab is taken down
+    lab = up(dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False)))
+    try:
+        if troubles := wait_until_healthy(lab, HEALTHY_SECONDS):
+            raise LabError(f"lab {plan.lab} is not well: {'; '.join(troubles)}")
+        return _drill(lab, options, tell)
+    finally:
+        down(plan.lab)
+
+
+def drill_running(name: str | None, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
+    """Drill in a lab that is up, and put back what that changed."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    return _drill(open_lab(name), options, tell)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _drill(lab: RunningLab, options: Options, tell: Tell) -> list[RunReport]:
+    ends = stage(lab, options.source, options.destinations, options.port)
+    original = lab.plan
+    try:
+        return [
+            _one(lab, original, ends, event, policy, options, tell)
+            for event in options.events
+            for policy in options.policies
+        ]
+    finally:
+        put_policy_back(lab, original)
+
+
+def _one(
+    lab: RunningLab, original: Plan, ends: Stage, event: str, policy: str, options: Options, tell: Tell
+) -> RunReport:
+    """One drill; what AWS refuses or the topology cannot do is a report too, not the end of the series."""
+    tell(f"{event}, {policy} ...")
+    put_policy_back(lab, original)
+    try:
+        set_policy(lab, original, policy)
+        now = open_lab(original.lab, root=lab.state.root)
+        return run(now, ends, event, policy, flows=options.flows, port=options.port)
+    except (SettingError, NotPossible) as error:
+        return RunReport(event, policy, impossible=str(error))
