@@ -9,14 +9,14 @@ is read with one Struct, looked up once and sent on. Whatever fails one of the c
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from gwlbemu.core import key as keys
 from gwlbemu.core.attributes import FIVE_TUPLE
 from gwlbemu.core.counters import Counters
 from gwlbemu.core.entry import Entry
 from gwlbemu.core.flows import Flow
-from gwlbemu.core.placement import Placement
+from gwlbemu.core.placement import Placement, is_steady
 from gwlbemu.core.records import FlowChange, FlowRecord, ProbeTarget, TargetHealth
 from gwlbemu.core.returns import Return
 from gwlbemu.core.settings import GENEVE_PORT, LONGEST_PACKET, Settings, Target
@@ -46,14 +46,15 @@ _number = int.from_bytes
 class Balancer:
     """One node. Times are seconds on one clock that never goes back.
 
-    Every packet gets exactly one verdict and is counted once.
+    Every packet gets exactly one verdict and is counted once. With a fast path, `catch_up` is called with the key of a
+    flow that is about to be let go, and calls `touch` when the fast path has carried something of it.
     """
 
-    def __init__(self, settings: Settings, *, now: float) -> None:
+    def __init__(self, settings: Settings, *, now: float, catch_up: Callable[[bytes], None] | None = None) -> None:
         self._settings = settings
         self._counters = Counters(now)
         self._group = TargetGroup(settings, settings.attributes, now)
-        self._placement = Placement(settings, settings.attributes, self._group, self._counters)
+        self._placement = Placement(settings, settings.attributes, self._group, self._counters, catch_up)
         self._entry = Entry(self._placement)
         self._return = Return(self._placement)
         self._step = settings.emulation.ttl_decrement >> 1
@@ -202,6 +203,11 @@ class Balancer:
         self._placement.advance(now)
 
     # ---- reads ----
+    @property
+    def stickiness(self) -> str:
+        """What a flow is at the moment: five_tuple or one of AWS's two types."""
+        return self._placement.attributes.stickiness
+
     def attributes(self, resource: str) -> dict[str, str]:
         """Return every attribute of a resource as AWS writes it."""
         return self._placement.attributes.as_text(resource)
@@ -227,7 +233,7 @@ class Balancer:
         """Yield the live flows; the table must not change meanwhile."""
         table = self._placement.table
         chosen = table.newest_first() if newest_first else table
-        return (self._placement.record(flow) for flow in chosen if now < flow.expires_at)
+        return (self._placement.record(flow) for flow in chosen if not table.is_over(flow, now))
 
     def metrics(self, *, now: float) -> dict[str, int]:
         """Return every metric by AWS's name, and ours; ActiveFlowCount is the flows not yet swept."""
@@ -256,24 +262,42 @@ class Balancer:
         bytes: int,
         returned_packets: int = 0,
         returned_bytes: int = 0,
+        target: bytes | None = None,
     ) -> None:
-        """Add what the fast path has carried of a flow since the last touch.
+        """Add what the fast path has carried of a flow since the last touch, towards the target and back.
 
-        Towards the target, and back. Unknown keys are nobody's any more.
+        `target` is the address that it was carried to, which the flow may have left meanwhile; None: the flow's. The
+        flow may be gone; its target's packets count all the same.
         """
-        endpoint, number = keys.from_key_bytes(key)
-        flow = self._placement.table.by_endpoint.get(endpoint, {}).get(number)
-        if flow is None:
+        flow = self._flow(key)
+        if flow is not None:
+            flow.last_seen_at = max(flow.last_seen_at, last_seen_at)
+            flow.packets += packets + returned_packets
+            flow.bytes += bytes + returned_bytes
+        elif target is None:
             return
-        flow.last_seen_at = max(flow.last_seen_at, last_seen_at)
-        flow.packets += packets + returned_packets
-        flow.bytes += bytes + returned_bytes
-        target = flow.target
-        target.packets_to += packets
-        target.bytes_to += bytes
-        target.packets_from += returned_packets
-        target.bytes_from += returned_bytes
         self._counters.received += packets + returned_packets
+        member = flow.target if flow is not None and target is None else self._group.by_address.get(target or b"")
+        if member is None:
+            self._counters.add_late(packets, returned_packets, bytes, returned_bytes)
+            return
+        member.packets_to += packets
+        member.bytes_to += bytes
+        member.packets_from += returned_packets
+        member.bytes_from += returned_bytes
+
+    def renew(self, key: bytes, *, last_seen_at: float) -> None:
+        """Tell the fast path of a flow again if it has been seen here after `last_seen_at`.
+
+        The fast path carries nothing of a flow that has been silent there for its idle timeout.
+        """
+        flow = self._flow(key)
+        if flow is not None and flow.last_seen_at > last_seen_at and is_steady(flow):
+            self._placement.changed("changed", flow)
+
+    def _flow(self, key: bytes) -> Flow | None:
+        endpoint, number = keys.from_key_bytes(key)
+        return self._placement.table.by_endpoint.get(endpoint, {}).get(number)
 
     def _heat(self) -> None:
         """Use the hot paths where flows are 5-tuples and the TTL does not depend on who sent first."""

@@ -51,6 +51,10 @@ class Counters:
         """Keep what a member counted that is about to be forgotten."""
         self._gone = _add(self._gone, _member(member))
 
+    def add_late(self, packets: int, back: int, size: int, size_back: int) -> None:
+        """Count what the fast path has carried of a member that is no more."""
+        self._gone = _add(self._gone, (packets, back, size, size_back, 0, 0))
+
     def totals(self, group: TargetGroup) -> tuple[int, int, int, int, int, int]:
         """Return packets to and from targets, bytes to and from, bytes that crossed zones to and from."""
         result = self._gone

@@ -16,7 +16,7 @@ from gwlbemu.core.flows import BOTH_FINS, FROM_HIGH, OTHER_IDLE_SECONDS, Flow
 from gwlbemu.core.hops import entry_step
 from gwlbemu.core.key import flow_key, quoted_key
 from gwlbemu.core.mss import clamp
-from gwlbemu.core.placement import Placement
+from gwlbemu.core.placement import Placement, is_steady
 from gwlbemu.core.settings import LONGEST_PACKET
 from gwlbemu.core.states import Fate
 from gwlbemu.core.verdict import Reason, Reset, ToTarget, Verdict
@@ -92,7 +92,7 @@ class Entry:
     def _is_over(self, flow: Flow, flags: int, now: float) -> bool:
         """A new SYN ends a flow that has seen both FINs: the port is being used again."""
         closed = flow.flags & BOTH_FINS == BOTH_FINS
-        return now >= flow.expires_at or (closed and flags & (SYN | ACK) == SYN)
+        return (closed and flags & (SYN | ACK) == SYN) or self._placement.table.is_over(flow, now)
 
     def _refuse(self, endpoint: int, packet: bytes, connection: bool, flags: int) -> Verdict | None:
         """Judge a packet of no flow: only a SYN (without ACK) begins a TCP flow."""
@@ -132,6 +132,8 @@ class Entry:
         ):
             # A 2-tuple flow that began without TCP and has some now.
             self._placement.table.set_timeout(flow, self._placement.idle_seconds(TCP, flow.key))
+            if is_steady(flow):
+                self._placement.changed("changed", flow)
         flow.packets += 1
         flow.bytes += len(packet)
         target.packets_to += 1

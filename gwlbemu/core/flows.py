@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from gwlbemu.core.key import key_bytes
 from gwlbemu.core.targets import Member
 from gwlbemu.core.tunnel import Tunnel
 
@@ -81,9 +82,13 @@ class Flow(_Link):
 
 
 class FlowTable:
-    """The flows of one node by endpoint and key, and the buckets of their deadlines."""
+    """The flows of one node by endpoint and key, and the buckets of their deadlines.
 
-    def __init__(self, endpoints: tuple[int, ...]) -> None:
+    `catch_up` brings in what the fast path has carried of a flow (its key); it is called before a flow is judged over.
+    """
+
+    def __init__(self, endpoints: tuple[int, ...], catch_up: Callable[[bytes], None] | None = None) -> None:
+        self._catch_up = catch_up
         self.by_endpoint: dict[int, dict[int, Flow]] = {endpoint: {} for endpoint in endpoints}
         self._buckets: dict[int, _Link] = {}
         self._due: list[int] = []  # a heap of the buckets' numbers
@@ -110,6 +115,18 @@ class FlowTable:
         flow.target.flows -= 1
         _unlink(flow)
 
+    def catch_up(self, flow: Flow) -> None:
+        """Bring in what the fast path has carried of a flow."""
+        if self._catch_up is not None:
+            self._catch_up(key_bytes(flow.tunnel.endpoint, flow.key))
+
+    def is_over(self, flow: Flow, now: float) -> bool:
+        """Whether a flow has been silent for its idle timeout, on the fast path too."""
+        if now < flow.expires_at:
+            return False
+        self.catch_up(flow)
+        return now >= flow.expires_at
+
     def set_timeout(self, flow: Flow, timeout: float) -> None:
         """Give a flow another idle timeout; the clock goes on from the last packet."""
         flow.timeout = timeout
@@ -128,7 +145,7 @@ class FlowTable:
                     return
                 budget -= 1
                 assert isinstance(flow, Flow)
-                if flow.expires_at <= now:
+                if self.is_over(flow, now):
                     yield flow
                 else:
                     _unlink(flow)

@@ -8,6 +8,8 @@ not documented, ours
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gwlbemu.core import choice
 from gwlbemu.core.attributes import Attributes
 from gwlbemu.core.counters import Counters
@@ -31,12 +33,19 @@ def is_steady(flow: Flow) -> bool:
 class Placement:
     """The flow table and what is written into it. `attributes` are the present ones."""
 
-    def __init__(self, settings: Settings, attributes: Attributes, group: TargetGroup, counters: Counters) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        attributes: Attributes,
+        group: TargetGroup,
+        counters: Counters,
+        catch_up: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.settings = settings
         self.attributes = attributes
         self.group = group
         self.counters = counters
-        self.table = FlowTable(tuple(endpoint.id for endpoint in settings.endpoints))
+        self.table = FlowTable(tuple(endpoint.id for endpoint in settings.endpoints), catch_up)
         self._seed = choice.Seed(settings.seed)
         self._tunnels: dict[tuple[Member, int, int, int], Tunnel] = {}
         self._changes: list[FlowChange] = []
@@ -83,6 +92,7 @@ class Placement:
 
     def end(self, flow: Flow) -> None:
         """Take a flow out of the table."""
+        self.table.catch_up(flow)
         self.table.remove(flow)
         self.forget_target(flow.target)
         self.changed("removed", flow)

@@ -77,7 +77,9 @@ class Return:
         if ip.version != _VERSIONS[header.protocol_type]:
             return drop(Reason.INVALID_GENEVE_TUNNEL)
         live = [
-            (flow, swapped) for key, swapped in keys if (flow := table.get(key)) is not None and now < flow.expires_at
+            (flow, swapped)
+            for key, swapped in keys
+            if (flow := table.get(key)) is not None and not self._placement.table.is_over(flow, now)
         ]
         if not live:
             return drop(Reason.MISSING_FLOW_ENTRY)

@@ -17,6 +17,13 @@ LOOPBACK = 1  # its interface index in every namespace
 _FLAGS = ("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror")
 
 
+def cache_folder() -> Path:
+    """Return where a user's compiled object is kept: in the virtual environment, so that it goes with it, else in
+    /var/cache.
+    """
+    return (Path(sys.prefix) if sys.prefix != sys.base_prefix else Path("/")) / "var/cache/gwlbemu"
+
+
 def compile_object(cache: Path) -> Path:
     """Return the object file, from the folder `cache` when this very source has been compiled into it before.
     NetError when it cannot be.
@@ -44,10 +51,8 @@ def compile_object(cache: Path) -> Path:
     return target
 
 
-def available(cache: Path) -> str | None:
-    """Return why there is no fast path here, None when there is one. Tries it: compiles, loads and attaches for a
-    moment to lo.
-    """
+def missing(cache: Path) -> str | None:
+    """Return what a fast path would need and is not here, None when only the kernel's word is left. Compiles."""
     if sys.byteorder != "little" or sys.maxsize < 2**32:
         return "not a little-endian 64-bit machine"
     if os.geteuid() != 0:
@@ -56,6 +61,20 @@ def available(cache: Path) -> str | None:
         libbpf.library()
     except (OSError, AttributeError) as error:
         return f"no libbpf: {error}"
+    try:
+        compile_object(cache)
+    except NetError as error:
+        return str(error)
+    return None
+
+
+def available(cache: Path) -> str | None:
+    """Return why there is no fast path here, None when there is one. Tries it: compiles, loads and attaches for a
+    moment to lo.
+    """
+    reason = missing(cache)
+    if reason is not None:
+        return reason
     try:
         path = compile_object(cache)
         with libbpf.Object(path, {"interfaces": 1, "flows4": 1, "flows6": 1}) as loaded:

@@ -70,7 +70,7 @@ class FastPath:
             self._open(settings)
         except OSError as error:
             self.close()
-            raise NetError(f"fast path: {error.strerror}") from error
+            raise NetError(f"fast path: {error.strerror or error}") from error
         except BaseException:
             self.close()
             raise
@@ -134,11 +134,15 @@ class FastPath:
         """Follow the core; see Mirror.apply."""
         self._mirror.apply(changes, now_ns=now_ns)
 
-    def read_back(self) -> tuple[list[FlowTraffic], bool]:
+    def read_back(self, *, now_ns: int = 0) -> tuple[list[FlowTraffic], bool]:
         """Return the next few thousand flows' news, and whether a round through all flows is complete; a call takes a
         few milliseconds.
         """
-        return self._mirror.read_back()
+        return self._mirror.read_back(now_ns=now_ns)
+
+    def take_silent(self) -> list[tuple[bytes, int]]:
+        """Return the flows that a round has found idle; see Mirror.take_silent."""
+        return self._mirror.take_silent()
 
     def read_all(self) -> list[FlowTraffic]:
         """Return every flow's news: before the clock is advanced, or when someone asks for exact counters."""
@@ -155,6 +159,11 @@ class FastPath:
             name: sum(int.from_bytes(value, "little") for value in self._counters.lookup_cpus(number))
             for name, number in numbers
         }
+
+    @property
+    def entries(self) -> int:
+        """How many flows the kernel knows."""
+        return self._mirror.entries
 
     def stats(self) -> dict[str, int]:
         """Return program_counters and `entries`, `refused` (map full), `lost` (before Python read them)."""

@@ -26,7 +26,7 @@ FLOW = struct.Struct("<4sI6s2sIHHIIQQQ")
 _SETTINGS = struct.Struct("<4sIIBBBBQQ")
 _INTERFACE = struct.Struct("<8sI6s6s")
 _FROM_HIGH, _MASK = 1 << 15, (1 << 64) - 1
-_LONGEST_IDLE = (1 << 15) - 1
+LONGEST_IDLE = (1 << 15) - 1
 
 
 class Key(NamedTuple):
@@ -93,7 +93,7 @@ def pack_flow(
     """A fresh flow, without traffic. `idle_seconds` is rounded down and cut at nine hours: at worst Python judges a
     packet more.
     """
-    idle = min(int(idle_seconds), _LONGEST_IDLE) | (_FROM_HIGH if from_high else 0)
+    idle = min(int(idle_seconds), LONGEST_IDLE) | (_FROM_HIGH if from_high else 0)
     big_cookie = int.from_bytes(cookie.to_bytes(4, "big"), "little")
     return FLOW.pack(
         target, big_cookie, mac, source_port.to_bytes(2, "big"), slot, interface, idle, 0, 0, 0, 0, last_ns
@@ -105,6 +105,7 @@ class Traffic(NamedTuple):
 
     target: bytes
     slot: int
+    idle_seconds: int  # with the direction in its highest bit
     packets: int
     returned_packets: int
     bytes: int
@@ -112,7 +113,7 @@ class Traffic(NamedTuple):
     last_ns: int
 
 
-_TRAFFIC = struct.Struct("<4s12xI4xIIQQQ")
+_TRAFFIC = struct.Struct("<4s12xI2xHIIQQQ")
 assert _TRAFFIC.size == FLOW.size
 
 
@@ -120,7 +121,7 @@ def read_traffic(value: bytes) -> Traffic:
     return Traffic._make(_TRAFFIC.unpack(value))
 
 
-def iterate_traffic(values: bytes) -> list[tuple[bytes, int, int, int, int, int, int]]:
+def iterate_traffic(values: bytes) -> list[tuple[bytes, int, int, int, int, int, int, int]]:
     """The same of many values in one block, as plain tuples in Traffic's order."""
     return list(_TRAFFIC.iter_unpack(values))
 

@@ -22,6 +22,7 @@ from gwlbemu.wire.protocols import TCP, UDP
 
 BATCH = 1024  # entries a step reads: a few milliseconds when all of them have news
 SHAPES = {FIVE_TUPLE: 5, THREE_TUPLE: 3, TWO_TUPLE: 2}
+SECOND = 10**9
 _WRAP = (1 << 32) - 1
 
 
@@ -66,6 +67,7 @@ class Mirror:
         self._free: list[int] = []
         self._seen = (array("I"), array("I"), array("Q"), array("Q"))
         self._left: list[FlowTraffic] = []  # of entries that are gone
+        self._silent: list[tuple[bytes, int]] = []
         self._walk: Iterator[tuple[int, bytes, bytes]] | None = None
 
     def apply(self, changes: Sequence[FlowChange], *, now_ns: int) -> None:
@@ -94,9 +96,9 @@ class Mirror:
         low, high = sorted(((change.source, change.source_port), (change.destination, change.destination_port)))
         return Key(low[0], high[0], low[1], high[1], self._bits[change.endpoint] << 8 | change.protocol)
 
-    def read_back(self) -> tuple[list[FlowTraffic], bool]:
+    def read_back(self, *, now_ns: int = 0) -> tuple[list[FlowTraffic], bool]:
         """Return what is new in the next few thousand entries, and whether that was the end of a round through all of
-        them.
+        them. Of those, the flows whose idle time is over at `now_ns` are what take_silent returns.
         """
         if self._walk is None:
             self._walk = ((size, *block) for size, table in self._maps.items() for block in table.batches(BATCH))
@@ -109,11 +111,18 @@ class Mirror:
         width = self._maps[size].key_size
         for i, traffic in enumerate(layout.iterate_traffic(values)):
             slot = traffic[1]
-            if traffic[2] != packets[slot] or traffic[3] != returned[slot]:
+            if traffic[3] != packets[slot] or traffic[4] != returned[slot]:
                 found.append(
                     self._difference(self._core_key(keys[i * width : (i + 1) * width]), Traffic._make(traffic))
                 )
+            if now_ns - traffic[7] >= (traffic[2] & layout.LONGEST_IDLE) * SECOND:
+                self._silent.append((self._core_key(keys[i * width : (i + 1) * width]), traffic[7]))
         return found, False
+
+    def take_silent(self) -> list[tuple[bytes, int]]:
+        """Return the flows that read_back has found idle (the core's keys) and when they were last seen, once each."""
+        taken, self._silent = self._silent, []
+        return taken
 
     def read_all(self) -> list[FlowTraffic]:
         """Return what is new of every flow."""

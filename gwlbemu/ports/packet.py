@@ -31,11 +31,11 @@ def attach(sock: socket.socket, program: Program) -> None:
 class PacketPort:
     """A `Port` on the interface `device`; `program` says which frames are wanted (none: every frame that arrives).
 
-    `buffer_bytes` is what the kernel may queue for us; a frame that finds it full is counted in `drops`. NetError when
-    the interface is missing or the process may not.
+    `buffer_bytes` is what the kernel may queue for us; a frame that finds it full is counted in `drops`. With `deaf` it
+    only sends. NetError when the interface is missing or the process may not.
     """
 
-    def __init__(self, device: str, *, program: Program = (), buffer_bytes: int = 8 << 20) -> None:
+    def __init__(self, device: str, *, program: Program = (), buffer_bytes: int = 8 << 20, deaf: bool = False) -> None:
         self.device = device
         self.mtu = interface.mtu(device)
         if self.mtu + 14 > SLOT:
@@ -44,13 +44,13 @@ class PacketPort:
         self._dropped = 0
         self._incoming, self._outgoing = Incoming(BATCH), Outgoing(BATCH)
         try:
-            self._socket = self._open(device, program, buffer_bytes)
+            self._socket = self._open(device, program, buffer_bytes, 0 if deaf else ETH_P_ALL)
         except OSError as error:
             raise NetError(f"opening a packet socket on interface {device}: {error.strerror}") from None
         self._descriptor = self._socket.fileno()
 
     @staticmethod
-    def _open(device: str, program: Program, buffer_bytes: int) -> socket.socket:
+    def _open(device: str, program: Program, buffer_bytes: int, protocol: int) -> socket.socket:
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: deaf until it is bound
         try:
             sock.setblocking(False)
@@ -60,7 +60,7 @@ class PacketPort:
             sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             if program:
                 attach(sock, program)
-            sock.bind((device, ETH_P_ALL))
+            sock.bind((device, protocol))
         except OSError:
             sock.close()
             raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gwlbemu.errors import LabError
+from gwlbemu.errors import LabError, NetError
 from gwlbemu.net import processes
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record, list_labs, open_new
@@ -80,6 +80,7 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
     from gwlbemu.net.build import build  # pyroute2: 0.15 s that only a command which builds shall pay
 
     state = State(plan.lab, root)
+    _compile_fast_path(plan, on_step)
     with open_new(plan.lab, root=root) as record:
         try:
             state.make_folders()
@@ -91,6 +92,21 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
             take_down(record, grace=0.2)
             raise
     return RunningLab(plan, state)
+
+
+def _compile_fast_path(plan: Plan, on_step: OnStep) -> None:
+    """Compile the fast path's program once, not in every node at the same time. NetError when it has to be there.
+
+    Where it cannot be compiled, a node with `datapath: auto` goes without and its status says why.
+    """
+    if plan.datapath == "python" or not plan.nodes:
+        return
+    from gwlbemu.fastpath.build import cache_folder, missing
+
+    on_step("compile the fast path")
+    reason = missing(cache_folder())
+    if reason is not None and plan.datapath == "ebpf":
+        raise NetError(f"datapath ebpf is not possible here: {reason} (datapath auto would use Python)")
 
 
 def _keep_source(plan: Plan, state: State) -> None:
@@ -177,20 +193,34 @@ def target_states(lab: RunningLab) -> dict[str, list[dict[str, Any]]]:
 
 
 def wait_until_healthy(lab: RunningLab, timeout: float) -> list[str]:
-    """Wait until every registered target is healthy at every node; returns what is still not, one sentence each."""
+    """Wait until every registered target is healthy at every node; returns what is still not, one sentence each.
+
+    Does not wait for a process that has died.
+    """
     give_up_at = time.monotonic() + timeout
     while True:
         troubles = _troubles(lab)
-        if not troubles or time.monotonic() > give_up_at:
+        dead = any(process.state == "dead" for process in lab.processes())
+        if not troubles or dead or time.monotonic() > give_up_at:
             return troubles
         time.sleep(0.05)
+
+
+def _last_words(process: Process) -> str:
+    """What a dead process said last."""
+    if process.state != "dead":
+        return ""
+    with suppress(OSError):
+        lines = Path(process.log).read_text(errors="replace").split("\n")
+        return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+    return ""
 
 
 def _troubles(lab: RunningLab) -> list[str]:
     found = []
     for process in lab.processes():
         if process.state != "running":
-            found.append(f"{process.name} is {process.state}; see {process.log}")
+            found.append(f"{process.name} is {process.state}{_last_words(process)}; see {process.log}")
     for node in lab.plan.nodes:
         try:
             targets = lab.call(node.name, "targets")["targets"]

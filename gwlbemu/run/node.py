@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from gwlbemu.core.balancer import Balancer
@@ -28,6 +29,7 @@ from gwlbemu.ports.sink import hold_udp_port
 from gwlbemu.run.control import ControlServer
 from gwlbemu.run.discards import Discards
 from gwlbemu.run.node_config import NodeConfig
+from gwlbemu.run.node_fast import Follower, UpPort, open_fast_path
 from gwlbemu.run.node_packets import NextHops, Packets, Side
 from gwlbemu.run.node_verbs import NodeVerbs
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
@@ -44,20 +46,30 @@ class Node:
 
     def __init__(self, config: NodeConfig, loop: Loop, stack: ExitStack) -> None:
         self.config, self.loop = config, loop
-        self.settings = config.settings()
+        settings = config.settings()
+        fast, self.datapath_reason = open_fast_path(config, settings, stack)
+        self._taps = {} if fast is None else fast.taps
+        self.settings = settings = replace(settings, track_changes=fast is not None)
         self.started_at = loop.now
-        self.balancer = Balancer(self.settings, now=loop.now)
         self.discards = Discards(config.discards, config.name, loop.clock)
         stack.callback(self.discards.close)
         eni = config.eni
+        sides = {
+            identity.id: self._side(stack, each.name, each.device, ip_to_us(), mac_bytes(each.router_mac + each.mac))
+            for identity, each in zip(settings.endpoints, config.endpoints, strict=True)
+        }
+        eni_side = self._side(stack, "eni", eni.device, udp_to_us())
+        self.follower = (
+            None
+            if fast is None
+            else Follower(fast, loop, sides, eni_side, settings.attributes.stickiness, after=self._arm)
+        )
+        self.balancer = Balancer(
+            settings, now=loop.now, catch_up=None if self.follower is None else self.follower.catch_up
+        )
         self.packets = Packets(
-            {
-                identity.id: self._side(
-                    stack, each.name, each.device, ip_to_us(), mac_bytes(each.router_mac + each.mac)
-                )
-                for identity, each in zip(self.settings.endpoints, config.endpoints, strict=True)
-            },
-            self._side(stack, "eni", eni.device, udp_to_us()),
+            sides,
+            eni_side,
             NextHops(
                 mac_bytes(eni.mac),
                 mac_bytes(eni.gateway_mac),
@@ -77,9 +89,9 @@ class Node:
         self._control = ControlServer(config.control, NodeVerbs(self).table())
         stack.callback(self._control.close)
 
-    @staticmethod
-    def _side(stack: ExitStack, name: str, device: str, program: Program, head: bytes = b"") -> Side:
-        port = PacketPort(device, program=program)
+    def _side(self, stack: ExitStack, name: str, device: str, program: Program, head: bytes = b"") -> Side:
+        tap = self._taps.get(device)
+        port = PacketPort(device, program=program) if tap is None else UpPort(tap, PacketPort(device, deaf=True))
         stack.callback(port.close)
         return Side(name, port, head)
 
@@ -101,6 +113,8 @@ class Node:
             self.loop.add_reader(side.port.fileno(), self.packets.endpoint_turn(identity))
         self.loop.add_reader(self.packets.eni.port.fileno(), self.packets.eni_turn)
         self.loop.call_at(self.loop.now, self.changed)
+        if self.follower is not None:
+            self.follower.start(self.balancer)
 
     def stop(self) -> None:
         """Take no more packets."""
@@ -108,8 +122,10 @@ class Node:
             self.loop.remove_reader(side.port.fileno())
 
     def changed(self) -> None:
-        """Follow up on a change of targets or of the time: probes, the next deadline, a line in the log."""
+        """Follow up on a change of targets, attributes or the time: probes, the next deadline, a line in the log."""
         self._prober.refresh()
+        if self.follower is not None:
+            self.follower.set_stickiness(self.balancer.stickiness)
         self._arm()
         states = {each.id: each.state for each in self.balancer.target_health(now=self.loop.now)}
         for name in states.keys() | self._states.keys():
@@ -122,7 +138,15 @@ class Node:
         self.balancer.receive_probe_result(target, ok, now=self.loop.now, reason=reason)
         self.changed()
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass at once, in the kernel too."""
+        self.loop.advance(seconds)
+        if self.follower is not None:
+            self.follower.advanced()
+
     def _arm(self) -> None:
+        if self.follower is not None:
+            self.follower.follow()
         deadline = self.balancer.next_deadline()
         if deadline < self._expiry_at:
             if self._expiry is not None:
@@ -149,7 +173,11 @@ def main(argv: list[str]) -> int:
             # What lives now lives for ever; full collections would stop the packets and find nothing.
             gc.freeze()
             gc.set_threshold(50_000, 10, 1000)
-            LOG.info("%s is ready", node.config.name)
+            LOG.info(
+                "%s is ready%s",
+                node.config.name,
+                f", without fast path: {reason}" if (reason := node.datapath_reason) else "",
+            )
             loop.run()
             node.stop()
     except GwlbemuError as error:

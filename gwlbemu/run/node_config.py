@@ -61,6 +61,7 @@ class NodeConfig:
     health_check: Mapping[str, str | int | float]
     emulation: Mapping[str, Scalar]
     datapath: str  # auto | python | ebpf
+    offload: bool  # super-packets and unfinished checksums may come
     control: str  # path of the control socket
     discards: str  # path of the capture's socket for dropped packets, "" without a capture
 
@@ -125,6 +126,7 @@ def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
         health_check=asdict(group.health_check),
         emulation=dict(plan.emulation),
         datapath=plan.datapath,
+        offload=plan.offload,
         control=str(state.control(node.name)),
         discards=str(state.control("discards")) if plan.capture.enabled else "",
     )

@@ -45,12 +45,15 @@ class NodeVerbs:
 
     def status(self, _: Arguments) -> Mapping[str, Any]:
         node = self._node
+        self._catch_up()
         sides = [*node.packets.endpoints.values(), node.packets.eni]
         return {
             "name": node.config.name,
             "load_balancer": node.config.load_balancer,
             "zone": node.config.zone,
-            "datapath": "python",
+            "datapath": "python" if node.follower is None else "ebpf",
+            "datapath_reason": self._reason(),
+            "fastpath": {} if node.follower is None else node.follower.stats(),
             "uptime_seconds": node.loop.now - node.started_at,
             "ports": [
                 {
@@ -67,7 +70,17 @@ class NodeVerbs:
             **self.targets({}),
         }
 
+    def _reason(self) -> str:
+        follower = self._node.follower
+        paused = follower is not None and follower.paused
+        return "a trace runs: every packet goes through Python" if paused else self._node.datapath_reason
+
+    def _catch_up(self) -> None:
+        if self._node.follower is not None:
+            self._node.follower.catch_up_all()
+
     def targets(self, _: Arguments) -> Mapping[str, Any]:
+        self._catch_up()
         health = self._node.balancer.target_health(now=self._node.loop.now)
         return {"targets": [each._asdict() | {"address": address_text(each.address)} for each in health]}
 
@@ -76,6 +89,7 @@ class NodeVerbs:
 
         With `newest` the flow that was placed last is number 0.
         """
+        self._catch_up()
         newest_first = bool(arguments.get("newest", False))
         offset, limit = int(arguments.get("offset", 0)), int(arguments.get("limit", PAGE))
         now = self._node.loop.now
@@ -104,6 +118,7 @@ class NodeVerbs:
         }
 
     def metrics(self, _: Arguments) -> Mapping[str, Any]:
+        self._catch_up()
         return {"metrics": self._node.balancer.metrics(now=self._node.loop.now)}
 
     def register(self, arguments: Arguments) -> Mapping[str, Any]:
@@ -129,7 +144,7 @@ class NodeVerbs:
             raise SettingError(f"advance: {seconds} is not a number of seconds that can pass")
         node = self._node
         before = {flow.key: flow for flow in node.balancer.flows(now=node.loop.now)}
-        node.loop.advance(seconds)
+        node.advance(seconds)
         now = node.loop.now
         while node.balancer.next_deadline() <= now:
             node.balancer.expire(now=now)
@@ -150,6 +165,8 @@ class NodeVerbs:
     def trace_start(self, arguments: Arguments) -> Mapping[str, Any]:
         """Trace the flows in `match` (rows of protocol, two addresses, two ports; none: all); ends an earlier trace."""
         node = self._node
+        if node.follower is not None:
+            node.follower.pause(True)
         addresses = {each.address: each.id for each in node.balancer.target_health(now=node.loop.now)}
         self._trace = Trace(
             [(int(row[0]), row[1], row[2], int(row[3]), int(row[4])) for row in arguments.get("match", [])],
@@ -172,4 +189,6 @@ class NodeVerbs:
         """Stop noting; what was noted can still be read."""
         self._node.packets.receive_packet = self._node.balancer.receive_packet
         self._node.packets.receive_return = self._node.balancer.receive_return
+        if self._node.follower is not None:
+            self._node.follower.pause(False)
         return {}

@@ -104,6 +104,7 @@ def config(folder: Path, **changes: Any) -> NodeConfig:
         },
         emulation={"initial_health_check_interval_seconds": 0.02},
         datapath="python",
+        offload=False,
         control=str(folder / "node.sock"),
         discards="",
     )  # fmt: skip
