@@ -16,7 +16,8 @@ MAY_IMPORT = {  # room: the rooms it may import besides itself and errors
     "fastpath": {"wire", "core"},
     "net": {"topology"},
     "run": {"wire", "core", "topology", "capture", "ports", "fastpath", "net"},
-    "cli": {"topology", "capture", "net", "run"},
+    "bench": {"wire", "core", "topology", "capture", "ports", "fastpath", "net", "run"},
+    "cli": {"topology", "capture", "net", "run", "bench"},
     "appliances": {"wire", "ports"},
 }
 FRONT_DOORS = {"__init__": {"run"}, "pytest_plugin": {"run"}}  # modules beside the rooms

@@ -45,6 +45,8 @@ VERBS = {
     "doctor": "doctor",
     "inspect": "inspect",
     "inject": "inject",
+    "drill": "drill",
+    "bench": "bench",
     "register": "change",
     "deregister": "change",
     "set": "change",

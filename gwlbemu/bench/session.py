@@ -1,0 +1,202 @@
+"""One run: every experiment in interleaved rounds, so that what is compared was measured seconds apart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gwlbemu.bench import loads, machine, scenes
+from gwlbemu.bench.loads import Flows
+from gwlbemu.bench.results import Results
+from gwlbemu.bench.stage import Stage, Way
+from gwlbemu.errors import GwlbemuError, NetError
+from gwlbemu.net.remove import down
+
+FEW = Flows(1000)
+WARM_RATE = 20_000  # packets/s that place new flows without loss on either path
+BYTES_PER_CROWD_FLOW = 3000  # free memory that must be there for each
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is done: seconds of each load."""
+
+    rounds: int = 5
+    seconds: float = 1.0
+    tcp_seconds: float = 2.0
+    echoes: int = 2000
+    crowd: int = 1_000_000
+    labs: int = 3
+    instances: int = 100
+
+
+FULL = Effort()
+QUICK = Effort(rounds=2, seconds=0.5, tcp_seconds=1.0, echoes=500, crowd=100_000, labs=1)
+
+
+class Session:
+    """Measures into `results`; a path that fails is left out of the rest of its experiment, with the reason."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        sender: list[str],
+        effort: Effort,
+        results: Results,
+        folder: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self.stage, self.sender, self.effort, self.results, self.say = stage, sender, effort, results, say
+        self._folder = folder
+
+    def run(self, experiment: str) -> None:
+        """Run one of `figures.EXPERIMENTS`."""
+        {
+            "packets": self._packets,
+            "tcp": self._tcp,
+            "round-trip": self._round_trips,
+            "flows": self._flows,
+            "up": self._labs,
+        }[experiment]()
+
+    def _each_round(self, experiment: str, paths: list[str], measure: Callable[[Way], None]) -> None:
+        broken: set[str] = set()
+        for number in range(self.effort.rounds):
+            self.say(f"{experiment}, round {number + 1} of {self.effort.rounds}")
+            for name in paths:
+                way = None if name in broken else self.stage.open(name)
+                if way is None:
+                    continue
+                try:
+                    measure(way)
+                except (GwlbemuError, OSError) as error:
+                    broken.add(name)
+                    self.results.missing[f"{experiment}/{name}"] = str(error)
+
+    def _packets(self) -> None:
+        def measure(way: Way) -> None:
+            self._rate("packets", way.name, way, FEW)
+
+        self._each_round("packets", ["plain", "hops", "vxlan", "ovs", "python", "fast"], measure)
+        for _ in range(self.effort.rounds):
+            self.results.add("packets", "scapy", loads.scapy_packets(seconds=0.3))
+
+    def _rate(self, experiment: str, label: str, way: Way, flows: Flows) -> None:
+        """64-byte packets/s that arrive of what an unlimited sender offers."""
+        loads.packets(way.ends, self.sender, flows, seconds=1, rate=WARM_RATE, count=min(flows.count, 2000))
+        got = loads.packets(way.ends, self.sender, flows, seconds=self.effort.seconds)
+        if not got.delivered:
+            raise NetError("no packet arrived")
+        self.results.add(experiment, label, got.rate, loss=got.loss)
+
+    def _tcp(self) -> None:
+        def super_packets(way: Way) -> None:
+            name = way.name.removesuffix("-super")
+            self.results.add("tcp-super", name, loads.stream(way.ends, seconds=self.effort.tcp_seconds))
+
+        def wire(way: Way) -> None:
+            self.results.add("tcp-wire", way.name, loads.stream(way.ends, seconds=self.effort.tcp_seconds))
+
+        def measure(way: Way) -> None:
+            (wire if way.name in ("python", "fast", "ovs") else super_packets)(way)
+
+        self._each_round("tcp", ["plain", "vxlan", "fast-super", "fast", "python", "ovs"], measure)
+
+    def _round_trips(self) -> None:
+        def measure(way: Way) -> None:
+            self.results.add("round-trip", way.name, loads.round_trip(way.ends, count=self.effort.echoes))
+
+        self._each_round("round-trip", ["plain", "hops", "vxlan", "ovs", "python", "fast"], measure)
+
+    # ---- many flows --------------------------------------------------------------------------------------------------
+    def _flows(self) -> None:
+        """New flows in bursts; the bursts become a crowd, which is measured against a node that knows few flows."""
+        few, crowd = self.stage.open(self.results.subject), self.stage.open("crowd")
+        if few is None or crowd is None:
+            return
+        pid = crowd.node_pid
+        before = machine.resident(pid), machine.map_memory(pid), crowd.metric("ActiveFlowCount")
+        used = self._bursts(crowd)
+        wanted = self._affordable()
+        used = self._fill(crowd, used, wanted)
+        placed = crowd.metric("ActiveFlowCount") - before[2]
+        resident, in_maps = machine.resident(pid) - before[0], machine.map_memory(pid) - before[1]
+        self.results.add("memory", self.results.subject, (resident + in_maps) / max(placed, 1))
+        self.results.settings["crowd"] = f"{placed:,} flows"
+        self.results.notes.append(
+            f"memory of {placed:,} flows: {resident / 2**20:.0f} MiB in Python, {in_maps / 2**20:.0f} MiB in maps"
+        )
+        for number in range(self.effort.rounds):
+            self.say(f"crowd, round {number + 1} of {self.effort.rounds}")
+            self._rate("crowd", "few", few, FEW)
+            self._rate("crowd", "crowd", crowd, Flows(used))
+
+    def _bursts(self, way: Way) -> int:
+        """One burst of new flows per round; returns how many flow numbers are used up."""
+        used, offered = 0, 100_000
+        for _ in range(self.effort.rounds):
+            count = int(offered * self.effort.seconds)
+            before = way.metric("ActiveFlowCount")
+            got = loads.packets(
+                way.ends, self.sender, Flows(count, used), seconds=self.effort.seconds, rate=offered, count=count
+            )
+            placed = way.metric("ActiveFlowCount") - before
+            self.results.add("new-flows", self.results.subject, placed / got.seconds, loss=1 - placed / got.offered)
+            used += count
+        return used
+
+    def _affordable(self) -> int:
+        room = machine.free_memory() // 2 // BYTES_PER_CROWD_FLOW
+        if room < self.effort.crowd:
+            self.results.notes.append(f"free memory is enough for a crowd of {room:,} flows only")
+        return min(self.effort.crowd, room)
+
+    def _fill(self, way: Way, used: int, wanted: int) -> int:
+        """Place flows until `wanted` numbers are used, then once more those that were lost on the way."""
+        while used < wanted:
+            count = min(wanted - used, WARM_RATE * 4)
+            loads.packets(way.ends, self.sender, Flows(count, used), seconds=5, rate=WARM_RATE, count=count)
+            used += count
+            self.say(f"crowd: {used:,} flows")
+        for _ in range(2):
+            if way.metric("ActiveFlowCount") < used * 0.999:
+                for first in range(0, used, 4 * WARM_RATE):
+                    count = min(used - first, 4 * WARM_RATE)
+                    rate = 3 * WARM_RATE
+                    loads.packets(way.ends, self.sender, Flows(count, first), seconds=5, rate=rate, count=count)
+        return used
+
+    # ---- labs --------------------------------------------------------------------------------------------------------
+    def _labs(self) -> None:
+        """The command `gwlbemu up` from its start to healthy targets, as somebody at a terminal sees it."""
+        two_zones = Path(__file__).parents[2] / "topologies" / "two-zones.yaml"
+        hundred = self._folder / "hundred.yaml"
+        hundred.write_text(scenes.hundred("bench-hundred", self.effort.instances))
+        for number in range(self.effort.labs):
+            self.say(f"labs, round {number + 1} of {self.effort.labs}")
+            if two_zones.exists():
+                self._lab("two-zones", two_zones, 9)
+            if number < 2:
+                self._lab("hundred", hundred, self.effort.instances)
+
+    def _lab(self, name: str, file: Path, instances: int) -> None:
+        lab = f"bench-up-{name}"
+        words = [sys.executable, "-m", "gwlbemu.cli.main", "up", str(file), "--lab", lab]
+        start = time.perf_counter()
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+            took = time.perf_counter() - start
+        except subprocess.TimeoutExpired:
+            self.results.missing[name] = "not up within 60 s"
+            return
+        finally:
+            down(lab)
+        if done.returncode:
+            self.results.missing[name] = (done.stderr.strip() or done.stdout.strip())[-300:]
+            return
+        self.results.add("lab-up", name, took)
+        self.results.add("lab-up-instance", name, took / instances)

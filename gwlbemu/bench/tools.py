@@ -1,0 +1,77 @@
+"""Programs run inside a lab's namespaces: pinned, bounded in time, and gone when the block is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from gwlbemu.errors import NetError
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
+
+SOURCE = Path(__file__).with_name("blast.c")
+
+
+@contextmanager
+def running(namespace: str, argv: Sequence[str], *, core: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A program in `namespace`, on one core if given; it is killed at the end of the block if it still runs."""
+    with inside(path_of(namespace)):
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def output(
+    namespace: str, argv: Sequence[str], *, core: int | None = None, given: str | None = None, timeout: float = 10.0
+) -> str:
+    """Run a program to its end and return what it wrote; NetError when it fails or takes too long."""
+    with inside(path_of(namespace)):
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    try:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
+        out, trouble = process.communicate(given, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise NetError(f"{argv[0]} did not end within {timeout:g} s") from None
+    finally:
+        process.kill()
+        process.communicate()
+    if process.returncode:
+        raise NetError(f"{argv[0]}: {(trouble.strip() or out.strip())[:300]}")
+    return out
+
+
+def sender(folder: Path) -> list[str]:
+    """The command of the packet sender: C where a compiler is, otherwise Python."""
+    compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
+    if compiler is None:
+        return [sys.executable, "-m", "gwlbemu.bench.sender"]
+    program = folder / "blast"
+    done = subprocess.run(
+        [compiler, "-O2", str(SOURCE), "-o", str(program)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise NetError(f"{compiler}: {done.stderr.strip()[:300]}")
+    return [str(program)]
+
+
+def wait_for(path: Path, timeout: float = 5.0) -> None:
+    """Wait until a socket is there."""
+    give_up_at = time.monotonic() + timeout
+    while not path.exists():
+        if time.monotonic() > give_up_at:
+            raise NetError(f"{path} does not appear")
+        time.sleep(0.02)
