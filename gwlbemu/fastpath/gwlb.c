@@ -284,16 +284,19 @@ static __always_inline void take_hops(void *p, __u8 version, __u8 hops)
 __attribute__((noinline)) __s64 sum_bytes(struct __sk_buff *skb, __u32 length)
 {
 	void *p = (void *)(long)skb->data + ETH_HLEN, *end = (void *)(long)skb->data_end;
+	__u32 blocks = length / 512, done = length & 0x3e00;
 	__u64 sum = 0;
-	for (int i = 0; i < 17; i++) {
-		if (length < 512)
+	for (__u32 i = 0; i < 17; i++) {
+		if (i >= blocks)
 			break;
 		if (p + 512 > end)
 			return -1;
 		sum += (__u32)bpf_csum_diff(0, 0, p, 512, 0);
 		p += 512;
-		length -= 512;
 	}
+	/* Not the p of the loop: the verifier would follow the rest once for each number of blocks. */
+	p = (void *)(long)skb->data + ETH_HLEN + done;
+	end = (void *)(long)skb->data_end;
 #pragma unroll
 	for (int size = 256; size >= 4; size /= 2) {
 		if (length & size) {
