@@ -8,6 +8,7 @@ meanwhile                             -> rounds through the kernel's entries, a 
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -164,9 +165,10 @@ class Follower:
         assert self.balancer is not None
         eni = self._eni
         for each in news:
+            carried = each.packets or each.returned_packets  # without any, the stamp is of when the entry was written
             self.balancer.touch(
                 each.key,
-                last_seen_at=each.last_ns / NANO,
+                last_seen_at=each.last_ns / NANO if carried else -math.inf,
                 packets=each.packets,
                 bytes=each.bytes,
                 returned_packets=each.returned_packets,
