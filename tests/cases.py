@@ -1,8 +1,8 @@
 """One table of cases for every way a node can be made: the pure core, a node on sockets, a node with a fast path.
 
 A case begins with a node of two healthy targets and one live UDP flow from ENDPOINT; the packet that the case is about
-arrives after that. It is either an inner packet from an endpoint or an outer datagram from a target, made out of the
-datagram that the flow's own packet became.
+arrives after that. It is either an inner packet from an endpoint (ENTRIES) or an outer datagram from a target, made out
+of the datagram that the flow's own packet became (RETURNS).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from gwlbemu.core.verdict import Reason
 from gwlbemu.wire.build import build_ip
+from gwlbemu.wire.checksum import internet
+from gwlbemu.wire.outer import encapsulate
 from gwlbemu.wire.tcp import ACK, RST, SYN, build_tcp
 from gwlbemu.wire.udp import build_udp
 
@@ -119,4 +121,99 @@ RETURNS = [
     Case("the O bit", ("GV-21",), at(29, "80"), _TUNNEL),
     Case("no inner packet", ("GV-10",), inner(b""), _TUNNEL),
     Case("a RST in the header of another connection", ("GV-16", "GV-13"), inner(OTHER_RST), _MISSING),
+]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """`packet` comes in at `endpoint`.
+
+    `expected` is the inner packet that goes on to a target, or a reason; `known` tells whether it goes in the tunnel of
+    the live flow, which then determines every byte around it.
+    """
+
+    description: str
+    contract: tuple[str, ...]
+    packet: bytes
+    expected: bytes | Reason
+    known: bool = True
+    endpoint: int = ENDPOINT
+
+
+def around(datagram: bytes, packet: bytes) -> bytes:
+    """Return what another packet of the flow becomes whose own packet became `datagram`."""
+    port = int.from_bytes(datagram[20:22], "big")
+    return encapsulate(datagram[12:16], datagram[16:20], port, datagram[28:68], packet)
+
+
+def with_checksum(head: bytes) -> bytes:
+    """Put the checksum of an IPv4 header right."""
+    blank = head[:10] + b"\0\0" + head[12:]
+    return blank[:10] + internet(blank).to_bytes(2, "big") + blank[12:]
+
+
+def with_head(change: Callable[[bytes], bytes]) -> bytes:
+    """The flow's packet with a changed IPv4 header, its checksum right."""
+    return with_checksum(change(FLOW[:20])) + FLOW[20:]
+
+
+def lived(ttl: int) -> bytes:
+    return build_udp(CLIENT, SERVER, 40000, 53, b"test", ttl=ttl)
+
+
+LONGEST, TOO_LONG = (build_udp(CLIENT, SERVER, 40000, 53, bytes(size - 28)) for size in (8500, 8501))
+ODD = build_udp(CLIENT, SERVER, 40000, 53, bytes(range(1, 250)))
+MARKED, WITH_ID = with_head(lambda h: h[:1] + b"\xb8" + h[2:]), with_head(lambda h: h[:4] + b"\xbe\xef\x40\0" + h[8:])
+LONGER_HEAD = with_checksum(b"\x46\0" + (len(FLOW) + 4).to_bytes(2, "big") + FLOW[4:20] + b"\x01\x01\x01\0") + FLOW[20:]
+FIRST_FRAGMENT, LATER_FRAGMENT = (
+    with_head(lambda h, field=field: h[:6] + field + h[8:]) for field in (b"\x20\0", b"\0\x10")
+)
+HALF_HEAD = with_checksum(FLOW[:2] + b"\0\x18" + FLOW[4:20]) + FLOW[20:24]
+BAD_HEAD = FLOW[:10] + b"\x12\x34" + FLOW[12:]
+UNSUMMED, BADLY_SUMMED = (FLOW[:26] + field + FLOW[28:] for field in (b"\0\0", b"\x12\x34"))
+ECHO = build_ip(CLIENT, SERVER, 1, bytes.fromhex("0800f7fd00010001"))
+ERROR = build_ip(CLIENT, SERVER, 1, bytes.fromhex("030d000000000000") + ANSWER)
+GRE = build_ip(CLIENT, SERVER, 47, bytes(8))
+SIX = build_udp(
+    bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02"), 1, 2, b"six"
+)
+SIX_HOP = SIX[:7] + bytes([SIX[7] - 1]) + SIX[8:]
+OPENING, DATA, RESET, SECOND = (
+    build_tcp(CLIENT, SERVER, 40000, 80, flags=flags) for flags in (SYN, ACK, RST, SYN | ACK)
+)
+_MIDSTREAM, _MALFORMED = Reason.MIDSTREAM, Reason.MALFORMED
+
+ENTRIES = [
+    Arrival("the flow's next packet", ("GV-02", "GV-03", "GV-05", "GV-06", "GV-08"), FLOW, hop(FLOW)),
+    Arrival("the other direction", ("FL-03", "GV-08"), ANSWER, hop(ANSWER)),
+    Arrival("an odd number of bytes", ("GV-03",), ODD, hop(ODD)),
+    Arrival("the longest packet", ("GV-19",), LONGEST, hop(LONGEST)),
+    Arrival("one byte too long", ("GV-19",), TOO_LONG, Reason.TOO_LONG),
+    Arrival("TTL 255", ("GV-20",), lived(255), hop(lived(255))),
+    Arrival("TTL 2", ("GV-20",), lived(2), hop(lived(2))),
+    Arrival("TTL 1", ("GV-20",), lived(1), Reason.TTL_EXPIRED),
+    Arrival("TTL 0", ("GV-20",), lived(0), Reason.TTL_EXPIRED),
+    Arrival("DSCP of its own", ("GV-02",), MARKED, hop(MARKED)),
+    Arrival("ID of its own and DF", ("GV-02",), WITH_ID, hop(WITH_ID)),
+    Arrival("an IPv4 option", (), LONGER_HEAD, hop(LONGER_HEAD)),
+    Arrival("no UDP checksum", ("GV-03",), UNSUMMED, hop(UNSUMMED)),
+    Arrival("a wrong UDP checksum", ("GV-03",), BADLY_SUMMED, hop(BADLY_SUMMED)),
+    Arrival("a wrong IPv4 checksum", ("GV-03",), BAD_HEAD, hop(BAD_HEAD)),
+    Arrival("padding behind it", (), FLOW + bytes(14), hop(FLOW)),
+    Arrival("the first fragment of a datagram", ("FL-10",), FIRST_FRAGMENT, hop(FIRST_FRAGMENT), known=False),
+    Arrival("a later fragment", ("FL-10",), LATER_FRAGMENT, hop(LATER_FRAGMENT), known=False),
+    Arrival("another port", ("FL-01",), STRANGER, hop(STRANGER), known=False),
+    Arrival("the same from another endpoint", ("FL-04",), FLOW, hop(FLOW), known=False, endpoint=OTHER_ENDPOINT),
+    Arrival("an echo request", ("FL-01",), ECHO, hop(ECHO), known=False),
+    Arrival("an ICMP error about the flow", ("FL-11",), ERROR, hop(ERROR), known=False),
+    Arrival("GRE", ("FL-01",), GRE, hop(GRE), known=False),
+    Arrival("IPv6", ("GV-01",), SIX, SIX_HOP, known=False),
+    Arrival("a SYN", ("FL-08",), OPENING, hop(OPENING), known=False),
+    Arrival("TCP data of no flow", ("FL-08",), DATA, _MIDSTREAM),
+    Arrival("a RST of no flow", ("FL-08",), RESET, _MIDSTREAM),
+    Arrival("a SYN with ACK of no flow", ("FL-08",), SECOND, _MIDSTREAM),
+    Arrival("IP version 5", (), b"\x55" + FLOW[1:], _MALFORMED),
+    Arrival("a header of 16 bytes", (), b"\x44" + FLOW[1:], _MALFORMED),
+    Arrival("a length beyond its end", (), with_head(lambda h: h[:2] + b"\x01\0" + h[4:]), _MALFORMED),
+    Arrival("half a UDP header", (), HALF_HEAD, hop(HALF_HEAD)),
 ]

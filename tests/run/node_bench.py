@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,12 +21,13 @@ from gwlbemu.ports.packet import PacketPort
 from gwlbemu.run.control import call
 from gwlbemu.run.node_config import EndpointInterface, Eni, NodeConfig
 
-ENDPOINT = "vpce-01122334455667788"
+ENDPOINT, OTHER_ENDPOINT = "vpce-01122334455667788", "vpce-0aabbccddeeff0011"
 NODE, TARGET, OTHER_TARGET = "10.9.0.1", "10.9.0.2", "10.9.0.3"
 ENI_GATEWAY_MAC = "02:00:00:00:09:02"  # the far end of the ENI's wire: it is every target and the gateway
 WIRES = {  # far namespace: (its MAC, the node's device, the node's MAC)
     "tclient": ("02:00:00:00:01:02", "vpce", "02:00:00:00:01:01"),
     "ttarget": ("02:00:00:00:09:02", "eni", "02:00:00:00:09:01"),
+    "tother": ("02:00:00:00:02:02", "vpce2", "02:00:00:00:02:01"),
 }
 
 
@@ -85,6 +86,12 @@ def inside(name: str) -> Iterator[None]:
         os.close(there)
 
 
+def second_endpoint(endpoint_id: str = OTHER_ENDPOINT) -> EndpointInterface:
+    """An endpoint at the wire to tother, for those who need two."""
+    mac, device, node_mac = WIRES["tother"]
+    return EndpointInterface("vpce-other", endpoint_id, device, node_mac, mac)
+
+
 def config(folder: Path, **changes: Any) -> NodeConfig:
     mac, device, node_mac = WIRES["tclient"]
     plain = NodeConfig(
@@ -120,6 +127,7 @@ class Bench:
     log: Path
     client: PacketPort
     target: PacketPort
+    other: PacketPort
     stack: ExitStack = field(repr=False)
 
     def call(self, verb: str, **arguments: Any) -> dict[str, Any]:
@@ -127,7 +135,7 @@ class Bench:
 
     def wait_for_state(self, state: str) -> None:
         deadline = time.monotonic() + 10
-        while [each["state"] for each in self.call("targets")["targets"]] != [state]:
+        while {each["state"] for each in self.call("targets")["targets"]} != {state}:
             assert time.monotonic() < deadline, self.call("targets")
             time.sleep(0.01)
 
@@ -146,31 +154,45 @@ class Bench:
         return self.process.wait(timeout=10)
 
 
+def _answer_probes(address: str) -> socket.socket:
+    """A server that accepts nothing: a TCP probe is happy with the kernel's word."""
+    with inside("ttarget"):
+        return socket.create_server((address, 80), backlog=4096)
+
+
 @contextmanager
-def running(settings: NodeConfig, folder: Path) -> Iterator[Bench]:
-    """A node process in tnode, packet ports at its client and its target; wire ends are opened first."""
+def running(
+    settings: NodeConfig, folder: Path, *, healthy: Sequence[str] = (TARGET,), command: Sequence[str] = ()
+) -> Iterator[Bench]:
+    """A node process in tnode (run by `command`), packet ports at its far ends; wire ends are opened first.
+
+    At the addresses `healthy` somebody answers probes.
+    """
     with ExitStack() as stack:
         stack.enter_context(namespaces())
         with inside("tclient"):
             client = PacketPort("eth0", program=ip_to_us())
         stack.callback(client.close)
+        with inside("tother"):
+            other = PacketPort("eth0", program=ip_to_us())
+        stack.callback(other.close)
         with inside("ttarget"):
             target = PacketPort("eth0", program=udp_port_to_us(6081))
-            health = socket.create_server((TARGET, 80))
         stack.callback(target.close)
-        stack.callback(health.close)
+        for address in healthy:
+            stack.callback(_answer_probes(address).close)
         path, log = folder / "node.json", folder / "node.log"
         path.write_text(settings.to_json())
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["nsenter", "--net=/run/netns/tnode", sys.executable, "-m", "gwlbemu.run.node", str(path)],
+                ["nsenter", "--net=/run/netns/tnode", *command, sys.executable, "-m", "gwlbemu.run.node", str(path)],
                 stdout=output,
                 stderr=output,
                 cwd=Path(__file__).parents[2],
             )
         stack.callback(process.wait)
         stack.callback(process.kill)
-        bench = Bench(settings, process, log, client, target, stack)
+        bench = Bench(settings, process, log, client, target, other, stack)
         deadline = time.monotonic() + 10
         while not Path(settings.control).exists():
             assert process.poll() is None, log.read_text()
@@ -179,4 +201,4 @@ def running(settings: NodeConfig, folder: Path) -> Iterator[Bench]:
         yield bench
 
 
-__all__ = ["ENDPOINT", "Bench", "config", "inside", "namespaces", "running"]
+__all__ = ["ENDPOINT", "OTHER_ENDPOINT", "Bench", "config", "inside", "namespaces", "running", "second_endpoint"]
