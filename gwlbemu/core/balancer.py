@@ -19,11 +19,12 @@ from gwlbemu.core.flows import Flow
 from gwlbemu.core.placement import Placement, is_steady
 from gwlbemu.core.records import FlowChange, FlowRecord, ProbeTarget, TargetHealth
 from gwlbemu.core.returns import Return
-from gwlbemu.core.settings import GENEVE_PORT, LONGEST_PACKET, Settings, Target
+from gwlbemu.core.settings import LONGEST_PACKET, Settings, Target
 from gwlbemu.core.states import Membership
 from gwlbemu.core.targets import TargetGroup
 from gwlbemu.core.tunnel import Tunnel
 from gwlbemu.core.verdict import ToEndpoint, ToTarget, Verdict
+from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 from gwlbemu.wire.protocols import TCP, UDP
 
 EXPIRE_BUDGET = 4096  # flows that one call of expire looks at: a few milliseconds
@@ -105,9 +106,7 @@ class Balancer:
                         packet[:8],
                         ttl - step,
                         protocol,
-                        (checksum + 256) % 65535
-                        if step
-                        else checksum,  # RFC 1624: what the TTL loses, its checksum gains
+                        (checksum + 256) % 65535 if step else checksum,  # RFC 1624: what the TTL loses, this gains
                     )
                     return _new(ToTarget, (target.id, datagram + packet[12:]))
         except (KeyError, IndexError, struct.error):

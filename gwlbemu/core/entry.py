@@ -1,12 +1,12 @@
 """A packet from an endpoint, with all the care that the hot path leaves out: the verdict for any bytes whatever.
 
-packet                                              verdict                                  guide longer than 8500
-bytes                              Drop TOO_LONG, silently                  Gateway Load Balancers, MTU of a live flow
-ToTarget, that flow's target             Flow stickiness TCP without SYN, no live flow                       Drop
-MIDSTREAM                           Idle timeout
-  and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender                      Listeners
-anything else without a live flow                   a new flow, ToTarget                     Idle timeout of a flow
-whose target failed: CARRY, MOVE, RESET   see `states`                             Edit target group attributes
+packet                                              verdict                       guide
+longer than 8500 bytes                              Drop TOO_LONG, silently       Gateway Load Balancers, MTU
+of a live flow                                      ToTarget, that flow's target  Flow stickiness
+TCP without SYN, no live flow                       Drop MIDSTREAM                Idle timeout
+  and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender           Listeners
+anything else without a live flow                   a new flow, ToTarget          Idle timeout
+of a flow whose target failed: CARRY, MOVE, RESET   see `states`                  Edit target group attributes
 """
 
 from __future__ import annotations

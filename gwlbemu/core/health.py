@@ -72,12 +72,14 @@ def check_health_check(check: HealthCheck) -> HealthCheck:
 
 
 class Health(NamedTuple):
-    """What the probes of one target said so far. `healthy` is None until a threshold was reached for the first time."""
+    """What the probes of one target said so far. `healthy` is None until a threshold was reached for the first time.
+
+    `streak` counts results in a row that speak against `healthy`; before the first decision passes count up, failures
+    down.
+    """
 
     healthy: bool | None = None
-    streak: int = (
-        0  # results in a row that speak against `healthy`; before the first decision passes count up, failures down
-    )
+    streak: int = 0
 
     def observe(self, ok: bool, healthy_threshold: int, unhealthy_threshold: int) -> Health:
         """Return the health after one more probe result."""

@@ -1,9 +1,9 @@
 """Binding flows to targets, moving them and letting them go; the only file that changes the flow table.
 
-target for a new flow                                              guide any healthy target in scope: one of those
-Health checks, "new flows to healthy targets only" registered targets but none healthy: one of them at random
-Health checks, fail open; kept for the flow's life no target at all: none; the flow is rejected
-not documented, ours
+target for a new flow                                        guide
+any healthy target in scope: one of those                    Health checks, "new flows to healthy targets only"
+registered targets but none healthy: one of them at random   Health checks, fail open; kept for the flow's life
+no target at all: none; the flow is rejected                 not documented, ours
 """
 
 from __future__ import annotations

@@ -117,9 +117,9 @@ class Return:
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
 
     def _close(self, flow: Flow, flags: int, swapped: bool) -> None:
-        """Follow TCP's end (guide.
+        """Follow TCP's end: judged here, where the appliance has let the packet pass.
 
-        A flow ends when its connection does): judged here, where the appliance has let the packet pass.
+        Guide, Gateway Load Balancers: a flow ends when its connection does.
         """
         if flags & RST:
             self._placement.end(flow)

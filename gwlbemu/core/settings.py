@@ -10,6 +10,7 @@ from gwlbemu.core.attributes import Attributes
 from gwlbemu.core.emulation import Emulation
 from gwlbemu.core.health import HealthCheck
 from gwlbemu.errors import SettingError
+from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 
 __all__ = [
     "Attributes",
@@ -25,7 +26,6 @@ __all__ = [
 EVERY_ZONE = "all"  # the zone of an address outside the load balancer's VPC (RegisterTargets)
 TARGETS_PER_ZONE = 300  # guide, Quotas: targets per Availability Zone per GENEVE target group
 LONGEST_PACKET = 8500  # guide, Gateway Load Balancers, "Maximum transmission unit"
-GENEVE_PORT = 6081
 _PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")]
 
 

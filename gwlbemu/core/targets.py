@@ -51,6 +51,11 @@ class Member:
         self.flows = self.packets_to = self.bytes_to = self.packets_from = self.bytes_from = 0
 
     @property
+    def is_registered(self) -> bool:
+        """Whether RegisterTargets was the last word about it, of use to this node or not."""
+        return self.membership in (Membership.REGISTERED, Membership.NOT_IN_USE)
+
+    @property
     def status(self) -> Status:
         return status_of(self.membership, self.health.healthy, self.probed, self.reason)
 
@@ -62,9 +67,8 @@ class TargetGroup:
         self._settings = settings
         self._zones = {settings.zone, *settings.zones, EVERY_ZONE}
         self._attributes = attributes
-        self._pending: list[
-            tuple[float, int, Member]
-        ] = []  # a heap: when a change reaches the packets, or a delay ends
+        # A heap: when a change reaches the packets, or a deregistration delay ends.
+        self._pending: list[tuple[float, int, Member]] = []
         self._sequence = 0
         self._lanes: list[Member | None] = []
         self.members: dict[str, Member] = {}
@@ -88,16 +92,10 @@ class TargetGroup:
             raise SettingError(
                 f"target {target.id} has the address of target {self.by_address[target.address].id}", "InvalidTarget"
             )
-        if known is not None and known.membership in (Membership.REGISTERED, Membership.NOT_IN_USE):
+        if known is not None and known.is_registered:
             return
-        if (
-            sum(
-                member.zone == target.zone
-                for member in self.members.values()
-                if member is not known and self._counts(member)
-            )
-            >= TARGETS_PER_ZONE
-        ):
+        beside = sum(member.zone == target.zone for member in self.members.values() if member.is_registered)
+        if beside >= TARGETS_PER_ZONE:
             raise SettingError(
                 f"zone {target.zone} has {TARGETS_PER_ZONE} targets, which is the most a target group may have",
                 "TooManyTargets",
@@ -110,7 +108,7 @@ class TargetGroup:
     def deregister(self, target_id: str, now: float) -> None:
         """Let a target drain. Raises SettingError (InvalidTarget) when it is not registered."""
         member = self.members.get(target_id)
-        if member is None or not self._counts(member):
+        if member is None or not member.is_registered:
             raise SettingError(f"target {target_id} is not registered with the target group", "InvalidTarget")
         member.membership = Membership.DRAINING
         member.gone_at = now + self._attributes.deregistration_delay_seconds
@@ -191,9 +189,6 @@ class TargetGroup:
         self._lanes[lane : lane + 1] = [member]
         self.members[target.id] = self.by_address[target.address] = member
         return member
-
-    def _counts(self, member: Member) -> bool:
-        return member.membership in (Membership.REGISTERED, Membership.NOT_IN_USE)
 
     def _schedule(self, member: Member, at: float) -> None:
         self._sequence += 1
