@@ -35,6 +35,9 @@ class FirewallTimeouts(Model):
 class Firewall(Model):
     default: Literal["allow", "deny", "reject"] = "deny"
     rules: tuple[FirewallRule, ...] = ()
+    midstream: Literal["allow", "deny"] = Field(
+        default="deny", description="TCP connections whose start it has not seen, such as those of a rebalance"
+    )
     timeouts: FirewallTimeouts = FirewallTimeouts()
 
 
@@ -99,14 +102,15 @@ def argv_and_config(
         return ("{python}", "-m", "gwlbemu.run.web", "--name", instance, "--port", str(choice.web.port)), ""
     common = ("--interface", "eth0", "--control", "{control}", "--health-port", str(health_port))
     if choice.firewall is not None:
-        rules = choice.firewall.model_dump(mode="json", exclude_none=True)
+        rules = choice.firewall.model_dump(mode="json", exclude_none=True, exclude={"midstream"})
         for rule in rules["rules"]:
             if "protocol" in rule:
                 rule["protocol"] = [int(text) if text.isdecimal() else text for text in rule["protocol"]]
             if "endpoint" in rule:
                 rule["endpoint"] = endpoint_ids.get(rule["endpoint"], rule["endpoint"])
         text = yaml.safe_dump(rules, sort_keys=False)
-        return ("{python}", "-m", "appliances.firewall", *common, "--rules", "{config}", "--log", "{log}"), text
+        own: tuple[str, ...] = ("--rules", "{config}", "--log", "{log}", "--midstream", choice.firewall.midstream)
+        return ("{python}", "-m", "appliances.firewall", *common, *own), text
     if choice.ids is not None:
         own = ("--rules", "{config}", "--eve", "{log}", *(("--ips",) if choice.ids.ips else ()))
         return ("{python}", "-m", "appliances.ids", *common, *own), choice.ids.rules
