@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
+
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, table
@@ -49,6 +52,7 @@ def drill_command(
     from gwlbemu.run.drill_series import Options, drill_file, drill_running
 
     need_root()
+    signal.signal(signal.SIGTERM, _interrupt)  # so that everything is put back
     options = Options(events or EVENTS, policies or POLICIES, flows, source, destinations, port)
     tell = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
     if file is not None:
@@ -64,6 +68,10 @@ def drill_command(
     else:
         click.echo(_text(runs))
     return 0 if all(run.ok for run in runs) else 1
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _plan(file: str) -> Plan:
@@ -107,13 +115,12 @@ def _run_text(run: RunReport) -> str:
             _route(flow.after),
             flow.outcome,
             _seconds(flow),
-            "" if flow.as_expected else f"expected {flow.expected}",
-            flow.note,
+            "; ".join(filter(None, ("" if flow.as_expected else f"expected {flow.expected}", flow.note))),
         ]
         for flow in run.flows
     ]
     lines = [f"{title}: {', '.join(run.struck)}; {effect}"]
-    text = table(rows, ["flow", "before", "after", "fate", "seconds without a packet", "", ""])
+    text = table(rows, ["flow", "before", "after", "fate", "seconds without a packet", ""])
     lines += [f"  {line}" for line in text.splitlines()]
     lines += [f"  {'ok ' if check.ok else 'NOT'} {check.contract:<5}  {check.text}" for check in run.checks]
     lines += [f"  note: {note}" for note in run.notes]

@@ -37,7 +37,7 @@ from gwlbemu.run.lab import RunningLab
 START_SECONDS = 10.0
 WARM_UP_SECONDS = 0.5
 NEWCOMERS = 4
-ZONE_SILENCE_SECONDS = 3.0
+HOPELESS_SECONDS = 3.0  # without data: enough for a connection that nothing can save
 
 
 @dataclass(slots=True)
@@ -63,7 +63,11 @@ class _Run:
         self.watch.read()
         keys = set(self.standings())
         trails = {key: dict(trail.targets) for key, trail in self.watch.trails.items() if key in keys}
-        return {key: trails.get(key, {}) | table for key, table in self.watch.flows(keys).items()}
+        order = [node.name for node in gateway_nodes(self.lab)]
+        return {
+            key: dict(sorted((trails.get(key, {}) | table).items(), key=lambda item: order.index(item[0][0])))
+            for key, table in self.watch.flows(keys).items()
+        }
 
 
 def run(lab: RunningLab, stage: Stage, event: str, policy: str, *, flows: int, port: int) -> RunReport:
@@ -103,7 +107,7 @@ def _strike(now: _Run, event: str, policy: str) -> RunReport:
         noticed = _let_it_take_effect(now, event, struck, zone)
         after_seconds = now.clock.since(struck_at)
         newcomers = now.newcomers if event == "deregister" else _newcomers(now, zone)
-        _wait_for_fates(now, struck_at)
+        _wait_for_fates(now, struck_at, noticed)
         evidence = _evidence(now, event, policy, tuple(sorted(struck)), zone, noticed, after_seconds)
         evidence.newcomers = newcomers
         evidence.resets = _reset_count(now.lab) - resets
@@ -115,16 +119,16 @@ def _strike(now: _Run, event: str, policy: str) -> RunReport:
 
 
 def _let_it_take_effect(now: _Run, event: str, struck: set[str], zone: str) -> bool:
-    """Until the delay is over, or the health checks have found it; False when nobody does, or nobody can."""
+    """Until the delay is over, or the health checks that matter have found it; False when they do not."""
     if event == "deregister":
         now.clock.wait(WARM_UP_SECONDS)
         now.newcomers = _newcomers(now, zone)  # while the target drains
         now.clock.skip(deregistration_delay(now.lab, *struck))
         noticed = True
-    elif zone and not any(_uses(now.lab, node.name, struck) for node in gateway_nodes(now.lab) if node.zone != zone):
-        noticed = False
     else:
-        noticed = wait_noticed(now.lab, now.clock, struck, zone)
+        nodes = [node for node in gateway_nodes(now.lab) if node.zone != zone]
+        used = any(_uses(now.lab, node.name, struck) for node in nodes)
+        noticed = not used or wait_noticed(now.lab, now.clock, struck, zone)
     now.clock.skip(float(now.lab.plan.emulation.get("propagation_delay_seconds") or 0))
     return noticed
 
@@ -146,30 +150,31 @@ def _wait_for_traffic(now: _Run) -> None:
     now.clock.wait(WARM_UP_SECONDS)
 
 
-def _wait_for_fates(now: _Run, struck_at: float) -> None:
+def _wait_for_fates(now: _Run, struck_at: float, noticed: bool) -> None:
     """Until the fate of every connection is plain, at most as long as TCP may wait before it sends again.
 
     TCP doubles its timeout, so that an outage may seem up to twice as long to a connection as it was.
     """
     at = time.monotonic()
-    enough = max(at - struck_at + 2.0, 3.0, ZONE_SILENCE_SECONDS - (at - struck_at))
+    enough = max(at - struck_at, HOPELESS_SECONDS) + 2.0
+    hopeless = now.doomed if noticed else now.doomed | now.hit
 
     def plain() -> bool:
-        return all(_is_plain(now, key, each, struck_at, at) for key, each in now.standings().items())
+        return all(_is_plain(now.watch, key, each, at, hopeless) for key, each in now.standings().items())
 
     now.clock.wait(enough, plain)
     now.clock.wait(0.25)  # the traffic programs tell a few times a second
 
 
-def _is_plain(now: _Run, key: Key, standing: Standing, struck_at: float, at: float) -> bool:
-    moment = time.monotonic()
+def _is_plain(watch: Watch, key: Key, standing: Standing, at: float, hopeless: set[Key]) -> bool:
+    """It ended, has new data, or has none although a packet of it has been sent to a target since `at`."""
     if standing.end != "open" or standing.last_at > at + 0.3:
         return True
-    if key in now.doomed:
-        return moment - max(standing.last_at, struck_at) > ZONE_SILENCE_SECONDS
-    trail = now.watch.trails.get(key)
-    sent = [each for each in trail.sent_at.values() if each > at] if trail else []
-    return bool(sent) and moment - min(sent) > SILENT_SECONDS and moment - standing.last_at > SILENT_SECONDS
+    silent = time.monotonic() - standing.last_at
+    if key in hopeless:
+        return silent > HOPELESS_SECONDS
+    sent = [each for each in watch.trails[key].sent_at.values() if each > at] if key in watch.trails else []
+    return bool(sent) and silent > SILENT_SECONDS and time.monotonic() - min(sent) > SILENT_SECONDS
 
 
 def _newcomers(now: _Run, zone: str) -> list[tuple[Standing, Route]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from gwlbemu.errors import LabError
 from gwlbemu.run import change, failure
-from gwlbemu.run.drill_outcome import Jump
+from gwlbemu.run.drill_outcome import STALL_SECONDS, Jump
 from gwlbemu.run.drill_stage import gateway_groups, group_of, instance_of
 from gwlbemu.run.drill_watch import gateway_nodes
 from gwlbemu.run.lab import RunningLab
@@ -124,6 +124,7 @@ def wait_noticed(lab: RunningLab, clock: Clock, targets: Collection[str], blind_
         states = [each for name in watching for each in _targets(lab, name) if each[0] in targets]
         return all(state == "unhealthy" for _, state in states)
 
+    clock.wait(2 * STALL_SECONDS)  # before the first jump, so that it falls into the silence of the flows concerned
     for _ in range(max(check.unhealthy_threshold_count for check in checks) + 1):
         clock.skip(max(check.interval_seconds - check.timeout_seconds for check in checks))
         if clock.wait(max(check.timeout_seconds for check in checks) + 0.3, found):

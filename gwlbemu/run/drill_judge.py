@@ -109,7 +109,7 @@ def _midstream_refusals(lab: RunningLab, target: str, port: int) -> int:
     name = next((each.name for each in lab.plan.instances if target in (each.name, each.address)), target)
     path = lab.state.folder / "logs" / f"{name}.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    entries = [json.loads(line) for line in lines if '"midstream"' in line]
+    entries = [json.loads(line) for line in lines if '"midstream"' in line and line.endswith("}")]
     return sum(
         port in (entry["flow"].get("source_port"), entry["flow"].get("destination_port"))
         for entry in entries
@@ -163,7 +163,7 @@ def _newcomers(evidence: Evidence, contract: str, text: str) -> Check:
     answered = sum(standing.records > 0 for standing, _ in evidence.newcomers)
     on_struck = sum(any(target in evidence.struck for target in route.values()) for _, route in evidence.newcomers)
     total = len(evidence.newcomers)
-    ok = answered == total > 0 and (not on_struck or (evidence.event == "zone" and not evidence.noticed))
+    ok = answered == total > 0 == on_struck
     return Check(contract, f"{text}: {answered} of {total} answered", ok)
 
 

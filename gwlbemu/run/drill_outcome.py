@@ -66,11 +66,10 @@ def is_moved(before: Route, after: Route) -> bool:
 def silent_seconds(silent: tuple[float, float], jumps: Iterable[Jump]) -> float:
     """The longest time without data on the nodes' clock: what was measured, and what was skipped meanwhile.
 
-    A jump during ordinary traffic falls between two records as well; it is no silence.
+    A jump during ordinary traffic falls between two records as well: only one in a silence that has lasted counts.
     """
     start, end = silent
-    measured = end - start
-    return measured + sum(jump.seconds for jump in jumps if measured > STALL_SECONDS and start < jump.at <= end)
+    return end - start + sum(jump.seconds for jump in jumps if start + STALL_SECONDS < jump.at <= end)
 
 
 def expected(event: str, policy: str, *, hit: bool, doomed: bool, noticed: bool) -> str:

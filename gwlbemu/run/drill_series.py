@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
 
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.net.remove import down
@@ -34,7 +32,6 @@ class Options:
 
 def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
     """Bring up a lab, drill in it, take it down. Raises what `up` raises."""
-    signal.signal(signal.SIGTERM, _interrupt)  # so that the lab is taken down
     lab = up(dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False)))
     try:
         if troubles := wait_until_healthy(lab, HEALTHY_SECONDS):
@@ -46,12 +43,7 @@ def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> lis
 
 def drill_running(name: str | None, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
     """Drill in a lab that is up, and put back what that changed."""
-    signal.signal(signal.SIGTERM, _interrupt)
     return _drill(open_lab(name), options, tell)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _drill(lab: RunningLab, options: Options, tell: Tell) -> list[RunReport]:
