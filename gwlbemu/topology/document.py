@@ -14,6 +14,8 @@ import yaml
 
 from gwlbemu.errors import TopologyError
 
+MOST_VALUES = 100_000  # an alias counts each time it is used: nine levels of nine are a billion
+
 Path = tuple[str | int, ...]
 Value: TypeAlias = "str | int | float | bool | tuple[Value, ...] | dict[str, Value] | None"
 
@@ -36,8 +38,15 @@ class Document:
     lines: dict[Path, int] = field(default_factory=dict)
 
 
+class _TooMany(Exception):
+    pass
+
+
 def read(text: str, source: str) -> Document:
-    """Read one YAML document; raise TopologyError for syntax, for a repeated key and for a key that is not text."""
+    """Read one YAML document.
+
+    Raises TopologyError for syntax, a repeated key, a key that is not text, and aliases that expand beyond measure.
+    """
     loader = None
     try:
         loader = yaml.SafeLoader(text)
@@ -45,6 +54,8 @@ def read(text: str, source: str) -> Document:
         lines: dict[Path, int] = {}
         problems: list[Problem] = []
         data = _value(loader, node, (), lines, problems) if node is not None else None
+    except _TooMany:
+        raise TopologyError(f"{source}: more than {MOST_VALUES:,} values, each alias counted where it is used") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
@@ -91,6 +102,8 @@ def _value(
     loader: yaml.SafeLoader, node: yaml.Node, path: Path, lines: dict[Path, int], problems: list[Problem]
 ) -> Value:
     lines.setdefault(path, node.start_mark.line + 1)
+    if len(lines) > MOST_VALUES:
+        raise _TooMany
     if len(path) > 20:  # also ends an anchor that contains itself
         problems.append(Problem(path[:3], "nested deeper than anything a topology has"))
         return None

@@ -42,6 +42,13 @@ def test_an_anchor_may_be_used_again() -> None:
     }
 
 
+def test_aliases_that_expand_beyond_measure_are_refused_at_once() -> None:
+    levels = ["l0: &l0 [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 10)]
+    with pytest.raises(TopologyError, match=r"f\.yaml: more than 100,000 values"):
+        read("\n".join(levels), "f.yaml")
+
+
 def test_lines_are_those_of_the_keys() -> None:
     lines = read("a: 1\nb:\n  - c: 2\n    d: 3\n", "f").lines
     assert (lines[("a",)], lines[("b",)], lines[("b", 0, "d")]) == (1, 2, 4)
