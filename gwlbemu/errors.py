@@ -14,7 +14,7 @@ class TopologyError(GwlbemuError):
 
 
 class SettingError(GwlbemuError):
-    """An attribute or a call that AWS would refuse; `code` is AWS's error code (ValidationError, TargetGroupNotFound, ...)."""
+    """An attribute or a call that AWS would refuse; `code` is AWS's error code, such as TargetGroupNotFound."""
 
     def __init__(self, message: str, code: str = "ValidationError") -> None:
         super().__init__(message)

@@ -13,6 +13,7 @@ from gwlbemu.errors import SettingError
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 
 __all__ = [
+    "GENEVE_PORT",
     "Attributes",
     "Emulation",
     "Endpoint",

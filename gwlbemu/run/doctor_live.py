@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gwlbemu.core.settings import EVERY_ZONE
 from gwlbemu.topology.document import Path
 from gwlbemu.topology.plan import Plan
 from gwlbemu.topology.review_balancing import CROSS_ZONE, cross_zone, zones_with_endpoints
@@ -16,7 +17,6 @@ from gwlbemu.topology.review_instances import instances_by_name
 from gwlbemu.topology.schema import Topology
 
 ENOUGH = 5  # packets to a target; fewer may be on their way, or a firewall's honest denial of one client
-ALL_ZONES = "all"
 
 Targets = Sequence[Mapping[str, Any]]
 
@@ -50,7 +50,7 @@ def _zones_without_health(topology: Topology, plan: Plan, answers: Mapping[str, 
     for node in plan.nodes:
         balancer = balancers[node.load_balancer]
         everywhere = cross_zone(balancer)
-        zones = {node.zone, ALL_ZONES}
+        zones = {node.zone, EVERY_ZONE}
         registered = [one for one in answers.get(node.name, ()) if one["state"] not in ("draining", "unused")]
         scope = [one for one in registered if everywhere or one["zone"] in zones]
         if not scope or node.zone not in zones_with_endpoints(topology, balancer.name):

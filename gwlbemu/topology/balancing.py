@@ -37,10 +37,14 @@ class HealthCheck(Model):
     @model_validator(mode="after")
     def _as_aws_takes_it(self) -> HealthCheck:
         try:
-            check_health_check(core.HealthCheck(**self.model_dump()))
+            check_health_check(self.settings())
         except SettingError as error:
             raise ValueError(str(error)) from None
         return self
+
+    def settings(self) -> core.HealthCheck:
+        """The same as the core has it."""
+        return core.HealthCheck(**self.model_dump())
 
 
 class TargetGroup(Model):

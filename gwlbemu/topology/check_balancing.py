@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from gwlbemu.core.settings import TARGETS_PER_ZONE, check_ip_target
+from gwlbemu.core.settings import EVERY_ZONE, TARGETS_PER_ZONE, check_ip_target
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, attribute_problems
 from gwlbemu.topology.balancing import LoadBalancer, TargetGroup
 from gwlbemu.topology.document import Path, Problem
 from gwlbemu.topology.schema import Subnet, Topology, Vpc
-from gwlbemu.topology.services import ALL_ZONES, subnets_by_name, target_zone
+from gwlbemu.topology.services import subnets_by_name, target_zone
 
 
 def balancing_problems(topology: Topology) -> Iterator[Problem]:
@@ -112,7 +112,7 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
             yield Problem(here, str(error))
             continue
         count[zone] += 1
-        if balancer and zone not in (*enabled, ALL_ZONES):
+        if balancer and zone not in (*enabled, EVERY_ZONE):
             wanted = ", ".join(enabled)
             yield Problem(
                 here,
@@ -132,4 +132,4 @@ def _zone(vpc: Vpc, target_type: str, target: str) -> str:
     if instance is None:
         known = ", ".join(instance.name for instance in vpc.instances) or "an instance there"
         raise SettingError(f"VPC {vpc.name} has no instance {target}: expected one of {known}")
-    return next((subnet.zone for subnet in vpc.subnets if subnet.name == instance.subnet), ALL_ZONES)
+    return next((subnet.zone for subnet in vpc.subnets if subnet.name == instance.subnet), EVERY_ZONE)

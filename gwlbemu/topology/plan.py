@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gwlbemu.core.health import HealthCheck
+
 
 # ---- the machine half ------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
@@ -168,20 +170,6 @@ class Endpoint:
     device: str  # interface name inside the node's namespace
     mac: str  # of that interface
     router_mac: str  # where a returned packet goes: the fabric interface of the endpoint subnet
-
-
-@dataclass(frozen=True, slots=True)
-class HealthCheck:
-    """Defaults and ranges: GWLB guide, Health checks; seconds."""
-
-    protocol: str = "TCP"  # TCP | HTTP | HTTPS
-    port: int = 80
-    path: str = "/"
-    interval_seconds: float = 10
-    timeout_seconds: float = 5
-    healthy_threshold_count: int = 5
-    unhealthy_threshold_count: int = 2
-    matcher: str = "200-399"
 
 
 @dataclass(frozen=True, slots=True)

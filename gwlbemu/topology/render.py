@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 
+from gwlbemu.core.settings import EVERY_ZONE
 from gwlbemu.topology.attributes import explained
 from gwlbemu.topology.plan import End, Namespace, Plan, Route, TargetGroup
 
@@ -81,7 +82,7 @@ def _tunnels(plan: Plan, health: Health) -> Iterator[str]:
             targets = [
                 f"{target.id} {states.get(target.id, '')}".rstrip()
                 for target in group.targets
-                if across or target.zone in (node.zone, "all")
+                if across or target.zone in (node.zone, EVERY_ZONE)
             ]
             served = ", ".join(node.endpoints) or "no endpoint"
             line = f"  {node.name}  {node.address}   {served} => {', '.join(targets) or 'no target in this zone'}"

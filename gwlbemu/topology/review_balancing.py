@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gwlbemu.core.settings import EVERY_ZONE
 from gwlbemu.topology.attributes import LOAD_BALANCER, TARGET_GROUP, complete
 from gwlbemu.topology.balancing import LoadBalancer, TargetGroup
 from gwlbemu.topology.document import Path
 from gwlbemu.topology.review_finding import Finding
 from gwlbemu.topology.schema import Topology
-from gwlbemu.topology.services import ALL_ZONES, subnets_by_name, target_zone
+from gwlbemu.topology.services import subnets_by_name, target_zone
 
 CROSS_ZONE = "load_balancing.cross_zone.enabled"
 SLOW_SECONDS = 30  # ours: AWS's defaults take 20
@@ -56,7 +57,7 @@ def _empty_zones(
     topology: Topology, balancer: LoadBalancer, group: TargetGroup, own: Path, group_path: Path
 ) -> Iterator[Finding]:
     zones = set(zones_of_targets(topology, group).values())
-    if cross_zone(balancer) or ALL_ZONES in zones:
+    if cross_zone(balancer) or EVERY_ZONE in zones:
         return
     for zone in zones_with_endpoints(topology, balancer.name):
         if zone not in zones:

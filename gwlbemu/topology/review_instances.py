@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from netaddr import IPAddress, IPNetwork
 
+from gwlbemu.core.settings import GENEVE_PORT
 from gwlbemu.topology import names
 from gwlbemu.topology.balancing import LoadBalancer, TargetGroup
 from gwlbemu.topology.document import Path
@@ -19,7 +20,6 @@ from gwlbemu.topology.review_walk import Network
 from gwlbemu.topology.schema import Instance, SecurityGroup, SecurityGroupRule, Topology, Vpc
 
 APPLIANCE_MTU = 8568  # 8500 of the inner packet and 68 in front of it: GWLB guide, Gateway Load Balancers
-GENEVE_PORT = 6081
 
 
 def instance_findings(topology: Topology) -> Iterator[Finding]:

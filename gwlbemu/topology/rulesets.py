@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from netaddr import IPAddress, IPNetwork
 
+from gwlbemu.core.settings import GENEVE_PORT
 from gwlbemu.topology.plan import AddressRewrite
 from gwlbemu.topology.schema import SecurityGroup, SecurityGroupRule
 
@@ -20,9 +21,15 @@ def fabric_keeps_ttl() -> str:
     """
     return _table(
         "ip fabric",
-        _chain("prerouting", "filter hook prerouting priority -300; policy accept;", ["udp dport 6081 ip ttl set 64"]),
         _chain(
-            "postrouting", "filter hook postrouting priority 300; policy accept;", ["udp dport 6081 ip ttl set 255"]
+            "prerouting",
+            "filter hook prerouting priority -300; policy accept;",
+            [f"udp dport {GENEVE_PORT} ip ttl set 64"],
+        ),
+        _chain(
+            "postrouting",
+            "filter hook postrouting priority 300; policy accept;",
+            [f"udp dport {GENEVE_PORT} ip ttl set 255"],
         ),
     )
 
@@ -194,7 +201,7 @@ def security_groups_at_port(
     """
     lines = [line for group in groups for rule in group.ingress for line in _rule(rule, rule.source, "saddr", members)]
     lines += [
-        "udp dport 6081 drop",
+        f"udp dport {GENEVE_PORT} drop",
         "tcp flags & (syn | ack) == syn drop",
         "icmp type echo-request drop",
         "icmpv6 type echo-request drop",

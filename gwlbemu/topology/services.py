@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from netaddr import IPAddress, IPNetwork
 
+from gwlbemu.core.settings import EVERY_ZONE
 from gwlbemu.topology import attributes, names, plan
 from gwlbemu.topology.balancing import LoadBalancer, TargetGroup
 from gwlbemu.topology.layout import Layout
 from gwlbemu.topology.schema import Endpoint, Subnet, Topology, Vpc
-
-ALL_ZONES = "all"
 
 
 def subnets_by_name(topology: Topology) -> dict[str, tuple[Vpc, Subnet]]:
@@ -84,28 +83,18 @@ def load_balancers(topology: Topology) -> tuple[plan.LoadBalancer, ...]:
 
 def target_zone(vpc: Vpc, address: str) -> str:
     """The zone of an address: of its subnet, or `all` outside the VPC."""
-    return next((s.zone for s in vpc.subnets if IPAddress(address) in IPNetwork(s.cidr)), ALL_ZONES)
+    return next((s.zone for s in vpc.subnets if IPAddress(address) in IPNetwork(s.cidr)), EVERY_ZONE)
 
 
 def _target_group(topology: Topology, layout: Layout, group: TargetGroup) -> plan.TargetGroup:
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
     addresses = {i.name: layout.station(i.subnet, i.name).address for i in vpc.instances}
     targets = [(name, addresses.get(name, name)) for name in group.targets]
-    health = group.health_check
     return plan.TargetGroup(
         name=group.name,
         vpc=group.vpc,
         target_type=group.target_type,
-        health_check=plan.HealthCheck(
-            protocol=health.protocol,
-            port=health.port,
-            path=health.path,
-            interval_seconds=float(health.interval_seconds),
-            timeout_seconds=float(health.timeout_seconds),
-            healthy_threshold_count=health.healthy_threshold_count,
-            unhealthy_threshold_count=health.unhealthy_threshold_count,
-            matcher=health.matcher,
-        ),
+        health_check=group.health_check.settings(),
         attributes=attributes.complete("target-group", group.attributes),
         targets=tuple(plan.Target(name, address, target_zone(vpc, address)) for name, address in targets),
     )

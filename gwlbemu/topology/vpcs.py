@@ -59,9 +59,8 @@ def _fabric(settings: Settings, vpc: Vpc) -> Blueprint:
 def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) -> Blueprint:
     layout = settings.layout
     member, stations = layout.members[vpc.name][subnet.name], layout.stations[subnet.name]
-    tunnels = any(
-        topology_vpc(topology, balancer.subnets[0].subnet).name == vpc.name for balancer in topology.load_balancers
-    )
+    own = {one.name for one in vpc.subnets}
+    tunnels = any(balancer.subnets[0].subnet in own for balancer in topology.load_balancers)
     namespace = Namespace(
         name=layout.namespace(subnet.name),
         resource=subnet.name,
@@ -94,11 +93,6 @@ def _security_groups(settings: Settings, vpc: Vpc, subnet: Subnet) -> str:
             groups = [group for group in vpc.security_groups if group.name in instance.security_groups]
             found += rulesets.security_groups_at_port(names.device(instance.name), groups, members)
     return found
-
-
-def topology_vpc(topology: Topology, subnet: str) -> Vpc:
-    """The VPC that a subnet belongs to."""
-    return next(vpc for vpc in topology.vpcs if any(one.name == subnet for one in vpc.subnets))
 
 
 def _uplink(subnet: str) -> str:
