@@ -8,16 +8,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from gwlbemu.bench import loads, machine, scenes
 from gwlbemu.bench.loads import Flows
 from gwlbemu.bench.results import Results
-from gwlbemu.bench.stage import Stage, Way
+from gwlbemu.bench.stage import Stage, Way, refuse_if_up
 from gwlbemu.errors import GwlbemuError, NetError
 from gwlbemu.net.remove import down
 
 FEW = Flows(1000)
 WARM_RATE = 20_000  # packets/s that place new flows without loss on either path
+BURST_RATE = 100_000  # new flows/s offered
+FILL_BURST_SECONDS = 4
 BYTES_PER_CROWD_FLOW = 3000  # free memory that must be there for each
 
 
@@ -30,12 +33,13 @@ class Effort:
     tcp_seconds: float = 2.0
     echoes: int = 2000
     crowd: int = 1_000_000
+    fill_seconds: float = 75  # UDP flows are forgotten after 120 s without a packet
     labs: int = 3
     instances: int = 100
 
 
 FULL = Effort()
-QUICK = Effort(rounds=2, seconds=0.5, tcp_seconds=1.0, echoes=500, crowd=100_000, labs=1)
+QUICK = Effort(rounds=2, seconds=0.5, tcp_seconds=1.0, echoes=500, crowd=100_000, fill_seconds=15, labs=1)
 
 
 class Session:
@@ -119,35 +123,35 @@ class Session:
         if few is None or crowd is None:
             return
         pid = crowd.node_pid
-        before = machine.resident(pid), machine.map_memory(pid), crowd.metric("ActiveFlowCount")
-        used = self._bursts(crowd)
-        wanted = self._affordable()
-        used = self._fill(crowd, used, wanted)
-        placed = crowd.metric("ActiveFlowCount") - before[2]
+        before = machine.resident(pid), machine.map_memory(pid), crowd.flows()
+        self._bursts(crowd)
+        used = self._fill(crowd, self._affordable())
+        placed = crowd.flows() - before[2]
         resident, in_maps = machine.resident(pid) - before[0], machine.map_memory(pid) - before[1]
         self.results.add("memory", self.results.subject, (resident + in_maps) / max(placed, 1))
         self.results.settings["crowd"] = f"{placed:,} flows"
         self.results.notes.append(
             f"memory of {placed:,} flows: {resident / 2**20:.0f} MiB in Python, {in_maps / 2**20:.0f} MiB in maps"
         )
+        if refused := crowd.fast_stats().get("refused", 0):
+            self.results.notes.append(f"the kernel's map was full: {refused:,} flows stayed with Python")
         for number in range(self.effort.rounds):
             self.say(f"crowd, round {number + 1} of {self.effort.rounds}")
             self._rate("crowd", "few", few, FEW)
             self._rate("crowd", "crowd", crowd, Flows(used))
 
-    def _bursts(self, way: Way) -> int:
-        """One burst of new flows per round; returns how many flow numbers are used up."""
-        used, offered = 0, 100_000
+    def _bursts(self, way: Way) -> None:
+        """One burst of new flows per round, more than the node can follow."""
+        used = 0
         for _ in range(self.effort.rounds):
-            count = int(offered * self.effort.seconds)
-            before = way.metric("ActiveFlowCount")
+            count = int(BURST_RATE * self.effort.seconds)
+            before = way.flows()
             got = loads.packets(
-                way.ends, self.sender, Flows(count, used), seconds=self.effort.seconds, rate=offered, count=count
+                way.ends, self.sender, Flows(count, used), seconds=self.effort.seconds, rate=BURST_RATE, count=count
             )
-            placed = way.metric("ActiveFlowCount") - before
+            placed = way.flows() - before
             self.results.add("new-flows", self.results.subject, placed / got.seconds, loss=1 - placed / got.offered)
             used += count
-        return used
 
     def _affordable(self) -> int:
         room = machine.free_memory() // 2 // BYTES_PER_CROWD_FLOW
@@ -155,20 +159,25 @@ class Session:
             self.results.notes.append(f"free memory is enough for a crowd of {room:,} flows only")
         return min(self.effort.crowd, room)
 
-    def _fill(self, way: Way, used: int, wanted: int) -> int:
-        """Place flows until `wanted` numbers are used, then once more those that were lost on the way."""
-        while used < wanted:
-            count = min(wanted - used, WARM_RATE * 4)
-            loads.packets(way.ends, self.sender, Flows(count, used), seconds=5, rate=WARM_RATE, count=count)
-            used += count
-            self.say(f"crowd: {used:,} flows")
-        for _ in range(2):
-            if way.metric("ActiveFlowCount") < used * 0.999:
-                for first in range(0, used, 4 * WARM_RATE):
-                    count = min(used - first, 4 * WARM_RATE)
-                    rate = 3 * WARM_RATE
-                    loads.packets(way.ends, self.sender, Flows(count, first), seconds=5, rate=rate, count=count)
+    def _fill(self, way: Way, wanted: int) -> int:
+        """Place flows 0 to `wanted`, no faster than the node follows; returns how many numbers were used in time."""
+        rate = min(0.5 * median(self.results.series["new-flows"][self.results.subject]), 4 * WARM_RATE)
+        give_up_at = time.monotonic() + self.effort.fill_seconds
+        used = 0
+        while used < wanted and time.monotonic() < give_up_at:
+            used += self._place(way, used, wanted, rate)
+        if way.flows() < used * 0.999:  # once more those that were lost on the way
+            first = 0
+            while first < used:
+                first += self._place(way, first, used, 4 * rate)
         return used
+
+    def _place(self, way: Way, first: int, end: int, rate: float) -> int:
+        count = min(end - first, int(rate * FILL_BURST_SECONDS))
+        flows = Flows(count, first)
+        loads.packets(way.ends, self.sender, flows, seconds=loads.LONGEST, rate=rate, count=count)
+        self.say(f"crowd: flows up to {first + count:,}")
+        return count
 
     # ---- labs --------------------------------------------------------------------------------------------------------
     def _labs(self) -> None:
@@ -185,6 +194,7 @@ class Session:
 
     def _lab(self, name: str, file: Path, instances: int) -> None:
         lab = f"bench-up-{name}"
+        refuse_if_up(lab)
         words = [sys.executable, "-m", "gwlbemu.cli.main", "up", str(file), "--lab", lab]
         start = time.perf_counter()
         try:

@@ -11,7 +11,8 @@ from pathlib import Path
 from gwlbemu.bench import machine, overlay, ovs
 from gwlbemu.bench.loads import Ends
 from gwlbemu.bench.scenes import kernel_only, way
-from gwlbemu.errors import GwlbemuError, NetError
+from gwlbemu.errors import GwlbemuError, LabError, NetError
+from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
 from gwlbemu.run.lab import RunningLab, up, wait_until_healthy
 from gwlbemu.topology.plan import Plan
@@ -37,10 +38,20 @@ class Way:
                 return process.pid
         raise NetError(f"{self.name}: no node process is running")
 
-    def metric(self, name: str) -> int:
-        """One of the node's metrics now."""
+    def flows(self) -> int:
+        """How many flows can be carried without another decision: entries in the kernel, or else in the core."""
+        entries = self.fast_stats().get("entries")
+        return self._active() if entries is None else entries
+
+    def fast_stats(self) -> dict[str, int]:
+        """What a fast node says about its map; nothing from a Python node."""
         assert self.node is not None
-        return int(self.lab.call(self.node, "metrics")["metrics"][name])
+        stats: dict[str, int] = self.lab.call(self.node, "status").get("fastpath", {})
+        return stats
+
+    def _active(self) -> int:
+        assert self.node is not None
+        return int(self.lab.call(self.node, "metrics")["metrics"]["ActiveFlowCount"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +84,22 @@ class Stage:
         self._reflector, self._say = reflector, say
         self.paths: dict[str, Way] = {}
         self.missing: dict[str, str] = {}
+        self._labs: list[str] = []
 
     def open(self, name: str) -> Way | None:
         """The path, brought up at its first use; None when this machine has no such path (see `missing`)."""
         if name in self.paths or name in self.missing:
             return self.paths.get(name)
-        self._say(f"lab {LAB.format(name)}")
+        lab = LAB.format(name)
+        refuse_if_up(lab)
+        self._say(f"lab {lab}")
+        self._labs.append(lab)  # before it is made: whatever happens now, `close` takes it down
         try:
             self.paths[name] = self._build(name, RECIPES[name])
         except GwlbemuError as error:
             self.missing[name] = str(error)
             self._say(f"no {name}: {error}")
-            down(LAB.format(name))
+            down(lab)
         return self.paths.get(name)
 
     def _build(self, name: str, recipe: Recipe) -> Way:
@@ -123,9 +138,16 @@ class Stage:
 
     def close(self) -> None:
         """Take every lab down, whatever state it is in."""
-        for name in reversed([*self.paths]):
-            down(LAB.format(name))
+        while self._labs:
+            down(self._labs[-1])
+            self._labs.pop()
         self.paths.clear()
+
+
+def refuse_if_up(lab: str) -> None:
+    """LabError when a lab of this name is somebody else's."""
+    if lab in list_labs():
+        raise LabError(f"a lab {lab} is up already: another run, or one that was killed (gwlbemu down --lab {lab})")
 
 
 def ends_of(plan: Plan) -> Ends:

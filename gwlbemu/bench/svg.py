@@ -8,7 +8,8 @@ from gwlbemu.bench.figures import FIGURES, SUBJECT, Spread, spread
 from gwlbemu.bench.report import UNITS, number
 from gwlbemu.bench.results import Results
 
-WIDTH, LEFT, RIGHT, TOP, ROW, BAR = 760, 120, 150, 64, 34, 20
+WIDTH, LEFT, RIGHT, TOP, ROW, BAR, LABEL = 760, 120, 150, 64, 34, 20, 15
+RED = "#b3261e"
 SPAN = WIDTH - LEFT - RIGHT
 TITLES = {
     "tcp-super": "TCP throughput, super-packets on",
@@ -37,7 +38,7 @@ def plot(experiment: str, bars: dict[str, Spread], results: Results) -> str:
     unit = UNITS.get(experiment, "")
     marks = limits(experiment, results)
     top = max([bar.most for bar in bars.values()] + [value for value, _ in marks]) or 1.0
-    height = TOP + ROW * len(bars) + 44
+    height = TOP + ROW * len(bars) + LABEL * len(marks) + 36
     text = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
         ' font-family="sans-serif" font-size="13">',
@@ -48,21 +49,23 @@ def plot(experiment: str, bars: dict[str, Spread], results: Results) -> str:
     for row, (path, bar) in enumerate(bars.items()):
         text += _bar(path, bar, TOP + row * ROW, top, unit)
     base = TOP + ROW * len(bars)
-    for value, label in marks:
+    for place, (value, label) in enumerate(marks):
         x = LEFT + SPAN * value / top
-        text.append(
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{base}" stroke="#b3261e" stroke-dasharray="4 3"/>'
-        )
-        anchor = "end" if x > LEFT + SPAN / 2 else "start"
-        text.append(
-            f'<text x="{x:.1f}" y="{base + 14}" fill="#b3261e" text-anchor="{anchor}" font-size="11">'
-            f"{escape(label)}</text>"
-        )
+        label_y = base + LABEL * (place + 1)
+        anchor, away = ("end", -5) if x > LEFT + SPAN / 2 else ("start", 5)
+        text += [
+            f'<path d="M{x:.1f} {TOP - 4}V{label_y}" stroke="{RED}" stroke-dasharray="4 3"/>',
+            f'<text x="{x + away:.1f}" y="{label_y}" fill="{RED}" text-anchor="{anchor}" font-size="11">'
+            f"{escape(label)}</text>",
+        ]
     text.append(
-        f'<text x="16" y="{height - 10}" fill="#777777" font-size="11">'
-        f"{escape(', '.join(results.machine.values()))}</text></svg>"
+        f'<text x="16" y="{height - 10}" fill="#777777" font-size="11">{escape(_words(results.machine))}</text></svg>'
     )
     return "\n".join(text) + "\n"
+
+
+def _words(machine: dict[str, str]) -> str:
+    return ", ".join(f"{value} cores" if key == "cores" else value for key, value in machine.items())
 
 
 def _bar(path: str, bar: Spread, y: float, top: float, unit: str) -> list[str]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwlbemu.errors import NetError
@@ -24,8 +24,7 @@ def running(namespace: str, argv: Sequence[str], *, core: int | None = None) -> 
     with inside(path_of(namespace)):
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        if core is not None:
-            os.sched_setaffinity(process.pid, {core})
+        _pin(process.pid, core)
         yield process
     finally:
         process.kill()
@@ -41,8 +40,7 @@ def output(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
     try:
-        if core is not None:
-            os.sched_setaffinity(process.pid, {core})
+        _pin(process.pid, core)
         out, trouble = process.communicate(given, timeout=timeout)
     except subprocess.TimeoutExpired:
         raise NetError(f"{argv[0]} did not end within {timeout:g} s") from None
@@ -52,6 +50,12 @@ def output(
     if process.returncode:
         raise NetError(f"{argv[0]}: {(trouble.strip() or out.strip())[:300]}")
     return out
+
+
+def _pin(pid: int, core: int | None) -> None:
+    if core is not None:
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(pid, {core})
 
 
 def sender(folder: Path) -> list[str]:
