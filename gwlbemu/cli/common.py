@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from gwlbemu.errors import NetError, TopologyError
+from gwlbemu.errors import NetError, SettingError, TopologyError
 from gwlbemu.topology.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -43,8 +43,11 @@ def table(rows: list[list[str]], header: list[str]) -> str:
 
 def load_plan(file: str, lab_name: str | None) -> Plan:
     """Read, check and resolve a topology file; `lab_name` replaces the file's own name for the lab."""
+    from gwlbemu.topology.fields import NAME
     from gwlbemu.topology.resolve import load
 
+    if lab_name is not None and not NAME.fullmatch(lab_name):
+        raise SettingError(f"--lab {lab_name!r}: expected at most 32 letters, digits and hyphens, no hyphen at an end")
     try:
         text = Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:

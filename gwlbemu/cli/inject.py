@@ -60,7 +60,7 @@ def inject_command(
     """Send packets from inside an instance and report the fate of each.
 
     EXPRESSION is any scapy packet, for example "IP(dst='203.0.113.10')/UDP(dport=53)/b'x'".
-    Exit code 1 when a packet was not delivered.
+    Packets of one flow share its answers. Exit code 1 when a packet was not delivered (0 for --demo: it shows both).
     """
     lab = open_lab(lab_name)
     need_root()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -17,10 +18,11 @@ from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.render import closing, dictionary, line, selected
 from gwlbemu.cli.common import lab_option
-from gwlbemu.errors import LabError, WireError
+from gwlbemu.errors import LabError, NetError, WireError
 from gwlbemu.run.lab import CAPTURE, RunningLab, open_lab
 
 Shown = tuple[CapturedPacket, Dissection]
+MOST_TAPS = 64  # sightings of one packet that are kept when only the last journeys are wanted
 
 
 @click.command("inspect")
@@ -46,29 +48,40 @@ def inspect_command(
 ) -> int:
     """Show captured packets, one line each: outer, GENEVE options, inner.
 
-    Reads pcap and pcapng, from anywhere. A broken file is shown as far as it goes; then the exit code is 1.
+    Reads pcap and pcapng, from anywhere. A broken file is shown as far as it goes; then the exit code is 1, or 3 when
+    nothing in it could be read.
     """
     if last == bool(files):
         raise click.UsageError("say what to inspect: capture FILEs, or --last for the running lab's capture")
     lab = open_lab(lab_name) if last else None
     wanted = parse_flow(flow) if flow else None
-    whole = True
-    for path in _last_files(lab) if lab else list(files):
+    paths = _last_files(lab) if lab else list(files)
+    if lab and limit:
+        paths = paths[-2:]  # the newest may have been begun a moment ago
+    show = _Show(wanted, _probe_ends(lab), by_journey, limit, as_json)
+    for path in paths:
         try:
             with path.open("rb") as file:
-                reader = CaptureReader(file)
-                _show(reader, _packets(reader, wanted, _probe_ends(lab)), by_journey, limit, as_json)
+                show.read(CaptureReader(file))
+        except BrokenPipeError:  # the reader of our output went away
+            raise
         except OSError as error:
             raise WireError(f"{path}: cannot be read: {error.strerror}") from error
-        whole = whole and reader.ending.complete
-    return 0 if whole or last else 1
+    show.finish()
+    if lab:
+        if not as_json:
+            click.echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
+        return 0
+    if any(not reader.ending.complete and not total for reader, total in show.read_so_far):
+        return 3
+    return 0 if all(reader.ending.complete for reader, _ in show.read_so_far) else 1
 
 
 def _last_files(lab: RunningLab) -> list[Path]:
     """The capture's files, oldest first, with everything in them that was captured until now."""
     if not lab.plan.capture.enabled:
         raise LabError(f"lab {lab.plan.lab} records no packets (capture is off)")
-    with suppress(LabError):  # without root the socket cannot be asked; a fraction of a second may be missing then
+    with suppress(LabError, NetError):  # without root the socket cannot be asked: a fraction of a second may be missing
         lab.call(CAPTURE, "flush")
     found = sorted(lab.state.capture_folder.glob("*.pcapng"), key=lambda path: path.stat().st_mtime_ns)
     if not found:
@@ -84,52 +97,64 @@ def _probe_ends(lab: RunningLab | None) -> tuple[set[bytes], set[int]]:
     return nodes, {group.health_check.port for group in lab.plan.target_groups}
 
 
-def _packets(
-    reader: CaptureReader, flow: FlowFilter | None, probes: tuple[set[bytes], set[int]]
-) -> Iterator[Shown | int]:
-    """The packets to show, then how many there were in all."""
-    nodes, ports = probes
-    total = 0
-    for captured, dissection in selected(reader, flow):
-        total = captured.number
-        if dissection is None:
-            continue
-        layer = dissection.flow_layer
-        if nodes and flow is None and layer is not None and not dissection.tunnel:
-            ip = layer.ip
-            if nodes & {ip.source, ip.destination} and ports & {ip.source_port, ip.destination_port}:
+@dataclass(slots=True)
+class _Show:
+    """Prints packets as they are read, or keeps the last of them (all of them for journeys) until `finish`."""
+
+    flow: FlowFilter | None
+    probes: tuple[set[bytes], set[int]]
+    by_journey: bool
+    limit: int | None
+    as_json: bool
+    read_so_far: list[tuple[CaptureReader, int]] = field(default_factory=list)
+    shown: int = 0
+    _kept: deque[Shown] = field(default_factory=deque)
+
+    def read(self, reader: CaptureReader) -> None:
+        total = 0
+        for total, each in self._packets(reader):  # noqa: B007  (the last number is the count)
+            if each is None:
                 continue
-        yield captured, dissection
-    yield total
+            if self.by_journey or self.limit:
+                self._kept.append(each)
+                if self.limit and len(self._kept) > self.limit * (1 if not self.by_journey else MOST_TAPS):
+                    self._kept.popleft()
+            else:
+                self._print(each)
+        self.read_so_far.append((reader, total))
 
-
-def _show(
-    reader: CaptureReader, found: Iterable[Shown | int], by_journey: bool, limit: int | None, as_json: bool
-) -> None:
-    kept: deque[Shown] = deque(maxlen=None if by_journey else limit)
-    total = shown = 0
-    for each in found:
-        if isinstance(each, int):
-            total = each
-        elif limit or by_journey:
-            kept.append(each)
+    def finish(self) -> None:
+        if self.by_journey:
+            self._print_journeys()
         else:
-            shown += 1
-            click.echo(_text(each, as_json))
-    if by_journey:
-        records = [Record(c.interface.name, c.at_ns, c.data, c.direction) for c, d in kept if d.flow_layer is not None]
+            for each in self._kept:
+                self._print(each)
+        if not self.as_json:
+            total = sum(count for _, count in self.read_so_far)
+            click.echo(f"{total} packets" if self.shown == total else f"{self.shown} of {total} packets")
+            for reader, _ in self.read_so_far:
+                for line_of_ending in list(closing(reader, 0, 0))[1:]:
+                    click.echo(line_of_ending)
+
+    def _print(self, each: Shown) -> None:
+        self.shown += 1
+        click.echo(json.dumps(dictionary(*each)) if self.as_json else line(*each))
+
+    def _print_journeys(self) -> None:
+        records = [Record(c.interface.name, c.at_ns, c.data, c.direction) for c, d in self._kept if d.flow_layer]
         groups = journeys(records)
-        groups = groups[-limit:] if limit else groups
-        for journey in groups:
+        for journey in groups[-self.limit :] if self.limit else groups:
+            self.shown += len(journey.sightings)
             click.echo("\n".join(journey_lines(journey)) + "\n")
-        shown = sum(len(journey.sightings) for journey in groups)
-    else:
-        for each in kept:
-            click.echo(_text(each, as_json))
-        shown += len(kept)
-    if not as_json:
-        click.echo("\n".join(closing(reader, shown, total)))
 
-
-def _text(each: Shown, as_json: bool) -> str:
-    return json.dumps(dictionary(*each)) if as_json else line(*each)
+    def _packets(self, reader: CaptureReader) -> Iterator[tuple[int, Shown | None]]:
+        """Every packet's number, with the packet where it is to be shown."""
+        nodes, ports = self.probes
+        for captured, dissection in selected(reader, self.flow):
+            layer = dissection.flow_layer if dissection else None
+            if dissection and layer and nodes and self.flow is None and not dissection.tunnel:
+                ip = layer.ip
+                if nodes & {ip.source, ip.destination} and ports & {ip.source_port, ip.destination_port}:
+                    yield captured.number, None
+                    continue
+            yield captured.number, (captured, dissection) if dissection else None

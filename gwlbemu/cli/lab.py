@@ -55,6 +55,10 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
     signal.signal(signal.SIGTERM, _interrupt)  # so that what is half built unwinds
     lab = up(plan)
     troubles = wait_until_healthy(lab, timeout)
+    nodes = {node.name for node in plan.nodes}
+    if any(process.name in nodes and process.state == "dead" for process in lab.processes()):
+        down(plan.lab)  # without its load balancer it is not a lab
+        raise LabError("\n".join([*troubles, "what was built is removed again"]))
     click.echo(lab_map(plan, target_states(lab)))
     for trouble in troubles:
         click.echo(f"! {trouble}")
@@ -87,7 +91,9 @@ def _next_steps(plan: Plan) -> list[str]:
             f"sudo {command} exec{choice} {client.name} -- curl -s http://{destination_address(client, server)}/"
         )
         steps.append(f"sudo {command} inject{choice} --from {client.name} --to {server.name} --tcp 80")
-    steps.append(f"{command} inspect --last --journeys{choice}" if plan.capture.enabled else f"sudo {command} status{choice}")
+    steps.append(
+        f"{command} inspect --last --journeys{choice}" if plan.capture.enabled else f"sudo {command} status{choice}"
+    )
     return steps
 
 
@@ -120,7 +126,10 @@ def down_command(lab_name: str | None, keep_capture: Path | None) -> None:
 @click.argument("instance")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_command(lab_name: str | None, instance: str, command: tuple[str, ...]) -> int:
-    """Run COMMAND inside an instance (or a subnet, gateway or node): gwlbemu exec client -- curl -s http://203.0.113.10/"""
+    """Run COMMAND inside an instance (or a subnet, gateway or node): gwlbemu exec client -- curl -s http://203.0.113.10/
+
+    The exit code is the command's own.
+    """
     if command == ("--",):
         raise click.UsageError("say what to run: gwlbemu exec INSTANCE -- COMMAND")
     lab = open_lab(lab_name)

@@ -87,6 +87,9 @@ def main(argv: list[str] | None = None) -> int:
     except click.Abort:
         click.echo("interrupted", err=True)
         return 130
+    except PermissionError as error:
+        click.echo(f"gwlbemu: {error.filename}: permission denied: run it with sudo", err=True)
+        return 5
     except GwlbemuError as error:
         click.echo(f"gwlbemu: {error}", err=True)
         return next((code for kind, code in _CODE_OF if isinstance(error, kind)), 3)

@@ -27,15 +27,18 @@ def status_command(lab_name: str | None, as_json: bool) -> int:
     else:
         click.echo("\n".join(_lines(status)))
     well = all(process["state"] == "running" for process in status["processes"])
-    return 0 if well and not status["failures"] else 1
+    return 0 if well and not status["failures"] and not status["never_started"] else 1
 
 
 def lab_status(lab: RunningLab) -> dict[str, Any]:
     """Everything that `status` shows; a process that does not answer has an "error" instead of its own words."""
+    processes = lab.processes()
+    expected = {node.name for node in lab.plan.nodes} | {program.instance for program in lab.plan.programs}
     return {
         "lab": lab.plan.lab,
         "source": lab.plan.source,
-        "processes": [asdict(process) for process in lab.processes()],
+        "processes": [asdict(process) for process in processes],
+        "never_started": sorted(expected - {process.name for process in processes}),
         "nodes": {node.name: _ask(lab, node.name) for node in lab.plan.nodes},
         "capture": _ask(lab, CAPTURE) if lab.plan.capture.enabled else None,
         "failures": [{"kind": kind, "name": name} for kind, name in failures(lab)],
@@ -72,6 +75,8 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
     for answer in [*status["nodes"].values(), capture or {}]:
         if "error" in answer:
             yield f"! {answer['error']}"
+    if status["never_started"]:
+        yield f"! half built, {', '.join(status['never_started'])} never started: gwlbemu down --lab {status['lab']}"
     for failure in status["failures"]:
         words = f"{failure['kind']} {failure['name']}"
         yield f"! {words} is broken on purpose (gwlbemu heal {words})"

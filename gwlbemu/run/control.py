@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gwlbemu.errors import GwlbemuError, LabError, SettingError
+from gwlbemu.errors import GwlbemuError, LabError, NetError, SettingError
 
 LONGEST_REQUEST = 1 << 20
 TIMEOUT = 30.0  # seconds that `call` waits for an answer
@@ -82,7 +82,7 @@ def call(
 ) -> dict[str, Any]:
     """Send one request and return the answer.
 
-    Raises LabError when nobody answers at `path` in time, SettingError when the process refuses.
+    Raises LabError when nobody answers at `path` in time, SettingError when the process refuses, NetError without root.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -92,6 +92,8 @@ def call(
             with sock.makefile("rb") as stream:
                 line = stream.readline()
         answer = json.loads(line)
+    except PermissionError:
+        raise NetError(f"control socket {Path(path).name} answers root only: run it with sudo") from None
     except (OSError, ValueError) as error:
         reason = str(error) if isinstance(error, OSError) else "it closed the connection"
         raise LabError(f"no answer at control socket {Path(path).name}: {reason}") from None

@@ -33,8 +33,13 @@ class Crafted:
     ports: tuple[int, int]
 
 
-def craft(recipe: Recipe, source: str, destination: str, ip_id: int, source_port: int) -> Crafted:
-    """Build one inner IP packet. Raises SettingError when scapy does not understand the expression or the flags."""
+def craft(
+    recipe: Recipe, source: str, destination: str, ip_id: int, source_port: int, *, ipv6_source: str = ""
+) -> Crafted:
+    """Build one inner IP packet. Raises SettingError when scapy does not understand the expression or the flags.
+
+    `ipv6_source` is the source of an expression with an IPv6 layer that names none itself.
+    """
     from scapy.error import Scapy_Exception
     from scapy.layers.inet import ICMP, IP, TCP, UDP
     from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
@@ -49,7 +54,9 @@ def craft(recipe: Recipe, source: str, destination: str, ip_id: int, source_port
                 f"inject: {recipe.expression!r} has no IP or IPv6 layer; example: IP(dst='203.0.113.10')/TCP(dport=80)"
             )
         if "src" not in layer.fields:
-            layer.src = source
+            if isinstance(layer, IPv6) and not ipv6_source:
+                raise SettingError("inject: the sender has no IPv6 address: give the IPv6 layer a src of its own")
+            layer.src = ipv6_source if isinstance(layer, IPv6) else source
         if isinstance(layer, IP) and "id" not in layer.fields:
             layer.id = ip_id
         packet = layer

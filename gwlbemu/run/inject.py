@@ -7,6 +7,7 @@ the packets apart.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import time
@@ -15,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from gwlbemu.errors import LabError, WireError
+from gwlbemu.errors import LabError, NetError, SettingError, WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.run.craft import Crafted, summary
@@ -26,6 +27,7 @@ from gwlbemu.wire.ip import decode_ip
 from gwlbemu.wire.protocols import ICMP, ICMPV6
 
 SOL_PACKET, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 23, 3
+ETHERNET_LENGTH = 14
 QUIET = 0.3  # a packet that nobody has seen for this long (seconds) is not on its way any more
 LONGEST = 3.0
 
@@ -108,7 +110,7 @@ def inject(
         seen: list[Seen] = []
         out = next(sock for sock, instance in watchers.items() if instance is source)
         for crafted in packets:
-            out.send(_frame(gateway, source, crafted))
+            _send(out, _frame(gateway, source, crafted), source)
             sent_at.append(time.monotonic())
             seen += _collect(watchers, interval)
         deadline = time.monotonic() + LONGEST
@@ -127,6 +129,16 @@ def inject(
 def sent_frame(lab: RunningLab, source: Instance, crafted: Crafted) -> bytes:
     """The Ethernet frame that `inject` sends for a packet."""
     return _frame(_next_hop_mac(lab, source), source, crafted)
+
+
+def _send(out: socket.socket, frame: bytes, source: Instance) -> None:
+    try:
+        out.send(frame)
+    except OSError as error:
+        if error.errno != errno.EMSGSIZE:
+            raise NetError(f"inject: cannot send from {source.name}/eth0: {error.strerror}") from error
+        length = len(frame) - ETHERNET_LENGTH
+        raise SettingError(f"inject: {length} bytes are more than the MTU of {source.name}/eth0") from error
 
 
 def _frame(gateway: str, source: Instance, crafted: Crafted) -> bytes:
@@ -210,13 +222,15 @@ def _fate(
     number: int, crafted: Crafted, sent_at: float, source: Instance, seen: list[Seen], events: list[dict[str, Any]]
 ) -> Fate:
     mine = _identity(crafted.packet)
+    # An answer may happen to carry the same IP id: it comes from neither of the addresses that the sender has.
+    from_sender = {crafted.source, source.address, source.public_address, source.ipv6_address}
     hops = [
         Hop(
             float(event["time"]), event["node"], event["endpoint"], event["verdict"], event.get("target") or "",
             event.get("cookie") or "", event.get("reason") or "",
         )
         for event in sorted(events, key=lambda event: float(event["time"]))
-        if tuple(event["identity"]) == mine
+        if tuple(event["identity"]) == mine and event["source"] in from_sender
     ]  # fmt: skip
     delivered_to, delivered_after, replies = "", 0.0, []
     for sight in seen:

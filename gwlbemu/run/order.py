@@ -54,7 +54,14 @@ def order(
         address = destination_address(sender, receiver)
     port, first_id = source_port or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
     packets = tuple(
-        craft(recipe, source_address(sender, address), address, (first_id + n) % 65536, port)
+        craft(
+            recipe,
+            source_address(sender, address),
+            address,
+            (first_id + n) % 65536,
+            port,
+            ipv6_source=sender.ipv6_address,
+        )
         for n, recipe in enumerate([*recipes] * count)
     )
     return Order(sender, owner_of(plan, packets[0].destination) if own else receiver, packets)

@@ -21,12 +21,12 @@ class Model(BaseModel):
 
 PROTOCOLS = ("any", "tcp", "udp", "icmp", "gre", "esp")
 RESERVED = {"all", "default", "lo", "local", "internet", "fabric", "subnet", "eth0", "eni", "blackhole", "uplink"}
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 _ENDPOINT_ID = re.compile(r"vpce-0[0-9a-f]{16}")
 
 
 def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
+    if not NAME.fullmatch(text):
         raise ValueError(
             "expected a name of at most 32 letters, digits and hyphens, not beginning or ending with a hyphen"
         )
