@@ -31,7 +31,7 @@ from gwlbemu.topology.plan import Bridge, End, ForwardingEntry, Neighbour, Route
 
 LOOPBACK_INDEX = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTPROT_STATIC, RTA_TYPES = 0, 253, 4, {"unicast": 1, "blackhole": 6}
-MAIN_TABLE, RULE_PRIORITY = 254, 1000
+RULE_PRIORITY = 1000
 
 
 def _family(address: str) -> int:

@@ -8,23 +8,14 @@ import struct
 
 from gwlbemu.errors import NetError
 
-SIOCGIFMTU, SIOCGIFHWADDR = 0x8921, 0x8927  # <linux/sockios.h>
-
-
-def _ask(device: str, request: int, what: str) -> bytes:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        try:
-            return fcntl.ioctl(asking, request, struct.pack("16s24x", device.encode()))
-        except OSError as error:
-            raise NetError(f"reading the {what} of interface {device}: {error.strerror}") from None
+SIOCGIFMTU = 0x8921  # <linux/sockios.h>
 
 
 def mtu(device: str) -> int:
     """Return the MTU of `device` in bytes; NetError when there is no such interface."""
-    (value,) = struct.unpack_from("i", _ask(device, SIOCGIFMTU, "MTU"), 16)
-    return int(value)
-
-
-def hardware_address(device: str) -> bytes:
-    """Return the 6-byte MAC of `device`; NetError when there is no such interface."""
-    return _ask(device, SIOCGIFHWADDR, "MAC address")[18:24]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, SIOCGIFMTU, struct.pack("16s24x", device.encode()))
+        except OSError as error:
+            raise NetError(f"reading the MTU of interface {device}: {error.strerror}") from None
+    return int(struct.unpack_from("i", answer, 16)[0])

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from gwlbemu.capture.annotate import Names
+from gwlbemu.net.namespaces import path_of
 from gwlbemu.wire.aws import parse_endpoint
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def capture_config_for(plan: Plan, state: State) -> str:
     balancers = {each.target_group for each in plan.load_balancers}
     return CaptureConfig(
         lab=plan.lab,
-        taps=tuple(TapConfig(each.name, f"/run/netns/{each.namespace}", each.device) for each in plan.taps),
+        taps=tuple(TapConfig(each.name, str(path_of(each.namespace)), each.device) for each in plan.taps),
         nodes={each.name: each.address for each in plan.nodes},
         endpoints={each.endpoint_id: each.name for each in plan.endpoints},
         targets={

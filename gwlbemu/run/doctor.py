@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import socket
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
+from gwlbemu.ports.interface import mtu
 from gwlbemu.run.doctor_live import Targets, live_findings
 from gwlbemu.run.lab import RunningLab
 from gwlbemu.topology.document import dotted, line_of
@@ -20,8 +18,6 @@ from gwlbemu.topology.plan import Plan
 from gwlbemu.topology.resolve import resolve
 from gwlbemu.topology.review import planned_mtus, review, sorted_findings, with_changes
 from gwlbemu.topology.review_finding import Finding
-
-SIOCGIFMTU = 0x8921  # linux/sockios.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +63,7 @@ def measured_mtus(plan: Plan) -> dict[str, int]:
         if instance.appliance:
             try:
                 with inside(path_of(instance.namespace)):
-                    asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                with asking:
-                    answer = fcntl.ioctl(asking, SIOCGIFMTU, struct.pack("16si12x", b"eth0", 0))
-                found[instance.name] = int(struct.unpack_from("16si", answer)[1])
+                    found[instance.name] = mtu("eth0")
             except (NetError, OSError):
                 continue
     return found

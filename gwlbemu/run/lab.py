@@ -1,6 +1,6 @@
 """A lab: a plan made real (`up`), and a handle on one that is (`RunningLab`).
 
-This file composes; the work is in net, node and capture.
+This file composes: `net` builds and removes, the processes that it starts do the rest.
 """
 
 from __future__ import annotations
@@ -16,25 +16,24 @@ from typing import Any
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.net import processes
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.net.record import Record, list_labs, open_new
+from gwlbemu.net.record import ROOT, Record, list_labs, open_new
 from gwlbemu.net.record import read as read_record
 from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
 from gwlbemu.run.control import call
 from gwlbemu.run.node_config import node_config_for
-from gwlbemu.run.state import ROOT, State
+from gwlbemu.run.state import State
 from gwlbemu.topology.encode import from_json, to_json
 from gwlbemu.topology.plan import Plan, Program
 
 CAPTURE = "capture"
-ANSWER_SECONDS = 10.0  # a process that has not opened its control socket by then is shown as silent
 
 OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process of a lab as it is now. `state`: running, frozen or dead; `answers`: its control socket is there."""
+    """One process of a lab as it is now. `state`: running, frozen or dead; `log`: the path of what it prints."""
 
     name: str
     namespace: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path("/run/gwlbemu")
+from gwlbemu.net.record import ROOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,5 @@ def test_an_interface_with_frames_too_long_for_a_slot_is_refused(veth: Veth) -> 
         PacketPort(veth[0])
 
 
-def test_an_interface_tells_its_mtu_and_mac(veth: Veth) -> None:
+def test_an_interface_tells_its_mtu(veth: Veth) -> None:
     assert interface.mtu(veth[0]) == 9001
-    assert interface.hardware_address(veth[0]) == bytes.fromhex("02000000000a")
