@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from netaddr import IPAddress, IPNetwork
 
@@ -18,6 +18,7 @@ def address_problems(topology: Topology) -> Iterator[Problem]:
     yield from _public(topology)
     if topology.internet:
         yield from _internet(topology.internet)
+        yield from _beside_the_vpcs(topology.internet, topology.vpcs)
 
 
 def _subnets(vpc: Vpc, path: Path) -> Iterator[Problem]:
@@ -114,9 +115,20 @@ def _public(topology: Topology) -> Iterator[Problem]:
                 yield Problem(
                     here, f"{public} lies in the network of the internet's instances, {topology.internet.cidr}"
                 )
+            owner = next((one for one in topology.vpcs if IPAddress(public) in IPNetwork(one.cidr)), None)
+            if owner:
+                yield Problem(here, f"{public} lies in VPC {owner.name} ({owner.cidr}): expected a public address")
             if public in taken:
                 yield Problem(here, f"{public} is the public address of {taken[public]}: expected another one")
             taken.setdefault(public, name)
+
+
+def _beside_the_vpcs(internet: Internet, vpcs: Sequence[Vpc]) -> Iterator[Problem]:
+    for key in ("cidr", "ipv6_cidr"):
+        for vpc in vpcs:
+            own, taken = getattr(internet, key), getattr(vpc, key)
+            if own and taken and (IPNetwork(own) in IPNetwork(taken) or IPNetwork(taken) in IPNetwork(own)):
+                yield Problem(("internet", key), f"{own} overlaps VPC {vpc.name} ({taken})")
 
 
 def _internet(internet: Internet) -> Iterator[Problem]:

@@ -126,6 +126,24 @@ CASES = [
         "lies in the network of the internet's instances",
     ),
     (
+        "public inside a VPC",
+        put("vpcs.0.instances.0.public_address", "10.254.9.9"),
+        "vpcs[0].instances[0].public_address",
+        "10.254.9.9 lies in VPC security (10.254.0.0/16)",
+    ),
+    (
+        "internet inside a VPC",
+        put("internet", {"cidr": "10.254.9.0/24"}),
+        "internet.cidr",
+        "10.254.9.0/24 overlaps VPC security (10.254.0.0/16)",
+    ),
+    (
+        "internet around the VPCs",
+        put("internet", {"cidr": "10.0.0.0/8"}),
+        "internet.cidr",
+        "10.0.0.0/8 overlaps VPC app (10.0.0.0/16)",
+    ),
+    (
         "client outside",
         put("internet.instances.0.address", "10.1.1.1"),
         "internet.instances[0].address",
