@@ -40,7 +40,7 @@ def _endpoints(topology: Topology, vpc: Vpc, zones: dict[str, list[str]], path: 
         if endpoint.service not in zones:
             known = f"expected one of {', '.join(zones)}" if zones else "there is none"
             yield Problem((*here, "service"), f"there is no load balancer {endpoint.service}: {known}")
-        elif zone is not None and zone not in zones[endpoint.service]:
+        elif zone is not None and zones[endpoint.service] and zone not in zones[endpoint.service]:
             enabled = ", ".join(zones[endpoint.service])
             yield Problem(
                 (*here, "subnet"),
@@ -112,7 +112,7 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
             yield Problem(here, str(error))
             continue
         count[zone] += 1
-        if balancer and zone not in (*enabled, EVERY_ZONE):
+        if balancer and enabled and zone not in (*enabled, EVERY_ZONE):
             wanted = ", ".join(enabled)
             yield Problem(
                 here,
