@@ -74,9 +74,7 @@ def craft(
             if recipe.payload:
                 packet = packet / Raw(recipe.payload)
         except (Scapy_Exception, ValueError, KeyError) as error:
-            raise SettingError(
-                f"inject: --flags {recipe.flags!r}: expected letters out of FSRPAUEC ({error})"
-            ) from error
+            raise SettingError(f"inject: --flags {recipe.flags!r}: expected letters out of FSRPAUEC") from error
     try:
         data = bytes(packet)
     except Exception as error:  # scapy raises struct.error, TypeError, ... for values that do not fit their field
@@ -111,5 +109,5 @@ def _evaluate(expression: object):  # type: ignore[no-untyped-def]  # a scapy pa
     except Exception as error:
         raise SettingError(f"inject: {expression!r} is not a scapy expression: {error}") from error
     if not isinstance(packet, Packet):
-        raise SettingError(f"inject: {expression!r} gives a {type(packet).__name__}, expected a scapy packet")
+        raise SettingError(f"inject: {expression!r}: expected a scapy packet, got {packet!r}")
     return packet

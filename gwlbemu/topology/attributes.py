@@ -47,7 +47,7 @@ def switch_problems(given: Mapping[str, Scalar], path: Path) -> Iterator[Problem
         try:
             Emulation.from_values({key: value})
         except SettingError as error:
-            yield Problem((*path, key), str(error))
+            yield Problem((*path, key), str(error).partition(": ")[2])  # the path names the key already
 
 
 def explained(given: Mapping[str, Scalar]) -> Iterator[tuple[str, str, str]]:

@@ -91,10 +91,10 @@ def test_the_demo_shows_one_of_each_and_is_no_failure(lab: Lab, gwlbemu: Any) ->
     ("words", "expected"),
     [
         (("--tcp", "80", "--from", "nobody"), "no instance nobody; there are: client"),
-        (("--tcp", "80", "--flags", "Z"), "--flags 'Z'"),
+        (("--tcp", "80", "--flags", "XYZ"), "--flags 'XYZ': expected letters out of FSRPAUEC\n"),
         (("IP(",), "is not a scapy expression"),
         (("Ether()",), "has no IP or IPv6 layer"),
-        (("7",), "gives a int, expected a scapy packet"),
+        (("7",), "'7': expected a scapy packet, got 7\n"),
     ],
 )
 def test_inject_refuses_what_it_cannot_send_with_3(

@@ -255,8 +255,13 @@ CASES = [
         "load_balancers[0].listener.attributes['tcp.idle_timeout.seconds']",
         "from 60 to 6000",
     ),
-    ("emulation key", put("emulation", {"ttl": 1}), "emulation.ttl", "unknown key 'ttl'"),
-    ("emulation value", put("emulation", {"ttl_decrement": 3}), "emulation.ttl_decrement", "expected 0 or 1 or 2"),
+    ("emulation key", put("emulation", {"ttl": 1}), "emulation.ttl", "emulation.ttl: unknown key 'ttl'"),
+    (
+        "emulation value",
+        put("emulation", {"ttl_decrement": 3}),
+        "emulation.ttl_decrement",
+        "emulation.ttl_decrement: 3 is not valid, expected 0 or 1 or 2",
+    ),
     (
         "security group",
         put("vpcs.0.instances.0.security_groups", ["x"]),
@@ -452,3 +457,8 @@ def test_all_errors_are_told_at_once_one_per_line_in_the_order_of_the_file() -> 
     assert len(lines) == 3
     numbers = [int(line.split(":")[1]) for line in lines]
     assert numbers == sorted(numbers)
+
+
+def test_a_load_balancer_without_a_known_subnet_is_one_complaint() -> None:
+    (line,) = complaints(put(f"{BALANCER}.subnets", ["x"]))
+    assert line.endswith("load_balancers[0].subnets[0].subnet: there is no subnet x")
