@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,14 @@ def run(*argv: str) -> None:
     subprocess.run(argv, check=True, capture_output=True)
 
 
+def wait_until_up(device: str) -> None:
+    """Linux sends nothing through an interface before it has noticed the other end (net/core/link_watch.c)."""
+    give_up_at = time.monotonic() + 5.0
+    while "state UP" not in subprocess.run(["ip", "link", "show", device], capture_output=True, text=True).stdout:
+        assert time.monotonic() < give_up_at, f"{device} stays down"
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def veth() -> Iterator[tuple[str, str]]:
     """Two joined interfaces of the test's own namespace, MTU 9001, without addresses."""
@@ -25,6 +34,8 @@ def veth() -> Iterator[tuple[str, str]]:
     for device in ("wa", "wb"):
         run("sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
         run("ip", "link", "set", device, "up")
+    for device in ("wa", "wb"):
+        wait_until_up(device)
     yield "wa", "wb"
     run("ip", "link", "del", "wa")
 
