@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 ZONES = "ab"
+DATAPATH = os.environ.get("GWLBEMU_DATAPATH", "auto")  # the same tests on the other datapath: python, ebpf
 QUICK = {
     "protocol": "HTTP", "port": 80, "interval_seconds": 5, "timeout_seconds": 2, "healthy_threshold_count": 2,
     "unhealthy_threshold_count": 2,
@@ -106,6 +108,7 @@ def world(
             }
         ],
         "emulation": dict(emulation or {}),
+        "datapath": DATAPATH,
     }
     return yaml.safe_dump(document, sort_keys=False)
 
