@@ -92,6 +92,12 @@ def stream(ends: Ends, *, seconds: float) -> float:
     return throughput(answer)
 
 
+def received(server: str) -> tuple[int, int]:
+    """Packets and bytes that the server's interface has received so far."""
+    (link,) = json.loads(tools.output(server, ["ip", "-s", "-j", "link", "show", "dev", "eth0"]))
+    return int(link["stats64"]["rx"]["packets"]), int(link["stats64"]["rx"]["bytes"])
+
+
 def throughput(answer: str) -> float:
     """Gbit/s out of iperf3's JSON."""
     data = json.loads(answer)

@@ -18,6 +18,7 @@ from gwlbemu.errors import GwlbemuError, NetError
 from gwlbemu.net.remove import down
 
 FEW = Flows(1000)
+WIRE_PATHS = ("python", "fast", "ovs")
 WARM_RATE = 20_000  # packets/s that place new flows without loss on either path
 BURST_RATE = 100_000  # new flows/s offered
 FILL_BURST_SECONDS = 4
@@ -98,17 +99,19 @@ class Session:
         self.results.add(experiment, label, got.rate, loss=got.loss)
 
     def _tcp(self) -> None:
-        def super_packets(way: Way) -> None:
-            name = way.name.removesuffix("-super")
-            self.results.add("tcp-super", name, loads.stream(way.ends, seconds=self.effort.tcp_seconds))
-
-        def wire(way: Way) -> None:
-            self.results.add("tcp-wire", way.name, loads.stream(way.ends, seconds=self.effort.tcp_seconds))
+        sizes: dict[str, float] = {}
 
         def measure(way: Way) -> None:
-            (wire if way.name in ("python", "fast", "ovs") else super_packets)(way)
+            packets, size = loads.received(way.ends.server)
+            speed = loads.stream(way.ends, seconds=self.effort.tcp_seconds)
+            more_packets, more_size = loads.received(way.ends.server)
+            sizes[way.name] = (more_size - size) / max(more_packets - packets, 1)
+            series = "tcp-wire" if way.name in WIRE_PATHS else "tcp-super"
+            self.results.add(series, way.name.removesuffix("-super"), speed)
 
         self._each_round("tcp", ["plain", "vxlan", "fast-super", "fast", "python", "ovs"], measure)
+        words = ", ".join(f"{name} {size:,.0f}" for name, size in sizes.items())
+        self.results.notes.append(f"tcp: bytes of a packet as the server receives it: {words}")
 
     def _round_trips(self) -> None:
         def measure(way: Way) -> None:
@@ -123,15 +126,16 @@ class Session:
         if few is None or crowd is None:
             return
         pid = crowd.node_pid
-        before = machine.resident(pid), machine.map_memory(pid), crowd.flows()
+        before = machine.resident(pid), machine.map_memory(pid)
         self._bursts(crowd)
         used = self._fill(crowd, self._affordable())
-        placed = crowd.flows() - before[2]
+        known, installed = max(crowd.known(), 1), max(crowd.installed(), 1)
         resident, in_maps = machine.resident(pid) - before[0], machine.map_memory(pid) - before[1]
-        self.results.add("memory", self.results.subject, (resident + in_maps) / max(placed, 1))
-        self.results.settings["crowd"] = f"{placed:,} flows"
+        self.results.add("memory", self.results.subject, resident / known + in_maps / installed)
+        self.results.settings["crowd"] = f"{known:,} flows"
         self.results.notes.append(
-            f"memory of {placed:,} flows: {resident / 2**20:.0f} MiB in Python, {in_maps / 2**20:.0f} MiB in maps"
+            f"memory: {resident / 2**20:.0f} MiB in Python for {known:,} flows,"
+            f" {in_maps / 2**20:.0f} MiB in maps for {installed:,}"
         )
         if refused := crowd.fast_stats().get("refused", 0):
             self.results.notes.append(f"the kernel's map was full: {refused:,} flows stayed with Python")
@@ -145,11 +149,11 @@ class Session:
         used = 0
         for _ in range(self.effort.rounds):
             count = int(BURST_RATE * self.effort.seconds)
-            before = way.flows()
+            before = way.installed()
             got = loads.packets(
                 way.ends, self.sender, Flows(count, used), seconds=self.effort.seconds, rate=BURST_RATE, count=count
             )
-            placed = way.flows() - before
+            placed = way.installed() - before
             self.results.add("new-flows", self.results.subject, placed / got.seconds, loss=1 - placed / got.offered)
             used += count
 
@@ -166,7 +170,7 @@ class Session:
         used = 0
         while used < wanted and time.monotonic() < give_up_at:
             used += self._place(way, used, wanted, rate)
-        if way.flows() < used * 0.999:  # once more those that were lost on the way
+        if way.known() < used * 0.999:  # once more those that were lost on the way
             first = 0
             while first < used:
                 first += self._place(way, first, used, 4 * rate)
@@ -182,6 +186,7 @@ class Session:
     # ---- labs --------------------------------------------------------------------------------------------------------
     def _labs(self) -> None:
         """The command `gwlbemu up` from its start to healthy targets, as somebody at a terminal sees it."""
+        self.stage.close()  # a crowd is not idle: its node looks through it every second
         two_zones = Path(__file__).parents[2] / "topologies" / "two-zones.yaml"
         hundred = self._folder / "hundred.yaml"
         hundred.write_text(scenes.hundred("bench-hundred", self.effort.instances))

@@ -38,20 +38,21 @@ class Way:
                 return process.pid
         raise NetError(f"{self.name}: no node process is running")
 
-    def flows(self) -> int:
-        """How many flows can be carried without another decision: entries in the kernel, or else in the core."""
+    def installed(self) -> int:
+        """How many flows go on without another decision: entries in the kernel, or else flows of the core."""
         entries = self.fast_stats().get("entries")
-        return self._active() if entries is None else entries
+        return self.known() if entries is None else entries
+
+    def known(self) -> int:
+        """How many flows the core knows."""
+        assert self.node is not None
+        return int(self.lab.call(self.node, "metrics")["metrics"]["ActiveFlowCount"])
 
     def fast_stats(self) -> dict[str, int]:
         """What a fast node says about its map; nothing from a Python node."""
         assert self.node is not None
         stats: dict[str, int] = self.lab.call(self.node, "status").get("fastpath", {})
         return stats
-
-    def _active(self) -> int:
-        assert self.node is not None
-        return int(self.lab.call(self.node, "metrics")["metrics"]["ActiveFlowCount"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,6 @@ RECIPES = {
     "python": Recipe(),
     "fast": Recipe("ebpf"),
     "fast-super": Recipe("ebpf", offload=True),
-    "python-super": Recipe(offload=True),
     "crowd": Recipe("auto"),
 }
 
