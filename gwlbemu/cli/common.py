@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from gwlbemu.errors import NetError, SettingError, TopologyError
+from gwlbemu.errors import NetError, SettingError
+from gwlbemu.run.topology_file import read_topology
 from gwlbemu.topology.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -48,11 +48,7 @@ def load_plan(file: str, lab_name: str | None) -> Plan:
 
     if lab_name is not None and not NAME.fullmatch(lab_name):
         raise SettingError(f"--lab {lab_name!r}: expected at most 32 letters, digits and hyphens, no hyphen at an end")
-    try:
-        text = Path(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TopologyError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return load(text, file, lab=lab_name)
+    return load(read_topology(file), file, lab=lab_name)
 
 
 def need_root() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, print_json
-from gwlbemu.errors import TopologyError
 from gwlbemu.run.doctor import Report, examine_file, examine_lab
+from gwlbemu.run.topology_file import read_topology
 from gwlbemu.topology.review_finding import SEVERITIES
 
 
@@ -25,20 +24,12 @@ def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int
     """
     if file is not None and lab_name is not None:
         raise click.UsageError("give a FILE or a --lab, not both")
-    report = _of_file(file) if file is not None else _of_lab(lab_name)
+    report = examine_file(read_topology(file), file) if file is not None else _of_lab(lab_name)
     if as_json:
         print_json([_plain(report, number) for number in range(len(report.findings))])
     else:
         click.echo(_text(report))
     return 0 if report.sound else 1
-
-
-def _of_file(file: str) -> Report:
-    try:
-        text = Path(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TopologyError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return examine_file(text, file)
 
 
 def _of_lab(name: str | None) -> Report:

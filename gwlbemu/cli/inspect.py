@@ -83,7 +83,7 @@ def _last_files(lab: RunningLab) -> list[Path]:
         raise LabError(f"lab {lab.plan.lab} records no packets (capture is off)")
     with suppress(LabError, NetError):  # without root the socket cannot be asked: a fraction of a second may be missing
         lab.call(CAPTURE, "flush")
-    found = sorted(lab.state.capture_folder.glob("*.pcapng"), key=lambda path: path.stat().st_mtime_ns)
+    found = lab.state.capture_files()
     if not found:
         raise LabError(f"lab {lab.plan.lab} has no capture file yet")
     return found

@@ -7,9 +7,8 @@ from typing import Any
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, print_json, table
+from gwlbemu.cli.flow_text import end_text, protocol_text
 from gwlbemu.run.lab import open_lab
-
-PROTOCOLS = {0: "any", 1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6"}
 
 
 @click.command("targets")
@@ -71,9 +70,9 @@ def flows_command(lab_name: str | None, limit: int, as_json: bool) -> None:
 def _flow_row(flow: dict[str, Any]) -> list[str]:
     return [
         flow["endpoint"],
-        PROTOCOLS.get(flow["protocol"], str(flow["protocol"])),
-        _end(flow, "source"),
-        _end(flow, "destination"),
+        protocol_text(flow),
+        end_text(flow, "source"),
+        end_text(flow, "destination"),
         flow["target"],
         flow["cookie"],
         str(flow["packets"]),
@@ -82,10 +81,3 @@ def _flow_row(flow: dict[str, Any]) -> list[str]:
         f"in {flow['expires_in_seconds']:.0f} s",
         str(flow["moves"]),
     ]
-
-
-def _end(flow: dict[str, Any], side: str) -> str:
-    address, port = flow[side], flow[f"{side}_port"]
-    if not port:
-        return str(address)
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

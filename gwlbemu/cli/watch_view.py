@@ -12,9 +12,10 @@ from typing import Any
 
 from rich.text import Text
 
+from gwlbemu.cli.flow_text import end_text, protocol_text
+
 Snapshot = Mapping[str, Any]
 Cell = tuple[str, str]  # text and style
-PROTOCOLS = {0: "any", 1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmp6"}
 STATES = {"healthy": "green", "unhealthy": "bold red", "draining": "yellow", "initial": "cyan", "unused": "dim"}
 QUIET = "dim"
 
@@ -179,8 +180,8 @@ def _flows(now: Snapshot, earlier: Mapping[str, Any], seconds: float) -> Section
     more = any(node.get("more") for node in now["nodes"])
     rows = tuple(
         (
-            (PROTOCOLS.get(flow["protocol"], str(flow["protocol"])), ""),
-            (f"{_end(flow, 'source')} > {_end(flow, 'destination')}", ""),
+            (protocol_text(flow), ""),
+            (f"{end_text(flow, 'source')} > {end_text(flow, 'destination')}", ""),
             (flow["endpoint"], ""),
             (flow["target"], "bold"),
             *((text, QUIET if text in ("0", "-") else "") for text in rates),
@@ -198,13 +199,6 @@ def _flows(now: Snapshot, earlier: Mapping[str, Any], seconds: float) -> Section
 def _identity(flow: Mapping[str, Any]) -> tuple[Any, ...]:
     ends = [flow[key] for key in ("source", "source_port", "destination", "destination_port")]
     return (flow["endpoint"], flow["protocol"], *ends)
-
-
-def _end(flow: Mapping[str, Any], side: str) -> str:
-    address, port = flow[side], flow[f"{side}_port"]
-    if not port:
-        return str(address)
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _seconds(value: float) -> str:

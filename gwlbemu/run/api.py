@@ -25,6 +25,7 @@ from gwlbemu.run.follow import FlowTrace, Pattern, addresses_of, following
 from gwlbemu.run.inject import Fate, inject
 from gwlbemu.run.lab import RunningLab, open_lab, up, wait_until_healthy
 from gwlbemu.run.order import order
+from gwlbemu.run.topology_file import read_topology
 from gwlbemu.topology.plan import Plan, Target
 from gwlbemu.topology.resolve import load
 
@@ -241,7 +242,7 @@ class Lab:
 
     def capture_files(self) -> list[Path]:
         """The capture's pcapng files so far, oldest first; they go with the lab."""
-        return sorted(self.running.state.capture_folder.glob("*.pcapng"), key=lambda path: path.stat().st_mtime_ns)
+        return self.running.state.capture_files()
 
     # ---- changing ----------------------------------------------------------------------------------------------------
     def register(self, group: str, target: str, zone: str | None = None) -> Target:
@@ -301,11 +302,7 @@ class Lab:
 def _load(topology: str | os.PathLike[str], name: str | None) -> Plan:
     if isinstance(topology, str) and "\n" in topology:
         return load(topology, "<text>", lab=name)
-    path = Path(topology)
-    try:
-        return load(path.read_text(), str(path), lab=name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise TopologyError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return load(read_topology(topology), os.fspath(topology), lab=name)
 
 
 def _text(value: str | int | bool) -> str:

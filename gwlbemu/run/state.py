@@ -32,6 +32,10 @@ class State:
     def capture_folder(self) -> Path:
         return self.folder / "capture"
 
+    def capture_files(self) -> list[Path]:
+        """The capture's files so far, oldest first."""
+        return sorted(self.capture_folder.glob("*.pcapng"), key=lambda path: path.stat().st_mtime_ns)
+
     def node(self, name: str) -> Path:
         return self.folder / "nodes" / f"{name}.json"
 
