@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import click
@@ -39,6 +39,12 @@ def table(rows: list[list[str]], header: list[str]) -> str:
         for row in [header, *rows]
     ]
     return "\n".join(lines)
+
+
+def name_silent(silent: Iterable[str]) -> None:
+    """Say on the error output which nodes did not answer (see `ask_nodes`); what the others said stands already."""
+    for why in silent:
+        click.echo(f"! {why}", err=True)
 
 
 def load_plan(file: str, lab_name: str | None) -> Plan:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
-from gwlbemu.cli.common import json_option, lab_option, need_root, print_json
+from gwlbemu.cli.common import json_option, lab_option, name_silent, need_root, print_json
 from gwlbemu.errors import WireError
 from gwlbemu.run.craft import Recipe
 from gwlbemu.run.inject import Fate, inject, sent_frame
@@ -91,7 +91,9 @@ def inject_command(
     else:
         for fate in fates:
             click.echo("\n".join(_lines(fate)))
-    return 0 if demo or all(fate.outcome == "delivered" for fate in fates) else 1
+    silent = fates[0].silent
+    name_silent(silent)
+    return 0 if not silent and (demo or all(fate.outcome == "delivered" for fate in fates)) else 1
 
 
 def _write(path: Path, tap: str, began_ns: int, sent: Iterable[tuple[bytes, Fate]]) -> None:

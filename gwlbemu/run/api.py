@@ -237,7 +237,7 @@ class Lab:
 
     def events(self, appliance: str) -> list[dict[str, Any]]:
         """What an appliance has recorded: the firewall's decisions, the IDS's EVE events; one dict each."""
-        path = self.running.state.folder / "logs" / f"{appliance}.jsonl"
+        path = self.running.state.decisions(appliance)
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def capture_files(self) -> list[Path]:

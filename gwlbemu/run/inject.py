@@ -13,14 +13,15 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gwlbemu.errors import LabError, NetError, SettingError, WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
+from gwlbemu.run.appliance_logs import ApplianceLogs, LoggedFlow
 from gwlbemu.run.craft import Crafted, summary
-from gwlbemu.run.lab import RunningLab
+from gwlbemu.run.lab import RunningLab, ask_nodes
 from gwlbemu.topology.plan import Instance
 from gwlbemu.wire.icmp import decode_icmp
 from gwlbemu.wire.ip import decode_ip
@@ -55,6 +56,8 @@ class Fate:
     delivered_to: str = ""
     delivered_after: float = 0.0  # seconds
     replies: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()  # a sentence per node that could not be asked
+    said: str = ""  # of a packet that its target did not return: what the target's log says about it
 
     @property
     def outcome(self) -> str:
@@ -79,7 +82,9 @@ class Fate:
         if self.outcome == "dropped" and last:
             return f"dropped by {last.node}: {last.reason}"
         if self.outcome == "not-returned" and last:
-            return f"{last.target} did not return it (its log says whether a rule dropped it)"
+            return self.said or f"{last.target} did not return it"
+        if self.silent:
+            return f"{f'left {last.endpoint}; ' if last else ''}no node that answers saw it; {'; '.join(self.silent)}"
         if last:
             return f"left {last.endpoint} and was not seen again: no route, or a security group"
         return "no node saw it: the route tables lead it past every endpoint"
@@ -98,11 +103,12 @@ def inject(
     """Send `packets` from `source`'s eth0 and follow them until nobody has seen one for a while.
 
     `destination` is the instance whose eth0 is watched (None: an address outside the lab's instances).
-    Raises LabError when a node cannot be asked.
+    A node that does not answer is left out, and named in every fate.
     """
     gateway = _next_hop_mac(lab, source)
     watched = [source] + ([destination] if destination and destination.name != source.name else [])
     matches = _matches(lab, packets)
+    logs = ApplianceLogs(lab)
     with ExitStack() as stack:
         watchers = {stack.enter_context(_packet_socket(instance)): instance for instance in watched}
         stack.enter_context(_traced(lab, matches))
@@ -119,9 +125,9 @@ def inject(
             seen += news
             if not news:
                 break
-        events = _read_traces(lab)
+        events, silent = _read_traces(lab)
     return [
-        _fate(number, crafted, at, source, seen, events)
+        replace(_fate(number, crafted, at, source, seen, events, logs), silent=silent)
         for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1)
     ]
 
@@ -182,20 +188,16 @@ def _packet_socket(instance: Instance) -> Iterator[socket.socket]:
 @contextmanager
 def _traced(lab: RunningLab, matches: list[list[object]]) -> Iterator[None]:
     try:
-        for node in lab.plan.nodes:
-            lab.call(node.name, "trace_start", match=matches)
+        ask_nodes(lab, "trace_start", match=matches)
         yield
     finally:
-        for node in lab.plan.nodes:
-            lab.call(node.name, "trace_stop")
+        ask_nodes(lab, "trace_stop")
 
 
-def _read_traces(lab: RunningLab) -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = []
-    for node in lab.plan.nodes:
-        answer = lab.call(node.name, "trace_read")
-        events += [event | {"node": node.name} for event in answer["events"]]
-    return events
+def _read_traces(lab: RunningLab) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    answers, silent = ask_nodes(lab, "trace_read")
+    events = [event | {"node": node} for node, answer in answers.items() for event in answer["events"]]
+    return events, tuple(silent.values())
 
 
 def _collect(watchers: dict[socket.socket, Instance], timeout: float) -> list[Seen]:
@@ -219,18 +221,25 @@ def _identity(packet: bytes) -> tuple[int, int, int, int, int]:
 
 
 def _fate(
-    number: int, crafted: Crafted, sent_at: float, source: Instance, seen: list[Seen], events: list[dict[str, Any]]
+    number: int,
+    crafted: Crafted,
+    sent_at: float,
+    source: Instance,
+    seen: list[Seen],
+    events: list[dict[str, Any]],
+    logs: ApplianceLogs,
 ) -> Fate:
     mine = _identity(crafted.packet)
     # An answer may happen to carry the same IP id: it comes from neither of the addresses that the sender has.
     from_sender = {crafted.source, source.address, source.public_address, source.ipv6_address}
+    own = [event for event in events if tuple(event["identity"]) == mine and event["source"] in from_sender]
+    own.sort(key=lambda event: float(event["time"]))
     hops = [
         Hop(
             float(event["time"]), event["node"], event["endpoint"], event["verdict"], event.get("target") or "",
             event.get("cookie") or "", event.get("reason") or "",
         )
-        for event in sorted(events, key=lambda event: float(event["time"]))
-        if tuple(event["identity"]) == mine and event["source"] in from_sender
+        for event in own
     ]  # fmt: skip
     delivered_to, delivered_after, replies = "", 0.0, []
     for sight in seen:
@@ -246,7 +255,11 @@ def _fate(
             and _answers(identity, mine, sight.packet, crafted.packet)
         ):
             replies.append(summary(sight.packet))
-    return Fate(number, crafted.summary, tuple(hops), delivered_to, delivered_after, tuple(replies))
+    fate = Fate(number, crafted.summary, tuple(hops), delivered_to, delivered_after, tuple(replies))
+    if fate.outcome != "not-returned":
+        return fate
+    flow = LoggedFlow(mine[0], own[-1]["source"], mine[1], own[-1]["destination"], mine[2])
+    return replace(fate, said=logs.sentence(hops[-1].target, flow))
 
 
 def _answers(identity: tuple[int, ...], mine: tuple[int, ...], packet: bytes, sent: bytes) -> bool:

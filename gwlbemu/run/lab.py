@@ -159,7 +159,7 @@ def _command(program: Program, state: State) -> list[str]:
     known = {
         "{python}": sys.executable,
         "{config}": str(config),
-        "{log}": str(state.folder / "logs" / f"{name}.jsonl"),
+        "{log}": str(state.decisions(name)),
         "{control}": str(state.control(name)),
     }
     return [known.get(word, word) for word in program.argv]
@@ -186,9 +186,26 @@ def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
         raise LabError(f"lab {name} is half built: take it down first (gwlbemu down --lab {name})") from None
 
 
+def ask_nodes(lab: RunningLab, verb: str, **arguments: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Ask every node: its answer by name, and by name a sentence why there is none; a frozen one is not waited for."""
+    processes = {process.name: process for process in lab.processes()}
+    answers: dict[str, dict[str, Any]] = {}
+    silent: dict[str, str] = {}
+    for node in lab.plan.nodes:
+        process = processes.get(node.name)
+        if process is not None and process.state != "running":
+            silent[node.name] = f"{node.name} is {process.state}; its log is {process.log}"
+            continue
+        try:
+            answers[node.name] = lab.call(node.name, verb, **arguments)
+        except LabError as error:
+            silent[node.name] = f"{node.name} does not answer: {error}"
+    return answers, silent
+
+
 def target_states(lab: RunningLab) -> dict[str, list[dict[str, Any]]]:
-    """What every node says about its targets: node name -> one dict per target (see `Balancer.target_health`)."""
-    return {node.name: lab.call(node.name, "targets")["targets"] for node in lab.plan.nodes}
+    """What each node that answers says about its targets, one dict per target (see `Balancer.target_health`)."""
+    return {name: answer["targets"] for name, answer in ask_nodes(lab, "targets")[0].items()}
 
 
 def wait_until_healthy(lab: RunningLab, timeout: float) -> list[str]:
@@ -216,18 +233,13 @@ def _last_words(process: Process) -> str:
 
 
 def _troubles(lab: RunningLab) -> list[str]:
-    found = []
-    for process in lab.processes():
-        if process.state != "running":
-            found.append(f"{process.name} is {process.state}{_last_words(process)}; see {process.log}")
-    for node in lab.plan.nodes:
-        try:
-            targets = lab.call(node.name, "targets")["targets"]
-        except LabError as error:
-            found.append(f"{node.name} does not answer: {error}")
-            continue
-        for target in targets:
+    ailing = [process for process in lab.processes() if process.state != "running"]
+    found = [f"{process.name} is {process.state}{_last_words(process)}; see {process.log}" for process in ailing]
+    answers, silent = ask_nodes(lab, "targets")
+    found += [why for name, why in silent.items() if name not in {process.name for process in ailing}]
+    for name, answer in answers.items():
+        for target in answer["targets"]:
             if target["state"] not in ("healthy", "unused"):
                 reason = target.get("description") or target.get("reason") or ""
-                found.append(f"{target['id']} is {target['state']} for {node.name}: {reason}")
+                found.append(f"{target['id']} is {target['state']} for {name}: {reason}")
     return found

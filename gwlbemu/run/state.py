@@ -45,6 +45,10 @@ class State:
     def log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
 
+    def decisions(self, name: str) -> Path:
+        """Where an appliance writes what it decided, as JSON lines; a program that writes none has no such file."""
+        return self.folder / "logs" / f"{name}.jsonl"
+
     def program(self, name: str) -> Path:
         return self.folder / "programs" / f"{name}.conf"
 

@@ -84,7 +84,8 @@ def test_the_demo_shows_one_of_each_and_is_no_failure(lab: Lab, gwlbemu: Any) ->
     said = gwlbemu("inject", "--demo")
     assert said.code == 0
     assert "delivered to web-a" in said.out
-    assert "did not return it" in said.out
+    assert "dropped it: rule default (deny)" in said.out
+    assert "dropped it: rule no-telnet (deny)" in said.out
 
 
 @pytest.mark.parametrize(
