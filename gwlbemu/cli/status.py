@@ -11,7 +11,7 @@ import click
 from gwlbemu.cli.common import json_option, lab_option, print_json, table
 from gwlbemu.errors import LabError
 from gwlbemu.run.failure import failures
-from gwlbemu.run.lab import CAPTURE, RunningLab, open_lab
+from gwlbemu.run.lab import CAPTURE, Process, RunningLab, open_lab
 
 _PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")
 
@@ -25,7 +25,7 @@ def status_command(lab_name: str | None, as_json: bool) -> int:
     if as_json:
         print_json(status)
     else:
-        click.echo("\n".join(_lines(status)))
+        click.echo("\n".join(status_lines(status)))
     well = all(process["state"] == "running" for process in status["processes"])
     return 0 if well and not status["failures"] and not status["never_started"] else 1
 
@@ -39,21 +39,29 @@ def lab_status(lab: RunningLab) -> dict[str, Any]:
         "source": lab.plan.source,
         "processes": [asdict(process) for process in processes],
         "never_started": sorted(expected - {process.name for process in processes}),
-        "nodes": {node.name: _ask(lab, node.name) for node in lab.plan.nodes},
-        "capture": _ask(lab, CAPTURE) if lab.plan.capture.enabled else None,
+        "nodes": {node.name: _ask(lab, processes, node.name) for node in lab.plan.nodes},
+        "capture": _ask(lab, processes, CAPTURE) if lab.plan.capture.enabled else None,
         "failures": [{"kind": kind, "name": name} for kind, name in failures(lab)],
     }
 
 
-def _ask(lab: RunningLab, name: str) -> dict[str, Any]:
-    """One process's answer, or what is wrong with it: a dead node must not hide the others."""
+def _ask(lab: RunningLab, processes: list[Process], name: str) -> dict[str, Any]:
+    """One process's answer, or what is wrong with it: a dead node must not hide the others, nor a frozen one wait."""
+    for process in processes:
+        if process.name == name and process.state != "running":
+            return {"error": _ailing(asdict(process))}
     try:
         return lab.call(name, "status")
     except LabError as error:
         return {"error": str(error)}
 
 
-def _lines(status: dict[str, Any]) -> Iterator[str]:
+def _ailing(process: dict[str, Any]) -> str:
+    return f"{process['name']} is {process['state']}; its log is {process['log']}"
+
+
+def status_lines(status: dict[str, Any]) -> Iterator[str]:
+    """The text of `lab_status`; what needs somebody's eye begins with "!"."""
     yield f"{status['lab']}   ({status['source']})\n"
     keys = ["name", "state", "pid", "namespace", "log"]
     yield table([[str(process[key]) for key in keys] for process in status["processes"]], [key.upper() for key in keys])
@@ -72,9 +80,12 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
         yield "\ncapture: " + ", ".join(
             f"{k.replace('_', ' ')} {v}" for k, v in capture.items() if isinstance(v, int | str)
         )
-    for answer in [*status["nodes"].values(), capture or {}]:
-        if "error" in answer:
-            yield f"! {answer['error']}"
+        if capture["dropped"]:
+            taps = ", ".join(f"{tap['name']} {tap['dropped']}" for tap in capture["taps"] if tap["dropped"])
+            yield f"! capture lost {capture['dropped']} packets: {taps}; the traffic itself was not affected"
+    errors = [answer["error"] for answer in [*status["nodes"].values(), capture or {}] if "error" in answer]
+    ailing = [_ailing(process) for process in status["processes"] if process["state"] != "running"]
+    yield from (f"! {error}" for error in dict.fromkeys([*ailing, *errors]))
     if status["never_started"]:
         yield f"! half built, {', '.join(status['never_started'])} never started: gwlbemu down --lab {status['lab']}"
     for failure in status["failures"]:

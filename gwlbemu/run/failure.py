@@ -50,18 +50,23 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     if name not in known:
         raise SettingError(f"nothing called {name} that is a {kind}; there are: {', '.join(known)}")
     done: list[str] = []
+    restarted: list[str] = []
     if kind in ("instance", "link", "zone"):
         for end in _cables(lab.plan, kind, name):
             set_link(path_of(end.namespace), end.name, up=not broken)
             done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
-    if kind == "instance":
-        done += _kill(lab, name) if broken else _restart(lab, name)
+    if kind == "instance" and broken:
+        done += _kill(lab, name)
+    elif kind == "instance":
+        restarted = _restart(lab, name)
+        done += restarted
     if kind == "process":
         done.append(_freeze(lab, name, broken))
     if kind == "health":
         lab.call(name, "health", fail="http" if broken else "none")
         done.append(f"{name} {'fails' if broken else 'passes'} its health checks")
-    now = [entry for entry in failures(lab) if entry != (kind, name)] + ([(kind, name)] if broken else [])
+    over = {(kind, name)} | ({("process", name)} if restarted else set())
+    now = [entry for entry in failures(lab) if entry not in over] + ([(kind, name)] if broken else [])
     (lab.state.folder / "failures.json").write_text(json.dumps(now))
     return done
 
@@ -112,4 +117,9 @@ def _freeze(lab: RunningLab, name: str, broken: bool) -> str:
         if entry.name == name and processes.state(entry.id) != "dead":
             (processes.freeze if broken else processes.resume)(entry.id)
             return f"process {entry.pid} of {name} {'frozen' if broken else 'goes on'}"
-    raise LabError(f"{name} has no living process to {'freeze' if broken else 'wake'}")
+    again = (
+        f"gwlbemu heal instance {name} starts it again"
+        if name in names_of(lab.plan, "instance")
+        else "a node does not come back: take the lab down and up"
+    )
+    raise LabError(f"{name} is dead, there is nothing to {'freeze' if broken else 'wake'}: {again}")

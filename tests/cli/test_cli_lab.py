@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gwlbemu import Lab
+from gwlbemu.cli.status import status_lines
 
 pytestmark = pytest.mark.namespace
 
@@ -156,6 +157,14 @@ def test_fail_and_heal_are_seen_in_status(lab: Lab, gwlbemu: Any) -> None:
     assert gwlbemu("status").code == 0
     said = gwlbemu("fail", "zone", "z")
     assert (said.code, said.err) == (3, "gwlbemu: nothing called z that is a zone; there are: a, b\n")
+
+
+def test_what_the_capture_lost_is_named_and_is_no_failure() -> None:
+    taps = [{"name": "client/eth0", "packets": 9, "dropped": 3}, {"name": "web/eth0", "packets": 9, "dropped": 0}]
+    capture = {"file": "/x.pcapng", "packets": 18, "dropped": 3, "taps": taps}
+    status = {"lab": "l", "source": "f", "processes": [], "never_started": [], "nodes": {}, "failures": []}
+    lines = list(status_lines({**status, "capture": capture}))
+    assert lines[-1] == "! capture lost 3 packets: client/eth0 3; the traffic itself was not affected"
 
 
 def test_advance_takes_times_with_units_and_tells_what_ended(lab: Lab, gwlbemu: Any) -> None:

@@ -102,13 +102,21 @@ def test_a_node_that_is_killed_is_shown_as_dead_and_the_other_zone_goes_on(
 
 
 @pytest.mark.topology(world(), capture=False)
-def test_an_appliance_that_is_killed_comes_back_when_it_is_healed(lab: Lab) -> None:
+def test_an_appliance_that_is_killed_comes_back_when_it_is_healed(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.fail("process", "fw")
+    assert main(["status"]) == 1
+    assert "! fw is frozen; its log is /run/gwlbemu/world-test/logs/fw.log\n" in capsys.readouterr().out
     os.kill(pid_of(lab, "fw"), signal.SIGKILL)
     lab.wait_until(lambda: {p.name: p.state for p in lab.status().processes}["fw"] == "dead")
+    assert main(["status"]) == 1
+    assert "! fw is dead; its log is /run/gwlbemu/world-test/logs/fw.log\n" in capsys.readouterr().out
+    with pytest.raises(LabError, match=r"fw is dead.* gwlbemu heal instance fw starts it again"):
+        lab.heal("process", "fw")
     assert curl(lab, seconds=0.7) == 28
     lab.heal("instance", "fw")
     lab.wait_until(lambda: curl(lab, seconds=0.7) == 0)
     assert {p.name: p.state for p in lab.status().processes}["fw"] == "running"
+    assert main(["status"]) == 0
 
 
 @pytest.mark.topology(world(), capture=False)
@@ -138,6 +146,23 @@ def test_a_lab_with_strangers_in_its_namespaces_still_goes_away() -> None:
         assert main(["down"]) == 0
         assert stranger.wait().code in (137, 143)
     assert (namespaces(), list_labs()) == ([], [])
+
+
+def test_an_appliance_that_ends_at_once_is_told_at_once_with_its_last_words(
+    keeps_sigterm: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = 'alert tcp any any -> any 80 (msg:"m"; pcre:"/x/"; sid:1;)'
+    file = tmp_path / "pcre.yaml"
+    file.write_text(world(program={"ids": {"rules": rule}}))
+    started = time.monotonic()
+    try:
+        assert main(["up", "--no-capture", str(file)]) == 1
+        assert time.monotonic() - started < 15
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("! fw is dead")]
+        assert "pcre" in line
+        assert line.endswith("; see /run/gwlbemu/world/logs/fw.log")
+    finally:
+        down("world")
 
 
 def test_an_up_that_fails_leaves_nothing() -> None:

@@ -68,6 +68,11 @@ def test_each_zone_has_its_own_point_and_host_counts_name_the_target_group_too()
     }
 
 
+def test_the_table_shows_whole_numbers_however_large() -> None:
+    table = "\n".join(metrics_lines([node("a", {"ProcessedBytes": 209_367_000_123})]))
+    assert table.count(" 209367000123") == 2
+
+
 @pytest.mark.contract("TG-14")
 def test_what_cloudwatch_would_not_have_is_told_apart_from_a_zero_that_it_reports() -> None:
     zeros = points([node("a", dict.fromkeys(METRICS, 0))])
