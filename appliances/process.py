@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from appliances.control import ControlServer, Request, Verb
+from appliances.frames import Later
 from appliances.health import FAILURES, HealthServer
 from gwlbemu.errors import GwlbemuError, NetError, SettingError
 from gwlbemu.ports.filters import udp_port_to_us
@@ -28,7 +29,6 @@ class Mover(Protocol):
     def status(self) -> dict[str, int]: ...
 
 
-Later = Callable[[float, Callable[[], None]], object]
 MakeMover = Callable[[Port, Later], Mover]
 
 

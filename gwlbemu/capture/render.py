@@ -17,24 +17,6 @@ from gwlbemu.wire.protocols import name
 from gwlbemu.wire.tcp import flags_text
 
 
-def lines(reader: CaptureReader, flow: FlowFilter | None = None) -> Iterator[str]:
-    """Yield a line for each packet that `flow` matches, then the words on how the file ended."""
-    shown = total = 0
-    for captured, dissection in selected(reader, flow):
-        total = captured.number
-        if dissection is not None:
-            shown += 1
-            yield line(captured, dissection)
-    yield from closing(reader, shown, total)
-
-
-def dictionaries(reader: CaptureReader, flow: FlowFilter | None = None) -> Iterator[dict[str, object]]:
-    """Yield the same as values that JSON can carry; the caller asks `reader.ending` afterwards."""
-    for captured, dissection in selected(reader, flow):
-        if dissection is not None:
-            yield dictionary(captured, dissection)
-
-
 def selected(reader: CaptureReader, flow: FlowFilter | None) -> Iterator[tuple[CapturedPacket, Dissection | None]]:
     """Yield every packet, with its dissection where `flow` matches (no filter matches all)."""
     for captured in reader:
@@ -42,10 +24,14 @@ def selected(reader: CaptureReader, flow: FlowFilter | None) -> Iterator[tuple[C
         yield captured, dissection if flow is None or flow.matches(dissection) else None
 
 
-def closing(reader: CaptureReader, shown: int, total: int) -> Iterator[str]:
-    """Yield how many packets there were, where a broken file ends and why, and what the taps lost."""
+def count_text(shown: int, total: int) -> str:
+    """Return how many packets there were, and how many of them were shown."""
     packets = f"{total} packet{'' if total == 1 else 's'}"
-    yield packets if shown == total else f"{shown} of {packets}"
+    return packets if shown == total else f"{shown} of {packets}"
+
+
+def losses(reader: CaptureReader) -> Iterator[str]:
+    """Yield what is not in a file that has been read: where a broken one ends and why, and what the taps lost."""
     if not reader.ending.complete:
         yield f"the file cannot be read beyond byte {reader.ending.offset}: {reader.ending.reason}"
     for interface, counts in reader.statistics.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from gwlbemu.capture.flowfilter import FlowFilter, parse_flow
 from gwlbemu.capture.journey import Record, journey_lines, journeys
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
-from gwlbemu.capture.render import closing, dictionary, line, selected
+from gwlbemu.capture.render import count_text, dictionary, line, losses, selected
 from gwlbemu.cli.common import lab_option
 from gwlbemu.errors import LabError, NetError, WireError
 from gwlbemu.run.lab import CAPTURE, RunningLab, open_lab
@@ -112,15 +111,16 @@ class _Show:
 
     def read(self, reader: CaptureReader) -> None:
         total = 0
-        for total, each in self._packets(reader):  # noqa: B007  (the last number is the count)
-            if each is None:
+        for captured, dissection in selected(reader, self.flow):
+            total = captured.number
+            if dissection is None or self._is_health_check(dissection):
                 continue
             if self.by_journey or self.limit:
-                self._kept.append(each)
-                if self.limit and len(self._kept) > self.limit * (1 if not self.by_journey else MOST_TAPS):
+                self._kept.append((captured, dissection))
+                if self.limit and len(self._kept) > self.limit * (MOST_TAPS if self.by_journey else 1):
                     self._kept.popleft()
             else:
-                self._print(each)
+                self._print((captured, dissection))
         self.read_so_far.append((reader, total))
 
     def finish(self) -> None:
@@ -131,10 +131,10 @@ class _Show:
                 self._print(each)
         if not self.as_json:
             total = sum(count for _, count in self.read_so_far)
-            click.echo(f"{total} packets" if self.shown == total else f"{self.shown} of {total} packets")
+            click.echo(count_text(self.shown, total))
             for reader, _ in self.read_so_far:
-                for line_of_ending in list(closing(reader, 0, 0))[1:]:
-                    click.echo(line_of_ending)
+                for loss in losses(reader):
+                    click.echo(loss)
 
     def _print(self, each: Shown) -> None:
         self.shown += 1
@@ -147,14 +147,10 @@ class _Show:
             self.shown += len(journey.sightings)
             click.echo("\n".join(journey_lines(journey)) + "\n")
 
-    def _packets(self, reader: CaptureReader) -> Iterator[tuple[int, Shown | None]]:
-        """Every packet's number, with the packet where it is to be shown."""
+    def _is_health_check(self, dissection: Dissection) -> bool:
+        """Whether a packet is between a node and a health check port; who asks for a flow gets it whatever it is."""
         nodes, ports = self.probes
-        for captured, dissection in selected(reader, self.flow):
-            layer = dissection.flow_layer if dissection else None
-            if dissection and layer and nodes and self.flow is None and not dissection.tunnel:
-                ip = layer.ip
-                if nodes & {ip.source, ip.destination} and ports & {ip.source_port, ip.destination_port}:
-                    yield captured.number, None
-                    continue
-            yield captured.number, (captured, dissection) if dissection else None
+        if self.flow is not None or dissection.tunnel or dissection.outer is None:
+            return False
+        ip = dissection.outer.ip
+        return bool(nodes & {ip.source, ip.destination} and ports & {ip.source_port, ip.destination_port})
