@@ -15,17 +15,23 @@ from gwlbemu.errors import WireError
 from gwlbemu.run.craft import Recipe
 from gwlbemu.run.inject import Fate, inject, sent_frame
 from gwlbemu.run.lab import open_lab
-from gwlbemu.run.order import DEMO, order
+from gwlbemu.run.order import demo_recipes, order
 
 
 @click.command("inject")
 @lab_option
-@click.option("--from", "source", metavar="INSTANCE", help="Where the packets start.")
+@click.option(
+    "--from",
+    "source",
+    metavar="INSTANCE",
+    help="Where the packets start (default: one that can reach the other end, on the internet if there is one).",
+)
 @click.option(
     "--to",
     "destination",
     metavar="INSTANCE|ADDRESS",
-    help="Where they go; an instance is reached by the address the sender would use.",
+    help="Where they go; an instance is reached by the address the sender would use "
+    "(default: a web server that can be reached, by preference at a public address).",
 )
 @click.option("--tcp", type=click.IntRange(0, 65535), metavar="PORT", help="A TCP segment to PORT.")
 @click.option("--udp", type=click.IntRange(0, 65535), metavar="PORT", help="A UDP datagram to PORT.")
@@ -73,7 +79,7 @@ def inject_command(
     if expression is not None:
         recipes: tuple[Recipe, ...] = (Recipe("expression", expression=expression),)
     elif demo:
-        recipes = DEMO
+        recipes = demo_recipes(lab.plan, source=source, destination=destination)
     elif tcp is not None:
         recipes = (Recipe("tcp", tcp, flags=flags, payload=body),)
     elif udp is not None:

@@ -17,7 +17,7 @@ from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
 from gwlbemu.net.spawn import run_inside
 from gwlbemu.run.client import namespace_of
-from gwlbemu.run.ends import client_and_server, destination_address
+from gwlbemu.run.ends import client_and_server, destination_address, web_port
 from gwlbemu.run.lab import open_lab, target_states, up, wait_until_healthy
 from gwlbemu.topology.plan import Plan
 from gwlbemu.topology.render import lab_map
@@ -87,10 +87,11 @@ def _next_steps(plan: Plan) -> list[str]:
     steps: list[str] = []
     with suppress(SettingError):
         client, server = client_and_server(plan)
-        steps.append(
-            f"sudo {command} exec{choice} {client.name} -- curl -s http://{destination_address(client, server)}/"
-        )
-        steps.append(f"sudo {command} inject{choice} --from {client.name} --to {server.name} --tcp 80")
+        port = web_port(plan, server)
+        place = destination_address(client, server) + (f":{port}" if port not in (None, 80) else "")
+        if port:
+            steps.append(f"sudo {command} exec{choice} {client.name} -- curl -s http://{place}/")
+        steps.append(f"sudo {command} inject{choice} --from {client.name} --to {server.name} --tcp {port or 80}")
     steps.append(
         f"{command} inspect --last --journeys{choice}" if plan.capture.enabled else f"sudo {command} status{choice}"
     )

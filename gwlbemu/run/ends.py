@@ -7,16 +7,48 @@ import ipaddress
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.plan import Instance, Plan
 
+WEB = "gwlbemu.run.web"
 
-def client_and_server(plan: Plan) -> tuple[Instance, Instance]:
-    """Somebody on the internet if there is anybody, and an instance that can be reached; appliances are neither."""
+
+def client_and_server(
+    plan: Plan, *, sender: Instance | None = None, receiver: Instance | None = None
+) -> tuple[Instance, Instance]:
+    """Two ends that can talk, as far as addresses tell; an end that is given stays.
+
+    By preference a web server with a public address, and somebody on the internet. Never an appliance. Raises
+    SettingError when there are no two.
+    """
     plain = [instance for instance in plan.instances if not instance.appliance]
-    clients = [i for i in plain if not i.vpc] or plain
-    servers = [i for i in plain if i.vpc and i is not (clients[0] if clients else None)]
-    servers.sort(key=lambda i: not i.public_address)
-    if not clients or not servers:
+    senders = [sender] if sender else sorted(plain, key=lambda each: bool(each.vpc))
+    receivers = (
+        [receiver]
+        if receiver
+        else sorted(plain, key=lambda each: (web_port(plan, each) is None, not each.vpc, not each.public_address))
+    )
+    pairs = [(one, other) for other in receivers for one in senders if one is not other]
+    talking = [pair for pair in pairs if _reaches(plan, *pair)]
+    if sender or receiver:
+        talking = talking or pairs
+    if not talking:
         raise SettingError("this lab has no two instances that could talk: name them with --from and --to")
-    return clients[0], servers[0]
+    return talking[0]
+
+
+def _reaches(plan: Plan, sender: Instance, receiver: Instance) -> bool:
+    roles = {namespace.role for namespace in plan.namespaces}
+    if sender.vpc and receiver.vpc:
+        return sender.vpc == receiver.vpc or "transit-gateway" in roles
+    if receiver.vpc:
+        return bool(receiver.public_address)
+    return not sender.vpc or bool(sender.public_address) or "nat-gateway" in roles
+
+
+def web_port(plan: Plan, instance: Instance) -> int | None:
+    """The port of the instance's web server; None when its program is no web server of ours."""
+    for program in plan.programs:
+        if program.instance == instance.name and WEB in program.argv:
+            return int(program.argv[program.argv.index("--port") + 1])
+    return None
 
 
 def destination_address(sender: Instance, receiver: Instance) -> str:
@@ -49,6 +81,11 @@ def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance 
         receiver = instance_named(plan, name)
         return destination_address(sender, receiver), receiver
     return address, owner_of(plan, address)
+
+
+def instance_at(plan: Plan, name: str) -> Instance | None:
+    """The instance that is called `name` or has it as an address."""
+    return next((instance for instance in plan.instances if instance.name == name), None) or owner_of(plan, name)
 
 
 def owner_of(plan: Plan, address: str) -> Instance | None:

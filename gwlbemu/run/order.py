@@ -10,14 +10,15 @@ from gwlbemu.run.craft import Crafted, Recipe, craft
 from gwlbemu.run.ends import (
     client_and_server,
     destination_address,
+    instance_at,
     instance_named,
     owner_of,
     receiver_of,
     source_address,
+    web_port,
 )
 from gwlbemu.topology.plan import Instance, Plan
 
-DEMO = (Recipe("icmp"), Recipe("tcp", 80), Recipe("tcp", 22), Recipe("tcp", 23), Recipe("udp", 53, payload=b"hello"))
 _EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
 
 
@@ -28,6 +29,16 @@ class Order:
     sender: Instance
     receiver: Instance | None
     packets: tuple[Crafted, ...]
+
+
+def demo_recipes(plan: Plan, *, source: str | None = None, destination: str | None = None) -> tuple[Recipe, ...]:
+    """A handful of packets that meet different fates; one goes to the port of the receiver's web server."""
+    if destination is not None:
+        receiver = instance_at(plan, destination)
+    else:
+        receiver = client_and_server(plan, sender=instance_named(plan, source) if source is not None else None)[1]
+    port = (web_port(plan, receiver) if receiver else None) or 80
+    return (Recipe("icmp"), *(Recipe("tcp", each) for each in (port, 22, 23)), Recipe("udp", 53, payload=b"hello"))
 
 
 def order(
@@ -41,16 +52,22 @@ def order(
 ) -> Order:
     """Craft `count` times all of `recipes`.
 
-    Without a source it is the lab's client, without a destination its server. A scapy packet or expression brings its
-    own destination. `source_port` 0 is a fresh one, the same for all. Raises SettingError for a name that is not known.
+    Without a source or a destination they are ends that can talk (see `client_and_server`). A scapy packet or
+    expression brings its own destination. `source_port` 0 is a fresh one, the same for all. Raises SettingError for a
+    name that is not known.
     """
-    sender = instance_named(plan, source) if source is not None else client_and_server(plan)[0]
+    if source is not None:
+        sender = instance_named(plan, source)
+    else:
+        sender = client_and_server(plan, receiver=instance_at(plan, destination) if destination is not None else None)[
+            0
+        ]
     own = any(recipe.protocol == "expression" for recipe in recipes)
     address, receiver = "", None
     if destination is not None:
         address, receiver = receiver_of(plan, sender, destination)
     elif not own:
-        receiver = client_and_server(plan)[1]
+        receiver = client_and_server(plan, sender=sender)[1]
         address = destination_address(sender, receiver)
     port, first_id = source_port or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
     packets = tuple(

@@ -36,6 +36,22 @@ def test_up_and_down_in_one_go(gwlbemu: Any) -> None:
     assert gwlbemu("labs").out == "no lab is up\n"
 
 
+def test_the_hints_after_up_work_from_the_inside_and_on_another_port(gwlbemu: Any, tmp_path: Path) -> None:
+    text = (TOPOLOGIES / "egress-nat.yaml").read_text()
+    file = tmp_path / "lab.yaml"
+    file.write_text(text.replace("program: web}", "program: {web: {port: 8080}}}"))
+    try:
+        said = gwlbemu("up", "--no-capture", "--lab", "nat", str(file))
+        lines = said.out.partition("Try:\n")[2].splitlines()
+        assert "worker -- curl -s http://198.51.100.20:8080/" in lines[0]
+        for line in lines[:2]:
+            _, _, words = line.strip().split(" ", 2)
+            assert gwlbemu(*words.split()).code == 0
+        assert "delivered to server" in gwlbemu("inject", "--lab", "nat", "--demo").out
+    finally:
+        gwlbemu("down", "--lab", "nat")
+
+
 def test_status_as_json_has_stable_keys(lab: Lab, gwlbemu: Any) -> None:
     said = gwlbemu("status", "--json")
     assert said.code == 0
