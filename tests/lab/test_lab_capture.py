@@ -48,3 +48,14 @@ def test_the_capture_holds_a_request_at_every_tap_it_passed_with_right_checksums
     assert tshark(file, *checked, "-Y", wrong) == []
     tunnelled = tshark(file, "-Y", f"geneve and {REQUEST}", "-T", "fields", "-e", "frame.interface_name")
     assert "fw/eth0" in tunnelled
+
+
+@pytest.mark.topology(TOPOLOGIES / "minimal.yaml", capture=True)
+def test_through_one_tap_wireshark_sees_a_request_once_and_no_retransmission(lab: Lab) -> None:
+    """As the README advises: a filter on the interface, and no analysis of sequence numbers, which knows no taps."""
+    assert curl(lab) == 0
+    one, calm = 'frame.interface_name == "client/eth0"', ["-o", "tcp.analyze_sequence_numbers:FALSE"]
+    (file,) = lab.capture_files()
+    lab.wait_until(lambda: tshark(file, "-Y", f"{one} && {REQUEST}"), what="the request to be written")
+    assert len(tshark(file, *calm, "-Y", f"{one} && {REQUEST}")) == 1
+    assert tshark(file, *calm, "-Y", "tcp.analysis.flags") == []
