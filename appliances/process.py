@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from appliances.control import ControlServer, Request, Verb
 from appliances.frames import Later
 from appliances.health import FAILURES, HealthServer
 from gwlbemu.errors import GwlbemuError, NetError, SettingError
+from gwlbemu.ports.control import Arguments, ControlServer, Verb
 from gwlbemu.ports.filters import udp_port_to_us
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.packet import PacketPort
@@ -88,14 +88,14 @@ def _serve(options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[st
 
 
 def _common_verbs(name: str, mover: Mover, health: HealthServer) -> dict[str, Verb]:
-    async def status(request: Request) -> Mapping[str, object]:
+    def status(_: Arguments) -> Mapping[str, object]:
         return {
             "name": name,
             "health": {"failing": health.failing, "requests": health.requests},
             "counters": mover.status(),
         }
 
-    async def fail(request: Request) -> Mapping[str, object]:
+    async def fail(request: Arguments) -> Mapping[str, object]:
         what = request.get("fail")
         if what not in FAILURES:
             raise SettingError(f"fail: expected one of {', '.join(FAILURES)}, got {what!r}")

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from appliances import process
 from appliances.action import Action
 from appliances.broken.modes import MODES, Situation
-from appliances.control import Request
 from appliances.frames import FrameLoop
 from appliances.tunnel import Received
 from gwlbemu.errors import SettingError
+from gwlbemu.ports.control import Arguments
 
 DESCRIPTION = """\
 An appliance that misbehaves on demand, for tests and lessons. The mode can be changed while it runs, through the
@@ -31,7 +31,7 @@ class Broken:
         self._number += 1
         return MODES[self.mode](received, situation)
 
-    async def set(self, request: Request) -> Mapping[str, object]:
+    def set(self, request: Arguments) -> Mapping[str, object]:
         """Change mode or delay, or both."""
         mode, delay = request.get("mode", self.mode), request.get("delay", self.delay)
         if mode not in MODES:

@@ -1,1 +1,1 @@
-"""Packets in and out of this process: AF_PACKET, memory twins, wrappers, health probes, the loop and THE clock."""
+"""In and out of this process: AF_PACKET, memory twins, wrappers, health probes, control socket, the loop and THE clock."""

@@ -24,12 +24,12 @@ from gwlbemu.capture.annotate import Annotator
 from gwlbemu.capture.pcapng import enhanced_packet
 from gwlbemu.errors import GwlbemuError, NetError, WireError
 from gwlbemu.net.inside import inside
+from gwlbemu.ports.control import Arguments, ControlServer, Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.ring import BLOCK_BYTES, RETIRE_MS, Ring, Sighting
 from gwlbemu.run import discards
 from gwlbemu.run.capture_config import CaptureConfig
 from gwlbemu.run.capture_files import CaptureFiles
-from gwlbemu.run.control import Arguments, ControlServer, Verb
 
 LOG = logging.getLogger("capture")
 RINGS_BYTES = 256 << 20  # all taps together
