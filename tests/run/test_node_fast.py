@@ -130,9 +130,11 @@ def test_a_packet_that_the_kernel_carried_restarts_the_idle_clock_however_far_it
 def test_an_odd_packet_after_a_long_time_in_the_kernel_finds_its_flow_alive(bench: Bench) -> None:
     enter(bench, segment(SYN))
     bench.call("advance", seconds=340)
-    enter(bench, segment(ACK, payload=b"in the kernel"))
+    time.sleep(0.3)
+    bench.client.send([bytes.fromhex("0200000001010200000001020800") + segment(ACK)])
+    bench.take(bench.target)  # nobody asks for counters now, which would tell the core, and no round is due
+    assert bench.call("advance", seconds=340)["ended"] == []
     assert carried(bench)[0] == 1
-    bench.call("advance", seconds=340)
     enter(bench, segment(ACK | FIN))
     assert metric(bench, "Dropped_MidstreamTcp") == 0
 
@@ -348,7 +350,11 @@ def bpf_ids(pid: int) -> dict[str, set[int]]:
     """The programs and links that a process holds."""
     found: dict[str, set[int]] = {"prog": set(), "link": set()}
     for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        words = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        try:
+            text = path.read_text()
+        except FileNotFoundError:  # a control connection that has just ended
+            continue
+        words = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         if "link_id" in words:
             found["link"].add(int(words["link_id"]))
         elif "prog_id" in words:
