@@ -247,8 +247,11 @@ static __always_inline enum counter judge(struct __sk_buff *skb, struct inner *i
 	if (in->hops <= hops)
 		return HOPS;
 	if (skb->gso_segs > 1) {
-		/* Each segment has gso_size bytes behind at most 60 + 60 bytes of headers; 68 more have to fit into 16 bits. */
-		if (!settings.super_packets || skb->gso_size > LONGEST - 120 || in->length > 0xffff - OUTER)
+		/*
+		 * Each segment has gso_size bytes behind at most 60 + 60 bytes of headers. With its GENEVE and Ethernet headers the whole
+		 * has to stay below a link's gso_max_size, 65536, or the kernel would cut it by a header it does not find.
+		 */
+		if (!settings.super_packets || skb->gso_size > LONGEST - 120 || in->length > 0xffff - OUTER - ETH_HLEN)
 			return TOO_LONG;
 	} else if (in->length > LONGEST)
 		return TOO_LONG;
@@ -422,8 +425,12 @@ SEC("tc") int encap(struct __sk_buff *skb)
 			sum += 0xffff ^ bpf_htons(hops);
 	}
 
-	if (bpf_skb_adjust_room(skb, OUTER, BPF_ADJ_ROOM_MAC,
-		BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_NO_CSUM_RESET))
+	/*
+	 * bpf_skb_adjust_room would leave marks on a super-packet. With its ENCAP flags that is skb->encapsulation, which no helper
+	 * takes off again after decapsulation, so that a bridge device would cut the inner packet; without them it is SKB_GSO_DODGY,
+	 * and the next link would look for something to cut in a UDP datagram and drop it.
+	 */
+	if (bpf_skb_change_head(skb, OUTER, 0))
 		return up(at->tap, FAILED);
 	p = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;

@@ -27,7 +27,7 @@ def mac(text: str) -> bytes:
 @dataclass(frozen=True)
 class Lab:
     """Names of namespaces are `prefix`-role; `offload` keeps super-packets; `routed`: the node's kernel routes
-    instead (for comparison).
+    instead (for comparison). As in a lab, the router reaches the server by a bridge device.
     """
 
     prefix: str
@@ -50,7 +50,7 @@ class Lab:
         n, mtu = self.namespace, self.mtu
         pairs = (
             ("rt", "c0", "02:00:00:00:01:01", "cl", "eth0", "02:00:00:00:01:02", mtu),
-            ("rt", "s0", "02:00:00:00:02:01", "sv", "eth0", "02:00:00:00:02:02", mtu),
+            ("rt", "p0", "02:00:00:00:02:03", "sv", "eth0", "02:00:00:00:02:02", mtu),
             ("gw", ENDPOINT_DEVICE, ENDPOINT_MAC, "rt", "e0", ROUTER_MAC, mtu),
             ("gw", ENI_DEVICE, ENI_MAC, "ap", "eth0", TARGET_MAC, mtu + 68),
         )
@@ -79,6 +79,9 @@ class Lab:
             "rt",
             "link set lo up",
             "link set c0 up",
+            f"link add s0 address 02:00:00:00:02:01 mtu {mtu} type bridge",
+            "link set p0 master s0",
+            "link set p0 up",
             "link set s0 up",
             "link set e0 up",
             "addr add 10.1.0.1/24 dev c0",
@@ -132,6 +135,7 @@ class Lab:
                 ("cl", "eth0"),
                 ("sv", "eth0"),
                 ("rt", "c0"),
+                ("rt", "p0"),
                 ("rt", "s0"),
                 ("rt", "e0"),
                 ("gw", ENDPOINT_DEVICE),

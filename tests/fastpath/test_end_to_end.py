@@ -33,8 +33,8 @@ import socket, sys
 size = int(sys.argv[2])
 sent = bytes(i * 7 % 251 for i in range(size))
 with socket.create_connection((sys.argv[1], 80), timeout=10) as one:
-    for start in range(0, size, 16384):
-        part = sent[start:start + 16384]
+    for start in range(0, size, 65536):
+        part = sent[start:start + 65536]
         one.sendall(part)
         got = b""
         while len(got) < len(part):
@@ -76,6 +76,11 @@ class Running:
 
     def talk(self, address: str, size: int) -> None:
         self.lab.run("cl", sys.executable, "-c", TALK, address, str(size))
+
+    def received(self, role: str) -> tuple[int, int]:
+        """Packets and bytes that have arrived at an end."""
+        (link,) = json.loads(self.lab.run(role, "ip", "-j", "-s", "link", "show", "eth0"))
+        return link["stats64"]["rx"]["packets"], link["stats64"]["rx"]["bytes"]
 
     def stop(self) -> None:
         for process in self._processes:
@@ -193,6 +198,10 @@ def test_a_connection_is_carried_and_every_packet_at_the_eni_is_as_the_contract_
 def test_super_packets_stay_whole_and_arrive_unharmed(running: Callable[..., Running], address: str) -> None:
     one = running(offload=True)
     one.talk(address, 3_000_000)
+    for role in ("cl", "sv"):
+        packets, size = one.received(role)
+        assert size > 2_900_000
+        assert size / packets > 3000, f"packets were cut before they came to {role}"
     held = one.ask("stats")
     assert held["failed"] == held["lost"] == 0
     assert held["drops"] == {}
