@@ -26,7 +26,8 @@ from gwlbemu.fastpath.tap import Tap
 
 _SIOCGIFMTU, _SIOCGIFHWADDR = 0x8921, 0x8927  # <linux/sockios.h>
 _ONLY = bytes(4)  # the key of an array's first entry
-DEFAULT_FLOWS = 1 << 18  # room; memory is taken as flows come, but for 16 bytes each
+# Room for flows. Memory is taken as they come, but for 16 bytes of each place: 16 MiB and 4 MiB.
+DEFAULT_FLOWS4, DEFAULT_FLOWS6 = 1 << 20, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class FastPathSettings:
     stickiness: str = FIVE_TUPLE
     ttl_decrement: int = 2
     super_packets: bool = False
-    max_flows: int = DEFAULT_FLOWS  # of each IP version
+    max_flows4: int = DEFAULT_FLOWS4  # more of them stay in Python
+    max_flows6: int = DEFAULT_FLOWS6
 
 
 class FastPath:
@@ -83,7 +85,7 @@ class FastPath:
         for device in devices:
             self.taps[device] = tap = Tap(f"up{index[device]}", _mtu(device))
             self._stack.callback(tap.close)
-        sizes = {"interfaces": max(index.values()) + 1, "flows4": settings.max_flows, "flows6": settings.max_flows}
+        sizes = {"interfaces": max(index.values()) + 1, "flows4": settings.max_flows4, "flows6": settings.max_flows6}
         loaded = self._stack.enter_context(libbpf.Object(compile_object(settings.cache), sizes))
         self._fold = layout.choose_fold(tuple(end.endpoint for end in settings.endpoints))
         self._data = loaded.map(".data")

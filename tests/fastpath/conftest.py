@@ -75,7 +75,8 @@ def pair(devices: None, cache: Path) -> Iterator[Callable[..., tuple[Balancer, F
             "gateway_mac": mac(lab.TARGET_MAC),
             "ttl_decrement": hops,
             "stickiness": stickiness,
-            "max_flows": 4096,
+            "max_flows4": 4096,
+            "max_flows6": 4096,
             "endpoints": (
                 EndpointInterface(lab.ENDPOINT, lab.ENDPOINT_DEVICE, mac(lab.ROUTER_MAC)),
                 EndpointInterface(SECOND_ENDPOINT, "vpce2", mac("02:00:00:00:06:02")),

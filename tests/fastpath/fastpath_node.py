@@ -61,7 +61,8 @@ class Node:
                 gateway_mac=mac(lab.TARGET_MAC),
                 super_packets=offload,
                 endpoints=(EndpointInterface(lab.ENDPOINT, lab.ENDPOINT_DEVICE, mac(lab.ROUTER_MAC)),),
-                max_flows=max_flows,
+                max_flows4=max_flows,
+                max_flows6=max_flows,
             )
         )
         self.eni, self.endpoint = Sender(lab.ENI_DEVICE), Sender(lab.ENDPOINT_DEVICE)

@@ -111,7 +111,7 @@ def test_a_silent_flow_goes_up_at_its_idle_timeout_although_nobody_took_it_out(p
 
 
 def test_flows_beyond_the_maps_size_stay_in_python_and_are_counted(pair: Pair) -> None:
-    balancer, fast = pair(max_flows=64)
+    balancer, fast = pair(max_flows4=64)
     for port in range(100):
         place(balancer, fast, datagram(1000 + port))
     held = fast.stats()
@@ -126,7 +126,7 @@ def test_flows_beyond_the_maps_size_stay_in_python_and_are_counted(pair: Pair) -
 
 
 def test_a_round_through_many_flows_reports_each_once_in_bounded_steps(pair: Pair) -> None:
-    balancer, fast = pair(max_flows=1 << 15)
+    balancer, fast = pair(max_flows4=1 << 15)
     for port in range(20000):
         balancer.receive_packet(lab.ENDPOINT, datagram(1000 + port), now=1.0)
     fast.apply(balancer.take_flow_changes(), now_ns=time.monotonic_ns())
