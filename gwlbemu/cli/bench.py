@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from gwlbemu.bench import report, svg
 from gwlbemu.bench.figures import EXPERIMENTS, FIGURES, chosen
 from gwlbemu.bench.results import Results
-from gwlbemu.cli.common import need_root
+from gwlbemu.cli.common import need_root, unwind_on_sigterm
 from gwlbemu.errors import SettingError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -49,7 +47,7 @@ def bench_command(
     from gwlbemu.bench.run import measure
     from gwlbemu.bench.session import FULL, QUICK
 
-    signal.signal(signal.SIGTERM, _interrupt)  # so that the labs are taken down
+    unwind_on_sigterm()
     results = measure(figures, QUICK if quick else FULL, lambda line: click.echo(f"  {line}", err=True))
     if keep:
         keep.write_text(results.to_json())
@@ -69,7 +67,3 @@ def _read(file: Path) -> Results:
         raise SettingError(f"{file}: {error.strerror}") from error
     except SettingError as error:
         raise SettingError(f"{file}: {error}") from error
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
+import dataclasses
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json
+from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, unwind_on_sigterm
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
@@ -43,8 +42,6 @@ from gwlbemu.topology.render import lab_map
 )
 def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture: bool, timeout: float) -> int:
     """Bring up the lab that FILE describes and wait until its targets are healthy."""
-    import dataclasses
-
     started = time.monotonic()
     plan = load_plan(file, lab_name)
     need_root()
@@ -52,7 +49,7 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
         plan = dataclasses.replace(plan, datapath=datapath)
     if no_capture:
         plan = dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False))
-    signal.signal(signal.SIGTERM, _interrupt)  # so that what is half built unwinds
+    unwind_on_sigterm()
     lab = up(plan)
     troubles = wait_until_healthy(lab, timeout)
     nodes = {node.name for node in plan.nodes}
@@ -74,10 +71,6 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
     for line in _next_steps(plan):
         click.echo(f"  {line}")
     return 1 if troubles else 0
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _next_steps(plan: Plan) -> list[str]:

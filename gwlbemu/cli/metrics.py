@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, print_json, table
+from gwlbemu.cli.common import json_option, lab_option, print_json, table, unwind_on_sigterm
 from gwlbemu.run.lab import RunningLab, open_lab
 from gwlbemu.run.metrics import AWS, OURS, NodeCounters, Point, points, read_counters
 
@@ -56,10 +54,7 @@ def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socke
 def _serve(lab: RunningLab, path: Path) -> None:
     from gwlbemu.run.prometheus import exposition, serve
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
+    unwind_on_sigterm()
     click.echo(f"curl --unix-socket {path} http://{lab.plan.lab}/metrics      (Ctrl-C ends it)", err=True)
     try:
         serve(path, lambda: exposition(read_counters(lab)), until=lambda: not lab.state.plan.exists())

@@ -55,7 +55,9 @@ def read(text: str, source: str) -> Document:
         problems: list[Problem] = []
         data = _value(loader, node, (), lines, problems) if node is not None else None
     except _TooMany:
-        raise TopologyError(f"{source}: more than {MOST_VALUES:,} values, each alias counted where it is used") from None
+        raise TopologyError(
+            f"{source}: more than {MOST_VALUES:,} values, each alias counted where it is used"
+        ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
