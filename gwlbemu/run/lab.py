@@ -215,8 +215,9 @@ def wait_until_healthy(lab: RunningLab, timeout: float) -> list[str]:
     """
     give_up_at = time.monotonic() + timeout
     while True:
-        troubles = _troubles(lab)
+        # Looked for first: whoever dies after this is among the troubles of the next round.
         dead = any(process.state == "dead" for process in lab.processes())
+        troubles = _troubles(lab)
         if not troubles or dead or time.monotonic() > give_up_at:
             return troubles
         time.sleep(0.05)
