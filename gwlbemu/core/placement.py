@@ -132,16 +132,14 @@ class Placement:
     def changed(self, kind: str, flow: Flow) -> None:
         """Note a change for the fast path."""
         if self.settings.track_changes:
-            record = self.record(flow)
             self._changes.append(
                 FlowChange(
                     kind,
-                    *record[:8],
+                    *_identity(flow),
                     flow.target.id,
                     flow.target.address,
                     flow.cookie,
                     flow.tunnel.source_port,
-                    flow.tunnel.header(flow.cookie),
                     abs(flow.timeout),
                 )
             )
@@ -152,14 +150,9 @@ class Placement:
 
     def record(self, flow: Flow) -> FlowRecord:
         """Describe a flow."""
-        parts = key_parts(flow.key)
-        low, high = (parts.low, parts.low_port), (parts.high, parts.high_port)
-        first, second = (high, low) if flow.flags & FROM_HIGH else (low, high)
-        endpoint = flow.tunnel.endpoint
         return FlowRecord(
-            key_bytes(endpoint, flow.key), endpoint, parts.tuple_size, parts.protocol, *first, *second,
-            flow.target.id, flow.cookie, flow.tunnel.source_port, flow.placed_at, flow.last_seen_at, flow.expires_at,
-            flow.packets, flow.bytes, flow.generation,
+            *_identity(flow), flow.target.id, flow.cookie, flow.tunnel.source_port,
+            flow.placed_at, flow.last_seen_at, flow.expires_at, flow.packets, flow.bytes, flow.generation,
         )  # fmt: skip
 
     def _choose(self, name: bytes, key: int) -> Member | None:
@@ -188,3 +181,12 @@ class Placement:
                 self.settings.node_address, target.address, source_port, endpoint, version
             )
         return tunnel
+
+
+def _identity(flow: Flow) -> tuple[bytes, int, int, int, bytes, int, bytes, int]:
+    """Return what FlowRecord and FlowChange both say of a flow: `key` to `destination_port`."""
+    endpoint = flow.tunnel.endpoint
+    size, protocol, low, low_port, high, high_port = key_parts(flow.key)
+    if flow.flags & FROM_HIGH:
+        low, low_port, high, high_port = high, high_port, low, low_port
+    return key_bytes(endpoint, flow.key), endpoint, size, protocol, low, low_port, high, high_port

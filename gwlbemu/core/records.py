@@ -58,8 +58,7 @@ class FlowChange(NamedTuple):
     """What the fast path has to learn. `kind` is placed, changed (new target or cookie) or removed (its packets come to
     Python again).
 
-    `source` is the end that sent the first packet; `header` is the 40 bytes of GENEVE header of both directions;
-    `timeout` is the idle timeout in seconds.
+    `source` is the end that sent the first packet; `timeout` is the idle timeout in seconds.
     """
 
     kind: str
@@ -75,5 +74,4 @@ class FlowChange(NamedTuple):
     target_address: bytes
     cookie: int
     outer_source_port: int
-    header: bytes
     timeout: float
