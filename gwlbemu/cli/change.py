@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -11,7 +12,15 @@ from gwlbemu.errors import SettingError
 from gwlbemu.run import change, failure
 from gwlbemu.run.lab import open_lab
 
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+@contextmanager
+def _in_aws_words() -> Iterator[None]:
+    """What AWS would refuse is refused with AWS's error code in front."""
+    try:
+        yield
+    except SettingError as error:
+        text = str(error)
+        raise SettingError(text if text.startswith(error.code) else f"{error.code}: {text}", error.code) from None
 
 
 @click.command("register")
@@ -21,7 +30,8 @@ _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 @click.option("--zone", metavar="ZONE", help="Zone of an ip target outside the VPC (or: all).")
 def register_command(lab_name: str | None, group: str, target: str, zone: str | None) -> None:
     """Register TARGET (an instance, or an address for target type ip) with target group GROUP."""
-    registered = change.register(open_lab(lab_name), group, target, zone)
+    with _in_aws_words():
+        registered = change.register(open_lab(lab_name), group, target, zone)
     click.echo(f"{registered.id} ({registered.address}, zone {registered.zone}) is registered; health checks begin")
 
 
@@ -31,7 +41,9 @@ def register_command(lab_name: str | None, group: str, target: str, zone: str | 
 @click.argument("target")
 def deregister_command(lab_name: str | None, group: str, target: str) -> None:
     """Deregister TARGET from GROUP: it drains for deregistration_delay.timeout_seconds."""
-    if change.deregister(open_lab(lab_name), group, target):
+    with _in_aws_words():
+        was_registered = change.deregister(open_lab(lab_name), group, target)
+    if was_registered:
         click.echo(f"{target} is draining")
     else:
         click.echo(f"{target} was not registered with {group} (AWS accepts that too)")
@@ -51,8 +63,11 @@ def set_command(lab_name: str | None, resource: str, pairs: tuple[str, ...]) -> 
         key, equals, value = pair.partition("=")
         if not equals:
             raise click.UsageError(f"{pair!r}: expected KEY=VALUE")
+        if key in values:
+            raise click.UsageError(f"{key} is given twice")
         values[key] = value
-    change.set_attributes(open_lab(lab_name), resource, values)
+    with _in_aws_words():
+        change.set_attributes(open_lab(lab_name), resource, values)
     for key, value in values.items():
         click.echo(f"{resource}: {key} = {value}")
 
@@ -86,20 +101,13 @@ heal_command = _failure("heal")
 def advance_command(lab_name: str | None, duration: str, as_json: bool) -> None:
     """Move every node's clock forward, by 351s, 6m or 1h, and tell which flows that ended."""
     lab = open_lab(lab_name)
-    seconds = parse_duration(duration)
+    seconds = change.parse_duration(duration)
     ended = change.advance(lab, seconds)
     if as_json:
         print_json(ended)
         return
-    click.echo(f"{seconds:g} s have passed; {sum(map(len, ended.values()))} flows ended")
+    count = sum(map(len, ended.values()))
+    click.echo(f"{seconds:g} s have passed; {count} {'flow' if count == 1 else 'flows'} ended")
     for node, flows in ended.items():
         for flow in flows:
             click.echo(f"  {node}  {flow}")
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of 351, 351s, 6m or 1h. Raises SettingError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|)", text)
-    if match is None:
-        raise SettingError(f"{text!r} is not a time: expected a number with s, m or h, such as 351s")
-    return float(match[1]) * _UNITS[match[2]]

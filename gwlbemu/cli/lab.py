@@ -17,7 +17,7 @@ from gwlbemu.net.remove import down
 from gwlbemu.net.spawn import run_inside
 from gwlbemu.run.client import namespace_of
 from gwlbemu.run.ends import client_and_server, destination_address, web_port
-from gwlbemu.run.lab import open_lab, target_states, up, wait_until_healthy
+from gwlbemu.run.lab import RunningLab, open_lab, target_states, up, wait_until_healthy
 from gwlbemu.topology.plan import Plan
 from gwlbemu.topology.render import lab_map
 
@@ -57,6 +57,7 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
         down(plan.lab)  # without its load balancer it is not a lab
         raise LabError("\n".join([*troubles, "what was built is removed again"]))
     click.echo(lab_map(plan, target_states(lab)))
+    troubles += _super_packets_in_python(lab)
     for trouble in troubles:
         click.echo(f"! {trouble}")
     targets = sum(len(group.targets) for group in plan.target_groups)
@@ -71,6 +72,15 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
     for line in _next_steps(plan):
         click.echo(f"  {line}")
     return 1 if troubles else 0
+
+
+def _super_packets_in_python(lab: RunningLab) -> list[str]:
+    """Super-packets are longer than anything that Python carries here, node or appliance."""
+    if not lab.plan.offload:
+        return []
+    slow = [node.name for node in lab.plan.nodes if lab.call(node.name, "status")["datapath"] == "python"]
+    slow += [program.instance for program in lab.plan.programs if any("appliances." in word for word in program.argv)]
+    return [f"offload is true, but {name} is a Python program and carries no super-packets" for name in slow]
 
 
 def _next_steps(plan: Plan) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from gwlbemu.errors import LabError, NetError, TopologyError
+from gwlbemu.errors import LabError, NetError, SettingError, TopologyError
 from gwlbemu.net.remove import down
 from gwlbemu.run import answers, change, client, failure
 from gwlbemu.run.answers import Ended, Flow, Metrics, Status, TargetState
@@ -59,6 +59,8 @@ class Lab:
             raise TopologyError(f"the plan is of lab {plan.lab}: give the name where it is resolved, not here")
         if capture is not None:
             plan = dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=capture))
+        if datapath not in (None, "auto", "python", "ebpf"):
+            raise SettingError(f"datapath {datapath!r}: expected auto, python or ebpf")
         if datapath is not None:
             plan = dataclasses.replace(plan, datapath=datapath)
         self._plan, self._wait = plan, wait
@@ -265,8 +267,9 @@ class Lab:
         """Undo `fail`."""
         failure.heal(self.running, kind, name)
 
-    def advance(self, seconds: float) -> list[Ended]:
-        """Let `seconds` pass at every node at once; returns the flows that this ended."""
+    def advance(self, duration: float | str) -> list[Ended]:
+        """Let time pass at every node at once, seconds or text such as "351s"; returns the flows that this ended."""
+        seconds = change.parse_duration(duration) if isinstance(duration, str) else duration
         return [Ended(node, flow) for node, flows in change.advance(self.running, seconds).items() for flow in flows]
 
     def call(self, name: str, verb: str, **arguments: Any) -> dict[str, Any]:

@@ -8,6 +8,8 @@ that is the core's business.
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -18,6 +20,8 @@ from gwlbemu.net.record import open_existing
 from gwlbemu.run.lab import RunningLab
 from gwlbemu.topology.encode import from_json, to_json
 from gwlbemu.topology.plan import LoadBalancer, Node, Plan, Target, TargetGroup
+
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 @contextmanager
@@ -76,13 +80,14 @@ def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) ->
             f"InvalidTarget: {target_id} is not an instance of VPC {group.vpc}; there are: {known}", "InvalidTarget"
         )
     check_ip_target(target_id, [vpc.cidr for vpc in plan.vpcs if vpc.name == group.vpc])
-    homes = [
-        instance.zone for instance in plan.instances if instance.vpc == group.vpc and instance.address == target_id
-    ]
+    address = ipaddress.ip_address(target_id)
+    homes = [s.zone for s in plan.subnets if s.vpc == group.vpc and address in ipaddress.ip_network(s.cidr)]
     if not homes and zone is None:
         raise SettingError(
-            f"ValidationError: an Availability Zone (or all) is needed for {target_id}, which is not in VPC {group.vpc}"
+            f"ValidationError: an Availability Zone (or all) is needed for {target_id}: not in VPC {group.vpc}"
         )
+    if homes and zone not in (None, homes[0]):
+        raise SettingError(f"ValidationError: {target_id} is in zone {homes[0]} of VPC {group.vpc}, not in {zone}")
     return Target(target_id, target_id, zone or homes[0])
 
 
@@ -163,3 +168,11 @@ def _changed_plan(plan: Plan, resource: str, kind: str, texts: Mapping[str, str]
             for old in plan.load_balancers
         ),
     )
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of 351, 351s, 6m or 1h. Raises SettingError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|)", text)
+    if match is None:
+        raise SettingError(f"{text!r} is not a time: expected a number with s, m or h, such as 351s")
+    return float(match[1]) * _UNITS[match[2]]

@@ -4,7 +4,7 @@
     instance  its program is killed and its cable pulled                       the instance is terminated
     process   its program is frozen (SIGSTOP): it answers nothing              a hung appliance; TCP may still connect
     link      the cable of its interface is pulled                             a lost network path
-    health    its health check answers 503, traffic goes on                    an appliance that reports itself unfit
+    health    its health check answers 503 (TCP: refuses), traffic goes on     an appliance that reports itself unfit
     zone      every cable of the zone's instances and nodes is pulled          the loss of an Availability Zone
 
 A cable is pulled at the bridge's end of the veth, so that addresses and routes inside stay and healing is one call.
@@ -63,7 +63,7 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     if kind == "process":
         done.append(_freeze(lab, name, broken))
     if kind == "health":
-        lab.call(name, "health", fail="http" if broken else "none")
+        lab.call(name, "health", fail=_health_failure(lab.plan, name) if broken else "none")
         done.append(f"{name} {'fails' if broken else 'passes'} its health checks")
     over = {(kind, name)} | ({("process", name)} if restarted else set())
     now = [entry for entry in failures(lab) if entry not in over] + ([(kind, name)] if broken else [])
@@ -81,6 +81,12 @@ def names_of(plan: Plan, kind: str) -> set[str]:
     if kind == "health":
         return {instance.name for instance in plan.instances if instance.appliance}
     return {instance.name for instance in plan.instances}
+
+
+def _health_failure(plan: Plan, name: str) -> str:
+    """How to fail: a TCP check looks no further than the connection, so it has to be refused; HTTP is answered 503."""
+    checks = {g.health_check.protocol for g in plan.target_groups if name in {target.id for target in g.targets}}
+    return "tcp" if "TCP" in checks else "http"
 
 
 def _cables(plan: Plan, kind: str, name: str) -> Iterator[End]:

@@ -177,7 +177,10 @@ class Topology(Model):
         default_factory=dict, json_schema_extra={"propertyNames": {"enum": list(EXPLANATIONS)}}
     )
     capture: Capture = Capture()
-    offload: bool = False
+    offload: bool = Field(
+        default=False,
+        description="keep super-packets on every link: for kernel appliances and the eBPF datapath, for speed",
+    )
     datapath: Literal["auto", "python", "ebpf"] = "auto"
 
 

@@ -1,0 +1,30 @@
+"""What `fail` says it broke is broken."""
+
+from __future__ import annotations
+
+import pytest
+from talkers import until_unhealthy
+from worlds import TOPOLOGIES, world
+
+from gwlbemu import Lab
+from gwlbemu.errors import SettingError
+
+pytestmark = pytest.mark.namespace
+
+
+def test_a_failed_health_check_fails_where_the_group_checks_by_tcp() -> None:
+    with Lab(TOPOLOGIES / "zone-failure.yaml", capture=False) as lab:
+        assert {group.health_check.protocol for group in lab.plan.target_groups} == {"TCP"}
+        lab.fail("health", "fw-a1")
+        until_unhealthy(lab, "fw-a1")
+        lab.heal("health", "fw-a1")
+        lab.wait_for_state("fw-a1", "healthy", timeout=40)
+
+
+def test_an_ip_target_of_the_vpc_needs_no_zone_and_takes_no_other() -> None:
+    text = world(targets=["10.254.1.11"])
+    with Lab(text.replace("target_type: instance", "target_type: ip"), capture=False) as lab:
+        with pytest.raises(SettingError, match="is in zone a of VPC security, not in b"):
+            lab.register("firewalls", "10.254.1.99", zone="b")
+        lab.register("firewalls", "10.254.1.99")
+        assert {each.id: each.zone for each in lab.targets()}["10.254.1.99"] == "a"
