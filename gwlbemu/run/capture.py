@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from typing import Any, NamedTuple
 
 from gwlbemu.capture.annotate import Annotator
 from gwlbemu.capture.pcapng import enhanced_packet
-from gwlbemu.errors import GwlbemuError, NetError, WireError
+from gwlbemu.errors import WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.ports.control import Arguments, ControlServer, Verb
 from gwlbemu.ports.loop import Loop
@@ -30,6 +29,7 @@ from gwlbemu.ports.ring import BLOCK_BYTES, RETIRE_MS, Ring, Sighting
 from gwlbemu.run import discards
 from gwlbemu.run.capture_config import CaptureConfig
 from gwlbemu.run.capture_files import CaptureFiles
+from gwlbemu.run.process import run_process
 
 LOG = logging.getLogger("capture")
 RINGS_BYTES = 256 << 20  # all taps together
@@ -198,25 +198,16 @@ class Capture:
 
 def main(argv: list[str]) -> int:
     """Capture until a signal ends it; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    try:
-        with ExitStack() as stack:
-            loop = Loop()
-            stack.callback(loop.close)
-            loop.stop_on(signal.SIGTERM, signal.SIGINT)
-            os.nice(NICENESS)
-            capture = Capture(CaptureConfig.from_json(Path(argv[0]).read_text()), loop, stack)
-            capture.start()
-            LOG.info("capture is ready")
-            loop.run()
-            capture.stop()
-    except GwlbemuError as error:
-        LOG.error("%s", error)
-        return 2
-    except OSError as error:
-        LOG.error("%s", NetError(f"capture: {error.strerror or error}"))
-        return 2
-    return 0
+
+    def work(loop: Loop, stack: ExitStack) -> None:
+        os.nice(NICENESS)
+        capture = Capture(CaptureConfig.from_json(Path(argv[0]).read_text()), loop, stack)
+        capture.start()
+        LOG.info("capture is ready")
+        loop.run()
+        capture.stop()
+
+    return run_process("capture", work)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import signal
 import socket
 import sys
 from contextlib import ExitStack
@@ -19,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from gwlbemu.core.balancer import Balancer
-from gwlbemu.errors import GwlbemuError, NetError
 from gwlbemu.ports.filters import Program, ip_to_us, udp_to_us
 from gwlbemu.ports.loop import Loop, Timer
 from gwlbemu.ports.packet import PacketPort
@@ -32,6 +30,7 @@ from gwlbemu.run.node_config import NodeConfig
 from gwlbemu.run.node_fast import Follower, UpPort, open_fast_path
 from gwlbemu.run.node_packets import NextHops, Packets, Side
 from gwlbemu.run.node_verbs import NodeVerbs
+from gwlbemu.run.process import run_process
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 
 LOG = logging.getLogger("node")
@@ -162,31 +161,19 @@ class Node:
 
 def main(argv: list[str]) -> int:
     """Run a node until a signal ends it; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    try:
-        with ExitStack() as stack:
-            loop = Loop()
-            stack.callback(loop.close)
-            loop.stop_on(signal.SIGTERM, signal.SIGINT)
-            node = Node(NodeConfig.from_json(Path(argv[0]).read_text()), loop, stack)
-            node.start()
-            # What lives now lives for ever; full collections would stop the packets and find nothing.
-            gc.freeze()
-            gc.set_threshold(50_000, 10, 1000)
-            LOG.info(
-                "%s is ready%s",
-                node.config.name,
-                f", without fast path: {reason}" if (reason := node.datapath_reason) else "",
-            )
-            loop.run()
-            node.stop()
-    except GwlbemuError as error:
-        LOG.error("%s", error)
-        return 2
-    except OSError as error:
-        LOG.error("%s", NetError(f"opening the node's ports: {error.strerror or error}"))
-        return 2
-    return 0
+
+    def work(loop: Loop, stack: ExitStack) -> None:
+        node = Node(NodeConfig.from_json(Path(argv[0]).read_text()), loop, stack)
+        node.start()
+        # What lives now lives for ever; full collections would stop the packets and find nothing.
+        gc.freeze()
+        gc.set_threshold(50_000, 10, 1000)
+        why = f", without fast path: {node.datapath_reason}" if node.datapath_reason else ""
+        LOG.info("%s is ready%s", node.config.name, why)
+        loop.run()
+        node.stop()
+
+    return run_process("node", work)
 
 
 if __name__ == "__main__":
