@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from gwlbemu.fastpath.build import available, cache_folder
+
 CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x00020000, 0x40000000, 0x4000, 1 << 18
 NETNS = Path("/run/netns")
 
@@ -90,3 +92,12 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     for what, look in looks.items():
         left = look() - before[what]
         assert not left, f"the test left {what}: {sorted(left)}"
+
+
+@pytest.fixture(scope="session")
+def fast_path() -> None:
+    """Skip, with the reason that a user would be given, where there is no fast path."""
+    reason = available(cache_folder())
+    assert not (reason or "").startswith("clang:"), f"a program is broken: {reason}"
+    if reason is not None:
+        pytest.skip(reason)

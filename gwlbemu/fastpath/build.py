@@ -1,4 +1,4 @@
-"""Compile gwlb.c, once per source, and say why the fast path is not available where it is not."""
+"""Compile the programs, once per source, and say why the fast path is not available where it is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath import libbpf
 
-SOURCE = Path(__file__).with_name("gwlb.c")
+NODE, VPC = (Path(__file__).with_name(name) for name in ("gwlb.c", "vpc.c"))
 LOOPBACK = 1  # its interface index in every namespace
 _FLAGS = ("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror")
 
@@ -24,14 +24,14 @@ def cache_folder() -> Path:
     return (Path(sys.prefix) if sys.prefix != sys.base_prefix else Path("/")) / "var/cache/gwlbemu"
 
 
-def compile_object(cache: Path) -> Path:
-    """Return the object file, from the folder `cache` when this very source has been compiled into it before.
-    NetError when it cannot be.
+def compile_object(cache: Path, source: Path = NODE) -> Path:
+    """Return the object file of `source`, from the folder `cache` when it has been compiled into it before. NetError
+    when it cannot be.
     """
     clang = shutil.which("clang")
     command = [clang or "clang", *_FLAGS, f"-I/usr/include/{os.uname().machine}-linux-gnu"]
-    digest = hashlib.sha256(SOURCE.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
-    target = cache / f"gwlb-{digest}.o"
+    digest = hashlib.sha256(source.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
+    target = cache / f"{source.stem}-{digest}.o"
     if target.exists():
         return target
     if clang is None:
@@ -40,7 +40,7 @@ def compile_object(cache: Path) -> Path:
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
     try:
         done = subprocess.run(
-            [*command, "-c", str(SOURCE), "-o", str(unfinished)], capture_output=True, text=True, check=False
+            [*command, "-c", str(source), "-o", str(unfinished)], capture_output=True, text=True, check=False
         )
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error:" in line]
@@ -62,7 +62,8 @@ def missing(cache: Path) -> str | None:
     except (OSError, AttributeError) as error:
         return f"no libbpf: {error}"
     try:
-        compile_object(cache)
+        for source in (NODE, VPC):
+            compile_object(cache, source)
     except NetError as error:
         return str(error)
     return None

@@ -61,6 +61,10 @@ def library() -> ctypes.CDLL:
             ("bpf_map__set_max_entries", number, (pointer, ctypes.c_uint32)),
             ("bpf_program__fd", number, (pointer,)),
             ("bpf_link_create", number, (number, number, number, pointer)),
+            ("bpf_prog_attach", number, (number, number, number, ctypes.c_uint)),
+            ("bpf_prog_detach2", number, (number, number, number)),
+            ("bpf_prog_get_fd_by_id", number, (ctypes.c_uint32,)),
+            ("bpf_obj_get_info_by_fd", number, (number, pointer, pointer)),
             ("bpf_prog_test_run_opts", number, (number, pointer)),
             ("bpf_map_update_elem", number, (number, text, text, ctypes.c_uint64)),
             ("bpf_map_lookup_elem", number, (number, text, pointer)),
@@ -215,6 +219,31 @@ def attach_ingress(program: int, interface_index: int) -> int:
     holds it there.
     """
     return _check(library().bpf_link_create(program, interface_index, TCX_INGRESS, None), "attaching a tcx program")
+
+
+def attach_for_good(program: int, interface_index: int) -> None:
+    """Put a tc program on the ingress of an interface of the current namespace, where it stays until `detach` or until
+    the interface is gone.
+    """
+    _check(library().bpf_prog_attach(program, interface_index, TCX_INGRESS, 0), "attaching a tcx program")
+
+
+def detach(program: int, interface_index: int) -> None:
+    """Undo `attach_for_good`. OSError ENOENT when the program is not there."""
+    _check(library().bpf_prog_detach2(program, interface_index, TCX_INGRESS), "detaching a tcx program")
+
+
+def program_id(program: int) -> int:
+    """Return the number by which the kernel knows a program for as long as it is loaded or attached."""
+    info = (ctypes.c_uint32 * 2)()  # struct bpf_prog_info begins with type and id
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    _check(library().bpf_obj_get_info_by_fd(program, info, ctypes.byref(size)), "asking for a program's number")
+    return int(info[1])
+
+
+def program_by_id(number: int) -> int:
+    """Return a descriptor, the caller's to close. OSError ENOENT when there is no such program."""
+    return _check(library().bpf_prog_get_fd_by_id(number), f"program {number}")
 
 
 def run_once(program: int, frame: bytes, context: bytes) -> tuple[int, bytes]:

@@ -21,6 +21,7 @@ from gwlbemu.net import processes
 from gwlbemu.net.interfaces import set_link
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import open_existing, read
+from gwlbemu.run import shortcuts
 from gwlbemu.run.lab import RunningLab, start_program
 from gwlbemu.topology.plan import End, Plan
 
@@ -51,10 +52,12 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
         raise SettingError(f"nothing called {name} that is a {kind}; there are: {', '.join(known)}")
     done: list[str] = []
     restarted: list[str] = []
-    if kind in ("instance", "link", "zone"):
-        for end in _cables(lab.plan, kind, name):
-            set_link(path_of(end.namespace), end.name, up=not broken)
-            done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
+    cables = list(_cables(lab.plan, kind, name))
+    if broken:
+        shortcuts.give_up(lab.plan, lab.state, {end.namespace for end in cables})
+    for end in cables:
+        set_link(path_of(end.namespace), end.name, up=not broken)
+        done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
     if kind == "instance" and broken:
         done += _kill(lab, name)
     elif kind == "instance":
@@ -68,6 +71,9 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     over = {(kind, name)} | ({("process", name)} if restarted else set())
     now = [entry for entry in failures(lab) if entry not in over] + ([(kind, name)] if broken else [])
     (lab.state.folder / "failures.json").write_text(json.dumps(now))
+    if not broken:
+        pulled = {end.namespace for each in now for end in _cables(lab.plan, *each)}
+        shortcuts.take(lab.plan, lab.state, broken=pulled)
     return done
 
 
@@ -90,7 +96,9 @@ def _health_failure(plan: Plan, name: str) -> str:
 
 
 def _cables(plan: Plan, kind: str, name: str) -> Iterator[End]:
-    """The bridge's end of each cable concerned."""
+    """The bridge's end of each cable concerned; a process or a health check has none."""
+    if kind not in ("instance", "link", "zone"):
+        return
     if kind == "zone":
         inside = {instance.namespace for instance in plan.instances if instance.zone == name and instance.vpc}
         inside |= {node.namespace for node in plan.nodes if node.zone == name}

@@ -20,6 +20,7 @@ from gwlbemu.net.record import ROOT, Record, list_labs, open_new
 from gwlbemu.net.record import read as read_record
 from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
+from gwlbemu.run import shortcuts
 from gwlbemu.run.control import call
 from gwlbemu.run.node_config import node_config_for
 from gwlbemu.run.state import State
@@ -79,13 +80,15 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
     from gwlbemu.net.build import build  # pyroute2: 0.15 s that only a command which builds shall pay
 
     state = State(plan.lab, root)
-    _compile_fast_path(plan, on_step)
+    _compile_programs(plan, on_step)
     with open_new(plan.lab, root=root) as record:
         try:
             state.make_folders()
             state.plan.write_text(to_json(plan))
             _keep_source(plan, state)
             build(plan, record, on_step=on_step)
+            on_step("take shortcuts")
+            shortcuts.take(plan, state)
             _start_processes(plan, state, record, on_step)
         except BaseException:
             take_down(record, grace=0.2)
@@ -93,16 +96,16 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
     return RunningLab(plan, state)
 
 
-def _compile_fast_path(plan: Plan, on_step: OnStep) -> None:
-    """Compile the fast path's program once, not in every node at the same time. NetError when it has to be there.
+def _compile_programs(plan: Plan, on_step: OnStep) -> None:
+    """Compile the eBPF programs once, not in every node at the same time. NetError when the node's has to be there.
 
-    Where it cannot be compiled, a node with `datapath: auto` goes without and its status says why.
+    Where they cannot be compiled, a node with `datapath: auto` goes without and its status says why; so do shortcuts.
     """
-    if plan.datapath == "python" or not plan.nodes:
+    if not plan.shortcuts and (plan.datapath == "python" or not plan.nodes):
         return
     from gwlbemu.fastpath.build import cache_folder, missing
 
-    on_step("compile the fast path")
+    on_step("compile the eBPF programs")
     reason = missing(cache_folder())
     if reason is not None and plan.datapath == "ebpf":
         raise NetError(f"datapath ebpf is not possible here: {reason} (datapath auto would use Python)")

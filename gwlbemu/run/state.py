@@ -29,6 +29,10 @@ class State:
         return self.folder / "topology.yaml"
 
     @property
+    def shortcuts(self) -> Path:
+        return self.folder / "shortcuts.json"
+
+    @property
     def capture_folder(self) -> Path:
         return self.folder / "capture"
 

@@ -254,6 +254,7 @@ class Plan:
     capture: CaptureSettings = CaptureSettings()
     datapath: str = "auto"  # auto | python | ebpf
     offload: bool = False
+    shortcuts: bool = True  # eBPF programs may carry what bridges and route tables say (see `shortcuts`)
     emulation: dict[str, str | int | float | bool | None] = field(default_factory=dict)  # what AWS leaves open
     description: str = ""
     route_tables: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # name -> (destination, target)

@@ -174,7 +174,7 @@ def _route(route: Route) -> str:
 
 
 def _switches(plan: Plan) -> Iterator[str]:
-    yield f"datapath {plan.datapath}   offload {str(plan.offload).lower()}"
+    yield f"datapath {plan.datapath}   offload {str(plan.offload).lower()}   shortcuts {str(plan.shortcuts).lower()}"
     yield "emulation: what AWS leaves open"
     yield from _aligned((f"  {key}", value, f"# {meaning}") for key, value, meaning in explained(plan.emulation))
 

@@ -42,6 +42,7 @@ def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
         capture=plan.CaptureSettings(**topology.capture.model_dump()),
         datapath=topology.datapath,
         offload=topology.offload,
+        shortcuts=topology.shortcuts,
         emulation=dict(topology.emulation),
         description=topology.description,
         route_tables=inventory.route_tables(topology),

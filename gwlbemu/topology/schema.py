@@ -182,6 +182,11 @@ class Topology(Model):
         description="keep super-packets on every link: for kernel appliances and the eBPF datapath, for speed",
     )
     datapath: Literal["auto", "python", "ebpf"] = "auto"
+    shortcuts: bool = Field(
+        default=True,
+        description="let eBPF programs do what a VPC's bridges and route tables say, where the machine can; false "
+        "leaves it to the kernel's bridges and routers, for your own nftables or tc there",
+    )
 
 
 def json_schema() -> dict[str, object]:

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Shortcuts through a VPC: what its bridges and route tables say, without the way through the kernel's bridge and IP stack.
+ *
+ *   forward  ingress of every interface of a fabric or router namespace: looks up where the frame goes and puts it there
+ *
+ * It decides nothing. Where a MAC is stands in `places`, one map per namespace, filled from the plan's forwarding entries; where an
+ * address is routed is asked of the kernel's own route and neighbour tables. Whatever is not plain (broadcast, fragments, IP options, a
+ * TTL that runs out, a packet that does not fit, GENEVE, an address of the router itself) goes on to the kernel as if nobody stood here.
+ *
+ * The layout of `place` is mirrored in shortcuts.py.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define IP4 bpf_htons(ETH_P_IP)
+#define IP6 bpf_htons(ETH_P_IPV6)
+#define AF_INET 2
+#define AF_INET6 10
+#define PASS (-1) /* TCX_NEXT */
+#define GENEVE 6081
+
+#define U8(p, offset) (*(__u8 *)((p) + (offset)))
+#define U16(p, offset) (*(__u16 *)((p) + (offset)))
+#define U32(p, offset) (*(__u32 *)((p) + (offset)))
+
+enum how {
+	SEND, /* leaves by the interface, so that its rules, its rate and its being down count */
+	HAND, /* appears at the interface's other end at once */
+	ROUTE, /* the MAC is the router's own, on a link to one neighbour; what is routed there is handed over */
+	ROUTE_BRIDGE, /* the same, on a bridge: what is routed there goes to the place of its new MAC */
+};
+
+struct place {
+	__u32 index;
+	__u32 how;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u64);
+	__type(value, struct place);
+} places SEC(".maps");
+
+static __always_inline struct place *find(void *mac)
+{
+	__u64 key = U16(mac, 0) | (__u32)U16(mac, 2) << 16 | (__u64)U16(mac, 4) << 32; /* in bpf_fib_lookup it is not aligned */
+	return bpf_map_lookup_elem(&places, &key);
+}
+
+static __always_inline int put(struct __sk_buff *skb, __u32 index, int hand)
+{
+	if (!hand)
+		return bpf_redirect(index, 0);
+	bpf_skb_change_type(skb, 0); /* PACKET_HOST: it was somebody else's MAC for the interface it came in at */
+	return bpf_redirect_peer(index, 0);
+}
+
+/* How long the packet is on a wire, for the MTU; 0 when the kernel has to look at it. Of a TCP super-packet, one segment. */
+static __always_inline __u16 wire_length(struct __sk_buff *skb, void *upper, void *end, __u8 protocol, __u32 head, __u32 length)
+{
+	if (protocol == IPPROTO_UDP && (upper + 8 > end || U16(upper, 2) == bpf_htons(GENEVE)))
+		return 0; /* its TTL is restored on the kernel's way */
+	if (skb->gso_segs <= 1)
+		return length + ETH_HLEN == skb->len ? length : 0;
+	if (protocol != IPPROTO_TCP || upper + 20 > end)
+		return 0;
+	return head + (U8(upper, 12) >> 4) * 4 + skb->gso_size;
+}
+
+/* Fill in what the route depends on; 0 when the kernel has to look at the packet. */
+static __always_inline int read4(struct __sk_buff *skb, void *p, void *end, struct bpf_fib_lookup *fib)
+{
+	if (p + 20 > end || U8(p, 0) != 0x45 || U16(p, 6) & bpf_htons(0x3fff) || U8(p, 8) <= 1)
+		return 0;
+	__u8 first = U8(p, 12); /* of the source: no host has 0, 127 or a group's address */
+	if (first == 0 || first == 127 || first >= 224)
+		return 0;
+	fib->family = AF_INET;
+	fib->tos = U8(p, 1);
+	fib->l4_protocol = U8(p, 9);
+	fib->ipv4_src = U32(p, 12);
+	fib->ipv4_dst = U32(p, 16);
+	fib->tot_len = wire_length(skb, p + 20, end, U8(p, 9), 20, bpf_ntohs(U16(p, 2)));
+	return fib->tot_len;
+}
+
+static __always_inline int read6(struct __sk_buff *skb, void *p, void *end, struct bpf_fib_lookup *fib)
+{
+	if (p + 40 > end || U8(p, 0) >> 4 != 6 || U8(p, 7) <= 1)
+		return 0;
+	__u8 next = U8(p, 6), source = U8(p, 8), destination = U8(p, 24);
+	if (next != IPPROTO_TCP && next != IPPROTO_UDP && next != IPPROTO_ICMPV6)
+		return 0;
+	if (source == 0 || source >= 0xfe || destination == 0 || destination >= 0xfe)
+		return 0; /* unspecified, loopback, link-local, groups */
+	fib->family = AF_INET6;
+	fib->l4_protocol = next;
+	__builtin_memcpy(fib->ipv6_src, p + 8, 16);
+	__builtin_memcpy(fib->ipv6_dst, p + 24, 16);
+	fib->tot_len = wire_length(skb, p + 40, end, next, 40, bpf_ntohs(U16(p, 4)) + 40);
+	return fib->tot_len;
+}
+
+/* The packet is for the router: ask the kernel where it goes, and take a hop off as the kernel would. */
+static __always_inline int route(struct __sk_buff *skb, __u32 at)
+{
+	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct bpf_fib_lookup fib = {.ifindex = at};
+	__u16 type = skb->protocol;
+	if (type == IP4 ? !read4(skb, p + ETH_HLEN, end, &fib) : type != IP6 || !read6(skb, p + ETH_HLEN, end, &fib))
+		return PASS;
+	if (bpf_fib_lookup(skb, &fib, sizeof fib, 0))
+		return PASS;
+	struct place *out = find(fib.smac), *there = out;
+	if (!out)
+		return PASS;
+	if (out->how == ROUTE_BRIDGE) {
+		there = find(fib.dmac);
+		if (!there || there->how > HAND)
+			return PASS;
+	}
+	if (p + ETH_HLEN + 20 > end)
+		return PASS;
+	__builtin_memcpy(p, fib.dmac, 6);
+	__builtin_memcpy(p + 6, fib.smac, 6);
+	if (type == IP6)
+		U8(p, ETH_HLEN + 7) -= 1;
+	else { /* RFC 1624: what the TTL loses, the checksum gains */
+		__u32 sum = bpf_ntohs(U16(p, ETH_HLEN + 10)) + 0x100;
+		U8(p, ETH_HLEN + 8) -= 1;
+		U16(p, ETH_HLEN + 10) = bpf_htons(sum >= 0xffff ? sum - 0xffff : sum);
+	}
+	return put(skb, there->index, there->how != SEND);
+}
+
+SEC("tc") int forward(struct __sk_buff *skb)
+{
+	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	if (p + ETH_HLEN + 60 > end) { /* only the head of a frame from a packet socket may be in one piece */
+		__u32 whole = skb->len;
+		bpf_skb_pull_data(skb, whole < ETH_HLEN + 60 ? whole : ETH_HLEN + 60);
+		p = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+	}
+	if (p + ETH_HLEN > end)
+		return PASS;
+	struct place *to = find(p);
+	if (!to)
+		return PASS;
+	if (to->how >= ROUTE)
+		return route(skb, to->index);
+	return to->index == skb->ifindex ? PASS : put(skb, to->index, to->how == HAND);
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,70 @@
+"""Keeps a lab's shortcuts (see `topology.shortcuts`) on every fabric and router in which no cable is pulled.
+
+A shortcut hands frames to the other end of a link without looking at the near one. So where `fail` pulls cables the
+kernel does everything itself until they are healed. `shortcuts.json` of the state folder says which program stands in
+which namespace, and why there are none on a machine that has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+from gwlbemu.fastpath import forwarding
+from gwlbemu.fastpath.build import VPC, cache_folder, compile_object, missing
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.run.state import State
+from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.shortcuts import Shortcut, shortcuts
+
+
+@dataclass(slots=True)
+class Standing:
+    """What stands: program numbers by namespace, and `reason` why some or all do not."""
+
+    programs: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+
+def standing(state: State) -> Standing:
+    """Read what stands in a lab."""
+    with suppress(FileNotFoundError):
+        return Standing(**json.loads(state.shortcuts.read_text()))
+    return Standing()
+
+
+def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> Standing:
+    """Put every shortcut that is missing in place, but in the namespaces of `broken`; where the machine refuses, the
+    kernel's way is as good.
+    """
+    now = standing(state)
+    wanted = [each for each in shortcuts(plan) if each.namespace not in now.programs and each.namespace not in broken]
+    now.reason = "shortcuts: false was asked for" if not plan.shortcuts else missing(cache_folder()) or ""
+    if not now.reason:
+        try:
+            for each in wanted:
+                now.programs[each.namespace] = _attach(each)
+        except OSError as error:
+            now.reason = error.strerror or str(error)
+    state.shortcuts.write_text(json.dumps(asdict(now)))
+    return now
+
+
+def give_up(plan: Plan, state: State, namespaces: Collection[str]) -> None:
+    """Leave everything in `namespaces` to the kernel."""
+    now = standing(state)
+    for each in shortcuts(plan):
+        if each.namespace in namespaces and each.namespace in now.programs:
+            with inside(path_of(each.namespace)):
+                forwarding.detach(now.programs.pop(each.namespace), each.devices)
+    state.shortcuts.write_text(json.dumps(asdict(now)))
+
+
+def _attach(shortcut: Shortcut) -> int:
+    compiled = compile_object(cache_folder(), VPC)
+    places = [(bytes.fromhex(place.mac.replace(":", "")), place.device, int(place.how)) for place in shortcut.places]
+    with inside(path_of(shortcut.namespace)):
+        return forwarding.attach(compiled, places, shortcut.devices)

@@ -1,0 +1,171 @@
+"""Shortcuts change how a packet gets through a VPC, and nothing of what arrives, what is refused and what is said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import pytest
+from oracles import sniffed
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_RR, fragment
+from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet
+
+from gwlbemu import Lab
+from gwlbemu.net.interfaces import read_counters
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.run.shortcuts import standing
+from gwlbemu.topology import names
+
+pytestmark = [pytest.mark.namespace, pytest.mark.usefixtures("fast_path")]
+
+VPC = """
+lab: {lab}
+shortcuts: {shortcuts}
+capture: {{enabled: false}}
+vpcs:
+  - name: app
+    cidr: 10.0.0.0/16
+    ipv6_cidr: 2001:db8:1::/56
+    subnets:
+      - {{name: left, zone: a, cidr: 10.0.1.0/24, ipv6_cidr: "2001:db8:1:1::/64"}}
+      - {{name: right, zone: a, cidr: 10.0.2.0/24, ipv6_cidr: "2001:db8:1:2::/64"}}
+    security_groups:
+      - {{name: guarded, ingress: [{{protocol: all, source: 10.0.0.0/8}}]}}
+    instances:
+      - {{name: client, subnet: left, address: 10.0.1.10, source_dest_check: false}}
+      - {{name: near, subnet: left, address: 10.0.1.11, source_dest_check: false}}
+      - {{name: far, subnet: right, address: 10.0.2.10, source_dest_check: false}}
+      - {{name: slow, subnet: right, address: 10.0.2.11, source_dest_check: false, rate_mbit: 10}}
+      - {{name: guarded, subnet: right, address: 10.0.2.12, security_groups: [guarded]}}
+"""
+ADDRESSES = {"far": "10.0.2.10", "slow": "10.0.2.11", "guarded": "10.0.2.12", "near": "10.0.1.11"}
+LEFT, FAR = "10.0.1.10", ADDRESSES["far"]
+SEND = """
+import socket, sys
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+    sock.bind(("eth0", 0))
+    for line in sys.stdin:
+        sock.send(bytes.fromhex(line))
+"""
+
+
+def usual(destination: str = FAR) -> list[Packet]:
+    ip = IP(src=LEFT, dst=destination)
+    return [
+        ip / UDP(sport=1, dport=7) / b"x",
+        ip / TCP(sport=1, dport=7, flags="S"),
+        ip / ICMP() / b"echo",
+        IP(src=LEFT, dst=destination, tos=0xB8, ttl=3) / UDP(sport=1, dport=9) / b"last hop",
+        ip / UDP(sport=1, dport=7) / bytes(8900),
+        ip / UDP(sport=1, dport=6081) / b"like GENEVE",
+    ]
+
+
+def unusual() -> list[Packet]:
+    ip = IP(src=LEFT, dst=FAR)
+    return [
+        IP(src=LEFT, dst=FAR, ttl=1) / UDP(sport=1, dport=7),  # time exceeded at the first router
+        IP(src=LEFT, dst=FAR, ttl=2) / UDP(sport=1, dport=7),  # at the second
+        *fragment(ip / UDP(sport=1, dport=7) / bytes(2000), 1000),
+        IP(src=LEFT, dst=FAR, options=[IPOption_RR(length=7, pointer=4, routers=["0.0.0.0"])]) / UDP(sport=1, dport=7),
+        IP(src=LEFT, dst="10.0.1.1") / ICMP() / b"the router itself",
+        IP(src=LEFT, dst="192.0.2.1") / UDP(sport=1, dport=7),  # no route
+        IP(src=LEFT, dst="10.0.2.99") / UDP(sport=1, dport=7),  # nobody there
+        IP(src="127.0.0.1", dst=FAR) / UDP(sport=1, dport=7),  # nobody's source
+        ip / ICMP(type=0) / b"unasked",
+    ]
+
+
+def six() -> list[Packet]:
+    ip = IPv6(src="2001:db8:1:1::a", dst="2001:db8:1:2::a")
+    return [ip / UDP(sport=1, dport=7) / b"x", ip / ICMPv6EchoRequest(), ip / TCP(sport=1, dport=7, flags="A")]
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[tuple[Lab, Lab]]:
+    """The same VPC with shortcuts and without."""
+    with (
+        Lab(VPC.format(lab="cut", shortcuts="true")) as short,
+        Lab(VPC.format(lab="walk", shortcuts="false")) as long,
+    ):
+        assert standing(short.running.state).reason == ""
+        assert standing(long.running.state).programs == {}
+        yield short, long
+
+
+def frame(packet: Packet, to: str = names.mac("left", "subnet")) -> Packet:
+    return Ether(src=names.mac("client", "eth0"), dst=to) / packet
+
+
+def send(lab: Lab, frames: Sequence[Packet]) -> None:
+    lines = "\n".join(bytes(each).hex() for each in frames)
+    assert lab.exec("client", [sys.executable, "-c", SEND], stdin=lines).code == 0
+
+
+def outcome(lab: Lab, frames: Sequence[Packet], receiver: str) -> tuple[list[bytes], list[str]]:
+    """Frames as they reach the receiver, and in words what the sender hears of it."""
+    with (
+        sniffed(lab, receiver, matching="-Q in ip or ip6") as there,
+        sniffed(lab, "client", matching="-Q in ip or ip6") as here,
+    ):
+        send(lab, frames)
+    heard = [Ether(each) for each in here.frames]
+    return there.frames, [f"{each.summary()} ttl {getattr(each.payload, 'ttl', 0)}" for each in heard]
+
+
+@pytest.mark.parametrize("receiver", ["far", "slow", "guarded", "near"])
+def test_routed_packets_arrive_the_same_either_way(both: tuple[Lab, Lab], receiver: str) -> None:
+    frames = [frame(packet) for packet in usual(ADDRESSES[receiver])]
+    short, long = (outcome(lab, frames, receiver) for lab in both)
+    assert short == long
+    assert len(short[0]) >= len(frames)
+
+
+def test_ipv6_packets_arrive_the_same_either_way(both: tuple[Lab, Lab]) -> None:
+    short, long = (outcome(lab, [frame(packet) for packet in six()], "far") for lab in both)
+    assert short == long
+    assert [IPv6(each[14:]).hlim for each in short[0]] == [62, 62, 62]
+
+
+def test_what_is_not_plain_is_treated_as_the_kernel_does(both: tuple[Lab, Lab]) -> None:
+    frames = [*(frame(packet) for packet in unusual()), frame(IP(src=LEFT, dst=FAR) / UDP(), "ff:ff:ff:ff:ff:ff")]
+    short, long = (outcome(lab, frames, "far") for lab in both)
+    assert short == long
+    assert sum("time-exceeded" in each for each in short[1]) == 2
+    assert any("dest-unreach" in each for each in short[1])
+
+
+def test_a_neighbour_on_the_same_subnet_gets_the_frame_as_it_was_sent(both: tuple[Lab, Lab]) -> None:
+    frames = [frame(packet, names.mac("near", "eth0")) for packet in usual(ADDRESSES["near"])]
+    for lab in both:
+        assert outcome(lab, frames, "near")[0] == [bytes(each) for each in frames]
+
+
+def test_packets_do_not_walk_through_the_fabrics_bridge(both: tuple[Lab, Lab]) -> None:
+    def walked(lab: Lab) -> int:
+        """Frames that left the fabric by the port of the subnet `right`, as a bridge makes them leave."""
+        return read_counters(path_of(names.namespace(lab.name, "app")))["right"].tx_packets
+
+    before = [walked(lab) for lab in both]
+    for lab in both:
+        send(lab, [frame(packet) for packet in usual()])
+    assert [walked(lab) - count for lab, count in zip(both, before, strict=True)] == [0, 6]
+
+
+def test_a_pulled_cable_is_pulled_and_healing_brings_the_shortcut_back() -> None:
+    with Lab(VPC.format(lab="pull", shortcuts="true")) as lab:
+        subnet = names.namespace("pull", "right")
+        ping = ["ping", "-c", "1", "-W", "1", FAR]
+        assert subnet in standing(lab.running.state).programs
+        lab.fail("link", "far")
+        lab.fail("link", "slow")
+        assert lab.exec("client", ping).code == 1
+        assert lab.exec("client", [*ping[:-1], ADDRESSES["guarded"]]).code == 0
+        lab.heal("link", "slow")
+        assert subnet not in standing(lab.running.state).programs  # the other cable is still out
+        assert lab.exec("client", ping).code == 1
+        lab.heal("link", "far")
+        assert subnet in standing(lab.running.state).programs
+        assert lab.exec("client", ping).code == 0

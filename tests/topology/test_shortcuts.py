@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from builder import plan_of, put
+
+from gwlbemu.topology import names
+from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.shortcuts import How, shortcuts
+
+
+def known(plan: Plan, resource: str) -> dict[str, tuple[str, How]]:
+    """Device and how by MAC in the namespace of a resource."""
+    (found,) = [each for each in shortcuts(plan) if each.namespace == names.namespace(plan.lab, resource)]
+    return {place.mac: (place.device, place.how) for place in found.places}
+
+
+def test_they_stand_in_fabrics_subnets_and_on_the_internet_and_not_where_addresses_are_translated() -> None:
+    plan = plan_of()
+    roles = {each.name: each.role for each in plan.namespaces}
+    assert {roles[each.namespace] for each in shortcuts(plan)} == {"fabric", "subnet", "internet"}
+    assert len(shortcuts(plan)) == sum(role in ("fabric", "subnet", "internet") for role in roles.values())
+
+
+def test_a_fabric_hands_frames_to_whoever_has_the_mac() -> None:
+    places = known(plan_of(), "app")
+    assert places[names.mac("app-a", "fabric")] == ("app-a", How.HAND)
+    assert places[names.mac("vpce-a", "endpoint")] == ("vpce-a", How.HAND)
+    assert names.mac("app", "fabric") not in places  # a fabric is no router
+
+
+def test_a_subnet_routes_what_is_sent_to_its_own_macs() -> None:
+    places = known(plan_of(), "sec-a")
+    assert places[names.mac("sec-a", "subnet")] == ("subnet", How.ROUTE_BRIDGE)
+    assert places[names.mac("sec-a", "fabric")] == ("fabric", How.ROUTE)
+    assert places[names.mac("fw-a", "eth0")] == ("fw-a", How.HAND)
+
+
+def test_a_port_with_security_groups_is_left_by_its_front_door() -> None:
+    assert known(plan_of(), "app-a")[names.mac("web", "eth0")] == ("web", How.SEND)
+
+
+def test_a_port_with_a_rate_is_left_by_its_front_door() -> None:
+    plan = plan_of(put("vpcs.1.instances.0.rate_mbit", 100))
+    assert known(plan, "sec-a")[names.mac("fw-a", "eth0")] == ("fw-a", How.SEND)
+    assert known(plan, "sec-b")[names.mac("fw-b", "eth0")] == ("fw-b", How.HAND)
+
+
+def test_the_program_stands_on_every_interface_of_its_namespace() -> None:
+    (subnet,) = [each for each in shortcuts(plan_of()) if each.namespace.endswith("-sec-a")]
+    assert set(subnet.devices) == {"fabric", "fw-a", names.device("inspect-node-a")}
+
+
+def test_a_topology_can_do_without() -> None:
+    assert shortcuts(plan_of(put("shortcuts", False))) == ()
