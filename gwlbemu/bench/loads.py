@@ -17,7 +17,8 @@ from gwlbemu.net.namespaces import path_of
 
 FRAME = 64  # bytes with the Ethernet header
 LONGEST = 5.0  # seconds of any one load
-SEGMENT = 1448  # TCP payload bytes: the segments of a 1500 byte MTU, on every path
+# TCP payload bytes, on every path: of packets of 8500 bytes, the longest that a load balancer carries, and of 1500
+SEGMENT, INTERNET_SEGMENT = 8448, 1448
 ECHO_PORT, DRAIN_SECONDS = 7000, 0.1
 
 
@@ -79,7 +80,7 @@ def delivered(server: str) -> int:
     raise NetError(f"no counter {COUNTED} in {server}")
 
 
-def stream(ends: Ends, *, seconds: float) -> float:
+def stream(ends: Ends, *, seconds: float, segment: int = SEGMENT) -> float:
     """One TCP stream by iperf3, in Gbit/s received; the first fifth is not counted."""
     sending, receiving = machine.cores()
     with tools.running(ends.server, ["iperf3", "-s", "-1", "--forceflush"], core=receiving) as server:
@@ -87,7 +88,7 @@ def stream(ends: Ends, *, seconds: float) -> float:
         while "listening" not in server.stdout.readline():
             if server.poll() is not None:
                 raise NetError("iperf3 does not start as a server")
-        words = ["iperf3", "-c", SERVER, "-t", f"{max(1, round(seconds))}", "-O", "0.3", "-M", str(SEGMENT), "-J"]
+        words = ["iperf3", "-c", SERVER, "-t", f"{max(1, round(seconds))}", "-O", "0.3", "-M", str(segment), "-J"]
         answer = tools.output(ends.client, [*words, "--connect-timeout", "1000"], core=sending, timeout=2 * LONGEST)
     return throughput(answer)
 

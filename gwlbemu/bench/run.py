@@ -24,7 +24,9 @@ def measure(figures: Sequence[Figure], effort: Effort, say: Callable[[str], None
         reflector = None if reason else compile_object(folder)
         sending, receiving = machine.cores()
         results.settings = {
-            "packets": f"{loads.FRAME} bytes with the Ethernet header; TCP segments of {loads.SEGMENT} bytes",
+            "packets": f"{loads.FRAME} bytes with the Ethernet header; TCP segments of {loads.SEGMENT} bytes,"
+            f" -1500: of {loads.INTERNET_SEGMENT}",
+            "kernel paths": "plain, hops, vxlan, ovs: the kernel's own bridges and routers, without shortcuts",
             "sender": f"{'blast.c' if len(sender) == 1 else 'sender.py'}, unlimited",
             "pinned": f"senders to core {sending}; node processes and iperf3 -s to core {receiving}",
             "appliance": "tc reflector" if reflector else f"Python passthrough (no tc reflector: {reason})",

@@ -20,6 +20,7 @@ COUNTED = "delivered"
 _WAY = """
 lab: {lab}
 offload: {offload}
+shortcuts: {shortcuts}
 datapath: {datapath}
 capture: {{enabled: false}}
 vpcs:
@@ -65,7 +66,13 @@ table netdev bench {{
 
 
 def way(
-    lab: str, *, datapath: str = "python", offload: bool = False, inspected: bool = True, reflector: str = ""
+    lab: str,
+    *,
+    datapath: str = "python",
+    offload: bool = False,
+    shortcuts: bool = True,
+    inspected: bool = True,
+    reflector: str = "",
 ) -> Plan:
     """The measured lab; not `inspected` means that the routes skip the endpoint.
 
@@ -76,12 +83,16 @@ def way(
         f'{{command: ["{{python}}", "-m", "gwlbemu.bench.reflector", "{reflector}"]}}' if reflector else "passthrough"
     )
     text = _WAY.format(
-        lab=lab, offload="true" if offload else "false", datapath=datapath, client=CLIENT, server=SERVER,
+        lab=lab, offload=_word(offload), shortcuts=_word(shortcuts), datapath=datapath, client=CLIENT, server=SERVER,
         appliance=APPLIANCE, program=program,
         to_servers=line.format("10.0.2.0/24") if inspected else "",
         to_clients=line.format("10.0.1.0/24") if inspected else "",
     )  # fmt: skip
     return _with_counter(load(text, "the benchmark's own lab"))
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _with_counter(plan: Plan) -> Plan:

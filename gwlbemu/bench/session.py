@@ -86,7 +86,7 @@ class Session:
         def measure(way: Way) -> None:
             self._rate("packets", way.name, way, FEW)
 
-        self._each_round("packets", ["plain", "hops", "vxlan", "ovs", "python", "fast"], measure)
+        self._each_round("packets", ["plain", "hops", "vxlan", "ovs", "python", "fast-long", "fast"], measure)
         for _ in range(self.effort.rounds):
             self.results.add("packets", "scapy", loads.scapy_packets(seconds=0.3))
 
@@ -99,19 +99,23 @@ class Session:
         self.results.add(experiment, label, got.rate, loss=got.loss)
 
     def _tcp(self) -> None:
+        for suffix, segment in (("", loads.SEGMENT), ("-1500", loads.INTERNET_SEGMENT)):
+            self._streams(suffix, segment)
+
+    def _streams(self, suffix: str, segment: int) -> None:
         sizes: dict[str, float] = {}
 
         def measure(way: Way) -> None:
             packets, size = loads.received(way.ends.server)
-            speed = loads.stream(way.ends, seconds=self.effort.tcp_seconds)
+            speed = loads.stream(way.ends, seconds=self.effort.tcp_seconds, segment=segment)
             more_packets, more_size = loads.received(way.ends.server)
             sizes[way.name] = (more_size - size) / max(more_packets - packets, 1)
             series = "tcp-wire" if way.name in WIRE_PATHS else "tcp-super"
-            self.results.add(series, way.name.removesuffix("-super"), speed)
+            self.results.add(series + suffix, way.name.removesuffix("-super"), speed)
 
-        self._each_round("tcp", ["plain", "vxlan", "fast-super", "fast", "python", "ovs"], measure)
+        self._each_round(f"tcp{suffix}", ["plain", "vxlan", "fast-super", "fast", "python", "ovs"], measure)
         words = ", ".join(f"{name} {size:,.0f}" for name, size in sizes.items())
-        self.results.notes.append(f"tcp: bytes of a packet as the server receives it: {words}")
+        self.results.notes.append(f"tcp{suffix}: bytes of a packet as the server receives it: {words}")
 
     def _round_trips(self) -> None:
         def measure(way: Way) -> None:

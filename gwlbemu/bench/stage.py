@@ -61,15 +61,17 @@ class Recipe:
 
     datapath: str = "python"
     offload: bool = False
+    shortcuts: bool = True
     inspected: bool = True
     kernel: str = ""  # hops | vxlan | ovs: what stands in for the node process
 
 
-RECIPES = {
-    "plain": Recipe(offload=True, inspected=False),
-    "hops": Recipe(offload=True, kernel="hops"),
-    "vxlan": Recipe(offload=True, kernel="vxlan"),
-    "ovs": Recipe(kernel="ovs"),
+RECIPES = {  # what we are compared with is the kernel's own: its bridges, its routers
+    "plain": Recipe(offload=True, shortcuts=False, inspected=False),
+    "hops": Recipe(offload=True, shortcuts=False, kernel="hops"),
+    "vxlan": Recipe(offload=True, shortcuts=False, kernel="vxlan"),
+    "ovs": Recipe(shortcuts=False, kernel="ovs"),
+    "fast-long": Recipe("ebpf", shortcuts=False),
     "python": Recipe(),
     "fast": Recipe("ebpf"),
     "fast-super": Recipe("ebpf", offload=True),
@@ -109,6 +111,7 @@ class Stage:
             LAB.format(name),
             datapath=recipe.datapath,
             offload=recipe.offload,
+            shortcuts=recipe.shortcuts,
             inspected=recipe.inspected,
             reflector=self._reflector,
         )

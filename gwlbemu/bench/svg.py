@@ -14,6 +14,8 @@ SPAN = WIDTH - LEFT - RIGHT
 TITLES = {
     "tcp-super": "TCP throughput, super-packets on",
     "tcp-wire": "TCP throughput, wire mode",
+    "tcp-super-1500": "TCP throughput, super-packets on, segments for 1500 bytes",
+    "tcp-wire-1500": "TCP throughput, wire mode, segments for 1500 bytes",
     "packets": "64-byte packets/s, established flows",
     "round-trip": "Round-trip time of a UDP echo",
     "new-flows": "New flows/s, first packet to installed entry",
@@ -22,7 +24,7 @@ TITLES = {
     "lab-up": "Time until a lab is up and healthy",
     "lab-up-instance": "Time until a lab is up and healthy, per instance",
 }
-HUES = {"fast": "#1b7f5c", "python": "#2f6db5", "crowd": "#1b7f5c", "few": "#7fb8a3"}
+HUES = {"fast": "#1b7f5c", "fast-long": "#7fb8a3", "python": "#2f6db5", "crowd": "#1b7f5c", "few": "#7fb8a3"}
 
 
 def plots(results: Results) -> dict[str, str]:

@@ -12,6 +12,8 @@ from gwlbemu.cli.common import json_option, lab_option, print_json, table
 from gwlbemu.errors import LabError
 from gwlbemu.run.failure import failures
 from gwlbemu.run.lab import CAPTURE, Process, RunningLab, open_lab
+from gwlbemu.run.shortcuts import standing
+from gwlbemu.topology.shortcuts import shortcuts
 
 _PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")
 
@@ -40,9 +42,16 @@ def lab_status(lab: RunningLab) -> dict[str, Any]:
         "processes": [asdict(process) for process in processes],
         "never_started": sorted(expected - {process.name for process in processes}),
         "nodes": {node.name: _ask(lab, processes, node.name) for node in lab.plan.nodes},
+        "shortcuts": shortcuts_of(lab),
         "capture": _ask(lab, processes, CAPTURE) if lab.plan.capture.enabled else None,
         "failures": [{"kind": kind, "name": name} for kind, name in failures(lab)],
     }
+
+
+def shortcuts_of(lab: RunningLab) -> dict[str, Any]:
+    """In how many of the lab's fabrics and routers a shortcut stands, and why not in all."""
+    now = standing(lab.state)
+    return {"standing": len(now.programs), "of": len(shortcuts(lab.plan)), "reason": now.reason}
 
 
 def _ask(lab: RunningLab, processes: list[Process], name: str) -> dict[str, Any]:
@@ -75,6 +84,9 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     for name, answer in answers.items():
         if answer.get("datapath_reason"):
             yield f"{name}: {answer['datapath_reason']}"
+    cut = status["shortcuts"]
+    why = cut["reason"] or ("" if cut["standing"] == cut["of"] else "not where a cable is pulled")
+    yield f"shortcuts: {cut['standing']} of {cut['of']} fabrics and routers" + (f", {why}" if why else "")
     capture = status["capture"]
     if capture is not None and "error" not in capture:
         yield "\ncapture: " + ", ".join(

@@ -144,12 +144,13 @@ static __always_inline __u16 fold(__u64 sum)
 /* An inner packet as both programs see it. */
 struct inner {
 	__u32 length; /* from the IP header, which has to agree with the frame */
+	__u32 head; /* of each segment of a super-packet: IP and TCP headers */
 	__u8 version, hops;
 	__u8 from_high; /* its source is the higher end of the key */
 };
 
 /* Read the TCP, UDP or ICMP head at p: why the packet is the core's business, ENCAPSULATED when it is usual. */
-static __always_inline enum counter read_upper(void *p, void *end, __u8 protocol, __u32 size, __u32 *ports)
+static __always_inline enum counter read_upper(void *p, void *end, __u8 protocol, __u32 size, __u32 *ports, struct inner *in)
 {
 	*ports = 0;
 	if (protocol == IPPROTO_TCP) {
@@ -157,6 +158,7 @@ static __always_inline enum counter read_upper(void *p, void *end, __u8 protocol
 			return UNUSUAL;
 		if (U8(p, 13) & 0x07) /* FIN, SYN, RST: the core follows a connection by these */
 			return TCP_FLAGS;
+		in->head += (U8(p, 12) >> 4) * 4;
 		*ports = U32(p, 0);
 	} else if (protocol == IPPROTO_UDP) {
 		if (p + 8 > end || bpf_ntohs(U16(p, 4)) != size)
@@ -189,7 +191,8 @@ static __always_inline enum counter read4(void *p, void *end, __u64 endpoint, st
 	in->hops = U8(p, 8);
 	in->length = bpf_ntohs(U16(p, 2));
 	__u32 size = in->length - 20;
-	enum counter why = read_upper(p + 20, end, protocol, size, &ports);
+	in->head = 20;
+	enum counter why = read_upper(p + 20, end, protocol, size, &ports, in);
 	if (why)
 		return why;
 	if (settings.key_shape != 5)
@@ -216,7 +219,8 @@ static __always_inline enum counter read6(void *p, void *end, __u64 endpoint, st
 	in->hops = U8(p, 7);
 	__u32 size = bpf_ntohs(U16(p, 4));
 	in->length = size + 40;
-	enum counter why = read_upper(p + 40, end, protocol, size, &ports);
+	in->head = 40;
+	enum counter why = read_upper(p + 40, end, protocol, size, &ports, in);
 	if (why)
 		return why;
 	if (settings.key_shape != 5)
@@ -248,10 +252,10 @@ static __always_inline enum counter judge(struct __sk_buff *skb, struct inner *i
 		return HOPS;
 	if (skb->gso_segs > 1) {
 		/*
-		 * Each segment has gso_size bytes behind at most 60 + 60 bytes of headers. With its GENEVE and Ethernet headers the whole
-		 * has to stay below a link's gso_max_size, 65536, or the kernel would cut it by a header it does not find.
+		 * With its GENEVE and Ethernet headers the whole has to stay below a link's gso_max_size, 65536, or the kernel would cut it
+		 * by a header it does not find.
 		 */
-		if (!settings.super_packets || skb->gso_size > LONGEST - 120 || in->length > 0xffff - OUTER - ETH_HLEN)
+		if (!settings.super_packets || skb->gso_size + in->head > LONGEST || in->length > 0xffff - OUTER - ETH_HLEN)
 			return TOO_LONG;
 	} else if (in->length > LONGEST)
 		return TOO_LONG;

@@ -72,7 +72,8 @@ def test_without_a_fast_node_the_figures_are_the_python_nodes() -> None:
 
 def test_the_table_of_the_limits_is_the_one_that_was_agreed() -> None:
     agreed = {
-        "tcp-super": (0.90, 1.0), "tcp-wire": (0.40, 0.5), "packets": (0.70, 0.9), "packets-vxlan": (2.5, None),
+        "tcp-super": (0.90, 1.0), "tcp-wire": (0.40, 0.5), "tcp-super-1500": (0.90, 1.0), "tcp-wire-1500": (0.40, 0.5),
+        "packets": (0.70, 0.9), "packets-vxlan": (2.5, None),
         "packets-ovs": (3.5, None), "round-trip": (15, 5), "python": (150_000, 280_000), "python-scapy": (150, None),
         "new-flows": (20_000, 50_000), "crowd": (0.8, 0.95), "memory": (700, 400), "lab-up": (2.5, 1.5),
         "lab-up-100": (1.0, 0.5),
@@ -82,7 +83,7 @@ def test_the_table_of_the_limits_is_the_one_that_was_agreed() -> None:
 
 def test_a_figure_is_chosen_by_its_name_or_its_experiments() -> None:
     assert [each.name for each in chosen(("round-trip",))] == ["round-trip"]
-    assert [each.name for each in chosen(("tcp",))] == ["tcp-super", "tcp-wire"]
+    assert [each.name for each in chosen(("tcp",))] == ["tcp-super", "tcp-wire", "tcp-super-1500", "tcp-wire-1500"]
     assert chosen(()) == FIGURES
     assert {each.experiment for each in FIGURES} == set(EXPERIMENTS)
 

@@ -67,6 +67,13 @@ def test_what_is_compared_with_plain_routing_runs_under_the_same_offloads() -> N
         assert RECIPES[name].offload == RECIPES["plain"].offload
 
 
+def test_what_we_are_compared_with_is_the_kernels_own_way() -> None:
+    assert {name for name, recipe in RECIPES.items() if not recipe.shortcuts} == {
+        "plain", "hops", "vxlan", "ovs", "fast-long"
+    }  # fmt: skip
+    assert not scenes.way("x", shortcuts=False).shortcuts
+
+
 def test_the_python_sender_makes_the_frames_that_blast_would() -> None:
     source, destination = b"\x0a\x00\x01\x0a", b"\x0a\x00\x02\x0a"
     frame = sender.frame(40_001, b"\x02\x01\x01\x01\x01\x01", source, destination, 64)

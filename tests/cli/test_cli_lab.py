@@ -179,7 +179,9 @@ def test_what_the_capture_lost_is_named_and_is_no_failure() -> None:
     taps = [{"name": "client/eth0", "packets": 9, "dropped": 3}, {"name": "web/eth0", "packets": 9, "dropped": 0}]
     capture = {"file": "/x.pcapng", "packets": 18, "dropped": 3, "taps": taps}
     status = {"lab": "l", "source": "f", "processes": [], "never_started": [], "nodes": {}, "failures": []}
-    lines = list(status_lines({**status, "capture": capture}))
+    cut = {"standing": 2, "of": 3, "reason": ""}
+    lines = list(status_lines({**status, "capture": capture, "shortcuts": cut}))
+    assert "shortcuts: 2 of 3 fabrics and routers, not where a cable is pulled" in lines
     assert lines[-1] == "! capture lost 3 packets: client/eth0 3; the traffic itself was not affected"
 
 
