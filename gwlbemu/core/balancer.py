@@ -17,7 +17,7 @@ from gwlbemu.core.counters import Counters
 from gwlbemu.core.entry import Entry
 from gwlbemu.core.flows import Flow
 from gwlbemu.core.placement import Placement, is_steady
-from gwlbemu.core.records import FlowChange, FlowRecord, ProbeTarget, TargetHealth
+from gwlbemu.core.records import FlowChange, FlowRecord, ProbeTarget, TargetChange, TargetHealth
 from gwlbemu.core.returns import Return
 from gwlbemu.core.settings import LONGEST_PACKET, Settings, Target
 from gwlbemu.core.states import Membership
@@ -248,7 +248,7 @@ class Balancer:
         ]
 
     # ---- for the fast path ----
-    def take_flow_changes(self) -> list[FlowChange]:
+    def take_flow_changes(self) -> list[FlowChange | TargetChange]:
         """Return what changed since the last call, in order; nothing unless Settings.track_changes."""
         return self._placement.take_changes()
 

@@ -15,7 +15,7 @@ from gwlbemu.core.attributes import Attributes
 from gwlbemu.core.counters import Counters
 from gwlbemu.core.flows import BOTH_FINS, FROM_HIGH, GENERATION_SHIFT, OTHER_IDLE_SECONDS, Flow, FlowTable
 from gwlbemu.core.key import key_bytes, key_parts
-from gwlbemu.core.records import FlowChange, FlowRecord
+from gwlbemu.core.records import FlowChange, FlowRecord, TargetChange
 from gwlbemu.core.settings import Settings
 from gwlbemu.core.targets import Member, TargetGroup
 from gwlbemu.core.tunnel import Tunnel
@@ -26,8 +26,8 @@ _MANY_TUNNELS = 1 << 16
 
 
 def is_steady(flow: Flow) -> bool:
-    """Whether the packets of a flow need no decision, so that the fast path may carry them."""
-    return flow.target.plain and flow.timeout >= 0 and flow.flags & BOTH_FINS != BOTH_FINS
+    """Whether the packets of a flow need no decision while its target is plain: then the fast path may carry them."""
+    return flow.timeout >= 0 and flow.flags & BOTH_FINS != BOTH_FINS
 
 
 class Placement:
@@ -48,7 +48,7 @@ class Placement:
         self.table = FlowTable(tuple(endpoint.id for endpoint in settings.endpoints), catch_up)
         self._seed = choice.Seed(settings.seed)
         self._tunnels: dict[tuple[Member, int, int, int], Tunnel] = {}
-        self._changes: list[FlowChange] = []
+        self._changes: list[FlowChange | TargetChange] = []
 
     def place(self, endpoint: int, key: int, from_high: bool, ip: IpPacket, now: float) -> Flow | None:
         """Bind a new flow to a target; None when there is no target."""
@@ -102,6 +102,8 @@ class Placement:
         if self.group.is_forgettable(member):
             self.counters.retire(member)
             self.group.forget(member)
+            if not member.plain:
+                self._target_changed("freed", member)  # another target may have the address some day
 
     def idle_seconds(self, protocol: int, key: int) -> float:
         """Return the idle timeout of a flow; fragments and others without ports are never TCP connections."""
@@ -122,12 +124,13 @@ class Placement:
 
     def turn(self) -> None:
         """Tell the fast path about targets whose flows need Python for each packet from now on, or no longer."""
-        if self.group.turned and self.settings.track_changes:
-            turned = set(self.group.turned)
-            for flow in self.table:
-                if flow.target in turned:
-                    self.changed("placed" if is_steady(flow) else "removed", flow)
+        for member in self.group.turned:
+            self._target_changed("freed" if member.plain else "held", member)
         self.group.turned.clear()
+
+    def _target_changed(self, kind: str, member: Member) -> None:
+        if self.settings.track_changes:
+            self._changes.append(TargetChange(kind, member.address))
 
     def changed(self, kind: str, flow: Flow) -> None:
         """Note a change for the fast path."""
@@ -144,7 +147,7 @@ class Placement:
                 )
             )
 
-    def take_changes(self) -> list[FlowChange]:
+    def take_changes(self) -> list[FlowChange | TargetChange]:
         taken, self._changes = self._changes, []
         return taken
 

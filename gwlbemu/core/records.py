@@ -55,8 +55,8 @@ class FlowRecord(NamedTuple):
 
 
 class FlowChange(NamedTuple):
-    """What the fast path has to learn. `kind` is placed, changed (new target or cookie) or removed (its packets come to
-    Python again).
+    """What the fast path has to learn of a flow. `kind` is placed, changed (new target or cookie) or removed (its
+    packets come to Python again).
 
     `source` is the end that sent the first packet; `timeout` is the idle timeout in seconds.
     """
@@ -75,3 +75,12 @@ class FlowChange(NamedTuple):
     cookie: int
     outer_source_port: int
     timeout: float
+
+
+class TargetChange(NamedTuple):
+    """What the fast path has to learn of a target. `kind` is held (every packet of its flows needs a decision, so they
+    come to Python although the flows stay known) or freed (no longer).
+    """
+
+    kind: str
+    target_address: bytes

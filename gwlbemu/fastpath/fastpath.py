@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gwlbemu.core.attributes import FIVE_TUPLE
-from gwlbemu.core.records import FlowChange
+from gwlbemu.core.records import FlowChange, TargetChange
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath import layout, libbpf
 from gwlbemu.fastpath.build import compile_object
@@ -100,6 +100,7 @@ class FastPath:
         self._mirror = Mirror(
             loaded.map("flows4"),
             loaded.map("flows6"),
+            loaded.map("held"),
             interfaces={end.endpoint: index[end.device] for end in settings.endpoints},
             fold=self._fold,
             next_hops=settings.next_hops,
@@ -132,7 +133,7 @@ class FastPath:
         self._held = held
         self._data.update(_ONLY, held.pack(self.index[eni], self.taps[eni].index, self._fold))
 
-    def apply(self, changes: Sequence[FlowChange], *, now_ns: int) -> None:
+    def apply(self, changes: Sequence[FlowChange | TargetChange], *, now_ns: int) -> None:
         """Follow the core; see Mirror.apply."""
         self._mirror.apply(changes, now_ns=now_ns)
 

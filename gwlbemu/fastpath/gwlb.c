@@ -109,8 +109,17 @@ struct {
 	__type(value, struct interface);
 } interfaces SEC(".maps");
 
+/* Targets whose flows the core judges packet by packet for now, by address. One write holds a million flows. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u8);
+} held SEC(".maps");
+
 /* What the programs did; the order is layout.py's COUNTERS. */
-enum counter { ENCAPSULATED, DECAPSULATED, UNKNOWN_FLOW, TCP_FLAGS, UNUSUAL, TOO_LONG, HOPS, IDLE, TUNNEL, FAILED, PAUSED, COUNTERS };
+enum counter { ENCAPSULATED, DECAPSULATED, UNKNOWN_FLOW, TCP_FLAGS, UNUSUAL, TOO_LONG, HOPS, IDLE, HELD, TUNNEL, FAILED, PAUSED, COUNTERS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -248,6 +257,8 @@ static __always_inline __u64 clock(void)
 /* Why the packet cannot pass here although its flow is known; ENCAPSULATED when it can. */
 static __always_inline enum counter judge(struct __sk_buff *skb, struct inner *in, struct flow *flow, __u8 hops, __u64 now)
 {
+	if (bpf_map_lookup_elem(&held, &flow->target))
+		return HELD;
 	if (in->hops <= hops)
 		return HOPS;
 	if (skb->gso_segs > 1) {

@@ -17,6 +17,7 @@ COUNTERS = (
     "too_long",
     "hops",
     "idle",
+    "held",
     "tunnel",
     "failed",
     "paused",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gwlbemu.core.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
 from gwlbemu.core.key import flow_key, from_key_bytes, key_bytes, key_parts
-from gwlbemu.core.records import FlowChange
+from gwlbemu.core.records import FlowChange, TargetChange
 from gwlbemu.fastpath import layout
 from gwlbemu.fastpath.layout import Key, Traffic
 from gwlbemu.fastpath.libbpf import Map
@@ -49,6 +49,7 @@ class Mirror:
         self,
         flows4: Map,
         flows6: Map,
+        held: Map,
         *,
         interfaces: Mapping[int, int],
         fold: int,
@@ -56,6 +57,7 @@ class Mirror:
         gateway: bytes,
     ) -> None:
         self._maps = {4: flows4, 16: flows6}
+        self._held = held
         self._interfaces = interfaces
         self._bits = {endpoint: layout.endpoint_bits(endpoint, fold) for endpoint in interfaces}
         self._endpoints = {bits: endpoint for endpoint, bits in self._bits.items()}
@@ -70,13 +72,19 @@ class Mirror:
         self._silent: list[tuple[bytes, int]] = []
         self._walk: Iterator[tuple[int, bytes, bytes]] | None = None
 
-    def apply(self, changes: Sequence[FlowChange], *, now_ns: int) -> None:
-        """Write and take out entries. `now_ns` is of the node's clock: an entry's idle time begins there.
+    def apply(self, changes: Sequence[FlowChange | TargetChange], *, now_ns: int) -> None:
+        """Write and take out entries, hold and free targets.
 
-        Call it after the packets that caused the changes have been sent, or a packet carried by the kernel may
-        overtake them.
+        `now_ns` is of the node's clock: an entry's idle time begins there. Call it after the packets that caused the
+        changes have been sent, or a packet carried by the kernel may overtake them.
         """
         for change in changes:
+            if isinstance(change, TargetChange):
+                if change.kind == "held":
+                    self._held.update(change.target_address, b"\1")
+                else:
+                    self._held.pop(change.target_address)
+                continue
             key = self.key_of(change)
             if key is None:
                 continue

@@ -6,7 +6,8 @@
  *
  * It decides nothing. Where a MAC is stands in `places`, one map per namespace, filled from the plan's forwarding entries; where an
  * address is routed is asked of the kernel's own route and neighbour tables. Whatever is not plain (broadcast, fragments, IP options, a
- * TTL that runs out, a packet that does not fit, GENEVE, an address of the router itself) goes on to the kernel as if nobody stood here.
+ * TTL that runs out, a packet that does not fit, GENEVE, an address of the router itself, a port with rules or a rate) goes on to the
+ * kernel as if nobody stood here.
  *
  * The layout of `place` is mirrored in shortcuts.py.
  */
@@ -30,8 +31,7 @@
 #define U32(p, offset) (*(__u32 *)((p) + (offset)))
 
 enum how {
-	SEND, /* leaves by the interface, so that its rules, its rate and its being down count */
-	HAND, /* appears at the interface's other end at once */
+	HAND, /* the frame appears at the interface's other end at once */
 	ROUTE, /* the MAC is the router's own, on a link to one neighbour; what is routed there is handed over */
 	ROUTE_BRIDGE, /* the same, on a bridge: what is routed there goes to the place of its new MAC */
 };
@@ -54,10 +54,8 @@ static __always_inline struct place *find(void *mac)
 	return bpf_map_lookup_elem(&places, &key);
 }
 
-static __always_inline int put(struct __sk_buff *skb, __u32 index, int hand)
+static __always_inline int hand_over(struct __sk_buff *skb, __u32 index)
 {
-	if (!hand)
-		return bpf_redirect(index, 0);
 	bpf_skb_change_type(skb, 0); /* PACKET_HOST: it was somebody else's MAC for the interface it came in at */
 	return bpf_redirect_peer(index, 0);
 }
@@ -123,7 +121,7 @@ static __always_inline int route(struct __sk_buff *skb, __u32 at)
 		return PASS;
 	if (out->how == ROUTE_BRIDGE) {
 		there = find(fib.dmac);
-		if (!there || there->how > HAND)
+		if (!there || there->how != HAND)
 			return PASS;
 	}
 	if (p + ETH_HLEN + 20 > end)
@@ -137,7 +135,7 @@ static __always_inline int route(struct __sk_buff *skb, __u32 at)
 		U8(p, ETH_HLEN + 8) -= 1;
 		U16(p, ETH_HLEN + 10) = bpf_htons(sum >= 0xffff ? sum - 0xffff : sum);
 	}
-	return put(skb, there->index, there->how != SEND);
+	return hand_over(skb, there->index);
 }
 
 SEC("tc") int forward(struct __sk_buff *skb)
@@ -154,9 +152,9 @@ SEC("tc") int forward(struct __sk_buff *skb)
 	struct place *to = find(p);
 	if (!to)
 		return PASS;
-	if (to->how >= ROUTE)
+	if (to->how != HAND)
 		return route(skb, to->index);
-	return to->index == skb->ifindex ? PASS : put(skb, to->index, to->how == HAND);
+	return to->index == skb->ifindex ? PASS : hand_over(skb, to->index);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -18,10 +18,9 @@ _ROLES = ("fabric", "subnet", "internet")
 class How(IntEnum):
     """How a frame gets to a place; the numbers are vpc.c's."""
 
-    SEND = 0  # out of the device: its rules, its rate and its being down count
-    HAND = 1  # to the device's other end at once
-    ROUTE = 2  # by the route table; the MAC is the router's own on a link
-    ROUTE_BRIDGE = 3  # the same, on a bridge
+    HAND = 0  # to the device's other end at once
+    ROUTE = 1  # by the route table; the MAC is the router's own on a link
+    ROUTE_BRIDGE = 2  # the same, on a bridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,9 @@ def shortcuts(plan: Plan) -> tuple[Shortcut, ...]:
 def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
     by_name = {end.name: end for end in ends}
     places = [
-        Place(entry.mac, entry.port, _how(by_name[entry.port], namespace))
+        Place(entry.mac, entry.port, How.HAND)
         for entry in namespace.forwarding_entries
-        if entry.port in by_name
+        if entry.port in by_name and not _has_a_say(by_name[entry.port], namespace)
     ]
     if namespace.forwarding:
         places += [Place(bridge.mac, bridge.name, How.ROUTE_BRIDGE) for bridge in namespace.bridges]
@@ -66,6 +65,6 @@ def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
     return Shortcut(namespace.name, tuple(by_name), tuple(places))
 
 
-def _how(port: End, namespace: Namespace) -> How:
-    """A port with a rate or with rules of its own is left by the front door."""
-    return How.SEND if port.rate_mbit is not None or f'"{port.name}"' in namespace.nftables else How.HAND
+def _has_a_say(port: End, namespace: Namespace) -> bool:
+    """Whether a port drops or delays: such frames have to leave by it."""
+    return port.rate_mbit is not None or f'"{port.name}"' in namespace.nftables

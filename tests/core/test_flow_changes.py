@@ -16,15 +16,21 @@ from core_lab import (
     target_of,
 )
 
-from gwlbemu.core.records import FlowChange
+from gwlbemu.core.records import FlowChange, TargetChange
 from gwlbemu.core.verdict import ToTarget
 from gwlbemu.wire.tcp import ACK, FIN, RST
 
 REBALANCE = {"target_failover.on_deregistration": "rebalance", "target_failover.on_unhealthy": "rebalance"}
 
 
-def kinds(balancer) -> list[tuple[str, int]]:
-    return [(change.kind, change.source_port) for change in balancer.take_flow_changes()]
+FW_A1 = bytes([10, 254, 11, 101])
+
+
+def kinds(balancer) -> list[tuple[str, int | bytes]]:
+    return [
+        (change.kind, change.target_address if isinstance(change, TargetChange) else change.source_port)
+        for change in balancer.take_flow_changes()
+    ]
 
 
 def test_a_placed_flow_is_told_with_all_that_its_packets_need():
@@ -40,7 +46,7 @@ def test_a_placed_flow_is_told_with_all_that_its_packets_need():
         CLIENT,
         40000,
     )
-    assert (change.target, change.target_address) == ("fw-a1", bytes([10, 254, 11, 101]))
+    assert (change.target, change.target_address) == ("fw-a1", FW_A1)
     assert change.cookie.to_bytes(4, "big") == datagram[64:68]
     assert change.outer_source_port.to_bytes(2, "big") == datagram[20:22]
     assert balancer.take_flow_changes() == []
@@ -63,24 +69,42 @@ def test_a_flow_leaves_the_fast_path_when_it_ends():
     assert ("removed", 3) in kinds(balancer)
 
 
-def test_flows_of_a_failed_target_come_to_python_move_and_leave_again():
+def test_flows_of_a_failed_target_come_to_python_and_move_or_leave_again():
     balancer = node(2, track_changes=True, group=REBALANCE)
     first = {port: target_of(balancer, query(port), now=0.0) for port in range(1, 9)}
     balancer.take_flow_changes()
     fail_probes(balancer, "fw-a1", now=1.0)
     its = sorted(port for port, target in first.items() if target == "fw-a1")
-    assert sorted(kinds(balancer)) == [("removed", port) for port in its]
+    assert len(its) > 1
+    assert kinds(balancer) == [("held", FW_A1)]  # one word, however many flows
     balancer.receive_packet(VPCE_A, query(its[0]), now=2.0)
     assert kinds(balancer) == [("changed", its[0])]
     pass_probes(balancer, "fw-a1", now=3.0)
-    assert sorted(kinds(balancer)) == [("placed", port) for port in its[1:]]
+    assert kinds(balancer) == [("freed", FW_A1)]
+
+
+def test_a_flow_placed_on_a_held_target_is_known_when_the_target_is_freed():
+    balancer = node(1, track_changes=True, group=REBALANCE)
+    fail_probes(balancer, "fw-a1", now=1.0)
+    balancer.receive_packet(VPCE_A, query(7), now=2.0)  # fails open
+    assert kinds(balancer) == [("held", FW_A1), ("placed", 7)]
+    pass_probes(balancer, "fw-a1", now=3.0)
+    assert kinds(balancer) == [("freed", FW_A1)]
+
+
+def test_a_held_target_that_is_forgotten_frees_its_address():
+    balancer = node(2, track_changes=True, group=REBALANCE | {"deregistration_delay.timeout_seconds": "5"})
+    balancer.deregister("fw-a1", now=1.0)
+    assert kinds(balancer) == [("held", FW_A1)]
+    balancer.expire(now=6.0)
+    assert kinds(balancer) == [("freed", FW_A1)]
 
 
 def test_draining_brings_flows_to_python_only_if_something_will_happen_to_them():
     for group, expected in (
         ({}, []),
-        (REBALANCE, [("removed", 40000)]),
-        ({"send_tcp_reset.on_deregistration.enabled": "true"}, [("removed", 40000)]),
+        (REBALANCE, [("held", FW_A1)]),
+        ({"send_tcp_reset.on_deregistration.enabled": "true"}, [("held", FW_A1)]),
     ):
         balancer = node(1, track_changes=True, group=group)
         balancer.receive_packet(VPCE_A, syn(), now=0.0)

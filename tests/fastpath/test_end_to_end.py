@@ -258,7 +258,7 @@ def test_nothing_is_left_of_a_node_that_is_killed(running: Callable[..., Running
     one = running()
     one.talk(SERVER, 1000)
     held = ids_of(one.node.pid)
-    assert {kind: len(held[kind]) for kind in held} == {"prog": 3, "link": 2, "map": 5}
+    assert {kind: len(held[kind]) for kind in held} == {"prog": 3, "link": 2, "map": 6}
     assert all(held[kind] <= ids_here(kind) for kind in held)
     assert len(interfaces(one)) == 5
     one.node.kill()

@@ -13,6 +13,7 @@ from fastpath_packets import V4, V6, ipv4, ipv6, tcp, udp
 from test_differential import carried_by, ethernet, run, swapped
 
 from gwlbemu.core.balancer import Balancer
+from gwlbemu.core.records import TargetChange
 from gwlbemu.core.verdict import ToTarget
 from gwlbemu.fastpath.fastpath import FastPath
 from gwlbemu.fastpath.layout import choose_fold, endpoint_bits
@@ -181,3 +182,17 @@ def test_two_endpoints_never_share_their_bits() -> None:
     fold = choose_fold(endpoints)
     assert fold % 2 == 1
     assert len({endpoint_bits(endpoint, fold) for endpoint in endpoints}) == 400
+
+
+def test_a_held_target_sends_its_flows_up_and_keeps_them(pair: Pair) -> None:
+    balancer, fast = pair()
+    out = place(balancer, fast, datagram(1000))
+    packet, target = inward(datagram(1000)), out[16:20]
+    back = mac(lab.ENI_MAC) + mac(lab.TARGET_MAC) + b"\x08\x00" + swapped(out)
+    fast.apply([TargetChange("held", target)], now_ns=time.monotonic_ns())
+    assert run(fast, "encap", lab.ENDPOINT_DEVICE, packet) is None
+    assert run(fast, "decap", lab.ENI_DEVICE, back) is None
+    assert (fast.stats()["held"], fast.entries) == (2, 1)
+    fast.apply([TargetChange("freed", target), TargetChange("freed", target)], now_ns=time.monotonic_ns())
+    assert run(fast, "encap", lab.ENDPOINT_DEVICE, packet) is not None
+    assert run(fast, "decap", lab.ENI_DEVICE, back) is not None
