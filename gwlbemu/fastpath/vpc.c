@@ -65,7 +65,7 @@ static __always_inline __u16 wire_length(struct __sk_buff *skb, void *upper, voi
 {
 	if (protocol == IPPROTO_UDP && (upper + 8 > end || U16(upper, 2) == bpf_htons(GENEVE)))
 		return 0; /* its TTL is restored on the kernel's way */
-	if (skb->gso_segs <= 1)
+	if (!skb->gso_size)
 		return length + ETH_HLEN == skb->len ? length : 0;
 	if (protocol != IPPROTO_TCP || upper + 20 > end)
 		return 0;

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.namespace, pytest.mark.usefixtures("fast_path")]
 
 VPC = """
 lab: {lab}
+offload: {offload}
 shortcuts: {shortcuts}
 capture: {{enabled: false}}
 vpcs:
@@ -86,13 +87,32 @@ def six() -> list[Packet]:
     return [ip / UDP(sport=1, dport=7) / b"x", ip / ICMPv6EchoRequest(), ip / TCP(sport=1, dport=7, flags="A")]
 
 
+TAKE = """
+import hashlib, socket
+with socket.create_server(("", 9000)) as server:
+    print("ready", flush=True)
+    connection, _ = server.accept()
+    with connection.makefile("rb") as stream:
+        print(hashlib.file_digest(stream, "sha256").hexdigest(), flush=True)
+"""
+GIVE = """
+import hashlib, os, socket, sys
+data = os.urandom(1 << 20) * 16
+with socket.create_connection((sys.argv[1], 9000), 3) as connection:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, int(sys.argv[2]))
+    connection.sendall(data)
+print(hashlib.sha256(data).hexdigest())
+"""
+
+
+def vpc(name: str, *, shortcuts: bool = True, offload: bool = False) -> str:
+    return VPC.format(lab=name, shortcuts=str(shortcuts).lower(), offload=str(offload).lower())
+
+
 @pytest.fixture(scope="module")
 def both() -> Iterator[tuple[Lab, Lab]]:
     """The same VPC with shortcuts and without."""
-    with (
-        Lab(VPC.format(lab="cut", shortcuts="true")) as short,
-        Lab(VPC.format(lab="walk", shortcuts="false")) as long,
-    ):
+    with Lab(vpc("cut")) as short, Lab(vpc("walk", shortcuts=False)) as long:
         assert standing(short.running.state).reason == ""
         assert standing(long.running.state).programs == {}
         yield short, long
@@ -147,11 +167,12 @@ def test_a_neighbour_on_the_same_subnet_gets_the_frame_as_it_was_sent(both: tupl
         assert outcome(lab, frames, "near")[0] == [bytes(each) for each in frames]
 
 
-def test_packets_do_not_walk_through_the_fabrics_bridge(both: tuple[Lab, Lab]) -> None:
-    def walked(lab: Lab) -> int:
-        """Frames that left the fabric by the port of the subnet `right`, as a bridge makes them leave."""
-        return read_counters(path_of(names.namespace(lab.name, "app")))["right"].tx_packets
+def walked(lab: Lab) -> int:
+    """Frames that left the fabric by the port of the subnet `right`, as a bridge makes them leave."""
+    return read_counters(path_of(names.namespace(lab.name, "app")))["right"].tx_packets
 
+
+def test_packets_do_not_walk_through_the_fabrics_bridge(both: tuple[Lab, Lab]) -> None:
     before = [walked(lab) for lab in both]
     for lab in both:
         send(lab, [frame(packet) for packet in usual()])
@@ -159,7 +180,7 @@ def test_packets_do_not_walk_through_the_fabrics_bridge(both: tuple[Lab, Lab]) -
 
 
 def test_a_pulled_cable_is_pulled_and_healing_brings_the_shortcut_back() -> None:
-    with Lab(VPC.format(lab="pull", shortcuts="true")) as lab:
+    with Lab(vpc("pull")) as lab:
         subnet = names.namespace("pull", "right")
         ping = ["ping", "-c", "1", "-W", "1", FAR]
         assert subnet in standing(lab.running.state).programs
@@ -173,3 +194,17 @@ def test_a_pulled_cable_is_pulled_and_healing_brings_the_shortcut_back() -> None
         lab.heal("link", "far")
         assert subnet in standing(lab.running.state).programs
         assert lab.exec("client", ping).code == 0
+
+
+@pytest.mark.parametrize("segment", [1448, 8448])
+def test_super_packets_take_the_shortcut_and_arrive_whole(segment: int) -> None:
+    with Lab(vpc("whole", offload=True)) as lab:
+        taking = lab.spawn("far", [sys.executable, "-c", TAKE])
+        lab.wait_until(lambda: "ready" in taking.output(), what="the server")
+        given = lab.exec("client", [sys.executable, "-c", GIVE, FAR, str(segment)])
+        lab.wait_until(lambda: len(taking.output().split()) == 2, what="the last byte")
+        taking.kill()
+        assert taking.output().split()[1] == given.stdout.strip()
+        assert walked(lab) == 0
+        received = read_counters(path_of(names.namespace(lab.name, "far")))["eth0"]
+        assert received.rx_bytes / received.rx_packets > 2 * segment
