@@ -88,7 +88,7 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
             _keep_source(plan, state)
             build(plan, record, on_step=on_step)
             _start_processes(plan, state, record, on_step)
-            on_step("take shortcuts")  # while the processes are starting: the kernel takes some 10 ms for each interface
+            on_step("take shortcuts")  # while the processes start: it takes the kernel some 10 ms an interface
             shortcuts.take(plan, state)
         except BaseException:
             take_down(record, grace=0.2)
