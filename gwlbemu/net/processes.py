@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 
+FREEZE_TIMEOUT = 1.0  # a process inside a system call stops a little later than it is told to
+
+
 class ProcessId(NamedTuple):
     """One process of this boot. `started` is field 22 of /proc/PID/stat (clock ticks since boot)."""
 
@@ -70,8 +73,12 @@ def send_signal(process: ProcessId, number: signal.Signals) -> bool:
 
 
 def freeze(process: ProcessId) -> bool:
-    """Stop the process where it is, as if its machine hung; False when it is dead."""
-    return send_signal(process, signal.SIGSTOP)
+    """Stop the process where it is, as if its machine hung; False when it is dead. Returns when it stands still."""
+    stopped = send_signal(process, signal.SIGSTOP)
+    give_up_at = time.monotonic() + FREEZE_TIMEOUT
+    while stopped and state(process) == "running" and time.monotonic() < give_up_at:
+        time.sleep(0.001)
+    return stopped
 
 
 def resume(process: ProcessId) -> bool:
