@@ -11,7 +11,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-
 FREEZE_TIMEOUT = 1.0  # a process inside a system call stops a little later than it is told to
 
 
