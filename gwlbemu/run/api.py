@@ -24,7 +24,7 @@ from gwlbemu.run.craft import Recipe
 from gwlbemu.run.follow import FlowTrace, Pattern, addresses_of, following
 from gwlbemu.run.inject import Fate, inject
 from gwlbemu.run.lab import RunningLab, open_lab, up, wait_until_healthy
-from gwlbemu.run.order import order
+from gwlbemu.run.order import check_number, order
 from gwlbemu.run.topology_file import read_topology
 from gwlbemu.topology.plan import Plan, Target
 from gwlbemu.topology.resolve import load
@@ -178,6 +178,8 @@ class Lab:
         Both directions; whatever is not given matches everything. One trace (or `inject`) at a time.
         """
         chosen = {"tcp": tcp, "udp": udp, "icmp": 0 if icmp else None}
+        for name, port in chosen.items():
+            check_number(f"trace_flow: {name}", port or 0, 0, 65535)
         protocol = next((PROTOCOLS[name] for name, port in chosen.items() if port is not None), None)
         ends = None
         if source is not None and destination is not None:

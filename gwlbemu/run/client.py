@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gwlbemu.errors import LabError, NetError
+from gwlbemu.errors import LabError, NetError, SettingError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan import Plan
@@ -84,6 +85,7 @@ def namespace_of(plan: Plan, name: str) -> Path:
 
 def start(plan: Plan, name: str, argv: Sequence[str]) -> Client:
     """Start a command inside `name`, without input. Raises NetError when there is no such program."""
+    _check_words(argv)
     with ExitStack() as opened:
         stdout, stderr = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         try:
@@ -99,6 +101,7 @@ def execute(plan: Plan, name: str, argv: Sequence[str], *, timeout: float, stdin
     """Run a command inside `name` to its end. Raises NetError when there is no such program, LabError when it takes
     longer than `timeout` seconds (it is killed then).
     """
+    _check_words(argv)
     try:
         with inside(namespace_of(plan, name)):
             process = subprocess.Popen(
@@ -120,6 +123,13 @@ def execute(plan: Plan, name: str, argv: Sequence[str], *, timeout: float, stdin
                 process.kill()
             raise
     return Completed(_shell_code(process.returncode), stdout, stderr)
+
+
+def _check_words(argv: object) -> None:
+    """Python's own complaint about a command in one string is that there is no file of that name."""
+    words = argv if isinstance(argv, Sequence) and not isinstance(argv, str | bytes) else ()
+    if not words or not all(isinstance(word, str | os.PathLike) for word in words):
+        raise SettingError(f"argv {argv!r}: expected a list of words (text), such as ['curl', '-s', 'http://...']")
 
 
 def _shell_code(code: int) -> int:

@@ -74,7 +74,7 @@ def craft(
             if recipe.payload:
                 packet = packet / Raw(recipe.payload)
         except (Scapy_Exception, ValueError, KeyError) as error:
-            raise SettingError(f"inject: --flags {recipe.flags!r}: expected letters out of FSRPAUEC") from error
+            raise SettingError(f"inject: flags {recipe.flags!r}: expected letters out of FSRPAUEC") from error
     try:
         data = bytes(packet)
     except Exception as error:  # scapy raises struct.error, TypeError, ... for values that do not fit their field

@@ -47,6 +47,8 @@ def failures(lab: RunningLab) -> list[tuple[str, str]]:
 
 
 def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
+    if kind not in KINDS:
+        raise SettingError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
     known = sorted(names_of(lab.plan, kind))
     if name not in known:
         raise SettingError(f"nothing called {name} that is a {kind}; there are: {', '.join(known)}")

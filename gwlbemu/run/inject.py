@@ -31,6 +31,7 @@ SOL_PACKET, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 23, 3
 ETHERNET_LENGTH = 14
 QUIET = 0.3  # a packet that nobody has seen for this long (seconds) is not on its way any more
 LONGEST = 3.0
+LONGEST_INTERVAL = 3600  # between two packets, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ def inject(
     `destination` is the instance whose eth0 is watched (None: an address outside the lab's instances).
     A node that does not answer is left out, and named in every fate.
     """
+    if not isinstance(interval, int | float) or not 0 <= interval <= LONGEST_INTERVAL:
+        raise SettingError(f"inject: interval {interval!r}: expected seconds from 0 to {LONGEST_INTERVAL}")
     gateway = _next_hop_mac(lab, source)
     watched = [source] + ([destination] if destination and destination.name != source.name else [])
     matches = _matches(lab, packets)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gwlbemu.errors import SettingError
 from gwlbemu.run.craft import Crafted, Recipe, craft
 from gwlbemu.run.ends import (
     client_and_server,
@@ -54,8 +55,14 @@ def order(
 
     Without a source or a destination they are ends that can talk (see `client_and_server`). A scapy packet or
     expression brings its own destination. `source_port` 0 is a fresh one, the same for all. Raises SettingError for a
-    name that is not known.
+    name that is not known and for a number that does not fit.
     """
+    for recipe in recipes:
+        check_number(f"inject: {recipe.protocol}", recipe.port, 0, 65535)
+        if not isinstance(recipe.payload, bytes):
+            raise SettingError(f"inject: payload {recipe.payload!r}: expected bytes or text")
+    check_number("inject: source_port", source_port, 0, 65535)
+    check_number("inject: count", count, 1, 65535)
     if source is not None:
         sender = instance_named(plan, source)
     else:
@@ -82,3 +89,9 @@ def order(
         for n, recipe in enumerate([*recipes] * count)
     )
     return Order(sender, owner_of(plan, packets[0].destination) if own else receiver, packets)
+
+
+def check_number(what: str, given: object, lowest: int, highest: int) -> None:
+    """Raise SettingError unless `given`, the argument that `what` names, is a whole number within the bounds."""
+    if not isinstance(given, int) or not lowest <= given <= highest:
+        raise SettingError(f"{what} {given!r}: expected a whole number from {lowest} to {highest}")

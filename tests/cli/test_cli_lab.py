@@ -109,7 +109,7 @@ def test_the_demo_shows_one_of_each_and_is_no_failure(lab: Lab, gwlbemu: Any) ->
     ("words", "expected"),
     [
         (("--tcp", "80", "--from", "nobody"), "no instance nobody; there are: client"),
-        (("--tcp", "80", "--flags", "XYZ"), "--flags 'XYZ': expected letters out of FSRPAUEC\n"),
+        (("--tcp", "80", "--flags", "XYZ"), "gwlbemu: inject: flags 'XYZ': expected letters out of FSRPAUEC\n"),
         (("IP(",), "is not a scapy expression"),
         (("Ether()",), "has no IP or IPv6 layer"),
         (("7",), "'7': expected a scapy packet, got 7\n"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -101,6 +101,33 @@ def test_inject_tells_the_fate_of_crafted_packets_and_of_scapys(lab: Lab) -> Non
         lab.inject(tcp=80, destination="nobody")
     with pytest.raises(TypeError, match="exactly one"):
         lab.inject(tcp=80, udp=80)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda lab: lab.exec("client", "curl -s x"), r"^argv 'curl -s x': expected a list of words"),
+        (lambda lab: lab.spawn("client", "curl -s x"), r"^argv 'curl -s x': expected a list of words"),
+        (lambda lab: lab.exec("client", []), r"^argv \[\]: expected a list of words"),
+        (lambda lab: lab.exec("client", ["sleep", 1]), r"^argv \['sleep', 1\]: expected a list of words"),
+        (lambda lab: lab.fail("nonsense", "fw"), r"^kind 'nonsense': expected one of instance, process, link, health"),
+        (lambda lab: lab.heal("nonsense", "fw"), r"^kind 'nonsense': expected one of instance"),
+        (lambda lab: lab.inject(tcp=99999), r"^inject: tcp 99999: expected a whole number from 0 to 65535"),
+        (lambda lab: lab.inject(tcp="http"), r"^inject: tcp 'http': expected a whole number"),
+        (lambda lab: lab.inject(udp=-1), r"^inject: udp -1: expected a whole number from 0 to 65535"),
+        (lambda lab: lab.inject(udp=9, source_port=70000), r"^inject: source_port 70000: expected .* 0 to 65535"),
+        (lambda lab: lab.inject(udp=9, count=0), r"^inject: count 0: expected a whole number from 1 to"),
+        (lambda lab: lab.inject(udp=9, interval=-1), r"^inject: interval -1: expected seconds from 0 to"),
+        (lambda lab: lab.inject(udp=9, payload=5), r"^inject: payload 5: expected bytes or text"),
+        (lambda lab: lab.inject(tcp=80, flags="XYZ"), r"^inject: flags 'XYZ': expected letters out of FSRPAUEC"),
+        (lambda lab: lab.trace_flow(tcp=99999), r"^trace_flow: tcp 99999: expected a whole number from 0 to 65535"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_named_with_what_was_expected(
+    lab: Lab, call: Callable[[Lab], object], message: str
+) -> None:
+    with pytest.raises(SettingError, match=message):
+        call(lab)
 
 
 def test_a_trace_has_the_hops_of_its_flow_and_of_no_other(lab: Lab) -> None:
