@@ -54,10 +54,12 @@ def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socke
 def _serve(lab: RunningLab, path: Path) -> None:
     from gwlbemu.run.prometheus import exposition, serve
 
+    def hint() -> None:
+        click.echo(f"curl --unix-socket {path} http://{lab.plan.lab}/metrics      (Ctrl-C ends it)", err=True)
+
     unwind_on_sigterm()
-    click.echo(f"curl --unix-socket {path} http://{lab.plan.lab}/metrics      (Ctrl-C ends it)", err=True)
     try:
-        serve(path, lambda: exposition(read_counters(lab)), until=lambda: not lab.state.plan.exists())
+        serve(path, lambda: exposition(read_counters(lab)), until=lambda: not lab.state.plan.exists(), on_listen=hint)
     except KeyboardInterrupt:
         return
 

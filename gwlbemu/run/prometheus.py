@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gwlbemu.errors import GwlbemuError, LabError
+from gwlbemu.errors import GwlbemuError, NetError
 from gwlbemu.run.metrics import OURS, NodeCounters, Point, points
 
 CLIENT_SECONDS = 5.0  # for a client to say what it wants
@@ -101,19 +101,23 @@ class _Server(UnixStreamServer):
         """A client that goes away in the middle is no error of ours."""
 
 
-def serve(path: Path, scrape: Callable[[], str], *, until: Callable[[], bool]) -> None:
+def serve(
+    path: Path, scrape: Callable[[], str], *, until: Callable[[], bool], on_listen: Callable[[], None] = lambda: None
+) -> None:
     """Answer GET /metrics on the Unix socket `path` until `until()`; the socket is removed at the end.
 
-    A socket that nobody listens on any more makes way; LabError when somebody does, or the path cannot be used.
+    `on_listen` is called once clients can come. A socket that nobody listens on any more makes way; NetError when
+    somebody does, or the path cannot be used.
     """
     _make_way(path)
     try:
         server = _Server(str(path), scrape)
     except OSError as error:
-        raise LabError(f"cannot listen on {path}: {error.strerror or error}") from error
+        raise NetError(f"cannot listen on {path}: {error.strerror or error}") from error
     try:
         with server:
             server.timeout = LOOK_SECONDS
+            on_listen()
             while not until():
                 server.handle_request()
     finally:
@@ -129,4 +133,4 @@ def _make_way(path: Path) -> None:
         except OSError:
             path.unlink(missing_ok=True)
             return
-    raise LabError(f"somebody listens on {path} already")
+    raise NetError(f"somebody listens on {path} already")

@@ -136,3 +136,10 @@ def test_metrics_are_served_on_a_unix_socket_while_the_lab_is_up_and_sigterm_end
     assert 'gwlbemu_node_up{availability_zone="a",node="inspect-node-a"} 1.0' in text
     assert listening == ""  # no port of the namespace that we are in
     assert not path.exists()
+
+
+def test_a_path_that_cannot_be_listened_on_is_an_error_by_itself(lab: RunningLab, tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "m.sock"
+    done = subprocess.run([*COMMAND, "metrics", "--serve", str(path)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == f"gwlbemu: cannot listen on {path}: No such file or directory\n"

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gwlbemu.cli.metrics import metrics_lines
 from gwlbemu.core.balancer import Balancer
 from gwlbemu.core.settings import Settings
-from gwlbemu.errors import LabError
+from gwlbemu.errors import LabError, NetError
 from gwlbemu.run.metrics import AWS, METRICS, OURS, NodeCounters, Point, points
 from gwlbemu.run.prometheus import exposition, serve
 
@@ -150,7 +150,7 @@ def test_curl_scrapes_the_unix_socket_and_the_socket_goes_when_the_lab_goes(tmp_
             pass
         assert "aws_gatewayelb_new_flow_count_total" in _curl(path)
         assert _curl(path, "http://lab/passwords").endswith("404")
-        with pytest.raises(LabError, match="listens"):
+        with pytest.raises(NetError, match="listens"):
             serve(path, scrape, until=lambda: True)
         fails.set()
         assert _curl(path).endswith("503")
@@ -166,6 +166,6 @@ def test_a_socket_that_a_killed_server_left_makes_way_and_another_file_does_not(
         dead.bind(str(path))
     serve(path, lambda: "", until=lambda: True)
     path.write_text("precious")
-    with pytest.raises(LabError, match="cannot listen"):
+    with pytest.raises(NetError, match="cannot listen"):
         serve(path, lambda: "", until=lambda: True)
     assert path.read_text() == "precious"
