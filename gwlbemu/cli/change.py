@@ -80,7 +80,9 @@ def _failure(verb: str) -> click.Command:
     @click.argument("kind", type=click.Choice(failure.KINDS))
     @click.argument("name")
     def command(lab_name: str | None, kind: str, name: str) -> None:
-        for sentence in apply(open_lab(lab_name), kind, name):
+        lab = open_lab(lab_name)
+        nothing = f"{kind} {name} is broken already" if verb == "fail" else f"{kind} {name} was not broken"
+        for sentence in apply(lab, kind, name) or [nothing]:
             click.echo(sentence)
 
     command.help = {

@@ -44,13 +44,17 @@ def switch_offloads_off(fd: int, device: str) -> None:
         fcntl.ioctl(fd, SIOCETHTOOL, struct.pack("16sP", device.encode(), value.buffer_info()[0]))
 
 
-def set_link(namespace: Path, device: str, *, up: bool) -> None:
-    """Set an interface up or down. Down loses its routes: to pull a cable, set down the end that has no address."""
+def set_link(namespace: Path, device: str, *, up: bool) -> bool:
+    """Set an interface up or down; False when it is already.
+
+    Down loses its routes: to pull a cable, set down the end that has no address.
+    """
     with inside(namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
         try:
             flags = _flags(opened, device)
             wanted = flags | IFF_UP if up else flags & ~IFF_UP
             fcntl.ioctl(opened, SIOCSIFFLAGS, struct.pack("16sH14x", device.encode(), wanted))
+            return wanted != flags
         except OSError as error:
             state = "up" if up else "down"
             raise NetError(f"cannot set {device} of {namespace.name} {state}: {error.strerror}") from error

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-FREEZE_TIMEOUT = 1.0  # a process inside a system call stops a little later than it is told to
+FREEZE_SECONDS = 2.0  # at most; one that waits for a device cannot stop before the device has answered
 
 
 class ProcessId(NamedTuple):
@@ -72,12 +72,15 @@ def send_signal(process: ProcessId, number: signal.Signals) -> bool:
 
 
 def freeze(process: ProcessId) -> bool:
-    """Stop the process where it is, as if its machine hung; False when it is dead. Returns when it stands still."""
-    stopped = send_signal(process, signal.SIGSTOP)
-    give_up_at = time.monotonic() + FREEZE_TIMEOUT
-    while stopped and state(process) == "running" and time.monotonic() < give_up_at:
+    """Stop the process where it is, as if its machine hung; False when it is dead.
+
+    Returns when it stands still, which it does at its next turn on a processor.
+    """
+    sent = send_signal(process, signal.SIGSTOP)
+    give_up_at = time.monotonic() + FREEZE_SECONDS
+    while sent and state(process) == "running" and time.monotonic() < give_up_at:
         time.sleep(0.001)
-    return stopped
+    return sent
 
 
 def resume(process: ProcessId) -> bool:

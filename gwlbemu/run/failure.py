@@ -34,7 +34,7 @@ def fail(lab: RunningLab, kind: str, name: str) -> list[str]:
 
 
 def heal(lab: RunningLab, kind: str, name: str) -> list[str]:
-    """Undo `fail`; also harmless on what is not broken."""
+    """Undo `fail`, harmless on what is not broken; returns what that changed."""
     return _apply(lab, kind, name, broken=False)
 
 
@@ -52,26 +52,28 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     known = sorted(names_of(lab.plan, kind))
     if name not in known:
         raise SettingError(f"nothing called {name} that is a {kind}; there are: {', '.join(known)}")
+    before = failures(lab)
     done: list[str] = []
     restarted: list[str] = []
     cables = list(_cables(lab.plan, kind, name))
     if broken:
         shortcuts.give_up(lab.plan, lab.state, {end.namespace for end in cables})
     for end in cables:
-        set_link(path_of(end.namespace), end.name, up=not broken)
-        done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
+        if set_link(path_of(end.namespace), end.name, up=not broken):
+            done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
     if kind == "instance" and broken:
         done += _kill(lab, name)
     elif kind == "instance":
         restarted = _restart(lab, name)
         done += restarted
     if kind == "process":
-        done.append(_freeze(lab, name, broken))
+        done += _freeze(lab, name, broken)
     if kind == "health":
         lab.call(name, "health", fail=_health_failure(lab.plan, name) if broken else "none")
-        done.append(f"{name} {'fails' if broken else 'passes'} its health checks")
-    over = {(kind, name)} | ({("process", name)} if restarted else set())
-    now = [entry for entry in failures(lab) if entry not in over] + ([(kind, name)] if broken else [])
+        if ((kind, name) in before) is not broken:
+            done.append(f"{name} {'fails' if broken else 'passes'} its health checks")
+    over = {(kind, name)} | ({("process", name), ("health", name)} if restarted else set())
+    now = [entry for entry in before if entry not in over] + ([(kind, name)] if broken else [])
     (lab.state.folder / "failures.json").write_text(json.dumps(now))
     if not broken:
         pulled = {end.namespace for each in now for end in _cables(lab.plan, *each)}
@@ -128,11 +130,13 @@ def _restart(lab: RunningLab, name: str) -> list[str]:
     return []
 
 
-def _freeze(lab: RunningLab, name: str, broken: bool) -> str:
+def _freeze(lab: RunningLab, name: str, broken: bool) -> list[str]:
     for entry in read(lab.plan.lab, root=lab.state.root).processes:
-        if entry.name == name and processes.state(entry.id) != "dead":
+        state = processes.state(entry.id)
+        if entry.name == name and state != "dead":
             (processes.freeze if broken else processes.resume)(entry.id)
-            return f"process {entry.pid} of {name} {'frozen' if broken else 'goes on'}"
+            changed = state != ("frozen" if broken else "running")
+            return [f"process {entry.pid} of {name} {'frozen' if broken else 'goes on'}"] if changed else []
     again = (
         f"gwlbemu heal instance {name} starts it again"
         if name in names_of(lab.plan, "instance")

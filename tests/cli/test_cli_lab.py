@@ -175,6 +175,28 @@ def test_fail_and_heal_are_seen_in_status(lab: Lab, gwlbemu: Any) -> None:
     assert (said.code, said.err) == (3, "gwlbemu: nothing called z that is a zone; there are: a, b\n")
 
 
+def test_only_what_changed_is_told_and_healing_what_is_not_broken_says_so(gwlbemu: Any) -> None:
+    with Lab(TOPOLOGIES / "minimal.yaml", name="mine", capture=False) as lab:
+        for kind in ("link", "process", "health", "zone", "instance"):
+            what = (kind, "a" if kind == "zone" else "fw", "--lab", "mine")
+            for _ in range(2):
+                said = gwlbemu("heal", *what)
+                assert (said.code, said.out, said.err) == (0, f"{kind} {what[1]} was not broken\n", "")
+                assert "broken" not in gwlbemu("fail", *what).out
+                assert gwlbemu("fail", *what).out == f"{kind} {what[1]} is broken already\n"
+                assert "broken" not in gwlbemu("heal", *what).out
+            assert lab.status().failures == ()
+
+
+def test_a_program_that_is_started_again_is_not_called_broken(gwlbemu: Any) -> None:
+    with Lab(TOPOLOGIES / "minimal.yaml", name="mine", capture=False) as lab:
+        lab.fail("health", "fw")
+        lab.fail("instance", "fw")
+        assert "program of fw started again" in gwlbemu("heal", "--lab", "mine", "instance", "fw").out
+        assert lab.status().failures == ()
+        lab.wait_until_healthy()
+
+
 def test_what_the_capture_lost_is_named_and_is_no_failure() -> None:
     taps = [{"name": "client/eth0", "packets": 9, "dropped": 3}, {"name": "web/eth0", "packets": 9, "dropped": 0}]
     capture = {"file": "/x.pcapng", "packets": 18, "dropped": 3, "taps": taps}
