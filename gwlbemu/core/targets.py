@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from gwlbemu.core.attributes import Attributes
 from gwlbemu.core.health import Health
 from gwlbemu.core.settings import EVERY_ZONE, TARGETS_PER_ZONE, Settings, Target
-from gwlbemu.core.states import Fate, Membership, Status, fate_of, status_of
+from gwlbemu.core.states import DRAINING, Fate, Membership, Status, fate_of, status_of
 from gwlbemu.errors import SettingError
 
 
@@ -57,6 +57,8 @@ class Member:
 
     @property
     def status(self) -> Status:
+        if self.membership is Membership.GONE and self.in_service:
+            return DRAINING  # without a deregistration delay, until the change has reached the packets
         return status_of(self.membership, self.health.healthy, self.probed, self.reason)
 
 
@@ -157,8 +159,9 @@ class TargetGroup:
         return self._pending[0][0] if self._pending else math.inf
 
     def is_forgettable(self, member: Member) -> bool:
-        """Whether a member is gone and no flow names it any more."""
-        return member.membership is Membership.GONE and member.flows == 0 and self.members.get(member.id) is member
+        """Whether a member is gone, for the packets too, and no flow names it any more."""
+        gone = member.membership is Membership.GONE and not member.in_service
+        return gone and member.flows == 0 and self.members.get(member.id) is member
 
     def forget(self, member: Member) -> None:
         """Drop a forgettable member; its lane is free again."""

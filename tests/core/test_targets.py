@@ -282,6 +282,23 @@ def test_a_target_that_wavers_reaches_the_packets_the_delay_after_its_last_chang
     assert set(place(balancer, now=111.0).values()) == {"fw-a2"}
 
 
+@pytest.mark.contract("TG-06")
+def test_a_target_deregistered_without_a_delay_drains_until_the_packets_know():
+    now_at_once = {"deregistration_delay.timeout_seconds": "0"}
+    balancer = node(1, group=now_at_once, emulation={"propagation_delay_seconds": 60}, now=-60.0)
+    balancer.expire(now=0.0)
+    balancer.deregister("fw-a1", now=1.0)
+    assert state(balancer, "fw-a1", now=60.9) == (
+        "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress",
+    )  # fmt: skip
+    verdict = balancer.receive_packet(VPCE_A, query(), now=60.9)
+    assert isinstance(give_back(balancer, verdict, now=60.9), ToEndpoint)
+    assert state(balancer, "fw-a1", now=61.0)[:2] == ("unused", "Target.NotRegistered")
+    assert balancer.receive_packet(VPCE_A, query(40001), now=61.0) == Drop(Reason.NO_TARGET)
+    balancer.expire(now=200.0)
+    assert balancer.target_health(now=200.0) == []
+
+
 def test_the_301st_target_of_a_zone_is_refused_as_aws_does():
     many = tuple(Target(f"i-{n}", bytes([10, 1, n >> 8, n & 255]), "a") for n in range(300))
     balancer = Balancer(settings(many), now=0.0)
