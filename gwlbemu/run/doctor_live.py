@@ -11,7 +11,7 @@ from typing import Any
 from gwlbemu.core.settings import EVERY_ZONE
 from gwlbemu.topology.document import Path
 from gwlbemu.topology.plan import Plan
-from gwlbemu.topology.review_balancing import CROSS_ZONE, cross_zone, zones_with_endpoints
+from gwlbemu.topology.review_balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
 from gwlbemu.topology.review_finding import Finding
 from gwlbemu.topology.review_instances import instances_by_name
 from gwlbemu.topology.schema import Topology
@@ -47,6 +47,7 @@ def _dead_nodes(topology: Topology, plan: Plan, answers: Mapping[str, Targets | 
 def _zones_without_health(topology: Topology, plan: Plan, answers: Mapping[str, Targets]) -> Iterator[Finding]:
     """Fail open: new flows go to targets that are known to be unhealthy (guide, Health checks; contract TG-10)."""
     balancers = {balancer.name: balancer for balancer in topology.load_balancers}
+    groups = {group.name: group for group in topology.target_groups}
     for node in plan.nodes:
         balancer = balancers[node.load_balancer]
         everywhere = cross_zone(balancer)
@@ -59,7 +60,8 @@ def _zones_without_health(topology: Topology, plan: Plan, answers: Mapping[str, 
             states = ", ".join(f"{one['id']} is {one['state']}" for one in scope)
             text = f"{node.name} has no healthy target ({states}): it fails open, to targets that do not work"
             change = f"{CROSS_ZONE}: true, so that healthy targets of other zones help"
-            if everywhere:
+            others = set(zones_of_targets(topology, groups[balancer.listener.target_group]).values()) - zones
+            if everywhere or not others:
                 change = "nothing to change here: no zone has a healthy target (gwlbemu targets tells why)"
             path = (*_balancer_path(topology, balancer.name), "attributes", CROSS_ZONE)
             yield Finding("zone-without-health", "error", text, path, change)

@@ -91,6 +91,16 @@ def test_with_cross_zone_on_a_healthy_target_anywhere_is_enough() -> None:
     assert found({"inspect-node-a": everybody, "inspect-node-b": everybody}, text) == []
 
 
+def test_where_no_other_zone_has_a_target_cross_zone_is_no_advice() -> None:
+    text = (TOPOLOGIES / "minimal.yaml").read_text()
+    ill = {**target("fw-a1", state="unhealthy"), "id": "fw"}
+    (finding,) = found({"inspect-node-a": [ill]}, text)
+    assert finding.kind == "zone-without-health"
+    assert finding.change == "nothing to change here: no zone has a healthy target (gwlbemu targets tells why)"
+    (finding,) = found(healthy() | {"inspect-node-a": [target("fw-a1", state="unhealthy")]})
+    assert finding.change == "load_balancing.cross_zone.enabled: true, so that healthy targets of other zones help"
+
+
 def test_with_cross_zone_off_a_target_of_another_zone_that_still_has_flows_does_not_help() -> None:
     ill = [target("fw-a1", state="unhealthy"), target("fw-b1")]
     assert [finding.kind for finding in found(healthy() | {"inspect-node-a": ill})] == ["zone-without-health"]
