@@ -7,14 +7,18 @@
 The marker takes a path (beside the test file, or from pytest's root folder), the text of a topology or a plan, and the
 options of `gwlbemu.Lab`. It may stand on a test, a class or a module (`pytestmark`). Each test gets a fresh lab, called
 like the topology's with `-test` behind it (and the worker's name under pytest-xdist), so that it never meets one that
-you are working with. Root is needed, otherwise the test is skipped; nothing is made outside the lab's own namespaces.
-For a lab that several tests share, write a fixture of your own around `with Lab(...) as lab: yield lab`.
+you are working with; Ctrl-C and SIGTERM take it down, too. Root is needed, otherwise the test is skipped; nothing is
+made outside the lab's own namespaces. For a lab that several tests share, write a fixture of your own around
+`with Lab(...) as lab: yield lab`.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +44,21 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         raise pytest.UsageError('the fixture `lab` needs a marker: @pytest.mark.topology("path or text", **options)')
     if os.geteuid() != 0:
         pytest.skip("a lab needs root: network namespaces")
-    with open_lab(marker.args[0], request, **marker.kwargs) as lab:
+    with unwinding_on_sigterm(), open_lab(marker.args[0], request, **marker.kwargs) as lab:
         yield lab
+
+
+@contextmanager
+def unwinding_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: end the run by way of its fixtures. Somebody else's handler stays as it is."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def open_lab(topology: Any, request: pytest.FixtureRequest, **options: Any) -> Lab:

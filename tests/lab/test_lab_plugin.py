@@ -9,6 +9,7 @@ from worlds import TOPOLOGIES, world
 
 from gwlbemu import Lab
 from gwlbemu.net.record import list_labs
+from gwlbemu.net.remove import down
 
 pytest_plugins = ("pytester",)
 pytestmark = pytest.mark.namespace
@@ -41,6 +42,38 @@ def test_a_users_own_tests_get_a_lab_each_and_nothing_is_left(pytester: pytest.P
     result.assert_outcomes(passed=1, failed=1, errors=2)
     result.stdout.fnmatch_lines(["*nowhere.yaml: not found in*", "*the fixture `lab` needs a marker*"])
     assert list_labs() == []
+
+
+TERMINATED = """
+import os, signal, time
+import pytest
+
+@pytest.mark.topology("vpc.yaml", capture=False)
+def test_that_is_terminated(lab):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(100)
+"""
+
+
+def test_a_run_that_is_terminated_takes_its_lab_down(pytester: pytest.Pytester) -> None:
+    shutil.copy(TOPOLOGIES / "minimal.yaml", pytester.path / "vpc.yaml")
+    pytester.makepyfile(TERMINATED)
+    try:
+        result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-q")
+        assert result.ret == pytest.ExitCode.INTERRUPTED
+        assert list_labs() == []
+    finally:
+        down("minimal-test")
+
+
+def test_a_lab_that_an_earlier_run_left_is_named_with_the_command_that_takes_it_down(pytester: pytest.Pytester) -> None:
+    shutil.copy(TOPOLOGIES / "minimal.yaml", pytester.path / "vpc.yaml")
+    pytester.makepyfile(TESTS.split('@pytest.mark.topology("vpc.yaml", capture=False, name')[0])
+    with Lab(TOPOLOGIES / "minimal.yaml", name="minimal-test", capture=False):
+        result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-q")
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines(["*lab minimal-test is already there; *gwlbemu down --lab minimal-test*"])
+        assert list_labs() == ["minimal-test"]
 
 
 def test_without_root_such_a_test_is_skipped_with_the_reason(
