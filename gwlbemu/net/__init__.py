@@ -1,1 +1,1 @@
-"""The machine: namespaces, links, routes and nftables through pyroute2; build, observe, remove."""
+"""The machine: namespaces, links, routes and nftables through pyroute2; build and remove."""

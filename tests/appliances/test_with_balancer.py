@@ -21,6 +21,8 @@ from gwlbemu.core.balancer import Balancer
 from gwlbemu.core.settings import Endpoint, Settings, Target
 from gwlbemu.core.verdict import Drop, Reason, ToEndpoint, ToTarget, Verdict
 from gwlbemu.ports.memory import pair
+from gwlbemu.ports.port import Port
+from tests.ports.faulty import Faulty
 
 ETHERNET = bytes.fromhex("0200000000020200000000010800")
 SYN = IP(src=CLIENT, dst=SERVER, id=1) / TCP(sport=40000, dport=80, flags="S", seq=100)
@@ -30,8 +32,9 @@ DROPS = [reason for reason in Reason if reason.value.startswith("PacketsDroppedC
 class Lab:
     """One balancer, one target, and the appliance that `decide` is."""
 
-    def __init__(self, decide: Decide) -> None:
-        self.ours, self._theirs = pair()
+    def __init__(self, decide: Decide, line: Callable[[Port], Port] = lambda port: port) -> None:
+        ours, self._theirs = pair()
+        self.ours = line(ours)
         settings = Settings(
             load_balancer="firewall",
             zone="a",
@@ -63,11 +66,11 @@ class Lab:
 
 
 @pytest.fixture
-def lab() -> Iterator[Callable[[Decide], Lab]]:
+def lab() -> Iterator[Callable[..., Lab]]:
     made: list[Lab] = []
 
-    def make(decide: Decide) -> Lab:
-        made.append(Lab(decide))
+    def make(decide: Decide, *line: Callable[[Port], Port]) -> Lab:
+        made.append(Lab(decide, *line))
         return made[-1]
 
     yield make
@@ -104,9 +107,7 @@ def forwarded(verdict: Verdict) -> bytes:
     "mode",
     ["healthy", "slow", "ttl-2", "no-checksum", "bad-checksum", "source-6081", "changed-options", "extra-option"],
 )
-def test_a_return_with_the_right_addresses_port_and_options_is_accepted(
-    lab: Callable[[Decide], Lab], mode: str
-) -> None:
+def test_a_return_with_the_right_addresses_port_and_options_is_accepted(lab: Callable[..., Lab], mode: str) -> None:
     bench = lab(broken(mode))
     (verdict,) = bench.put(SYN)
     seen = IP(forwarded(verdict))
@@ -135,7 +136,7 @@ def test_a_return_with_the_right_addresses_port_and_options_is_accepted(
     ],
 )
 def test_a_wrong_return_is_dropped_and_counted_in_exactly_one_metric(
-    lab: Callable[[Decide], Lab], mode: str, reason: Reason
+    lab: Callable[..., Lab], mode: str, reason: Reason
 ) -> None:
     bench = lab(broken(mode))
     assert bench.put(SYN) == [Drop(reason)]
@@ -143,7 +144,7 @@ def test_a_wrong_return_is_dropped_and_counted_in_exactly_one_metric(
 
 
 @pytest.mark.contract("GV-15")
-def test_payload_ttl_and_dscp_may_be_changed_by_the_appliance(lab: Callable[[Decide], Lab]) -> None:
+def test_payload_ttl_and_dscp_may_be_changed_by_the_appliance(lab: Callable[..., Lab]) -> None:
     changed = IP(src=CLIENT, dst=SERVER, ttl=9, tos=0xB8) / TCP(sport=40000, dport=80, flags="S") / b"longer"
     (verdict,) = lab(answering(changed)).put(SYN)
     seen = IP(forwarded(verdict))
@@ -151,14 +152,14 @@ def test_payload_ttl_and_dscp_may_be_changed_by_the_appliance(lab: Callable[[Dec
 
 
 @pytest.mark.contract("GV-15", "GV-13")
-def test_a_changed_5_tuple_belongs_to_no_flow(lab: Callable[[Decide], Lab]) -> None:
+def test_a_changed_5_tuple_belongs_to_no_flow(lab: Callable[..., Lab]) -> None:
     bench = lab(answering(IP(src=CLIENT, dst=SERVER) / TCP(sport=40001, dport=80, flags="S")))
     assert bench.put(SYN) == [Drop(Reason.MISSING_FLOW_ENTRY)]
     assert bench.drops() == {Reason.MISSING_FLOW_ENTRY: 1}
 
 
 @pytest.mark.contract("GV-16")
-def test_the_firewalls_reset_goes_back_to_the_client_through_the_flow(lab: Callable[[Decide], Lab]) -> None:
+def test_the_firewalls_reset_goes_back_to_the_client_through_the_flow(lab: Callable[..., Lab]) -> None:
     bench = lab(firewall("default: reject"))
     (verdict,) = bench.put(SYN)
     reset = IP(forwarded(verdict))
@@ -167,7 +168,7 @@ def test_the_firewalls_reset_goes_back_to_the_client_through_the_flow(lab: Calla
 
 
 @pytest.mark.contract("GV-16")
-def test_the_firewalls_icmp_error_goes_back_to_the_client_through_the_flow(lab: Callable[[Decide], Lab]) -> None:
+def test_the_firewalls_icmp_error_goes_back_to_the_client_through_the_flow(lab: Callable[..., Lab]) -> None:
     (verdict,) = lab(firewall("default: reject")).put(IP(src=CLIENT, dst=SERVER) / UDP(sport=40000, dport=9) / b"x")
     error = IP(forwarded(verdict))
     assert (error.src, error.dst, error[ICMP].type, error[ICMP].code) == (SERVER, CLIENT, 3, 3)
@@ -177,7 +178,7 @@ def test_the_firewalls_icmp_error_goes_back_to_the_client_through_the_flow(lab: 
 
 
 @pytest.mark.contract("GV-17")
-def test_an_appliance_cannot_start_a_flow_of_its_own(lab: Callable[[Decide], Lab]) -> None:
+def test_an_appliance_cannot_start_a_flow_of_its_own(lab: Callable[..., Lab]) -> None:
     bench = lab(broken("originate"))
     returned, own = bench.put(SYN)
     assert isinstance(returned, ToEndpoint)
@@ -185,7 +186,22 @@ def test_an_appliance_cannot_start_a_flow_of_its_own(lab: Callable[[Decide], Lab
     assert bench.balancer.metrics(now=1.0)["ActiveFlowCount"] == 1
 
 
-def test_a_denied_packet_never_reaches_the_balancer_again(lab: Callable[[Decide], Lab]) -> None:
+def test_a_denied_packet_never_reaches_the_balancer_again(lab: Callable[..., Lab]) -> None:
     bench = lab(firewall("default: deny"))
     assert bench.put(SYN) == []
+    assert bench.drops() == {}
+
+
+def test_on_a_bad_line_packets_are_lost_or_come_twice_and_every_one_that_comes_belongs_to_its_flow(
+    lab: Callable[..., Lab],
+) -> None:
+    bench = lab(broken("healthy"), lambda port: Faulty(port, seed=1, drop=0.1, duplicate=0.1, reorder=0.1))
+    packets = [IP(src=CLIENT, dst=SERVER) / UDP(sport=40000 + n % 50, dport=53) / bytes([n]) for n in range(200)]
+    came = [IP(forwarded(verdict))[UDP] for packet in packets for verdict in bench.put(packet)]
+    asked = {(packet[UDP].sport, bytes(packet[UDP].payload)) for packet in packets}
+    answered = [(udp.sport, bytes(udp.payload)) for udp in came]
+    assert set(answered) < asked
+    assert len(answered) > len(set(answered)) > 100
+    assert answered != sorted(answered, key=lambda each: each[1])
+    assert bench.balancer.metrics(now=1.0)["ActiveFlowCount"] == 50
     assert bench.drops() == {}

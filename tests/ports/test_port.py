@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import select
 
-from gwlbemu.ports.faulty import Faulty
 from gwlbemu.ports.port import Port
-from gwlbemu.ports.tap import Tap
 from tests.ports.conftest import arrived, frame
+from tests.ports.faulty import Faulty
 
 Ends = tuple[Port, Port]
 
@@ -58,17 +57,6 @@ def test_a_batch_is_bounded_so_that_no_side_starves_the_other(ends: Ends) -> Non
     a.send([frame(b"y" * 60)] * 500)
     assert readable(b, 5)
     assert 0 < len(b.recv()) <= 64
-
-
-def test_a_tap_shows_every_frame_of_both_directions(ends: Ends) -> None:
-    a, b = ends
-    seen: list[tuple[str, bytes]] = []
-    tapped = Tap(a, lambda direction, data: seen.append((direction, data)))
-    tapped.send([frame(b"out")])
-    b.send([frame(b"back", to=bytes.fromhex("02000000000a"))])
-    back = arrived(tapped, 1)
-    assert seen == [("out", frame(b"out")), ("in", back[0])]
-    assert arrived(b, 1) == [frame(b"out")]
 
 
 def test_a_faulty_port_makes_the_same_trouble_for_the_same_seed(ends: Ends) -> None:
