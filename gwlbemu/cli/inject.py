@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
-from gwlbemu.cli.common import json_option, lab_option, name_silent, need_root, print_json
+from gwlbemu.cli.common import json_option, lab_option, name_silent, need_root, print_json, unwind_on_sigterm
 from gwlbemu.errors import WireError
 from gwlbemu.run.craft import Recipe
 from gwlbemu.run.inject import Fate, inject, sent_frame
@@ -87,6 +87,7 @@ def inject_command(
     else:
         recipes = (Recipe("icmp", payload=body),)
     ordered = order(lab.plan, recipes, source=source, destination=destination, source_port=sport or 0, count=count)
+    unwind_on_sigterm()  # a trace that nobody ends keeps the fast path paused
     began_ns = time.time_ns()
     fates = inject(lab, ordered.sender, ordered.receiver, ordered.packets, interval)
     if pcap:

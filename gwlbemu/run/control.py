@@ -34,7 +34,7 @@ def call(
     except PermissionError:
         raise NetError(f"control socket {Path(path).name} answers root only: run it with sudo") from None
     except (OSError, ValueError) as error:
-        reason = str(error) if isinstance(error, OSError) else "it closed the connection"
+        reason = error.strerror or str(error) if isinstance(error, OSError) else "it closed the connection"
         raise LabError(f"no answer at control socket {Path(path).name}: {reason}") from None
     if not isinstance(answer, dict):
         raise LabError(f"control socket {Path(path).name} gave an answer that is not understood")

@@ -78,7 +78,8 @@ def craft(
     try:
         data = bytes(packet)
     except Exception as error:  # scapy raises struct.error, TypeError, ... for values that do not fit their field
-        raise SettingError(f"inject: scapy cannot build {packet.summary()}: {error}") from error
+        reason = str(error).partition("\n")[0].rstrip(":")  # the rest is about scapy's inner life
+        raise SettingError(f"inject: scapy cannot build {packet.summary()}: {reason}") from error
     again = IPv6(data) if data[0] >> 4 == 6 else IP(data)
     ports = (0, 0)
     if TCP in again or UDP in again:

@@ -51,7 +51,8 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
         raise SettingError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
     known = sorted(names_of(lab.plan, kind))
     if name not in known:
-        raise SettingError(f"nothing called {name} that is a {kind}; there are: {', '.join(known)}")
+        what = "instance with a health check" if kind == "health" else kind
+        raise SettingError(f"no {what} {name}; there are: {', '.join(known)}")
     before = failures(lab)
     done: list[str] = []
     restarted: list[str] = []

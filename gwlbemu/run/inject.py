@@ -21,6 +21,7 @@ from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.run.appliance_logs import ApplianceLogs, LoggedFlow
 from gwlbemu.run.craft import Crafted, summary
+from gwlbemu.run.failure import failures
 from gwlbemu.run.lab import RunningLab, ask_nodes
 from gwlbemu.topology.plan import Instance
 from gwlbemu.wire.icmp import decode_icmp
@@ -59,6 +60,7 @@ class Fate:
     replies: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()  # a sentence per node that could not be asked
     said: str = ""  # of a packet that its target did not return: what the target's log says about it
+    broken: tuple[str, ...] = ()  # what `fail` broke, such as "zone a"; it may be why
 
     @property
     def outcome(self) -> str:
@@ -86,9 +88,10 @@ class Fate:
             return self.said or f"{last.target} did not return it"
         if self.silent:
             return f"{f'left {last.endpoint}; ' if last else ''}no node that answers saw it; {'; '.join(self.silent)}"
+        broken = f"perhaps because of what is broken on purpose: {', '.join(self.broken)}" if self.broken else ""
         if last:
-            return f"left {last.endpoint} and was not seen again: no route, or a security group"
-        return "no node saw it: the route tables lead it past every endpoint"
+            return f"left {last.endpoint} and was not seen again: {broken or 'no route, or a security group'}"
+        return f"no node saw it: {broken or 'the route tables lead it past every endpoint'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,9 @@ def inject(
         for crafted in packets:
             _send(out, _frame(gateway, source, crafted), source)
             sent_at.append(time.monotonic())
-            seen += _collect(watchers, interval)
+            seen += _collect(watchers, 0)
+            while (pause := sent_at[-1] + interval - time.monotonic()) > 0:
+                seen += _collect(watchers, pause)
         deadline = time.monotonic() + LONGEST
         while time.monotonic() < deadline:
             news = _collect(watchers, QUIET)
@@ -129,8 +134,9 @@ def inject(
             if not news:
                 break
         events, silent = _read_traces(lab)
+    broken = tuple(f"{kind} {name}" for kind, name in failures(lab))
     return [
-        replace(_fate(number, crafted, at, source, seen, events, logs), silent=silent)
+        replace(_fate(number, crafted, at, source, seen, events, logs), silent=silent, broken=broken)
         for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1)
     ]
 

@@ -76,6 +76,8 @@ def order(
     elif not own:
         receiver = client_and_server(plan, sender=sender)[1]
         address = destination_address(sender, receiver)
+    if receiver is sender:
+        raise SettingError(f"inject: {sender.name} is both ends: what it sends to itself crosses no wire")
     port, first_id = source_port or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
     packets = tuple(
         craft(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,8 @@ def test_the_demo_shows_one_of_each_and_is_no_failure(lab: Lab, gwlbemu: Any) ->
         (("IP(",), "is not a scapy expression"),
         (("Ether()",), "has no IP or IPv6 layer"),
         (("7",), "'7': expected a scapy packet, got 7\n"),
+        (("IP(dst='10.9.9.9')/UDP(dport=99999)",), "Incorrect type of value for field dport\n"),
+        (("--tcp", "80", "--from", "web-a", "--to", "web-a"), "web-a is both ends: what it sends to itself crosses no"),
     ],
 )
 def test_inject_refuses_what_it_cannot_send_with_3(
@@ -121,6 +125,22 @@ def test_inject_refuses_what_it_cannot_send_with_3(
     said = gwlbemu("inject", *words)
     assert (said.code, said.out) == (3, "")
     assert expected in said.err
+
+
+def test_an_inject_that_is_terminated_ends_its_traces(lab: Lab, gwlbemu: Any) -> None:
+    def traced() -> bool:
+        return "a trace runs" in lab.call("firewall-node-a", "status")["datapath_reason"]
+
+    if lab.call("firewall-node-a", "status")["datapath"] == "python":
+        pytest.skip("without a fast path there is nothing that a trace pauses")
+    words = ["inject", "--icmp", "--count", "100", "--interval", "1"]
+    process = subprocess.Popen([sys.executable, "-m", "gwlbemu.cli.main", *words], stdout=subprocess.DEVNULL)
+    try:
+        lab.wait_until(traced)
+    finally:
+        process.terminate()
+        assert process.wait(10) == 130
+    assert not traced()
 
 
 def test_inject_needs_exactly_one_kind_of_packet(lab: Lab, gwlbemu: Any) -> None:
@@ -172,7 +192,11 @@ def test_fail_and_heal_are_seen_in_status(lab: Lab, gwlbemu: Any) -> None:
     assert gwlbemu("heal", "link", "ids-b").code == 0
     assert gwlbemu("status").code == 0
     said = gwlbemu("fail", "zone", "z")
-    assert (said.code, said.err) == (3, "gwlbemu: nothing called z that is a zone; there are: a, b\n")
+    assert (said.code, said.err) == (3, "gwlbemu: no zone z; there are: a, b\n")
+    said = gwlbemu("fail", "health", "web-a")
+    assert (said.code, said.err) == (
+        3, "gwlbemu: no instance with a health check web-a; there are: fw-a1, fw-a2, fw-b1, fw-b2, ids-a, ids-b\n"
+    )  # fmt: skip
 
 
 def test_only_what_changed_is_told_and_healing_what_is_not_broken_says_so(gwlbemu: Any) -> None:

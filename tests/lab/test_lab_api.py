@@ -130,6 +130,22 @@ def test_an_argument_that_does_not_fit_is_named_with_what_was_expected(
         call(lab)
 
 
+def test_the_pause_between_packets_is_kept_when_answers_come(lab: Lab) -> None:
+    begun = time.monotonic()
+    fates = lab.inject(icmp=True, count=3, interval=0.4)
+    assert time.monotonic() - begun >= 1.2
+    assert [len(fate.replies) for fate in fates] == [1, 1, 1]
+
+
+def test_a_packet_that_is_lost_where_something_is_broken_on_purpose_says_so(lab: Lab) -> None:
+    lab.fail("zone", "a")
+    try:
+        (fate,) = lab.inject(udp=9)
+    finally:
+        lab.heal("zone", "a")
+    assert fate.why == "no node saw it: perhaps because of what is broken on purpose: zone a"
+
+
 def test_a_trace_has_the_hops_of_its_flow_and_of_no_other(lab: Lab) -> None:
     with lab.trace_flow("client", "server-a", tcp=80) as trace:
         lab.exec("client", ["ping", "-c", "1", "203.0.113.10"])
@@ -173,7 +189,7 @@ def test_what_is_broken_stands_in_the_status_until_it_is_healed(lab: Lab) -> Non
     assert {process.name: process.state for process in lab.status().processes}["fw"] == "frozen"
     lab.heal("process", "fw")
     assert lab.status().failures == ()
-    with pytest.raises(SettingError, match="nothing called nobody"):
+    with pytest.raises(SettingError, match="no instance nobody; there are: client, "):
         lab.fail("instance", "nobody")
 
 
