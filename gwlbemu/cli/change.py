@@ -30,9 +30,12 @@ def _in_aws_words() -> Iterator[None]:
 @click.option("--zone", metavar="ZONE", help="Zone of an ip target outside the VPC (or: all).")
 def register_command(lab_name: str | None, group: str, target: str, zone: str | None) -> None:
     """Register TARGET (an instance, or an address for target type ip) with target group GROUP."""
+    lab = open_lab(lab_name)
+    known = {(each.name, one.id) for each in lab.plan.target_groups for one in each.targets}
     with _in_aws_words():
-        registered = change.register(open_lab(lab_name), group, target, zone)
-    click.echo(f"{registered.id} ({registered.address}, zone {registered.zone}) is registered; health checks begin")
+        registered = change.register(lab, group, target, zone)
+    news = " already" if (group, registered.id) in known else "; health checks begin"
+    click.echo(f"{registered.id} ({registered.address}, zone {registered.zone}) is registered{news}")
 
 
 @click.command("deregister")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
-
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, table
+from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, table, unwind_on_sigterm
 from gwlbemu.errors import LabError
 from gwlbemu.run.drill_outcome import EVENTS, OUTCOMES, POLICIES
 from gwlbemu.run.drill_report import FlowReport, RunReport, as_json
@@ -52,7 +49,7 @@ def drill_command(
     from gwlbemu.run.drill_series import Options, drill_file, drill_running
 
     need_root()
-    signal.signal(signal.SIGTERM, _interrupt)  # so that everything is put back
+    unwind_on_sigterm()
     options = Options(events or EVENTS, policies or POLICIES, flows, source, destinations, port)
     tell = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
     if file is not None:
@@ -68,10 +65,6 @@ def drill_command(
     else:
         click.echo(_text(runs))
     return 0 if all(run.ok for run in runs) else 1
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _plan(file: str) -> Plan:

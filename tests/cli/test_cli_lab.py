@@ -178,7 +178,9 @@ def test_register_and_deregister_speak_of_what_they_did(lab: Lab, gwlbemu: Any) 
     assert gwlbemu("deregister", "firewalls", "fw-a1").out == "fw-a1 is draining\n"
     assert gwlbemu("targets").code == 1
     assert "fw-a1 was not registered" in gwlbemu("deregister", "firewalls", "fw-a1").out
-    assert gwlbemu("register", "firewalls", "fw-a1").out.startswith("fw-a1 (10.254.1.11, zone a) is registered")
+    place = "fw-a1 (10.254.1.11, zone a)"
+    assert gwlbemu("register", "firewalls", "fw-a1").out == f"{place} is registered; health checks begin\n"
+    assert gwlbemu("register", "firewalls", "fw-a1").out == f"{place} is registered already\n"
     said = gwlbemu("register", "firewalls", "client")
     assert (said.code, "InvalidTarget" in said.err) == (3, True)
     lab.wait_until_healthy()
