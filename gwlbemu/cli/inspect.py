@@ -61,7 +61,7 @@ def inspect_command(
     for path in paths:
         try:
             with path.open("rb") as file:
-                show.read(CaptureReader(file))
+                show.read(CaptureReader(file), str(path))
         except BrokenPipeError:  # the reader of our output went away
             raise
         except OSError as error:
@@ -71,9 +71,9 @@ def inspect_command(
         if not as_json:
             click.echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
         return 0
-    if any(not reader.ending.complete and not total for reader, total in show.read_so_far):
+    if any(not reader.ending.complete and not total for _, reader, total in show.read_so_far):
         return 3
-    return 0 if all(reader.ending.complete for reader, _ in show.read_so_far) else 1
+    return 0 if all(reader.ending.complete for _, reader, _ in show.read_so_far) else 1
 
 
 def _last_files(lab: RunningLab) -> list[Path]:
@@ -105,11 +105,11 @@ class _Show:
     by_journey: bool
     limit: int | None
     as_json: bool
-    read_so_far: list[tuple[CaptureReader, int]] = field(default_factory=list)
+    read_so_far: list[tuple[str, CaptureReader, int]] = field(default_factory=list)
     shown: int = 0
     _kept: deque[Shown] = field(default_factory=deque)
 
-    def read(self, reader: CaptureReader) -> None:
+    def read(self, reader: CaptureReader, name: str) -> None:
         total = 0
         for captured, dissection in selected(reader, self.flow):
             total = captured.number
@@ -121,7 +121,7 @@ class _Show:
                     self._kept.popleft()
             else:
                 self._print((captured, dissection))
-        self.read_so_far.append((reader, total))
+        self.read_so_far.append((name, reader, total))
 
     def finish(self) -> None:
         if self.by_journey:
@@ -130,11 +130,11 @@ class _Show:
             for each in self._kept:
                 self._print(each)
         if not self.as_json:
-            total = sum(count for _, count in self.read_so_far)
+            total = sum(count for _, _, count in self.read_so_far)
             click.echo(count_text(self.shown, total))
-            for reader, _ in self.read_so_far:
+            for name, reader, _ in self.read_so_far:
                 for loss in losses(reader):
-                    click.echo(loss)
+                    click.echo(f"{name}: {loss}" if len(self.read_so_far) > 1 else loss)
 
     def _print(self, each: Shown) -> None:
         self.shown += 1

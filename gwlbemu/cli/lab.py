@@ -35,6 +35,7 @@ from gwlbemu.topology.render import lab_map
 @click.option(
     "--wait",
     "timeout",
+    type=click.FloatRange(0),
     default=30.0,
     show_default=True,
     metavar="SECONDS",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gwlbemu.capture.pcapng import section_header
 from gwlbemu.cli.main import EXIT_CODES, VERBS
 
 MINIMAL = Path(__file__).parents[2] / "topologies" / "minimal.yaml"
@@ -42,8 +43,10 @@ def test_every_verb_explains_itself(gwlbemu: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("no-such-verb",), ("up",), ("fail", "nonsense", "x"), ("set", "firewalls"), ("status", "--wrong")]
-)
+    "words",
+    [("no-such-verb",), ("up",), ("fail", "nonsense", "x"), ("set", "firewalls"), ("status", "--wrong"),
+     ("up", str(MINIMAL), "--wait", "-1")],
+)  # fmt: skip
 def test_a_wrong_command_line_is_2(gwlbemu: Any, words: tuple[str, ...]) -> None:
     said = gwlbemu(*words)
     assert (said.code, said.out) == (2, "")
@@ -90,6 +93,14 @@ def test_a_file_that_cannot_be_read_or_is_no_topology_is_3(gwlbemu: Any, tmp_pat
     assert gwlbemu("plan", str(binary)).code == 3
     binary.write_text("lab: [")
     assert gwlbemu("plan", str(binary)).code == 3
+
+
+def test_of_several_captures_the_one_that_cannot_be_read_is_named(gwlbemu: Any, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.pcapng", tmp_path / "bad.pcapng"
+    good.write_bytes(section_header())
+    bad.write_text("no capture")
+    assert "\nthe file cannot be read beyond byte 0" in gwlbemu("inspect", str(bad)).out
+    assert f"\n{bad}: the file cannot be read beyond byte 0" in gwlbemu("inspect", str(good), str(bad)).out
 
 
 def refused(gwlbemu: Any, file: str, *expected: str) -> None:
