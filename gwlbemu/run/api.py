@@ -237,12 +237,18 @@ class Lab:
 
     def log(self, name: str) -> str:
         """What a process (node, appliance, web server) has written to its log."""
-        return self.running.state.log(name).read_text(errors="replace")
+        return self.running.state.log(self._process(name)).read_text(errors="replace")
 
     def events(self, appliance: str) -> list[dict[str, Any]]:
         """What an appliance has recorded: the firewall's decisions, the IDS's EVE events; one dict each."""
-        path = self.running.state.decisions(appliance)
+        path = self.running.state.decisions(self._process(appliance))
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def _process(self, name: str) -> str:
+        known = [process.name for process in self.running.processes()]
+        if name not in known:
+            raise LabError(f"no process {name} in lab {self.name}; there are: {', '.join(known)}")
+        return name
 
     def capture_files(self) -> list[Path]:
         """The capture's pcapng files so far, oldest first; they go with the lab."""

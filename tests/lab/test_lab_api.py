@@ -78,6 +78,14 @@ def test_exec_that_takes_too_long_is_ended_and_what_does_not_exist_is_named(lab:
         lab.exec("nobody", ["true"])
 
 
+def test_of_a_process_that_is_not_there_log_and_events_name_those_that_are(lab: Lab) -> None:
+    assert "ready on" in lab.log("fw")
+    assert lab.events("fw") == []
+    for read in (lab.log, lab.events):
+        with pytest.raises(LabError, match=r"^no process nobody in lab world; there are: .*fw"):
+            read("nobody")
+
+
 def test_a_client_runs_meanwhile_and_its_output_can_be_read_before_and_after_its_end(lab: Lab) -> None:
     client = lab.spawn("client", ["ping", "-i", "0.1", "203.0.113.10"])
     lab.wait_until(lambda: client.output().count("bytes from 203.0.113.10") >= 2)
