@@ -52,6 +52,8 @@ def inspect_command(
     """
     if last == bool(files):
         raise click.UsageError("say what to inspect: capture FILEs, or --last for the running lab's capture")
+    if by_journey and as_json:
+        raise click.UsageError("--journeys is text for people: choose it or --json")
     lab = open_lab(lab_name) if last else None
     wanted = parse_flow(flow) if flow else None
     paths = _last_files(lab) if lab else list(files)

@@ -45,7 +45,7 @@ def test_every_verb_explains_itself(gwlbemu: Any) -> None:
 @pytest.mark.parametrize(
     "words",
     [("no-such-verb",), ("up",), ("fail", "nonsense", "x"), ("set", "firewalls"), ("status", "--wrong"),
-     ("up", str(MINIMAL), "--wait", "-1")],
+     ("up", str(MINIMAL), "--wait", "-1"), ("inspect", "x.pcapng", "--journeys", "--json")],
 )  # fmt: skip
 def test_a_wrong_command_line_is_2(gwlbemu: Any, words: tuple[str, ...]) -> None:
     said = gwlbemu(*words)
