@@ -122,8 +122,8 @@ def inject(
         seen: list[Seen] = []
         out = next(sock for sock, instance in watchers.items() if instance is source)
         for crafted in packets:
+            sent_at.append(time.monotonic())  # before it is sent: on a busy machine it arrives before `_send` returns
             _send(out, _frame(gateway, source, crafted), source)
-            sent_at.append(time.monotonic())
             seen += _collect(watchers, 0)
             while (pause := sent_at[-1] + interval - time.monotonic()) > 0:
                 seen += _collect(watchers, pause)

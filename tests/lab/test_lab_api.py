@@ -6,6 +6,7 @@ import dataclasses
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -14,6 +15,7 @@ from worlds import TOPOLOGIES, world
 import gwlbemu
 from gwlbemu import Lab
 from gwlbemu.errors import LabError, NetError, SettingError, TopologyError
+from gwlbemu.run import inject
 from gwlbemu.topology.resolve import load
 
 pytestmark = pytest.mark.namespace
@@ -143,6 +145,18 @@ def test_the_pause_between_packets_is_kept_when_answers_come(lab: Lab) -> None:
     fates = lab.inject(icmp=True, count=3, interval=0.4)
     assert time.monotonic() - begun >= 1.2
     assert [len(fate.replies) for fate in fates] == [1, 1, 1]
+
+
+def test_the_time_of_a_packet_counts_from_before_it_is_sent(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = inject._send
+
+    def interrupted(*arguments: Any) -> None:
+        send(*arguments)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(inject, "_send", interrupted)
+    (fate,) = lab.inject(udp=9)
+    assert fate.delivered_after >= 0.2
 
 
 def test_a_packet_that_is_lost_where_something_is_broken_on_purpose_says_so(lab: Lab) -> None:
