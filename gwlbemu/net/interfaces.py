@@ -1,4 +1,4 @@
-"""What is asked of one interface by ioctl: offloads, up and down, counters. No library, so `status` starts fast."""
+"""What is asked of one interface by ioctl: offloads, up and down. No library, so `status` starts fast."""
 
 from __future__ import annotations
 
@@ -6,35 +6,15 @@ import array
 import fcntl
 import socket
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 from gwlbemu.errors import NetError
 from gwlbemu.net.inside import inside
 
 SIOCETHTOOL, SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8946, 0x8913, 0x8914
-IFF_UP, IFF_RUNNING = 0x1, 0x40
+IFF_UP = 0x1
 # linux/ethtool.h; transmit checksums last for a reason: segmentation depends on them
 _OFFLOADS = {"tso": 0x1F, "gso": 0x24, "gro": 0x2C, "sg": 0x19, "tx": 0x17}
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What an interface has counted since it was made, in the order of /proc/net/dev.
-
-    `carrier` is False while its other end is down.
-    """
-
-    up: bool
-    carrier: bool
-    rx_bytes: int
-    rx_packets: int
-    rx_errors: int
-    rx_dropped: int
-    tx_bytes: int
-    tx_packets: int
-    tx_errors: int
-    tx_dropped: int
 
 
 def switch_offloads_off(fd: int, device: str) -> None:
@@ -63,18 +43,3 @@ def set_link(namespace: Path, device: str, *, up: bool) -> bool:
 def _flags(opened: socket.socket, device: str) -> int:
     answer = fcntl.ioctl(opened, SIOCGIFFLAGS, struct.pack("16sH14x", device.encode(), 0))
     return int(struct.unpack_from("H", answer, 16)[0])
-
-
-def read_counters(namespace: Path) -> dict[str, Counters]:
-    """Read the counters of every interface of a namespace but the loopback; NetError when there is none."""
-    with inside(namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
-        lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
-        found = {}
-        for line in lines:
-            device, _, numbers = line.strip().partition(":")
-            if device != "lo":
-                values = [int(number) for number in numbers.split()]
-                flags = _flags(opened, device)
-                up, carrier = bool(flags & IFF_UP), bool(flags & IFF_RUNNING)
-                found[device] = Counters(up, carrier, *values[0:4], *values[8:12])
-        return found

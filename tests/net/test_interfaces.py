@@ -1,7 +1,8 @@
-"""Looking at interfaces, and pulling their cables."""
+"""Pulling the cables of interfaces."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
@@ -9,21 +10,16 @@ import pytest
 from net_plans import run
 
 from gwlbemu.errors import NetError
-from gwlbemu.net.interfaces import read_counters, set_link
+from gwlbemu.net.interfaces import set_link
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan import Plan
 
 pytestmark = pytest.mark.namespace
 
 
-def test_counters_count(up: Callable[..., Plan]) -> None:
-    up()
-    run("small-east-host", "ping", "-c", "3", "-i", "0.01", "-s", "56", "10.0.2.10")
-    counted = read_counters(path_of("small-west-host"))["eth0"]
-    assert (counted.rx_packets, counted.tx_packets) == (3, 3)
-    assert counted.rx_bytes == 3 * (14 + 20 + 8 + 56)
-    assert counted.up
-    assert counted.carrier
+def flags(namespace: str, device: str) -> list[str]:
+    (link,) = json.loads(run(namespace, "ip", "-j", "link", "show", "dev", device))
+    return list(link["flags"])
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -37,8 +33,8 @@ def eventually(condition: Callable[[], bool]) -> bool:
 def test_a_pulled_cable_keeps_the_routes_and_works_again_when_it_is_back(up: Callable[..., Plan]) -> None:
     up()
     set_link(path_of("small-east"), "host", up=False)  # the end in the bridge: it holds no address and no route
-    assert eventually(lambda: not read_counters(path_of("small-east-host"))["eth0"].carrier)
-    assert read_counters(path_of("small-east-host"))["eth0"].up
+    assert eventually(lambda: "NO-CARRIER" in flags("small-east-host", "eth0"))
+    assert "UP" in flags("small-east-host", "eth0")
     with pytest.raises(AssertionError):
         run("small-east-host", "ping", "-c", "1", "-W", "0.2", "10.0.2.10")
     set_link(path_of("small-east"), "host", up=True)
@@ -51,4 +47,4 @@ def test_what_is_not_there_is_named(up: Callable[..., Plan]) -> None:
     with pytest.raises(NetError, match="cannot set eth9 of small-east-host down: No such device"):
         set_link(path_of("small-east-host"), "eth9", up=False)
     with pytest.raises(NetError, match="cannot enter"):
-        read_counters(path_of("nowhere"))
+        set_link(path_of("nowhere"), "eth0", up=False)
