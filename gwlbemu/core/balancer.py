@@ -1,47 +1,30 @@
 """One node of a Gateway Load Balancer, pure: packets, probe results and the time go in, verdicts and the next deadline
 come out.
 
-This file composes, and holds the two hot paths: an IPv4 TCP or UDP packet of a live flow with nothing unusual about it
-is read with one Struct, looked up once and sent on. Whatever fails one of the conditions there goes to `entry` or
-`returns`, which can judge any bytes and need no hot path to be right. Both ways give the same bytes (there is a test).
+This file composes. One packet at a time goes the careful way of `entry` and `returns`; a batch of them goes the hot
+way of `hot`, which gives the same bytes and falls back on the careful one.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gwlbemu.core import key as keys
 from gwlbemu.core.attributes import FIVE_TUPLE
 from gwlbemu.core.counters import Counters
 from gwlbemu.core.entry import Entry
 from gwlbemu.core.flows import Flow
+from gwlbemu.core.hot import HotPaths
+from gwlbemu.core.judged import Judged
 from gwlbemu.core.placement import Placement, is_steady
 from gwlbemu.core.records import FlowChange, FlowRecord, ProbeTarget, TargetChange, TargetHealth
 from gwlbemu.core.returns import Return
-from gwlbemu.core.settings import LONGEST_PACKET, Settings, Target
+from gwlbemu.core.settings import Settings, Target
 from gwlbemu.core.states import Membership
 from gwlbemu.core.targets import TargetGroup
-from gwlbemu.core.tunnel import Tunnel
-from gwlbemu.core.verdict import ToEndpoint, ToTarget, Verdict
-from gwlbemu.wire.geneve import PORT as GENEVE_PORT
-from gwlbemu.wire.protocols import TCP, UDP
+from gwlbemu.core.verdict import Verdict
 
 EXPIRE_BUDGET = 4096  # flows that one call of expire looks at: a few milliseconds
-
-# IPv4 without options: version and length of header, total length, fragment, TTL, protocol, checksum, addresses; then
-# the ports.
-_INNER = struct.Struct(">BxHxxHBBHIIHH").unpack_from
-# Outer IPv4: version, length, fragment, protocol, both addresses; UDP: destination port, length; GENEVE but the cookie;
-# cookie; inner.
-_RETURNED = struct.Struct(">BxHxxHxB2x8s2xHH2x36sIBxHxxHBBHIIHH").unpack_from
-# Outer IPv4 up to the checksum; addresses and ports; UDP length, checksum; GENEVE but the cookie; cookie; inner up to
-# its checksum.
-_SEND = struct.Struct(">2sH6sH12sHH36sI8sBBH").pack
-_HEAD = struct.Struct(">8sBBH").pack
-_SPECIAL_TCP = 0x07  # FIN, SYN, RST
-_new = tuple.__new__
-_number = int.from_bytes
 
 
 class Balancer:
@@ -58,10 +41,7 @@ class Balancer:
         self._placement = Placement(settings, settings.attributes, self._group, self._counters, catch_up)
         self._entry = Entry(self._placement)
         self._return = Return(self._placement)
-        self._step = settings.emulation.ttl_decrement >> 1
-        self._prefixes = {Tunnel(bytes(4), bytes(4), 0, end.id, 4).prefix: end.id for end in settings.endpoints}
-        self._hot: dict[int, dict[int, Flow]] = {}
-        self._hot_returns: dict[bytes, dict[int, Flow]] = {}
+        self._hot = HotPaths(settings, self._placement.table.shortcuts, self._entry, self._return)
         self._heat()
         self._placement.turn()
 
@@ -69,91 +49,22 @@ class Balancer:
     def receive_packet(self, endpoint: int, packet: bytes, *, now: float) -> Verdict:
         """Judge an inner IP packet from endpoint `endpoint` (its 64-bit id)."""
         self._counters.received += 1
-        try:
-            first, size, fragment, ttl, protocol, checksum, source, destination, port, other_port = _INNER(packet)
-            if (
-                first == 0x45
-                and size == len(packet) <= LONGEST_PACKET
-                and not fragment & 0x3FFF
-                and ttl > 1
-                and (protocol == UDP or (protocol == TCP and not packet[33] & _SPECIAL_TCP))
-            ):
-                low, high = source << 16 | port, destination << 16 | other_port
-                if low > high:
-                    low, high = high, low
-                flow = self._hot[endpoint][(protocol << 48 | low) << 48 | high]
-                target = flow.target
-                if now - flow.last_seen_at < flow.timeout and target.plain:
-                    flow.last_seen_at = now
-                    flow.packets += 1
-                    flow.bytes += size
-                    target.packets_to += 1
-                    target.bytes_to += size
-                    tunnel, cookie, step = flow.tunnel, flow.cookie, self._step
-                    total = _number(packet, "big")  # one's complement sums are sums modulo 65535 (RFC 1071)
-                    if size & 1:
-                        total <<= 8
-                    datagram = _SEND(
-                        b"\x45\0",
-                        size + 68,
-                        b"\0\0\0\0\xff\x11",
-                        -(tunnel.header_sum + size) % 65535,
-                        tunnel.addresses_and_ports,
-                        size + 48,
-                        65535 - (tunnel.udp_sum + cookie + 2 * size + total) % 65535,
-                        tunnel.prefix,
-                        cookie,
-                        packet[:8],
-                        ttl - step,
-                        protocol,
-                        (checksum + 256) % 65535 if step else checksum,  # RFC 1624: what the TTL loses, this gains
-                    )
-                    return _new(ToTarget, (target.id, datagram + packet[12:]))
-        except (KeyError, IndexError, struct.error):
-            pass
         return self._entry.receive(endpoint, packet, now)
 
     def receive_return(self, source: bytes, datagram: bytes, *, now: float) -> Verdict:
         """Judge an outer IPv4 datagram that came to the node's address from `source`."""
         self._counters.received += 1
-        try:
-            (
-                outer_first, outer_size, outer_fragment, outer_protocol, addresses, outer_port, udp_size, prefix,
-                cookie, first, size, fragment, ttl, protocol, checksum, inner_source, destination, port, other_port,
-            ) = _RETURNED(datagram)  # fmt: skip
-            if (
-                outer_first == first == 0x45
-                and outer_size == len(datagram)
-                and outer_size == udp_size + 20 == size + 68
-                and outer_protocol == UDP
-                and outer_port == GENEVE_PORT
-                and not (outer_fragment | fragment) & 0x3FFF
-                and ttl > 1
-                and (protocol == UDP or (protocol == TCP and not datagram[101] & _SPECIAL_TCP))
-                and size <= LONGEST_PACKET
-            ):
-                low, high = inner_source << 16 | port, destination << 16 | other_port
-                if low > high:
-                    low, high = high, low
-                flow = self._hot_returns[prefix][(protocol << 48 | low) << 48 | high]
-                target = flow.target
-                if (
-                    cookie == flow.cookie
-                    and addresses == target.return_addresses
-                    and now - flow.last_seen_at < flow.timeout
-                ):
-                    flow.last_seen_at = now
-                    flow.packets += 1
-                    flow.bytes += size
-                    target.packets_from += 1
-                    target.bytes_from += size
-                    if not self._step:
-                        return _new(ToEndpoint, (flow.tunnel.endpoint, datagram[68:]))
-                    head = _HEAD(datagram[68:76], ttl - 1, protocol, (checksum + 256) % 65535)
-                    return _new(ToEndpoint, (flow.tunnel.endpoint, head + datagram[80:]))
-        except (KeyError, IndexError, struct.error):
-            pass
         return self._return.receive(source, datagram, now)
+
+    def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged:
+        """Judge frames from an endpoint, in order."""
+        self._counters.received += len(frames)
+        return self._hot.receive(endpoint, frames, now)
+
+    def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged:
+        """Judge frames that came to the node's address, in order."""
+        self._counters.received += len(frames)
+        return self._hot.receive_returns(frames, now)
 
     # ---- time and health ----
     def receive_probe_result(self, target: str, ok: bool, *, now: float, reason: str = "") -> None:
@@ -300,7 +211,5 @@ class Balancer:
 
     def _heat(self) -> None:
         """Use the hot paths where flows are 5-tuples and the TTL does not depend on who sent first."""
-        hot = self._placement.attributes.stickiness == FIVE_TUPLE and self._settings.emulation.ttl_decrement != 1
-        tables = self._placement.table.by_endpoint
-        self._hot = tables if hot else {}
-        self._hot_returns = {prefix: tables[endpoint] for prefix, endpoint in self._prefixes.items()} if hot else {}
+        five_tuple = self._placement.attributes.stickiness == FIVE_TUPLE
+        self._hot.open = five_tuple and self._settings.emulation.ttl_decrement != 1

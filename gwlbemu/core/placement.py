@@ -180,9 +180,7 @@ class Placement:
         if tunnel is None:
             if len(self._tunnels) >= _MANY_TUNNELS:
                 self._tunnels.clear()
-            tunnel = self._tunnels[known] = Tunnel(
-                self.settings.node_address, target.address, source_port, endpoint, version
-            )
+            tunnel = self._tunnels[known] = Tunnel(self.settings, target.address, source_port, endpoint, version)
         return tunnel
 
 

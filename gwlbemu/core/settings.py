@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gwlbemu.core.attributes import Attributes
@@ -18,6 +18,7 @@ __all__ = [
     "Emulation",
     "Endpoint",
     "HealthCheck",
+    "Links",
     "Settings",
     "Target",
     "check_ip_target",
@@ -47,6 +48,24 @@ class Target:
     zone: str
 
 
+class _NoLinks(dict[bytes, bytes]):
+    def __missing__(self, address: bytes) -> bytes:
+        return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Link headers, `length` bytes each, that frames have in front; the core passes them on and knows no more of them.
+
+    `targets` has those of datagrams to an address, `endpoints` those of IPv4 and of IPv6 packets that leave at an
+    endpoint (its id).
+    """
+
+    endpoints: Mapping[int, tuple[bytes, bytes]]
+    targets: Mapping[bytes, bytes] = field(default_factory=_NoLinks)
+    length: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """One node of one load balancer. `zones` are the enabled ones; nothing given means this node's zone alone."""
@@ -62,7 +81,13 @@ class Settings:
     health_check: HealthCheck = field(default_factory=HealthCheck)
     emulation: Emulation = field(default_factory=Emulation)
     seed: int = 0
+    link_headers: Links | None = None
     track_changes: bool = False  # collect what take_flow_changes returns
+
+    @property
+    def links(self) -> Links:
+        """The link headers of frames; unless they are given, frames are packets."""
+        return self.link_headers or Links({each.id: (b"", b"") for each in self.endpoints})
 
 
 def check_target_group(protocol: str, port: int, target_type: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gwlbemu.core.balancer import Balancer
+from gwlbemu.core.judged import Judged
 from gwlbemu.core.settings import Attributes, Emulation, Endpoint, Settings, Target
-from gwlbemu.core.verdict import ToTarget, Verdict
+from gwlbemu.core.verdict import Drop, Reset, ToEndpoint, ToTarget, Verdict
 from gwlbemu.wire.tcp import ACK, SYN, build_tcp
 from gwlbemu.wire.udp import build_udp
 
@@ -53,9 +54,33 @@ def fail_probes(balancer: Balancer, target_id: str, *, now: float = 0.0, count: 
         balancer.receive_probe_result(target_id, False, now=now)
 
 
+class HotBalancer(Balancer):
+    """Judges each packet as a batch of one, as a node process does: the hot way where there is one."""
+
+    _resets = 0
+
+    def receive_packet(self, endpoint: int, packet: bytes, *, now: float) -> Verdict:
+        return self._verdict(self.receive_frames(endpoint, [packet], now=now))
+
+    def receive_return(self, source: bytes, datagram: bytes, *, now: float) -> Verdict:
+        if source != datagram[12:16]:  # frames cannot say that
+            return super().receive_return(source, datagram, now=now)
+        return self._verdict(self.receive_returned_frames([datagram], now=now))
+
+    def _verdict(self, judged: Judged) -> Verdict:
+        assert len(judged) == 1
+        before, self._resets = self._resets, self._counters.resets
+        if judged.dropped:
+            return Drop(judged.dropped[0][1])
+        for datagram in judged.to_targets:
+            return ToTarget(self._group.by_address[datagram[16:20]].id, datagram)
+        ((endpoint, packet),) = ((key, packets[0]) for key, packets in judged.to_endpoints.items() if packets)
+        return Reset(endpoint, packet) if self._resets > before else ToEndpoint(endpoint, packet)
+
+
 def node(targets: int | tuple[Target, ...] = 2, *, now: float = 0.0, **changes: Any) -> Balancer:
     """Return a balancer all of whose targets are healthy."""
-    balancer = Balancer(settings(targets, **changes), now=now)
+    balancer = HotBalancer(settings(targets, **changes), now=now)
     for each in balancer.probe_targets(now=now):
         pass_probes(balancer, each.id, now=now)
     return balancer
