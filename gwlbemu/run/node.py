@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import socket
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,16 +27,13 @@ from gwlbemu.run.control import ControlServer
 from gwlbemu.run.discards import Discards
 from gwlbemu.run.node_config import NodeConfig
 from gwlbemu.run.node_fast import Follower, UpPort, open_fast_path
-from gwlbemu.run.node_packets import NextHops, Packets, Side
+from gwlbemu.run.node_links import links
+from gwlbemu.run.node_packets import Packets, Side
 from gwlbemu.run.node_verbs import NodeVerbs
 from gwlbemu.run.process import run_process
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 
 LOG = logging.getLogger("node")
-
-
-def mac_bytes(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
 
 
 class Node:
@@ -48,16 +44,15 @@ class Node:
         settings = config.settings()
         fast, self.datapath_reason = open_fast_path(config, settings, stack)
         self._taps = {} if fast is None else fast.taps
-        self.settings = settings = replace(settings, track_changes=fast is not None)
+        self.settings = settings = replace(settings, link_headers=links(config), track_changes=fast is not None)
         self.started_at = loop.now
         self.discards = Discards(config.discards, config.name, loop.clock)
         stack.callback(self.discards.close)
-        eni = config.eni
         sides = {
-            identity.id: self._side(stack, each.name, each.device, ip_to_us(), mac_bytes(each.router_mac + each.mac))
+            identity.id: self._side(stack, each.name, each.device, ip_to_us())
             for identity, each in zip(settings.endpoints, config.endpoints, strict=True)
         }
-        eni_side = self._side(stack, "eni", eni.device, udp_to_us())
+        eni_side = self._side(stack, "eni", config.eni.device, udp_to_us())
         self.follower = (
             None
             if fast is None
@@ -69,15 +64,10 @@ class Node:
         self.packets = Packets(
             sides,
             eni_side,
-            NextHops(
-                mac_bytes(eni.mac),
-                mac_bytes(eni.gateway_mac),
-                {socket.inet_aton(address): mac_bytes(mac) for address, mac in eni.neighbours.items()},
-            ),
             loop.clock,
             self.discards,
-            receive_packet=self.balancer.receive_packet,
-            receive_return=self.balancer.receive_return,
+            receive_frames=self.balancer.receive_frames,
+            receive_returned_frames=self.balancer.receive_returned_frames,
             after_turn=self._arm,
         )
         stack.enter_context(hold_udp_port(GENEVE_PORT))
@@ -88,11 +78,11 @@ class Node:
         self._control = ControlServer(config.control, NodeVerbs(self).table())
         stack.callback(self._control.close)
 
-    def _side(self, stack: ExitStack, name: str, device: str, program: Program, head: bytes = b"") -> Side:
+    def _side(self, stack: ExitStack, name: str, device: str, program: Program) -> Side:
         tap = self._taps.get(device)
         port = PacketPort(device, program=program) if tap is None else UpPort(tap, PacketPort(device, deaf=True))
         stack.callback(port.close)
-        return Side(name, port, head)
+        return Side(name, port)
 
     def _make_prober(self) -> Prober:
         check = self.settings.health_check

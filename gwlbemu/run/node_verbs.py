@@ -175,9 +175,10 @@ class NodeVerbs:
             endpoints=self._names,
             targets=lambda address: addresses.get(address, address_text(address) if len(address) == 4 else ""),
             clock=node.loop.clock.since_boot,
+            links=node.settings.links,
         )
-        node.packets.receive_packet = self._trace.receive_packet
-        node.packets.receive_return = self._trace.receive_return
+        node.packets.receive_frames = self._trace.receive_frames
+        node.packets.receive_returned_frames = self._trace.receive_returned_frames
         return {}
 
     def trace_read(self, arguments: Arguments) -> Mapping[str, Any]:
@@ -187,8 +188,8 @@ class NodeVerbs:
 
     def trace_stop(self, _: Arguments) -> Mapping[str, Any]:
         """Stop noting; what was noted can still be read."""
-        self._node.packets.receive_packet = self._node.balancer.receive_packet
-        self._node.packets.receive_return = self._node.balancer.receive_return
+        self._node.packets.receive_frames = self._node.balancer.receive_frames
+        self._node.packets.receive_returned_frames = self._node.balancer.receive_returned_frames
         if self._node.follower is not None:
             self._node.follower.pause(False)
         return {}

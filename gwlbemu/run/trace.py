@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from gwlbemu.core.judged import Judged
+from gwlbemu.core.settings import Links
 from gwlbemu.core.verdict import Drop, ToEndpoint, ToTarget, Verdict
 from gwlbemu.errors import SettingError, WireError
 from gwlbemu.wire import aws, geneve
@@ -68,17 +70,32 @@ class Trace:
         endpoints: Mapping[int, str],
         targets: Callable[[bytes], str],
         clock: Callable[[], float],
+        links: Links,
     ) -> None:
         self._wanted: set[Flow] = {
             (protocol, frozenset(((_address(a), a_port), (_address(b), b_port))))
             for protocol, a, b, a_port, b_port in match
         }
         self._receive_packet, self._receive_return = receive_packet, receive_return
-        self._endpoints, self._targets, self._clock = endpoints, targets, clock
+        self._endpoints, self._targets, self._clock, self._links = endpoints, targets, clock, links
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._count = 0
 
-    def receive_packet(self, endpoint: int, packet: bytes, *, now: float) -> Verdict:
+    def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged:
+        """Judge and note frames from an endpoint."""
+        judged = Judged(self._links)
+        for frame in frames:
+            judged.add(frame, self._packet(endpoint, frame[self._links.length :], now))
+        return judged
+
+    def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged:
+        """Judge and note frames from targets."""
+        judged = Judged(self._links)
+        for frame in frames:
+            judged.add(frame, self._return(frame[self._links.length :], now))
+        return judged
+
+    def _packet(self, endpoint: int, packet: bytes, now: float) -> Verdict:
         verdict = self._receive_packet(endpoint, packet, now=now)
         ip = self._wanted_ip(packet)
         if ip is not None:
@@ -87,7 +104,8 @@ class Trace:
             self._note(endpoint, "out", ip, verdict, target, cookie)
         return verdict
 
-    def receive_return(self, source: bytes, datagram: bytes, *, now: float) -> Verdict:
+    def _return(self, datagram: bytes, now: float) -> Verdict:
+        source = datagram[12:16]
         verdict = self._receive_return(source, datagram, now=now)
         try:
             tunnel = datagram[(datagram[0] & 15) * 4 + 8 :] if datagram else b""
