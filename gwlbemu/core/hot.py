@@ -30,6 +30,7 @@ _INNER = struct.Struct(">BxHxxHBBH12s").unpack_from
 _RETURNED = struct.Struct(">BxHxxHxB2x8s2xHH2x36sIBxHxxHBBH12s").unpack_from
 _SPECIAL_TCP = 0x07  # FIN, SYN, RST
 _number = int.from_bytes
+_BEFORE_TTL, _AFTER_CHECKSUM = slice(8), slice(12, None)
 
 
 class HotPaths:
@@ -61,8 +62,9 @@ class HotPaths:
         start, step, sent, careful = self._start, self._step, self._sent, self._entry.receive
         judged = Judged(self._links)
         append = judged.to_targets.append
+        whole = slice(start, None)
         for frame in frames:
-            packet = frame[start:]
+            packet = frame[whole]
             try:
                 first, size, fragment, ttl, protocol, checksum, ends = _INNER(packet)
                 if (
@@ -91,13 +93,13 @@ class HotPaths:
                                 65535 - (known + cookie + total) % 65535,
                                 tunnel.prefix,
                                 cookie,
-                                packet[:8],
+                                packet[_BEFORE_TTL],
                                 ttl - step,
                                 protocol,
                                 # RFC 1624: what the TTL loses, the checksum gains.
                                 (checksum + 256) % 65535 if step else checksum,
                             )
-                            + packet[12:]
+                            + packet[_AFTER_CHECKSUM]
                         )
                         continue
             except (KeyError, IndexError, struct.error):
@@ -109,7 +111,8 @@ class HotPaths:
         """Judge what came to the node's address."""
         doors = self._doors if self.open else {}
         start, step, returned, careful = self._start, self._step, self._returned, self._return.receive
-        inner, tail, flags = start + 68, start + 80, start + 101
+        inner, flags = start + 68, start + 101
+        before_ttl, after_checksum = slice(inner, inner + 8), slice(inner + 12, None)
         judged = Judged(self._links)
         to_endpoints = judged.to_endpoints
         for frame in frames:
@@ -142,8 +145,8 @@ class HotPaths:
                         target.packets_from += 1
                         target.bytes_from += size
                         if step:
-                            head = returned(link, frame[inner : inner + 8], ttl - 1, protocol, (checksum + 256) % 65535)
-                            to_endpoints[endpoint].append(head + frame[tail:])
+                            head = returned(link, frame[before_ttl], ttl - 1, protocol, (checksum + 256) % 65535)
+                            to_endpoints[endpoint].append(head + frame[after_checksum])
                         else:
                             to_endpoints[endpoint].append(link + frame[inner:])
                         continue
