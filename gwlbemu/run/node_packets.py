@@ -65,7 +65,9 @@ class Packets:
         def turn() -> None:
             frames = side.port.recv()
             side.frames_in += len(frames)
-            self._follow(self.receive_frames(endpoint, frames, now=self._clock.now), side)
+            judged = self.receive_frames(endpoint, frames, now=self._clock.now)
+            side.verdicts += len(frames)
+            self._follow(judged, side)
 
         return turn
 
@@ -73,10 +75,11 @@ class Packets:
         """Read one batch of what came back from the targets."""
         frames = self.eni.port.recv()
         self.eni.frames_in += len(frames)
-        self._follow(self.receive_returned_frames(frames, now=self._clock.now), self.eni)
+        judged = self.receive_returned_frames(frames, now=self._clock.now)
+        self.eni.verdicts += len(frames)
+        self._follow(judged, self.eni)
 
     def _follow(self, judged: Judged, came_from: Side) -> None:
-        came_from.verdicts += len(judged)
         for frame, reason in judged.dropped:
             self._discards.tell(frame, f"dropped at {came_from.name}: {reason.value}")
         self.eni.send(judged.to_targets)
