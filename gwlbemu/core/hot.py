@@ -84,7 +84,7 @@ class HotPaths:
                         target.bytes_to += size
                         tunnel, cookie = flow.tunnel, flow.cookie
                         head, known = tunnel.heads[size]
-                        total = _number(packet, "big")  # one's complement sums are sums modulo 65535 (RFC 1071)
+                        total = _number(packet, "big") % 65535  # that is a one's complement sum (RFC 1071)
                         if size & 1:
                             total <<= 8
                         append(
