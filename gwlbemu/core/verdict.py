@@ -1,7 +1,7 @@
 """The one answer a packet gets.
 
 Every packet given to the balancer comes back as exactly one of these; a drop carries a reason that is also a counter.
-NamedTuples, because a node makes hundreds of thousands of them a second.
+Where packets come by the batch, `Judged` has what they would have said.
 """
 
 from __future__ import annotations
