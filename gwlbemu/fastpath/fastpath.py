@@ -106,7 +106,7 @@ class FastPath:
             next_hops=settings.next_hops,
             gateway=settings.gateway_mac,
         )
-        self._held = layout.NodeSettings(
+        self._told = layout.NodeSettings(
             settings.node_address, hops=settings.ttl_decrement, super_packets=settings.super_packets
         )
         self.set_stickiness(settings.stickiness)
@@ -118,24 +118,26 @@ class FastPath:
     def set_stickiness(self, stickiness: str) -> None:
         """Look flows up by another key from now on. Take the old flows out (`apply`) before."""
         self._mirror.stickiness = stickiness
-        self._tell(replace(self._held, key_shape=SHAPES[stickiness]))
+        self._tell(replace(self._told, key_shape=SHAPES[stickiness]))
 
     def pause(self, paused: bool) -> None:
         """Send every packet up, or carry again what is known."""
-        self._tell(replace(self._held, paused=paused))
+        self._tell(replace(self._told, paused=paused))
 
     def set_clock(self, advanced_ns: int) -> None:
         """Tell how far the node's clock is ahead of CLOCK_MONOTONIC. Every `now_ns` and `last_ns` is of that clock."""
-        self._tell(replace(self._held, advanced_ns=advanced_ns))
+        self._tell(replace(self._told, advanced_ns=advanced_ns))
 
-    def _tell(self, held: layout.NodeSettings) -> None:
+    def _tell(self, told: layout.NodeSettings) -> None:
         eni = self._settings.eni
-        self._held = held
-        self._data.update(_ONLY, held.pack(self.index[eni], self.taps[eni].index, self._fold))
+        self._told = told
+        self._data.update(_ONLY, told.pack(self.index[eni], self.taps[eni].index, self._fold))
 
     def apply(self, changes: Sequence[FlowChange | TargetChange], *, now_ns: int) -> None:
         """Follow the core; see Mirror.apply."""
         self._mirror.apply(changes, now_ns=now_ns)
+        if len(self._mirror.held) != self._told.holding:
+            self._tell(replace(self._told, holding=len(self._mirror.held)))
 
     def read_back(self, *, now_ns: int = 0) -> tuple[list[FlowTraffic], bool]:
         """Return the next few thousand flows' news, and whether a round through all flows is complete; a call takes a

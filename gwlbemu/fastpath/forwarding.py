@@ -18,12 +18,15 @@ from gwlbemu.fastpath import libbpf
 _PLACE = struct.Struct("<II")  # struct place
 
 
-def attach(compiled: Path, places: Iterable[tuple[bytes, str, int]], devices: Iterable[str]) -> int:
+def attach(compiled: Path, places: Iterable[tuple[bytes, str, str]], devices: Iterable[str]) -> int:
     """Load the program for the current namespace, attach it to `devices`, and return its number.
 
-    `places` are (MAC, device, how); `how` is vpc.c's. OSError when the kernel refuses; then nothing is attached.
+    `places` are (MAC, device, bridge or nothing): see vpc.c. OSError when the kernel refuses; then nothing is attached.
     """
-    entries = [(mac + b"\0\0", _PLACE.pack(socket.if_nametoindex(device), how)) for mac, device, how in places]
+    index = socket.if_nametoindex
+    entries = [
+        (mac + b"\0\0", _PLACE.pack(index(device), index(bridge) if bridge else 0)) for mac, device, bridge in places
+    ]
     with libbpf.Object(compiled, {"places": max(len(entries), 1)}) as loaded:
         known = loaded.map("places")
         for key, value in entries:
@@ -32,12 +35,11 @@ def attach(compiled: Path, places: Iterable[tuple[bytes, str, int]], devices: It
         attached: list[int] = []
         try:
             for device in devices:
-                index = socket.if_nametoindex(device)
-                libbpf.attach_for_good(program, index)
-                attached.append(index)
+                libbpf.attach_for_good(program, index(device))
+                attached.append(index(device))
         except OSError:
-            for index in attached:
-                libbpf.detach(program, index)
+            for each in attached:
+                libbpf.detach(program, each)
             raise
         return libbpf.program_id(program)
 

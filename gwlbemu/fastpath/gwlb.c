@@ -48,6 +48,7 @@ struct settings {
 	__u8 paused; /* everything goes up: somebody wants to see every packet */
 	__u64 fold; /* odd; its product with an endpoint id has 24 high bits that differ between the node's endpoints */
 	__u64 advanced; /* nanoseconds that the node's clock is ahead of CLOCK_MONOTONIC: `gwlbemu advance` */
+	__u32 holding; /* how many entries `held` has */
 };
 struct settings settings SEC(".data");
 
@@ -257,7 +258,7 @@ static __always_inline __u64 clock(void)
 /* Why the packet cannot pass here although its flow is known; ENCAPSULATED when it can. */
 static __always_inline enum counter judge(struct __sk_buff *skb, struct inner *in, struct flow *flow, __u8 hops, __u64 now)
 {
-	if (bpf_map_lookup_elem(&held, &flow->target))
+	if (settings.holding && bpf_map_lookup_elem(&held, &flow->target))
 		return HELD;
 	if (in->hops <= hops)
 		return HOPS;

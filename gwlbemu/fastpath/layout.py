@@ -24,7 +24,7 @@ COUNTERS = (
 )
 KEY4, KEY6 = struct.Struct("<4s4s2s2sI"), struct.Struct("<16s16s2s2sI")
 FLOW = struct.Struct("<4sI6s2sIHHIIQQQ")
-_SETTINGS = struct.Struct("<4sIIBBBBQQ")
+_SETTINGS = struct.Struct("<4sIIBBBBQQI4x")
 _INTERFACE = struct.Struct("<8sI6s6s")
 _FROM_HIGH, _MASK = 1 << 15, (1 << 64) - 1
 LONGEST_IDLE = (1 << 15) - 1
@@ -51,7 +51,7 @@ class Key(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
     """What holds for the whole node. `key_shape`: 5, 3 or 2; `hops`: emulation.ttl_decrement; `paused`: everything goes
-    up; `advanced_ns`: how far the node's clock is ahead of CLOCK_MONOTONIC.
+    up; `advanced_ns`: how far the node's clock is ahead of CLOCK_MONOTONIC; `holding`: how many targets are held.
     """
 
     node_address: bytes
@@ -60,6 +60,7 @@ class NodeSettings:
     super_packets: bool = False
     paused: bool = False
     advanced_ns: int = 0
+    holding: int = 0
 
     def pack(self, eni: int, eni_tap: int, fold: int) -> bytes:
         return _SETTINGS.pack(
@@ -72,6 +73,7 @@ class NodeSettings:
             self.paused,
             fold,
             self.advanced_ns,
+            self.holding,
         )
 
 

@@ -30,15 +30,10 @@
 #define U16(p, offset) (*(__u16 *)((p) + (offset)))
 #define U32(p, offset) (*(__u32 *)((p) + (offset)))
 
-enum how {
-	HAND, /* the frame appears at the interface's other end at once */
-	ROUTE, /* the MAC is the router's own, on a link to one neighbour; what is routed there is handed over */
-	ROUTE_BRIDGE, /* the same, on a bridge: what is routed there goes to the place of its new MAC */
-};
-
+/* With `bridge` the MAC is the router's own, at interface `index`; otherwise it is at the other end of `index`. */
 struct place {
 	__u32 index;
-	__u32 how;
+	__u32 bridge; /* the router's bridge: what is routed there and has no place is the kernel's */
 };
 
 struct {
@@ -107,23 +102,18 @@ static __always_inline int read6(struct __sk_buff *skb, void *p, void *end, stru
 }
 
 /* The packet is for the router: ask the kernel where it goes, and take a hop off as the kernel would. */
-static __always_inline int route(struct __sk_buff *skb, __u32 at)
+static __always_inline int route(struct __sk_buff *skb, struct place *router)
 {
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct bpf_fib_lookup fib = {.ifindex = at};
+	struct bpf_fib_lookup fib = {.ifindex = router->index};
 	__u16 type = skb->protocol;
 	if (type == IP4 ? !read4(skb, p + ETH_HLEN, end, &fib) : type != IP6 || !read6(skb, p + ETH_HLEN, end, &fib))
 		return PASS;
 	if (bpf_fib_lookup(skb, &fib, sizeof fib, 0))
 		return PASS;
-	struct place *out = find(fib.smac), *there = out;
-	if (!out)
+	struct place *there = find(fib.dmac);
+	if (!there && fib.ifindex == router->bridge)
 		return PASS;
-	if (out->how == ROUTE_BRIDGE) {
-		there = find(fib.dmac);
-		if (!there || there->how != HAND)
-			return PASS;
-	}
 	if (p + ETH_HLEN + 20 > end)
 		return PASS;
 	__builtin_memcpy(p, fib.dmac, 6);
@@ -135,7 +125,7 @@ static __always_inline int route(struct __sk_buff *skb, __u32 at)
 		U8(p, ETH_HLEN + 8) -= 1;
 		U16(p, ETH_HLEN + 10) = bpf_htons(sum >= 0xffff ? sum - 0xffff : sum);
 	}
-	return hand_over(skb, there->index);
+	return hand_over(skb, there ? there->index : fib.ifindex);
 }
 
 SEC("tc") int forward(struct __sk_buff *skb)
@@ -152,8 +142,8 @@ SEC("tc") int forward(struct __sk_buff *skb)
 	struct place *to = find(p);
 	if (!to)
 		return PASS;
-	if (to->how != HAND)
-		return route(skb, to->index);
+	if (to->bridge)
+		return route(skb, to);
 	return to->index == skb->ifindex ? PASS : hand_over(skb, to->index);
 }
 

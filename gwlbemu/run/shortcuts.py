@@ -65,6 +65,6 @@ def give_up(plan: Plan, state: State, namespaces: Collection[str]) -> None:
 
 def _attach(shortcut: Shortcut) -> int:
     compiled = compile_object(cache_folder(), VPC)
-    places = [(bytes.fromhex(place.mac.replace(":", "")), place.device, int(place.how)) for place in shortcut.places]
+    places = [(bytes.fromhex(place.mac.replace(":", "")), place.device, place.bridge) for place in shortcut.places]
     with inside(path_of(shortcut.namespace)):
         return forwarding.attach(compiled, places, shortcut.devices)

@@ -8,28 +8,21 @@ and subnets of VPCs and on the internet. Internet, NAT and transit gateways tran
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
-from gwlbemu.topology.plan import End, Namespace, Plan
+from gwlbemu.topology.plan import Bridge, End, Namespace, Plan
 
 _ROLES = ("fabric", "subnet", "internet")
 
 
-class How(IntEnum):
-    """How a frame gets to a place; the numbers are vpc.c's."""
-
-    HAND = 0  # to the device's other end at once
-    ROUTE = 1  # by the route table; the MAC is the router's own on a link
-    ROUTE_BRIDGE = 2  # the same, on a bridge
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where frames for `mac` go."""
+    """Where frames for `mac` go: to the other end of `device`. With a `bridge` the MAC is the router's own, at
+    `device`, and the route table says where they go; `bridge` is the one that the router has.
+    """
 
     mac: str
     device: str
-    how: How
+    bridge: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +48,14 @@ def shortcuts(plan: Plan) -> tuple[Shortcut, ...]:
 def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
     by_name = {end.name: end for end in ends}
     places = [
-        Place(entry.mac, entry.port, How.HAND)
+        Place(entry.mac, entry.port)
         for entry in namespace.forwarding_entries
         if entry.port in by_name and not _has_a_say(by_name[entry.port], namespace)
     ]
     if namespace.forwarding:
-        places += [Place(bridge.mac, bridge.name, How.ROUTE_BRIDGE) for bridge in namespace.bridges]
-        places += [Place(end.mac, end.name, How.ROUTE) for end in ends if end.bridge is None]
+        (bridge,) = namespace.bridges
+        own: list[Bridge | End] = [bridge, *(end for end in ends if end.bridge is None)]
+        places += [Place(each.mac, each.name, bridge.name) for each in own]
     return Shortcut(namespace.name, tuple(by_name), tuple(places))
 
 

@@ -4,13 +4,13 @@ from builder import plan_of, put
 
 from gwlbemu.topology import names
 from gwlbemu.topology.plan import Plan
-from gwlbemu.topology.shortcuts import How, shortcuts
+from gwlbemu.topology.shortcuts import shortcuts
 
 
-def known(plan: Plan, resource: str) -> dict[str, tuple[str, How]]:
-    """Device and how by MAC in the namespace of a resource."""
+def known(plan: Plan, resource: str) -> dict[str, tuple[str, str]]:
+    """Device and bridge by MAC in the namespace of a resource."""
     (found,) = [each for each in shortcuts(plan) if each.namespace == names.namespace(plan.lab, resource)]
-    return {place.mac: (place.device, place.how) for place in found.places}
+    return {place.mac: (place.device, place.bridge) for place in found.places}
 
 
 def test_they_stand_in_fabrics_subnets_and_on_the_internet_and_not_where_addresses_are_translated() -> None:
@@ -22,16 +22,16 @@ def test_they_stand_in_fabrics_subnets_and_on_the_internet_and_not_where_address
 
 def test_a_fabric_hands_frames_to_whoever_has_the_mac() -> None:
     places = known(plan_of(), "app")
-    assert places[names.mac("app-a", "fabric")] == ("app-a", How.HAND)
-    assert places[names.mac("vpce-a", "endpoint")] == ("vpce-a", How.HAND)
+    assert places[names.mac("app-a", "fabric")] == ("app-a", "")
+    assert places[names.mac("vpce-a", "endpoint")] == ("vpce-a", "")
     assert names.mac("app", "fabric") not in places  # a fabric is no router
 
 
 def test_a_subnet_routes_what_is_sent_to_its_own_macs() -> None:
     places = known(plan_of(), "sec-a")
-    assert places[names.mac("sec-a", "subnet")] == ("subnet", How.ROUTE_BRIDGE)
-    assert places[names.mac("sec-a", "fabric")] == ("fabric", How.ROUTE)
-    assert places[names.mac("fw-a", "eth0")] == ("fw-a", How.HAND)
+    assert places[names.mac("sec-a", "subnet")] == ("subnet", "subnet")
+    assert places[names.mac("sec-a", "fabric")] == ("fabric", "subnet")
+    assert places[names.mac("fw-a", "eth0")] == ("fw-a", "")
 
 
 def test_ports_with_security_groups_or_a_rate_are_the_kernels() -> None:
