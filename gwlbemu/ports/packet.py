@@ -81,11 +81,11 @@ class PacketPort:
         taken = 0
         for start in range(0, len(frames), BATCH):
             part = frames[start : start + BATCH]
-            if max(map(len, part)) > SLOT:
+            if not self._outgoing.load(part):
                 fitting = [frame for frame in part if len(frame) <= SLOT]
                 self.unsent += len(part) - len(fitting)
                 part = fitting
-            self._outgoing.load(part)
+                self._outgoing.load(part)
             taken += self._transmit(len(part))
         return taken
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 
+import pytest
+
 from gwlbemu.ports.port import Port
 from tests.ports.conftest import arrived, frame
 from tests.ports.faulty import Faulty
@@ -57,6 +59,15 @@ def test_a_batch_is_bounded_so_that_no_side_starves_the_other(ends: Ends) -> Non
     a.send([frame(b"y" * 60)] * 500)
     assert readable(b, 5)
     assert 0 < len(b.recv()) <= 128
+
+
+@pytest.mark.parametrize("sizes", [(60, 60, 60), (60, 61, 60, 900)], ids=["of one length", "of several"])
+def test_a_batch_arrives_as_it_was_sent(ends: Ends, sizes: tuple[int, ...]) -> None:
+    a, b = ends
+    sent = [frame(bytes([number]) * size) for number, size in enumerate(sizes)]
+    assert a.send(sent) == len(sent)
+    assert readable(b, 5)
+    assert b.recv() == sent
 
 
 def test_a_faulty_port_makes_the_same_trouble_for_the_same_seed(ends: Ends) -> None:
