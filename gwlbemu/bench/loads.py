@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from gwlbemu.bench import machine, tools
-from gwlbemu.bench.scenes import CLIENT, COUNTED, SERVER
+from gwlbemu.bench.scenes import APPLIANCE, CLIENT, COUNTED, SERVER
 from gwlbemu.errors import NetError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
@@ -143,12 +143,14 @@ def _socket(namespace: str, address: str, port: int) -> socket.socket:
 
 
 def scapy_packets(*, seconds: float) -> float:
-    """Packets/s that scapy builds, one at a time: the 64-byte packet inside its GENEVE head."""
+    """Packets/s of scapy doing a node's work, one at a time: reads the 64-byte packet, builds it into its GENEVE head,
+    and takes it out again when it comes back.
+    """
     from scapy.contrib.geneve import GENEVE, GeneveOptions
     from scapy.layers.inet import IP, UDP
 
     inner = bytes(IP(src=CLIENT, dst=SERVER) / UDP(sport=10000, dport=20000) / bytes(FRAME - 42))
-    built = 0
+    done = 0
     start = time.perf_counter()
     while time.perf_counter() - start < seconds:
         options = [
@@ -156,6 +158,8 @@ def scapy_packets(*, seconds: float) -> float:
             for kind, words in ((1, 2), (2, 2), (3, 1))
         ]
         head = GENEVE(optionlen=8, proto=0x0800, options=options)
-        bytes(IP(src="10.254.1.4", dst="10.254.1.11", ttl=255) / UDP(sport=40000, dport=6081) / head / inner)
-        built += 1
-    return built / (time.perf_counter() - start)
+        way = IP(src="10.254.1.4", dst=APPLIANCE, ttl=255) / UDP(sport=40000, dport=6081)
+        returned = IP(bytes(way / head / IP(inner)))
+        assert bytes(returned[GENEVE].payload) == inner
+        done += 1
+    return done / (time.perf_counter() - start)

@@ -41,7 +41,7 @@ class Balancer:
         self._placement = Placement(settings, settings.attributes, self._group, self._counters, catch_up)
         self._entry = Entry(self._placement)
         self._return = Return(self._placement)
-        self._hot = HotPaths(settings, self._placement.table.shortcuts, self._entry, self._return)
+        self._hot = HotPaths(settings, self._placement.table.lookups, self._entry, self._return)
         self._heat()
         self._placement.turn()
 

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from gwlbemu.core.key import key_bytes
-from gwlbemu.core.shortcuts import forget, shortcuts
+from gwlbemu.core.lookup import forget, lookups
 from gwlbemu.core.targets import Member
 from gwlbemu.core.tunnel import Tunnel
 
@@ -91,7 +91,7 @@ class FlowTable:
     def __init__(self, endpoints: tuple[int, ...], catch_up: Callable[[bytes], None] | None = None) -> None:
         self._catch_up = catch_up
         self.by_endpoint: dict[int, dict[int, Flow]] = {endpoint: {} for endpoint in endpoints}
-        self.shortcuts = {endpoint: shortcuts(flows) for endpoint, flows in self.by_endpoint.items()}
+        self.lookups = {endpoint: lookups(flows) for endpoint, flows in self.by_endpoint.items()}
         self._buckets: dict[int, _Link] = {}
         self._due: list[int] = []  # a heap of the buckets' numbers
 
@@ -114,7 +114,7 @@ class FlowTable:
 
     def remove(self, flow: Flow) -> None:
         del self.by_endpoint[flow.tunnel.endpoint][flow.key]
-        forget(self.shortcuts[flow.tunnel.endpoint], flow.key)
+        forget(self.lookups[flow.tunnel.endpoint], flow.key)
         flow.target.flows -= 1
         _unlink(flow)
 

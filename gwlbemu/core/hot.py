@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from gwlbemu.core.entry import Entry
 from gwlbemu.core.judged import Judged
+from gwlbemu.core.lookup import Lookup
 from gwlbemu.core.returns import Return
 from gwlbemu.core.settings import LONGEST_PACKET, Settings
-from gwlbemu.core.shortcuts import Shortcuts
 from gwlbemu.core.tunnel import prefix
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 from gwlbemu.wire.geneve import PROTOCOL_IPV4
@@ -34,12 +34,12 @@ _BEFORE_TTL, _AFTER_CHECKSUM = slice(8), slice(12, None)
 
 
 class HotPaths:
-    """Judges batches. `by_endpoint` are the flows as `FlowTable.shortcuts` has them; without `open` every packet goes
+    """Judges batches. `by_endpoint` are the flows as `FlowTable.lookups` has them; without `open` every packet goes
     the careful way.
     """
 
     def __init__(
-        self, settings: Settings, by_endpoint: dict[int, dict[int, Shortcuts]], entry: Entry, returns: Return
+        self, settings: Settings, by_endpoint: dict[int, dict[int, Lookup]], entry: Entry, returns: Return
     ) -> None:
         self.open = False
         self._step = settings.emulation.ttl_decrement >> 1

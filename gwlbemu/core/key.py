@@ -7,7 +7,7 @@
 
 A key is one number with the two ends sorted, so that both directions of a flow have the same. Numbers, because a
 million of them live in a table that is asked for every packet: IPv4 with ports is (protocol << 96 | low << 48 | high),
-an end being (address << 16 | port), and `shortcuts` computes just that. The endpoint is not in the number: each
+an end being (address << 16 | port), and `lookup` computes just that. The endpoint is not in the number: each
 endpoint has a table of its own (two VPCs with the same addresses must not mix). A fragment has no ports to rely on, so
 all fragments of a datagram, the first too, go by addresses and protocol.
 """

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_properties import MODES, NOISE, bytes_of
 
-from gwlbemu.core import shortcuts, tunnel
+from gwlbemu.core import lookup, tunnel
 from gwlbemu.core.balancer import Balancer
 from gwlbemu.core.judged import Judged
 from gwlbemu.core.settings import Links
@@ -171,7 +171,7 @@ def test_what_leaves_has_the_link_header_of_its_target_or_endpoint_and_version(p
 
 
 @pytest.mark.parametrize("ends", [(b"\x0a\0\0\1", SERVER), (SERVER, b"\x0a\0\0\1")], ids=["upwards", "downwards"])
-def test_a_flow_that_ended_is_not_found_by_a_shortcut_in_either_direction(ends):
+def test_a_flow_that_ended_is_not_found_in_either_direction(ends):
     one = balancer(2, emulation={"midstream": "drop"})
     there, back = build_tcp(*ends, 7, 80, flags=ACK), build_tcp(*ends[::-1], 80, 7, flags=ACK)
     opening, finish = build_tcp(*ends, 7, 80, flags=2), build_tcp(*ends[::-1], 80, 7, flags=FIN | RST)
@@ -194,13 +194,13 @@ def test_more_lengths_than_a_tunnel_remembers_are_all_written_right(monkeypatch)
     assert len(flow.tunnel.heads) <= 4
 
 
-def test_more_flows_than_there_are_shortcuts_are_all_carried(monkeypatch):
-    monkeypatch.setattr(shortcuts, "MANY", 10)
+def test_more_flows_than_are_remembered_are_all_carried(monkeypatch):
+    monkeypatch.setattr(lookup, "MANY", 10)
     packets = [query(port) for port in range(1, 36)]
     one = node(2, link_headers=LINKS)
     for now in (1.0, 2.0, 3.0):
         judged = one.receive_frames(VPCE_A, frames(packets), now=now)
         assert [frame[-12:-10] for frame in judged.to_targets] == [packet[20:22] for packet in packets]
-    known = one._placement.table.shortcuts[VPCE_A]
+    known = one._placement.table.lookups[VPCE_A]
     assert 0 < len(known[17]) <= 10
     assert {flow.packets for flow in one.flows(now=3.0)} == {3}

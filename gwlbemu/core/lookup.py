@@ -20,7 +20,7 @@ _ENDS = struct.Struct(">IIHH").unpack
 _END = (1 << 48) - 1
 
 
-class Shortcuts(dict[bytes, "Flow"]):
+class Lookup(dict[bytes, "Flow"]):
     """Addresses and ports as they stand in an IPv4 packet -> its flow, for one endpoint and one protocol.
 
     Asks `flows` for what it does not know; KeyError when there is no such flow.
@@ -44,12 +44,12 @@ class Shortcuts(dict[bytes, "Flow"]):
         return flow
 
 
-def shortcuts(flows: dict[int, Flow]) -> dict[int, Shortcuts]:
-    """Return the shortcuts into the flows of one endpoint, by protocol."""
-    return {protocol: Shortcuts(flows, protocol) for protocol in (TCP, UDP)}
+def lookups(flows: dict[int, Flow]) -> dict[int, Lookup]:
+    """Return the lookups of the flows of one endpoint, by protocol."""
+    return {protocol: Lookup(flows, protocol) for protocol in (TCP, UDP)}
 
 
-def forget(by_protocol: dict[int, Shortcuts], key: int) -> None:
+def forget(by_protocol: dict[int, Lookup], key: int) -> None:
     """Forget both ways to the flow with this key."""
     known = by_protocol.get(key >> 96)  # an IPv4 key with ports has nothing else up there
     if known:
