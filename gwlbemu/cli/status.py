@@ -51,7 +51,7 @@ def lab_status(lab: RunningLab) -> dict[str, Any]:
 def shortcuts_of(lab: RunningLab) -> dict[str, Any]:
     """In how many of the lab's fabrics and routers a shortcut stands, and why not in all."""
     now = standing(lab.state)
-    return {"standing": len(now.programs), "of": len(shortcuts(lab.plan)), "reason": now.reason}
+    return {"standing": len(now.namespaces), "of": len(shortcuts(lab.plan)), "reason": now.reason}
 
 
 def _ask(lab: RunningLab, processes: list[Process], name: str) -> dict[str, Any]:

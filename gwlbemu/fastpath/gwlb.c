@@ -395,9 +395,9 @@ SEC("tc") int encap(struct __sk_buff *skb)
 		return up(at->tap, PAUSED);
 
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	if (p + ETH_HLEN + 60 > end) { /* only the head of a frame from a packet socket may be in one piece */
-		__u32 whole = skb->len;
-		bpf_skb_pull_data(skb, whole < ETH_HLEN + 60 ? whole : ETH_HLEN + 60);
+	__u32 wanted = skb->len < ETH_HLEN + 60 ? skb->len : ETH_HLEN + 60;
+	if (p + wanted > end) { /* only the head of a frame from a packet socket may be in one piece */
+		bpf_skb_pull_data(skb, wanted);
 		p = (void *)(long)skb->data;
 		end = (void *)(long)skb->data_end;
 	}
@@ -480,9 +480,9 @@ SEC("tc") int decap(struct __sk_buff *skb)
 	if (skb->pkt_type != TO_US || skb->protocol != IP4)
 		return PASS;
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	if (p + ETH_HLEN + OUTER + 60 > end) {
-		__u32 whole = skb->len;
-		bpf_skb_pull_data(skb, whole < ETH_HLEN + OUTER + 60 ? whole : ETH_HLEN + OUTER + 60);
+	__u32 wanted = skb->len < ETH_HLEN + OUTER + 60 ? skb->len : ETH_HLEN + OUTER + 60;
+	if (p + wanted > end) {
+		bpf_skb_pull_data(skb, wanted);
 		p = (void *)(long)skb->data;
 		end = (void *)(long)skb->data_end;
 	}

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
+_TC_INGRESS = 1  # <bpf/libbpf.h>: enum bpf_tc_attach_point
 TCX_INGRESS = 46  # <linux/bpf.h>: enum bpf_attach_type, Linux 6.6
 ANY, NOEXIST = 0, 1
 _SILENCE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
@@ -42,6 +43,30 @@ class _TestRun(ctypes.Structure):
     )
 
 
+class _TcHook(ctypes.Structure):
+    """struct bpf_tc_hook of <bpf/libbpf.h>."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("interface_index", ctypes.c_int),
+        ("attach_point", ctypes.c_int),
+        ("parent", ctypes.c_uint32),
+    )
+
+
+class _TcFilter(ctypes.Structure):
+    """struct bpf_tc_opts of <bpf/libbpf.h>."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("program", ctypes.c_int),
+        ("flags", ctypes.c_uint32),
+        ("program_id", ctypes.c_uint32),
+        ("handle", ctypes.c_uint32),
+        ("priority", ctypes.c_uint32),
+    )
+
+
 def library() -> ctypes.CDLL:
     """Return libbpf, loaded on first use. OSError when the machine has none."""
     global _libbpf
@@ -61,10 +86,9 @@ def library() -> ctypes.CDLL:
             ("bpf_map__set_max_entries", number, (pointer, ctypes.c_uint32)),
             ("bpf_program__fd", number, (pointer,)),
             ("bpf_link_create", number, (number, number, number, pointer)),
-            ("bpf_prog_attach", number, (number, number, number, ctypes.c_uint)),
-            ("bpf_prog_detach2", number, (number, number, number)),
-            ("bpf_prog_get_fd_by_id", number, (ctypes.c_uint32,)),
-            ("bpf_obj_get_info_by_fd", number, (number, pointer, pointer)),
+            ("bpf_tc_hook_create", number, (pointer,)),
+            ("bpf_tc_attach", number, (pointer, pointer)),
+            ("bpf_tc_detach", number, (pointer, pointer)),
             ("bpf_prog_test_run_opts", number, (number, pointer)),
             ("bpf_map_update_elem", number, (number, text, text, ctypes.c_uint64)),
             ("bpf_map_lookup_elem", number, (number, text, pointer)),
@@ -221,29 +245,29 @@ def attach_ingress(program: int, interface_index: int) -> int:
     return _check(library().bpf_link_create(program, interface_index, TCX_INGRESS, None), "attaching a tcx program")
 
 
-def attach_for_good(program: int, interface_index: int) -> None:
-    """Put a tc program on the ingress of an interface of the current namespace, where it stays until `detach` or until
-    the interface is gone.
+def attach_filter(program: int, interface_index: int) -> None:
+    """Make a tc program the first filter of what comes in at an interface of the current namespace. It stays until
+    `detach_filter` or until the interface is gone. OSError EEXIST when a first filter is there.
     """
-    _check(library().bpf_prog_attach(program, interface_index, TCX_INGRESS, 0), "attaching a tcx program")
+    hook, filter_ = _hook(interface_index), _filter(program)
+    made = library().bpf_tc_hook_create(ctypes.byref(hook))
+    if made != -errno.EEXIST:  # the hook may be there, for somebody else's filters
+        _check(made, "making a tc hook")
+    _check(library().bpf_tc_attach(ctypes.byref(hook), ctypes.byref(filter_)), "attaching a tc filter")
 
 
-def detach(program: int, interface_index: int) -> None:
-    """Undo `attach_for_good`. OSError ENOENT when the program is not there."""
-    _check(library().bpf_prog_detach2(program, interface_index, TCX_INGRESS), "detaching a tcx program")
+def detach_filter(interface_index: int) -> None:
+    """Undo `attach_filter`. OSError ENOENT when there is no such filter."""
+    hook, filter_ = _hook(interface_index), _filter(0)
+    _check(library().bpf_tc_detach(ctypes.byref(hook), ctypes.byref(filter_)), "detaching a tc filter")
 
 
-def program_id(program: int) -> int:
-    """Return the number by which the kernel knows a program for as long as it is loaded or attached."""
-    info = (ctypes.c_uint32 * 2)()  # struct bpf_prog_info begins with type and id
-    size = ctypes.c_uint32(ctypes.sizeof(info))
-    _check(library().bpf_obj_get_info_by_fd(program, info, ctypes.byref(size)), "asking for a program's number")
-    return int(info[1])
+def _hook(interface_index: int) -> _TcHook:
+    return _TcHook(ctypes.sizeof(_TcHook), interface_index, _TC_INGRESS, 0)
 
 
-def program_by_id(number: int) -> int:
-    """Return a descriptor, the caller's to close. OSError ENOENT when there is no such program."""
-    return _check(library().bpf_prog_get_fd_by_id(number), f"program {number}")
+def _filter(program: int) -> _TcFilter:
+    return _TcFilter(ctypes.sizeof(_TcFilter), program, 0, 0, 1, 1)
 
 
 def run_once(program: int, frame: bytes, context: bytes) -> tuple[int, bytes]:

@@ -9,7 +9,7 @@
  * TTL that runs out, a packet that does not fit, GENEVE, an address of the router itself, a port with rules or a rate) goes on to the
  * kernel as if nobody stood here.
  *
- * The layout of `place` is mirrored in shortcuts.py.
+ * Layouts of `settings` and `place` are mirrored in forwarding.py.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -23,35 +23,48 @@
 #define IP6 bpf_htons(ETH_P_IPV6)
 #define AF_INET 2
 #define AF_INET6 10
-#define PASS (-1) /* TCX_NEXT */
+#define PASS TC_ACT_UNSPEC
+#define TO_US 0 /* PACKET_HOST */
 #define GENEVE 6081
 
 #define U8(p, offset) (*(__u8 *)((p) + (offset)))
 #define U16(p, offset) (*(__u16 *)((p) + (offset)))
 #define U32(p, offset) (*(__u32 *)((p) + (offset)))
 
+/* Odd; the high bits of its product with a MAC are the MAC's place, another one for each MAC that the namespace knows. */
+struct settings {
+	__u64 fold;
+	__u32 shift;
+};
+struct settings settings SEC(".data");
+
 /* With `bridge` the MAC is the router's own, at interface `index`; otherwise it is at the other end of `index`. */
 struct place {
+	__u64 mac;
 	__u32 index;
 	__u32 bridge; /* the router's bridge: what is routed there and has no place is the kernel's */
 };
 
+/* An array with gaps: the kernel looks into it without a call, and every packet asks some ten times on its way. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u64);
+	__type(key, __u32);
 	__type(value, struct place);
 } places SEC(".maps");
 
 static __always_inline struct place *find(void *mac)
 {
 	__u64 key = U16(mac, 0) | (__u32)U16(mac, 2) << 16 | (__u64)U16(mac, 4) << 32; /* in bpf_fib_lookup it is not aligned */
-	return bpf_map_lookup_elem(&places, &key);
+	__u32 number = key * settings.fold >> settings.shift;
+	struct place *place = bpf_map_lookup_elem(&places, &number);
+	return place && place->mac == key && key ? place : 0;
 }
 
 static __always_inline int hand_over(struct __sk_buff *skb, __u32 index)
 {
-	bpf_skb_change_type(skb, 0); /* PACKET_HOST: it was somebody else's MAC for the interface it came in at */
+	if (skb->pkt_type != TO_US) /* it was somebody else's MAC for the interface it came in at */
+		bpf_skb_change_type(skb, TO_US);
 	return bpf_redirect_peer(index, 0);
 }
 
@@ -131,9 +144,9 @@ static __always_inline int route(struct __sk_buff *skb, struct place *router)
 SEC("tc") int forward(struct __sk_buff *skb)
 {
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	if (p + ETH_HLEN + 60 > end) { /* only the head of a frame from a packet socket may be in one piece */
-		__u32 whole = skb->len;
-		bpf_skb_pull_data(skb, whole < ETH_HLEN + 60 ? whole : ETH_HLEN + 60);
+	__u32 wanted = skb->len < ETH_HLEN + 60 ? skb->len : ETH_HLEN + 60;
+	if (p + wanted > end) { /* only the head of a frame from a packet socket may be in one piece */
+		bpf_skb_pull_data(skb, wanted);
 		p = (void *)(long)skb->data;
 		end = (void *)(long)skb->data_end;
 	}

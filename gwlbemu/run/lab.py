@@ -87,9 +87,9 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
             state.plan.write_text(to_json(plan))
             _keep_source(plan, state)
             build(plan, record, on_step=on_step)
-            _start_processes(plan, state, record, on_step)
-            on_step("take shortcuts")  # while the processes start: it takes the kernel some 10 ms an interface
+            on_step("take shortcuts")
             shortcuts.take(plan, state)
+            _start_processes(plan, state, record, on_step)
         except BaseException:
             take_down(record, grace=0.2)
             raise

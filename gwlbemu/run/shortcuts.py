@@ -1,8 +1,8 @@
 """Keeps a lab's shortcuts (see `topology.shortcuts`) on every fabric and router in which no cable is pulled.
 
 A shortcut hands frames to the other end of a link without looking at the near one. So where `fail` pulls cables the
-kernel does everything itself until they are healed. `shortcuts.json` of the state folder says which program stands in
-which namespace, and why there are none on a machine that has none.
+kernel does everything itself until they are healed. `shortcuts.json` of the state folder says where one stands, and
+why there are none on a machine that has none.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from gwlbemu.topology.shortcuts import Shortcut, shortcuts
 
 @dataclass(slots=True)
 class Standing:
-    """What stands: program numbers by namespace, and `reason` why some or all do not."""
+    """The namespaces that have theirs, and `reason` why some or all have not."""
 
-    programs: dict[str, int] = field(default_factory=dict)
+    namespaces: list[str] = field(default_factory=list)
     reason: str = ""
 
 
@@ -41,12 +41,13 @@ def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> Standing:
     kernel's way is as good.
     """
     now = standing(state)
-    wanted = [each for each in shortcuts(plan) if each.namespace not in now.programs and each.namespace not in broken]
+    wanted = [each for each in shortcuts(plan) if each.namespace not in now.namespaces and each.namespace not in broken]
     now.reason = "shortcuts: false was asked for" if not plan.shortcuts else missing(cache_folder()) or ""
     if not now.reason:
         try:
             for each in wanted:
-                now.programs[each.namespace] = _attach(each)
+                _attach(each)
+                now.namespaces.append(each.namespace)
         except OSError as error:
             now.reason = error.strerror or str(error)
     state.shortcuts.write_text(json.dumps(asdict(now)))
@@ -57,14 +58,15 @@ def give_up(plan: Plan, state: State, namespaces: Collection[str]) -> None:
     """Leave everything in `namespaces` to the kernel."""
     now = standing(state)
     for each in shortcuts(plan):
-        if each.namespace in namespaces and each.namespace in now.programs:
+        if each.namespace in namespaces and each.namespace in now.namespaces:
             with inside(path_of(each.namespace)):
-                forwarding.detach(now.programs.pop(each.namespace), each.devices)
+                forwarding.detach(each.devices)
+            now.namespaces.remove(each.namespace)
     state.shortcuts.write_text(json.dumps(asdict(now)))
 
 
-def _attach(shortcut: Shortcut) -> int:
+def _attach(shortcut: Shortcut) -> None:
     compiled = compile_object(cache_folder(), VPC)
     places = [(bytes.fromhex(place.mac.replace(":", "")), place.device, place.bridge) for place in shortcut.places]
     with inside(path_of(shortcut.namespace)):
-        return forwarding.attach(compiled, places, shortcut.devices)
+        forwarding.attach(compiled, places, shortcut.devices)
