@@ -26,8 +26,9 @@ from gwlbemu.fastpath.tap import Tap
 
 _SIOCGIFMTU, _SIOCGIFHWADDR = 0x8921, 0x8927  # <linux/sockios.h>
 _ONLY = bytes(4)  # the key of an array's first entry
-# Room for flows. Memory is taken as they come, but for 16 bytes of each place: 16 MiB and 4 MiB.
-DEFAULT_FLOWS4, DEFAULT_FLOWS6 = 1 << 20, 1 << 18
+# Room for flows: two million, so that one million do not stand in each other's way. Memory is taken as they come, but
+# for 16 bytes of each place: 32 MiB and 4 MiB.
+DEFAULT_FLOWS4, DEFAULT_FLOWS6 = 1 << 21, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
