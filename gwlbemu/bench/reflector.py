@@ -18,7 +18,7 @@ from gwlbemu.fastpath import libbpf
 def main(argv: list[str]) -> int:
     """Stay until a signal ends it."""
     with libbpf.Object(Path(argv[0]), {}) as loaded, socket.create_server(("", 80)) as healthy:
-        link = libbpf.attach_ingress(loaded.program("reflect"), socket.if_nametoindex("eth0"))
+        link = libbpf.attach_tcx(loaded.program("reflect"), socket.if_nametoindex("eth0"))
         try:
             print("ready", flush=True)
             while True:

@@ -85,7 +85,8 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
         if answer.get("datapath_reason"):
             yield f"{name}: {answer['datapath_reason']}"
     cut = status["shortcuts"]
-    why = cut["reason"] or ("" if cut["standing"] == cut["of"] else "not where a cable is pulled")
+    pulled = any(failure["kind"] in ("instance", "link", "zone") for failure in status["failures"])
+    why = cut["reason"] or ("not where a cable is pulled" if pulled else "")
     yield f"shortcuts: {cut['standing']} of {cut['of']} fabrics and routers" + (f", {why}" if why else "")
     capture = status["capture"]
     if capture is not None and "error" not in capture:

@@ -113,9 +113,10 @@ class Placement:
 
     def advance(self, now: float) -> None:
         """Let the targets do what is due by `now`."""
-        for member in self.group.advance(now):
+        touched = self.group.advance(now)
+        self.turn()  # before a target is let go, whose last word is "freed"
+        for member in touched:
             self.forget_target(member)
-        self.turn()
 
     def rekey(self) -> None:
         """Take every flow from the fast path: from now on packets have other keys."""

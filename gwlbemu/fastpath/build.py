@@ -12,7 +12,7 @@ from pathlib import Path
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath import libbpf
 
-NODE, VPC = (Path(__file__).with_name(name) for name in ("gwlb.c", "vpc.c"))
+NODE, VPC, SHARED = (Path(__file__).with_name(name) for name in ("gwlb.c", "vpc.c", "packet.h"))
 LOOPBACK = 1  # its interface index in every namespace
 _FLAGS = ("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror")
 
@@ -30,7 +30,7 @@ def compile_object(cache: Path, source: Path = NODE) -> Path:
     """
     clang = shutil.which("clang")
     command = [clang or "clang", *_FLAGS, f"-I/usr/include/{os.uname().machine}-linux-gnu"]
-    digest = hashlib.sha256(source.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(source.read_bytes() + SHARED.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
     target = cache / f"{source.stem}-{digest}.o"
     if target.exists():
         return target
@@ -51,8 +51,8 @@ def compile_object(cache: Path, source: Path = NODE) -> Path:
     return target
 
 
-def missing(cache: Path) -> str | None:
-    """Return what a fast path would need and is not here, None when only the kernel's word is left. Compiles."""
+def missing(cache: Path, source: Path = NODE) -> str | None:
+    """Return what the program of `source` needs and is not here, None when only the kernel's word is left. Compiles."""
     if sys.byteorder != "little" or sys.maxsize < 2**32:
         return "not a little-endian 64-bit machine"
     if os.geteuid() != 0:
@@ -62,8 +62,7 @@ def missing(cache: Path) -> str | None:
     except (OSError, AttributeError) as error:
         return f"no libbpf: {error}"
     try:
-        for source in (NODE, VPC):
-            compile_object(cache, source)
+        compile_object(cache, source)
     except NetError as error:
         return str(error)
     return None
@@ -79,7 +78,7 @@ def available(cache: Path) -> str | None:
     try:
         path = compile_object(cache)
         with libbpf.Object(path, {"interfaces": 1, "flows4": 1, "flows6": 1}) as loaded:
-            os.close(libbpf.attach_ingress(loaded.program("encap"), LOOPBACK))
+            os.close(libbpf.attach_tcx(loaded.program("encap"), LOOPBACK))
     except NetError as error:
         return str(error)
     except PermissionError as error:

@@ -114,7 +114,7 @@ class FastPath:
         for device in devices:
             name = "decap" if device == settings.eni else "encap"
             self.programs[name] = loaded.program(name)
-            self._stack.callback(os.close, libbpf.attach_ingress(self.programs[name], index[device]))
+            self._stack.callback(os.close, libbpf.attach_tcx(self.programs[name], index[device]))
 
     def set_stickiness(self, stickiness: str) -> None:
         """Look flows up by another key from now on. Take the old flows out (`apply`) before."""
@@ -137,8 +137,8 @@ class FastPath:
     def apply(self, changes: Sequence[FlowChange | TargetChange], *, now_ns: int) -> None:
         """Follow the core; see Mirror.apply."""
         self._mirror.apply(changes, now_ns=now_ns)
-        if len(self._mirror.held) != self._told.holding:
-            self._tell(replace(self._told, holding=len(self._mirror.held)))
+        if self._mirror.holding != self._told.holding:
+            self._tell(replace(self._told, holding=self._mirror.holding))
 
     def read_back(self, *, now_ns: int = 0) -> tuple[list[FlowTraffic], bool]:
         """Return the next few thousand flows' news, and whether a round through all flows is complete; a call takes a

@@ -11,13 +11,13 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import count
 from pathlib import Path
 
 from gwlbemu.fastpath import libbpf
+from gwlbemu.fastpath.fold import distinct_fold, number_of
 
 _SETTINGS, _PLACE = struct.Struct("<QI4x"), struct.Struct("<6s2xII")
-_ONLY, _MASK = bytes(4), (1 << 64) - 1
+_ONLY = bytes(4)  # the key of an array's first entry
 
 
 def attach(compiled: Path, places: Sequence[tuple[bytes, str, str]], devices: Iterable[str]) -> None:
@@ -26,7 +26,8 @@ def attach(compiled: Path, places: Sequence[tuple[bytes, str, str]], devices: It
     `places` are (MAC, device, bridge or nothing): see vpc.c. OSError when the kernel refuses; then nothing is attached.
     """
     index = socket.if_nametoindex
-    fold, bits = choose_fold([mac for mac, _, _ in places])
+    bits = max(6, 2 * len(places).bit_length())
+    fold = distinct_fold([mac for mac, _, _ in places], bits)
     with libbpf.Object(compiled, {"places": 1 << bits}) as loaded:
         loaded.map(".data").update(_ONLY, _SETTINGS.pack(fold, 64 - bits))
         known = loaded.map("places")
@@ -52,18 +53,3 @@ def detach(devices: Iterable[str]) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EINVAL):
                 raise
-
-
-def number_of(mac: bytes, fold: int, bits: int) -> int:
-    """The place of a MAC, as vpc.c works it out."""
-    return (int.from_bytes(mac, "little") * fold & _MASK) >> (64 - bits)
-
-
-def choose_fold(macs: Sequence[bytes]) -> tuple[int, int]:
-    """Return a factor and a number of bits with which each of `macs` has a number of its own."""
-    for attempt in count():
-        bits = max(6, (len(macs) ** 2).bit_length() + attempt // 64)
-        fold = (0x9E3779B97F4A7C15 * (2 * attempt + 1)) & _MASK  # 2^64 divided by the golden ratio, and odd multiples
-        if len({number_of(mac, fold, bits) for mac in macs}) == len(set(macs)):
-            return fold, bits
-    raise AssertionError("never reached")

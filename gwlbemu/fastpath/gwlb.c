@@ -19,23 +19,14 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "packet.h"
 
 #define OUTER 68 /* IPv4 20, UDP 8, GENEVE 8, options 32 */
 #define LONGEST 8500 /* of an inner packet: GWLB guide, MTU */
-#define IP4 bpf_htons(ETH_P_IP)
-#define IP6 bpf_htons(ETH_P_IPV6)
-#define TO_US 0 /* PACKET_HOST */
-#define PASS (-1) /* TCX_NEXT: the kernel's own stack gets it */
 #ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4 /* Linux 6.3; the header on the machine may be older */
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 #endif
-
-/* Packets are not aligned: read and write them by halves and words where they lie. */
-#define U8(p, offset) (*(__u8 *)((p) + (offset)))
-#define U16(p, offset) (*(__u16 *)((p) + (offset)))
-#define U32(p, offset) (*(__u32 *)((p) + (offset)))
-#define U64(p, offset) (*(__u64 *)((p) + (offset)))
 
 /* What holds for the whole node; Python may rewrite it at any time. Addresses are in network order. */
 struct settings {
@@ -140,15 +131,6 @@ static __always_inline int up(__u32 tap, enum counter why)
 {
 	count(why);
 	return bpf_redirect(tap, 0);
-}
-
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
 }
 
 /* An inner packet as both programs see it. */
@@ -282,20 +264,6 @@ static __always_inline __u8 hops_of(int at_sender)
 	return settings.hops == 2 || (settings.hops == 1 && at_sender);
 }
 
-/* Take hops off; the header's sum does not change (RFC 1624). Same result as wire.ttl. */
-static __always_inline void take_hops(void *p, __u8 version, __u8 hops)
-{
-	if (version == 6) {
-		U8(p, 7) -= hops;
-		return;
-	}
-	__u32 sum = bpf_ntohs(U16(p, 10)) + (hops << 8);
-	if (sum >= 0xffff)
-		sum -= 0xffff;
-	U8(p, 8) -= hops;
-	U16(p, 10) = bpf_htons(sum);
-}
-
 /*
  * Add up length bytes of the inner packet in chunks the verifier can follow; -1 when they are not all there. A function of its own is
  * verified once, not again with every path that leads to it: that is most of the time it takes to load.
@@ -394,13 +362,8 @@ SEC("tc") int encap(struct __sk_buff *skb)
 	if (settings.paused)
 		return up(at->tap, PAUSED);
 
+	pull(skb, ETH_HLEN + 60);
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	__u32 wanted = skb->len < ETH_HLEN + 60 ? skb->len : ETH_HLEN + 60;
-	if (p + wanted > end) { /* only the head of a frame from a packet socket may be in one piece */
-		bpf_skb_pull_data(skb, wanted);
-		p = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-	}
 	struct inner in = {};
 	struct key4 key4;
 	struct key6 key6;
@@ -479,13 +442,8 @@ SEC("tc") int decap(struct __sk_buff *skb)
 	__u32 tap = settings.eni_tap;
 	if (skb->pkt_type != TO_US || skb->protocol != IP4)
 		return PASS;
+	pull(skb, ETH_HLEN + OUTER + 60);
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	__u32 wanted = skb->len < ETH_HLEN + OUTER + 60 ? skb->len : ETH_HLEN + OUTER + 60;
-	if (p + wanted > end) {
-		bpf_skb_pull_data(skb, wanted);
-		p = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-	}
 	if (p + ETH_HLEN + 20 > end || U8(p, 23) != IPPROTO_UDP)
 		return PASS; /* health checks' TCP, ICMP: the node's own stack */
 	if (settings.paused)
@@ -551,12 +509,8 @@ SEC("tc") int decap(struct __sk_buff *skb)
 
 SEC("tc") int reflect(struct __sk_buff *skb)
 {
+	pull(skb, ETH_HLEN + 28);
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	if (p + ETH_HLEN + 28 > end) {
-		bpf_skb_pull_data(skb, ETH_HLEN + 28);
-		p = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-	}
 	if (p + ETH_HLEN + 28 > end || U16(p, 12) != IP4 || U8(p, 23) != IPPROTO_UDP || U16(p, 36) != bpf_htons(6081))
 		return PASS;
 	__u32 mac = U32(p, 0), address = U32(p, 26);

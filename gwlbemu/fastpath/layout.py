@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gwlbemu.fastpath.fold import distinct_fold, number_of
+
 COUNTERS = (
     "encapsulated",
     "decapsulated",
@@ -26,7 +28,7 @@ KEY4, KEY6 = struct.Struct("<4s4s2s2sI"), struct.Struct("<16s16s2s2sI")
 FLOW = struct.Struct("<4sI6s2sIHHIIQQQ")
 _SETTINGS = struct.Struct("<4sIIBBBBQQI4x")
 _INTERFACE = struct.Struct("<8sI6s6s")
-_FROM_HIGH, _MASK = 1 << 15, (1 << 64) - 1
+_FROM_HIGH, ENDPOINT_BITS = 1 << 15, 24
 LONGEST_IDLE = (1 << 15) - 1
 
 
@@ -133,12 +135,9 @@ def endpoint_bits(endpoint: int, fold: int) -> int:
     """The 24 bits that stand for an endpoint id in a key: as in gwlb.c, which multiplies the id as it lies in the
     packet.
     """
-    return (int.from_bytes(endpoint.to_bytes(8, "big"), "little") * fold & _MASK) >> 40
+    return number_of(endpoint.to_bytes(8, "big"), fold, ENDPOINT_BITS)
 
 
 def choose_fold(endpoints: tuple[int, ...]) -> int:
     """Return an odd factor with which no two endpoints have the same 24 bits."""
-    fold = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio
-    while len({endpoint_bits(endpoint, fold) for endpoint in endpoints}) < len(set(endpoints)):
-        fold = fold * 0x5851F42D4C957F2D & _MASK  # Knuth's MMIX multiplier: odd, so the product stays odd
-    return fold
+    return distinct_fold([endpoint.to_bytes(8, "big") for endpoint in endpoints], ENDPOINT_BITS)

@@ -1,7 +1,8 @@
 """The calls of libbpf.so.1 that are used here, through ctypes, and nothing more: libbpf reads the object, the kernel
 keeps the maps.
 
-A tcx link is a file descriptor: it, the programs and the maps are gone when the process is, however it ends.
+A tcx link is a file descriptor: it, its program and maps are gone when the process is, however it ends. A tc filter
+stays, with its program and maps, until its interface goes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-_TC_INGRESS = 1  # <bpf/libbpf.h>: enum bpf_tc_attach_point
+_TC_INGRESS, _TC_REPLACE = 1, 1  # <bpf/libbpf.h>: BPF_TC_INGRESS, BPF_TC_F_REPLACE
 TCX_INGRESS = 46  # <linux/bpf.h>: enum bpf_attach_type, Linux 6.6
 ANY, NOEXIST = 0, 1
 _SILENCE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
@@ -238,7 +239,7 @@ class Object:
         self.close()
 
 
-def attach_ingress(program: int, interface_index: int) -> int:
+def attach_tcx(program: int, interface_index: int) -> int:
     """Put a tc program on the ingress of an interface of the current namespace; return the link, a descriptor that
     holds it there.
     """
@@ -246,8 +247,8 @@ def attach_ingress(program: int, interface_index: int) -> int:
 
 
 def attach_filter(program: int, interface_index: int) -> None:
-    """Make a tc program the first filter of what comes in at an interface of the current namespace. It stays until
-    `detach_filter` or until the interface is gone. OSError EEXIST when a first filter is there.
+    """Make a tc program the first filter of what comes in at an interface of the current namespace, in the place of an
+    earlier one. It stays until `detach_filter` or until the interface is gone.
     """
     hook, filter_ = _hook(interface_index), _filter(program)
     made = library().bpf_tc_hook_create(ctypes.byref(hook))
@@ -267,7 +268,7 @@ def _hook(interface_index: int) -> _TcHook:
 
 
 def _filter(program: int) -> _TcFilter:
-    return _TcFilter(ctypes.sizeof(_TcFilter), program, 0, 0, 1, 1)
+    return _TcFilter(ctypes.sizeof(_TcFilter), program, _TC_REPLACE if program else 0, 0, 1, 1)
 
 
 def run_once(program: int, frame: bytes, context: bytes) -> tuple[int, bytes]:

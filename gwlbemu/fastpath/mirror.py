@@ -58,7 +58,7 @@ class Mirror:
     ) -> None:
         self._maps = {4: flows4, 16: flows6}
         self._held = held
-        self.held: set[bytes] = set()  # addresses of targets
+        self._held_targets: set[bytes] = set()  # their addresses
         self._interfaces = interfaces
         self._bits = {endpoint: layout.endpoint_bits(endpoint, fold) for endpoint in interfaces}
         self._endpoints = {bits: endpoint for endpoint, bits in self._bits.items()}
@@ -93,13 +93,18 @@ class Mirror:
                 if change.kind == "changed":
                     self._write(key, change, now_ns)
 
+    @property
+    def holding(self) -> int:
+        """How many targets are held."""
+        return len(self._held_targets)
+
     def _hold(self, change: TargetChange) -> None:
         if change.kind == "held":
             self._held.update(change.target_address, b"\1")
-            self.held.add(change.target_address)
+            self._held_targets.add(change.target_address)
         else:
             self._held.pop(change.target_address)
-            self.held.discard(change.target_address)
+            self._held_targets.discard(change.target_address)
 
     def key_of(self, change: FlowChange) -> Key | None:
         """Return the key the kernel would look this flow up by; None when it never does (fragments of TCP and UDP)."""

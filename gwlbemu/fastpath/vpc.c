@@ -18,18 +18,11 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "packet.h"
 
-#define IP4 bpf_htons(ETH_P_IP)
-#define IP6 bpf_htons(ETH_P_IPV6)
 #define AF_INET 2
 #define AF_INET6 10
-#define PASS TC_ACT_UNSPEC
-#define TO_US 0 /* PACKET_HOST */
 #define GENEVE 6081
-
-#define U8(p, offset) (*(__u8 *)((p) + (offset)))
-#define U16(p, offset) (*(__u16 *)((p) + (offset)))
-#define U32(p, offset) (*(__u32 *)((p) + (offset)))
 
 /* Odd; the high bits of its product with a MAC are the MAC's place, another one for each MAC that the namespace knows. */
 struct settings {
@@ -58,7 +51,7 @@ static __always_inline struct place *find(void *mac)
 	__u64 key = U16(mac, 0) | (__u32)U16(mac, 2) << 16 | (__u64)U16(mac, 4) << 32; /* in bpf_fib_lookup it is not aligned */
 	__u32 number = key * settings.fold >> settings.shift;
 	struct place *place = bpf_map_lookup_elem(&places, &number);
-	return place && place->mac == key && key ? place : 0;
+	return place && place->mac == key && key ? place : 0; /* in a gap the MAC is 0 */
 }
 
 static __always_inline int hand_over(struct __sk_buff *skb, __u32 index)
@@ -85,9 +78,11 @@ static __always_inline int read4(struct __sk_buff *skb, void *p, void *end, stru
 {
 	if (p + 20 > end || U8(p, 0) != 0x45 || U16(p, 6) & bpf_htons(0x3fff) || U8(p, 8) <= 1)
 		return 0;
-	__u8 first = U8(p, 12); /* of the source: no host has 0, 127 or a group's address */
-	if (first == 0 || first == 127 || first >= 224)
+	__u8 source = U8(p, 12), destination = U8(p, 16); /* no host has 0, 127 or a group's address */
+	if (source == 0 || source == 127 || source >= 224 || destination == 0 || destination == 127 || destination >= 224)
 		return 0;
+	if (fold((__u64)U32(p, 0) + U32(p, 4) + U32(p, 8) + U32(p, 12) + U32(p, 16)) != 0xffff)
+		return 0; /* the header's checksum is wrong */
 	fib->family = AF_INET;
 	fib->tos = U8(p, 1);
 	fib->l4_protocol = U8(p, 9);
@@ -131,25 +126,16 @@ static __always_inline int route(struct __sk_buff *skb, struct place *router)
 		return PASS;
 	__builtin_memcpy(p, fib.dmac, 6);
 	__builtin_memcpy(p + 6, fib.smac, 6);
-	if (type == IP6)
-		U8(p, ETH_HLEN + 7) -= 1;
-	else { /* RFC 1624: what the TTL loses, the checksum gains */
-		__u32 sum = bpf_ntohs(U16(p, ETH_HLEN + 10)) + 0x100;
-		U8(p, ETH_HLEN + 8) -= 1;
-		U16(p, ETH_HLEN + 10) = bpf_htons(sum >= 0xffff ? sum - 0xffff : sum);
-	}
+	take_hops(p + ETH_HLEN, type == IP6 ? 6 : 4, 1);
 	return hand_over(skb, there ? there->index : fib.ifindex);
 }
 
 SEC("tc") int forward(struct __sk_buff *skb)
 {
+	if (skb->vlan_present)
+		return PASS;
+	pull(skb, ETH_HLEN + 60);
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	__u32 wanted = skb->len < ETH_HLEN + 60 ? skb->len : ETH_HLEN + 60;
-	if (p + wanted > end) { /* only the head of a frame from a packet socket may be in one piece */
-		bpf_skb_pull_data(skb, wanted);
-		p = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-	}
 	if (p + ETH_HLEN > end)
 		return PASS;
 	struct place *to = find(p);

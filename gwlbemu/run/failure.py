@@ -57,7 +57,7 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     done: list[str] = []
     restarted: list[str] = []
     cables = list(_cables(lab.plan, kind, name))
-    if broken:
+    if cables and broken:
         shortcuts.give_up(lab.plan, lab.state, {end.namespace for end in cables})
     for end in cables:
         if set_link(path_of(end.namespace), end.name, up=not broken):
@@ -76,7 +76,7 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     over = {(kind, name)} | ({("process", name), ("health", name)} if restarted else set())
     now = [entry for entry in before if entry not in over] + ([(kind, name)] if broken else [])
     (lab.state.folder / "failures.json").write_text(json.dumps(now))
-    if not broken:
+    if cables and not broken:
         pulled = {end.namespace for each in now for end in _cables(lab.plan, *each)}
         shortcuts.take(lab.plan, lab.state, broken=pulled)
     return done

@@ -97,18 +97,19 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
 
 
 def _compile_programs(plan: Plan, on_step: OnStep) -> None:
-    """Compile the eBPF programs once, not in every node at the same time. NetError when the node's has to be there.
+    """Compile the eBPF programs once, not in every node at the same time. NetError when the nodes' has to be there.
 
     Where they cannot be compiled, a node with `datapath: auto` goes without and its status says why; so do shortcuts.
     """
-    if not plan.shortcuts and (plan.datapath == "python" or not plan.nodes):
-        return
-    from gwlbemu.fastpath.build import cache_folder, missing
+    from gwlbemu.fastpath.build import NODE, VPC, cache_folder, missing
 
     on_step("compile the eBPF programs")
-    reason = missing(cache_folder())
-    if reason is not None and plan.datapath == "ebpf":
-        raise NetError(f"datapath ebpf is not possible here: {reason} (datapath auto would use Python)")
+    if plan.shortcuts:
+        missing(cache_folder(), VPC)
+    if plan.nodes and plan.datapath != "python":
+        reason = missing(cache_folder(), NODE)
+        if reason is not None and plan.datapath == "ebpf":
+            raise NetError(f"datapath ebpf is not possible here: {reason} (datapath auto would use Python)")
 
 
 def _keep_source(plan: Plan, state: State) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from gwlbemu.fastpath import forwarding
 from gwlbemu.fastpath.build import VPC, cache_folder, compile_object, missing
@@ -42,11 +43,12 @@ def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> Standing:
     """
     now = standing(state)
     wanted = [each for each in shortcuts(plan) if each.namespace not in now.namespaces and each.namespace not in broken]
-    now.reason = "shortcuts: false was asked for" if not plan.shortcuts else missing(cache_folder()) or ""
-    if not now.reason:
+    now.reason = "shortcuts: false was asked for" if not plan.shortcuts else missing(cache_folder(), VPC) or ""
+    if wanted and not now.reason:
         try:
+            compiled = compile_object(cache_folder(), VPC)
             for each in wanted:
-                _attach(each)
+                _attach(each, compiled)
                 now.namespaces.append(each.namespace)
         except OSError as error:
             now.reason = error.strerror or str(error)
@@ -58,15 +60,14 @@ def give_up(plan: Plan, state: State, namespaces: Collection[str]) -> None:
     """Leave everything in `namespaces` to the kernel."""
     now = standing(state)
     for each in shortcuts(plan):
-        if each.namespace in namespaces and each.namespace in now.namespaces:
+        if each.namespace in namespaces:  # whatever the file says: who wrote it may have died before
             with inside(path_of(each.namespace)):
                 forwarding.detach(each.devices)
-            now.namespaces.remove(each.namespace)
+    now.namespaces = [name for name in now.namespaces if name not in namespaces]
     state.shortcuts.write_text(json.dumps(asdict(now)))
 
 
-def _attach(shortcut: Shortcut) -> None:
-    compiled = compile_object(cache_folder(), VPC)
+def _attach(shortcut: Shortcut, compiled: Path) -> None:
     places = [(bytes.fromhex(place.mac.replace(":", "")), place.device, place.bridge) for place in shortcut.places]
     with inside(path_of(shortcut.namespace)):
         forwarding.attach(compiled, places, shortcut.devices)

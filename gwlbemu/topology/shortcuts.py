@@ -61,4 +61,5 @@ def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
 
 def _has_a_say(port: End, namespace: Namespace) -> bool:
     """Whether a port drops or delays: such frames have to leave by it."""
-    return port.rate_mbit is not None or f'"{port.name}"' in namespace.nftables
+    narrow = any(port.mtu < bridge.mtu for bridge in namespace.bridges)
+    return narrow or port.rate_mbit is not None or f'"{port.name}"' in namespace.nftables

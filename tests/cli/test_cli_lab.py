@@ -229,7 +229,10 @@ def test_what_the_capture_lost_is_named_and_is_no_failure() -> None:
     status = {"lab": "l", "source": "f", "processes": [], "never_started": [], "nodes": {}, "failures": []}
     cut = {"standing": 2, "of": 3, "reason": ""}
     lines = list(status_lines({**status, "capture": capture, "shortcuts": cut}))
-    assert "shortcuts: 2 of 3 fabrics and routers, not where a cable is pulled" in lines
+    assert "shortcuts: 2 of 3 fabrics and routers" in lines
+    status["failures"] = [{"kind": "link", "name": "web"}]
+    lines_then = list(status_lines({**status, "capture": None, "shortcuts": cut}))
+    assert "shortcuts: 2 of 3 fabrics and routers, not where a cable is pulled" in lines_then
     assert lines[-1] == "! capture lost 3 packets: client/eth0 3; the traffic itself was not affected"
 
 

@@ -100,6 +100,12 @@ def test_a_held_target_that_is_forgotten_frees_its_address():
     assert kinds(balancer) == [("freed", FW_A1)]
 
 
+def test_a_target_that_goes_at_once_is_not_held_behind_its_back():
+    balancer = node(2, track_changes=True, group=REBALANCE | {"deregistration_delay.timeout_seconds": "0"})
+    balancer.deregister("fw-a1", now=1.0)
+    assert kinds(balancer)[-1:] == [("freed", FW_A1)]
+
+
 def test_draining_brings_flows_to_python_only_if_something_will_happen_to_them():
     for group, expected in (
         ({}, []),

@@ -11,6 +11,6 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from gwlbemu.fastpath import libbpf
 
 with libbpf.Object(Path(sys.argv[1]), {}) as loaded:
-    libbpf.attach_ingress(loaded.program("reflect"), socket.if_nametoindex("eth0"))
+    libbpf.attach_tcx(loaded.program("reflect"), socket.if_nametoindex("eth0"))
     print("ready", flush=True)
     sys.stdin.read()

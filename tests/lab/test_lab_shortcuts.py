@@ -12,7 +12,7 @@ import pytest
 from oracles import sniffed
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_RR, fragment
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
 from gwlbemu import Lab
@@ -31,8 +31,10 @@ vpcs:
     cidr: 10.0.0.0/16
     ipv6_cidr: 2001:db8:1::/56
     subnets:
-      - {{name: left, zone: a, cidr: 10.0.1.0/24, ipv6_cidr: "2001:db8:1:1::/64"}}
+      - {{name: left, zone: a, cidr: 10.0.1.0/24, ipv6_cidr: "2001:db8:1:1::/64", route_table: left}}
       - {{name: right, zone: a, cidr: 10.0.2.0/24, ipv6_cidr: "2001:db8:1:2::/64"}}
+    route_tables:
+      - {{name: left, routes: [{{destination: 0.0.0.0/0, target: far}}]}}
     security_groups:
       - {{name: guarded, ingress: [{{protocol: udp, source: 10.0.0.0/8}}]}}
     instances:
@@ -76,7 +78,11 @@ def unusual() -> list[Packet]:
         *fragment(ip / UDP(sport=1, dport=7) / bytes(2000), 1000),
         IP(src=LEFT, dst=FAR, options=[IPOption_RR(length=7, pointer=4, routers=["0.0.0.0"])]) / UDP(sport=1, dport=7),
         IP(src=LEFT, dst="10.0.1.1") / ICMP() / b"the router itself",
-        IP(src=LEFT, dst="192.0.2.1") / UDP(sport=1, dport=7),  # no route
+        IP(src=LEFT, dst="192.0.2.1") / UDP(sport=1, dport=7),  # to the instance that the default route names
+        IP(src=LEFT, dst="239.1.2.3") / UDP(sport=1, dport=7),
+        IP(src=LEFT, dst="255.255.255.255") / UDP(sport=1, dport=7),
+        IP(src=LEFT, dst="127.0.0.1") / UDP(sport=1, dport=7),
+        IP(src=LEFT, dst=FAR, chksum=1) / UDP(sport=1, dport=7),
         IP(src=LEFT, dst="10.0.2.99") / UDP(sport=1, dport=7),  # nobody there
         IP(src="127.0.0.1", dst=FAR) / UDP(sport=1, dport=7),  # nobody's source
         ip / ICMP(type=0) / b"unasked",
@@ -155,7 +161,8 @@ def test_ipv6_packets_arrive_the_same_either_way(both: tuple[Lab, Lab]) -> None:
 
 
 def test_what_is_not_plain_is_treated_as_the_kernel_does(both: tuple[Lab, Lab]) -> None:
-    frames = [*(frame(packet) for packet in unusual()), frame(IP(src=LEFT, dst=FAR) / UDP(), "ff:ff:ff:ff:ff:ff")]
+    plain = IP(src=LEFT, dst=FAR) / UDP(sport=1, dport=7)
+    frames = [*(frame(packet) for packet in unusual()), frame(plain, "ff:ff:ff:ff:ff:ff"), frame(Dot1Q(vlan=7) / plain)]
     short, long = (outcome(lab, frames, "far") for lab in both)
     assert short == long
     assert sum("time-exceeded" in each for each in short[1]) == 2

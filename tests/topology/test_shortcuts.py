@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from builder import plan_of, put
 
 from gwlbemu.topology import names
 from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.resolve import load
 from gwlbemu.topology.shortcuts import shortcuts
+
+TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 
 
 def known(plan: Plan, resource: str) -> dict[str, tuple[str, str]]:
@@ -39,6 +44,14 @@ def test_ports_with_security_groups_or_a_rate_are_the_kernels() -> None:
     plan = plan_of(put("vpcs.1.instances.0.rate_mbit", 100))
     assert names.mac("fw-a", "eth0") not in known(plan, "sec-a")
     assert names.mac("fw-b", "eth0") in known(plan, "sec-b")
+
+
+def test_a_port_that_carries_less_than_its_bridge_is_the_kernels() -> None:
+    plan = load((TOPOLOGIES / "transit-gateway.yaml").read_text(), "transit-gateway.yaml")
+    handed = {place.device for each in shortcuts(plan) for place in each.places if not place.bridge}
+    narrow = {end.name for link in plan.links for end in (link.a, link.b) if end.bridge and end.mtu == 8500}
+    assert narrow
+    assert not narrow & handed
 
 
 def test_the_program_stands_on_every_interface_of_its_namespace() -> None:
