@@ -14,6 +14,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_RR, fragment
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
+from worlds import TOPOLOGIES
 
 from gwlbemu import Lab
 from gwlbemu.run.shortcuts import standing
@@ -223,3 +224,19 @@ def test_super_packets_take_the_shortcut_and_arrive_whole(segment: int) -> None:
         assert walked(lab) == 0
         received = counters(lab, "far", "eth0")["rx"]
         assert received["bytes"] / received["packets"] > 2 * segment
+
+
+@pytest.mark.topology(TOPOLOGIES / "transit-gateway.yaml", capture=False)
+def test_a_transit_gateway_gets_8500_bytes_and_nothing_longer(lab: Lab) -> None:
+    """Transit Gateway quotas: packets larger than 8500 bytes that arrive at the transit gateway are dropped."""
+    here = names.namespace(lab.name, "tgw")
+    (device,) = {
+        end.name
+        for link in lab.plan.links
+        for end, other in ((link.a, link.b), (link.b, link.a))
+        if end.namespace == here and other.namespace == names.namespace(lab.name, "left") and "-a" in other.name
+    }
+    with sniffed(lab, "tgw", device=device, matching="-Q in udp or ip[6:2] & 0x1fff != 0") as seen:
+        for size in (8500, 8505, 8900):  # a veth has room for a VLAN tag, four bytes
+            lab.inject(IP(dst="10.2.2.10") / UDP(sport=1, dport=7) / bytes(size - 28), source="client-a")
+    assert [len(each) - 14 for each in seen.frames] == [8500]
