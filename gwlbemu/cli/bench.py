@@ -47,17 +47,28 @@ def bench_command(
     from gwlbemu.bench.run import measure
     from gwlbemu.bench.session import FULL, QUICK
 
+    _check_places(keep, folder)
     unwind_on_sigterm()
     results = measure(figures, QUICK if quick else FULL, lambda line: click.echo(f"  {line}", err=True))
     if keep:
         keep.write_text(results.to_json())
     if folder:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in svg.plots(results).items():
             (folder / name).write_text(text)
     click.echo(report.text(figures, results))
     if before:
         click.echo("\n" + report.comparison(figures, results, before))
+
+
+def _check_places(keep: Path | None, folder: Path | None) -> None:
+    """SettingError before anything is measured when the results could not be written."""
+    try:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        if keep:
+            keep.open("a").close()
+    except OSError as error:
+        raise SettingError(f"{error.filename}: {error.strerror}") from error
 
 
 def _read(file: Path) -> Results:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Sized
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
         down(plan.lab)  # without its load balancer it is not a lab
         raise LabError("\n".join([*troubles, "what was built is removed again"]))
     click.echo(lab_map(plan, target_states(lab)))
-    troubles += _super_packets_in_python(lab)
-    for trouble in troubles:
+    slow = _super_packets_in_python(lab)
+    for trouble in (*troubles, *slow):
         click.echo(f"! {trouble}")
     targets = sum(len(group.targets) for group in plan.target_groups)
     word = (
@@ -72,7 +73,7 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
     click.echo(f"\n{plan.lab} is up after {time.monotonic() - started:.1f} s, {word}. Try:")
     for line in _next_steps(plan):
         click.echo(f"  {line}")
-    return 1 if troubles else 0
+    return 1 if troubles or slow else 0
 
 
 def _super_packets_in_python(lab: RunningLab) -> list[str]:
@@ -81,7 +82,10 @@ def _super_packets_in_python(lab: RunningLab) -> list[str]:
         return []
     slow = [node.name for node in lab.plan.nodes if lab.call(node.name, "status")["datapath"] == "python"]
     slow += [program.instance for program in lab.plan.programs if any("appliances." in word for word in program.argv)]
-    return [f"offload is true, but {name} is a Python program and carries no super-packets" for name in slow]
+    return [
+        f"offload is true, but {name} is a Python program and carries no super-packets: TCP will not get through"
+        for name in slow
+    ]
 
 
 def _next_steps(plan: Plan) -> list[str]:
@@ -120,10 +124,15 @@ def down_command(lab_name: str | None, keep_capture: Path | None) -> None:
     removed = down(name, keep_capture=keep_capture)
     if removed.was_there:
         click.echo(
-            f"{name} is down: {len(removed.processes)} processes ended, {len(removed.namespaces)} namespaces removed"
+            f"{name} is down: {_count(removed.processes, 'process', 'es')} ended,"
+            f" {_count(removed.namespaces, 'namespace', 's')} removed"
         )
     else:
         click.echo(f"no lab {name} is up, nothing to remove")
+
+
+def _count(things: Sized, word: str, many: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else many}"
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -88,7 +88,8 @@ def main(argv: list[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return 130
     except PermissionError as error:
-        click.echo(f"gwlbemu: {error.filename}: permission denied: run it with sudo", err=True)
+        what = f"{error.filename}: " if error.filename else ""
+        click.echo(f"gwlbemu: {what}permission denied: run it with sudo", err=True)
         return 5
     except GwlbemuError as error:
         click.echo(f"gwlbemu: {error}", err=True)

@@ -83,7 +83,7 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     yield "\n" + table(rows, ["NODE", "DATAPATH", "PORT", *(key.replace("_", " ").upper() for key in _PORT_KEYS)])
     for name, answer in answers.items():
         if answer.get("datapath_reason"):
-            yield f"{name}: {answer['datapath_reason']}"
+            yield f"{name}: no fast path: {answer['datapath_reason']}"
     cut = status["shortcuts"]
     pulled = any(failure["kind"] in ("instance", "link", "zone") for failure in status["failures"])
     why = cut["reason"] or ("not where a cable is pulled" if pulled else "")

@@ -13,6 +13,7 @@ from gwlbemu.errors import NetError
 from gwlbemu.fastpath import libbpf
 
 NODE, VPC, SHARED = (Path(__file__).with_name(name) for name in ("gwlb.c", "vpc.c", "packet.h"))
+CLANG_SECONDS = 60
 LOOPBACK = 1  # its interface index in every namespace
 _FLAGS = ("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror")
 
@@ -40,12 +41,15 @@ def compile_object(cache: Path, source: Path = NODE) -> Path:
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
     try:
         done = subprocess.run(
-            [*command, "-c", str(source), "-o", str(unfinished)], capture_output=True, text=True, check=False
-        )
+            [*command, "-c", str(source), "-o", str(unfinished)],
+            capture_output=True, text=True, check=False, timeout=CLANG_SECONDS,
+        )  # fmt: skip
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error:" in line]
             raise NetError(f"clang: {lines[0] if lines else done.stderr.strip()[:200]}")
         unfinished.rename(target)
+    except subprocess.TimeoutExpired:
+        raise NetError(f"clang: no end after {CLANG_SECONDS} s") from None
     finally:
         unfinished.unlink(missing_ok=True)
     return target

@@ -153,7 +153,7 @@ def _lock(fd: int, lab: str, timeout: float) -> None:
 def read(lab: str, *, root: Path = ROOT) -> Contents:
     """Read what a lab owns, without a lock; empty when there is no record."""
     try:
-        text = (folder_of(lab, root=root) / "record.jsonl").read_text()
+        text = (folder_of(lab, root=root) / "record.jsonl").read_text(errors="replace")
     except FileNotFoundError:
         return Contents()
     entries = list(_entries(text))
@@ -167,9 +167,10 @@ def _entries(text: str) -> Iterator[Entry]:
     for line in text.splitlines():
         try:
             fields = json.loads(line)
-        except ValueError:  # the line its writer was killed in: what it names was not made
-            continue
-        yield _KINDS[fields.pop("kind")](**fields)
+            entry = _KINDS[fields.pop("kind")](**fields)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # the line its writer was killed in: what it names was not made
+        yield entry
 
 
 def list_labs(*, root: Path = ROOT) -> list[str]:

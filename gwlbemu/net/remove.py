@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -45,12 +46,28 @@ def down(
         return Removed(was_there=False)
     try:
         with open_existing(lab, root=root, timeout=timeout) as record:
+            unknown = _unrecorded(record)
+            if unknown:
+                raise NetError(
+                    f"{folder / 'record.jsonl'} is damaged: it does not name {', '.join(unknown)}, which the lab's plan"
+                    f" does. Nothing else tells whose they are: if they are this lab's, remove them by hand (ip netns"
+                    f" delete NAME) and try again; if not, remove {folder / 'plan.json'} and try again"
+                )
             return take_down(record, keep_capture=keep_capture, grace=grace)
     except LabError:
         if (folder / "record.jsonl").exists():
             raise
     _remove_folder(folder)  # a build that died before it had a record made nothing else
     return Removed(was_there=True)
+
+
+def _unrecorded(record: Record) -> list[str]:
+    """Namespaces that the lab's plan names and its record does not, and that are there."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        planned = [each["name"] for each in json.loads((record.folder / "plan.json").read_text())["namespaces"]]
+        recorded = {entry.name for entry in record.contents().namespaces}
+        return [name for name in planned if name not in recorded and namespaces.path_of(name).exists()]
+    return []
 
 
 def take_down(record: Record, *, keep_capture: Path | None = None, grace: float = GRACE_SECONDS) -> Removed:

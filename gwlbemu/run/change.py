@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from gwlbemu.core.attributes import TABLE, Attributes
@@ -32,9 +32,13 @@ def _changing(lab: RunningLab) -> Iterator[Plan]:
 
 
 def _write(lab: RunningLab, plan: Plan) -> None:
-    fresh = lab.state.plan.with_suffix(".new")
-    fresh.write_text(to_json(plan))
-    fresh.rename(lab.state.plan)
+    lab.state.keep(lab.state.plan, to_json(plan))
+
+
+def _nodes_needed(lab: RunningLab, nodes: Sequence[Node]) -> Sequence[Node]:
+    """The nodes, all of which are there to hear of a change: a change that one of them misses is not made."""
+    lab.need(*(node.name for node in nodes))
+    return nodes
 
 
 def group_named(plan: Plan, name: str) -> TargetGroup:
@@ -61,7 +65,7 @@ def register(lab: RunningLab, group_name: str, target_id: str, zone: str | None 
     with _changing(lab) as plan:
         group = group_named(plan, group_name)
         target = _target(plan, group, target_id, zone)
-        for node in _nodes_of_group(plan, group_name):
+        for node in _nodes_needed(lab, _nodes_of_group(plan, group_name)):
             lab.call(node.name, "register", id=target.id, address=target.address, zone=target.zone)
         others = tuple(old for old in group.targets if old.id != target.id)
         _write(lab, _with_group(plan, dataclasses.replace(group, targets=(*others, target))))
@@ -97,7 +101,7 @@ def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
         group = group_named(plan, group_name)
         if target_id not in {target.id for target in group.targets}:
             return False
-        for node in _nodes_of_group(plan, group_name):
+        for node in _nodes_needed(lab, _nodes_of_group(plan, group_name)):
             lab.call(node.name, "deregister", id=target_id)
         left = tuple(target for target in group.targets if target.id != target_id)
         _write(lab, _with_group(plan, dataclasses.replace(group, targets=left)))
@@ -128,17 +132,18 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
                 for balancer in balancers:
                     _attributes(changed, balancer).changed(kind, texts)
                 changed = _changed_plan(changed, resource, kind, texts)
-        for balancer in balancers:
-            for node in (node for node in plan.nodes if node.load_balancer == balancer.name):
-                for kind, texts in by_kind.items():
-                    if texts:
-                        lab.call(node.name, "set", resource=kind, attributes=texts)
+        names = {balancer.name for balancer in balancers}
+        for node in _nodes_needed(lab, [node for node in plan.nodes if node.load_balancer in names]):
+            for kind, texts in by_kind.items():
+                if texts:
+                    lab.call(node.name, "set", resource=kind, attributes=texts)
         _write(lab, changed)
 
 
 def advance(lab: RunningLab, seconds: float) -> dict[str, list[str]]:
     """Move every node's clock forward; returns the flows that this ended, a line each, by node."""
-    return {node.name: lab.call(node.name, "advance", seconds=seconds)["ended"] for node in lab.plan.nodes}
+    nodes = _nodes_needed(lab, lab.plan.nodes)
+    return {node.name: lab.call(node.name, "advance", seconds=seconds)["ended"] for node in nodes}
 
 
 def group_named_or_balancer(plan: Plan, name: str) -> None:

@@ -39,7 +39,8 @@ def _dead_nodes(topology: Topology, plan: Plan, answers: Mapping[str, Targets | 
             lost = f"what reaches load balancer {node.load_balancer} in zone {node.zone} is lost"
             text = f"node {node.name} does not answer: {lost}"
             change = (
-                "nothing to change here: its log (gwlbemu status) tells why it ended, gwlbemu heal undoes a failure"
+                "nothing to change here: gwlbemu status tells whether it is frozen (gwlbemu heal process wakes it) or"
+                " dead (its log tells why; take the lab down and up)"
             )
             yield Finding("dead-node", "error", text, _balancer_path(topology, node.load_balancer), change)
 

@@ -3,6 +3,7 @@
     kind      what happens                                                     what it is like on AWS
     instance  its program is killed and its cable pulled                       the instance is terminated
     process   its program is frozen (SIGSTOP): it answers nothing              a hung appliance; TCP may still connect
+              (a node with the fast path: its established flows go on)
     link      the cable of its interface is pulled                             a lost network path
     health    its health check answers 503 (TCP: refuses), traffic goes on     an appliance that reports itself unfit
     zone      every cable of the zone's instances and nodes is pulled          the loss of an Availability Zone
@@ -41,9 +42,11 @@ def heal(lab: RunningLab, kind: str, name: str) -> list[str]:
 def failures(lab: RunningLab) -> list[tuple[str, str]]:
     """What is broken now: (kind, name), in the order it was broken."""
     try:
-        return [(kind, name) for kind, name in json.loads((lab.state.folder / "failures.json").read_text())]
+        return [(kind, name) for kind, name in json.loads(lab.state.failures.read_text())]
     except FileNotFoundError:
         return []
+    except (ValueError, TypeError):
+        raise lab.state.damaged(lab.state.failures) from None
 
 
 def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
@@ -75,7 +78,7 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
             done.append(f"{name} {'fails' if broken else 'passes'} its health checks")
     over = {(kind, name)} | ({("process", name), ("health", name)} if restarted else set())
     now = [entry for entry in before if entry not in over] + ([(kind, name)] if broken else [])
-    (lab.state.folder / "failures.json").write_text(json.dumps(now))
+    lab.state.keep(lab.state.failures, json.dumps(now))
     if cables and not broken:
         pulled = {end.namespace for each in now for end in _cables(lab.plan, *each)}
         shortcuts.take(lab.plan, lab.state, broken=pulled)

@@ -55,13 +55,18 @@ class RunningLab:
 
         Raises LabError when it does not answer, SettingError when it refuses.
         """
+        self.need(name)
         try:
             return call(self.state.control(name), verb, **arguments)
-        except LabError as error:
-            for process in self.processes():
-                if process.name == name and process.state != "running":
-                    raise LabError(f"{name} is {process.state}; its log is {process.log}") from error
+        except LabError:
+            self.need(name)
             raise
+
+    def need(self, *names: str) -> None:
+        """LabError when one of the processes is dead or frozen: a frozen one would do what it is told when it wakes."""
+        for process in self.processes():
+            if process.name in names and process.state != "running":
+                raise LabError(f"{process.name} is {process.state}; its log is {process.log}")
 
     def processes(self) -> list[Process]:
         """Every process that was started for the lab, dead ones too; of one that was started again, the newest."""
@@ -188,6 +193,8 @@ def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
         return RunningLab(from_json(state.plan.read_text()), state)
     except FileNotFoundError:
         raise LabError(f"lab {name} is half built: take it down first (gwlbemu down --lab {name})") from None
+    except ValueError:
+        raise state.damaged(state.plan) from None
 
 
 def ask_nodes(lab: RunningLab, verb: str, **arguments: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:

@@ -31,8 +31,8 @@ class Standing:
 
 
 def standing(state: State) -> Standing:
-    """Read what stands in a lab."""
-    with suppress(FileNotFoundError):
+    """Read what stands in a lab. Nothing, where the file is damaged: to take one again does no harm."""
+    with suppress(FileNotFoundError, ValueError, TypeError):
         return Standing(**json.loads(state.shortcuts.read_text()))
     return Standing()
 
@@ -43,7 +43,7 @@ def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> Standing:
     """
     now = standing(state)
     wanted = [each for each in shortcuts(plan) if each.namespace not in now.namespaces and each.namespace not in broken]
-    now.reason = "shortcuts: false was asked for" if not plan.shortcuts else missing(cache_folder(), VPC) or ""
+    now.reason = "false was asked for" if not plan.shortcuts else missing(cache_folder(), VPC) or ""
     if wanted and not now.reason:
         try:
             compiled = compile_object(cache_folder(), VPC)
@@ -52,7 +52,7 @@ def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> Standing:
                 now.namespaces.append(each.namespace)
         except OSError as error:
             now.reason = error.strerror or str(error)
-    state.shortcuts.write_text(json.dumps(asdict(now)))
+    state.keep(state.shortcuts, json.dumps(asdict(now)))
     return now
 
 
@@ -64,7 +64,7 @@ def give_up(plan: Plan, state: State, namespaces: Collection[str]) -> None:
             with inside(path_of(each.namespace)):
                 forwarding.detach(each.devices)
     now.namespaces = [name for name in now.namespaces if name not in namespaces]
-    state.shortcuts.write_text(json.dumps(asdict(now)))
+    state.keep(state.shortcuts, json.dumps(asdict(now)))
 
 
 def _attach(shortcut: Shortcut, compiled: Path) -> None:

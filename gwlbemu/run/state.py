@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gwlbemu.errors import LabError
 from gwlbemu.net.record import ROOT
 
 
@@ -55,6 +56,21 @@ class State:
 
     def program(self, name: str) -> Path:
         return self.folder / "programs" / f"{name}.conf"
+
+    @property
+    def failures(self) -> Path:
+        return self.folder / "failures.json"
+
+    @staticmethod
+    def keep(path: Path, text: str) -> None:
+        """Write a file so that whoever reads it, or dies meanwhile, leaves the old text or the new one."""
+        fresh = path.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.rename(path)
+
+    def damaged(self, path: Path) -> LabError:
+        """What to raise for a file of ours that cannot be read."""
+        return LabError(f"{path} is damaged: take the lab down (gwlbemu down --lab {self.lab})")
 
     def make_folders(self) -> None:
         for part in ("nodes", "control", "logs", "programs", "capture"):
