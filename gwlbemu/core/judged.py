@@ -22,6 +22,10 @@ class Judged:
         self.to_endpoints: defaultdict[int, list[bytes]] = defaultdict(list)
         self.dropped: list[tuple[bytes, Reason]] = []
 
+    def __len__(self) -> int:
+        """Return how many verdicts there are."""
+        return len(self.to_targets) + sum(map(len, self.to_endpoints.values())) + len(self.dropped)
+
     def add(self, frame: bytes, verdict: Verdict) -> None:
         """Take the verdict on a frame."""
         if isinstance(verdict, Drop):

@@ -66,7 +66,7 @@ class Packets:
             frames = side.port.recv()
             side.frames_in += len(frames)
             judged = self.receive_frames(endpoint, frames, now=self._clock.now)
-            side.verdicts += len(frames)
+            side.verdicts += len(judged)
             self._follow(judged, side)
 
         return turn
@@ -76,7 +76,7 @@ class Packets:
         frames = self.eni.port.recv()
         self.eni.frames_in += len(frames)
         judged = self.receive_returned_frames(frames, now=self._clock.now)
-        self.eni.verdicts += len(frames)
+        self.eni.verdicts += len(judged)
         self._follow(judged, self.eni)
 
     def _follow(self, judged: Judged, came_from: Side) -> None:

@@ -54,11 +54,6 @@ def fail_probes(balancer: Balancer, target_id: str, *, now: float = 0.0, count: 
         balancer.receive_probe_result(target_id, False, now=now)
 
 
-def count(judged: Judged) -> int:
-    """How many verdicts a batch has had."""
-    return len(judged.to_targets) + sum(map(len, judged.to_endpoints.values())) + len(judged.dropped)
-
-
 class HotBalancer(Balancer):
     """Judges each packet as a batch of one, as a node process does: the hot way where there is one."""
 
@@ -73,7 +68,7 @@ class HotBalancer(Balancer):
         return self._verdict(self.receive_returned_frames([datagram], now=now))
 
     def _verdict(self, judged: Judged) -> Verdict:
-        assert count(judged) == 1
+        assert len(judged) == 1
         before, self._resets = self._resets, self._counters.resets
         if judged.dropped:
             return Drop(judged.dropped[0][1])

@@ -9,7 +9,6 @@ from core_lab import (
     SERVER6,
     VPCE_A,
     VPCE_B,
-    count,
     data,
     hairpin,
     node,
@@ -103,13 +102,13 @@ def test_batches_and_single_packets_have_the_same_end_for_any_bytes(mode, steps)
         packets = [packet for packet in packets if not has_broken_head(packet)]
         there = batch.receive_frames(endpoint, frames(packets), now=now)
         assert parts(there) == parts(carefully(single, endpoint, packets, now))
-        assert count(there) == len(packets)
+        assert len(there) == len(packets)
         back = [hairpin(frame[4:]) for frame in there.to_targets]
         back += [bytes_of((datagram, noise, 0)) for datagram, noise in zip(back, noises, strict=False)]
         back = [datagram for datagram in back if not has_broken_head(datagram[68:])]
         returned = batch.receive_returned_frames(frames(back), now=now)
         assert parts(returned) == parts(carefully(single, None, back, now))
-        assert count(returned) == len(back)
+        assert len(returned) == len(back)
         for each in (batch, single):
             each.expire(now=now)
     assert batch.metrics(now=now) == single.metrics(now=now)
