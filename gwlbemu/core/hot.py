@@ -51,9 +51,8 @@ class HotPaths:
             for each in settings.endpoints
         }
         self._start = start = links.length
-        # Link header, outer IPv4 and UDP up to the checksum; checksum; GENEVE but the cookie; cookie; inner up to its
-        # checksum.
-        self._sent = struct.Struct(f">{start + 26}sH36sI8sBBH").pack
+        # Link header and outer IPv4; UDP; GENEVE but the cookie; cookie; inner up to its checksum.
+        self._sent = struct.Struct(f">{start + 20}sIHH36sI8sBBH").pack
         self._returned = struct.Struct(f">{start}s8sBBH").pack
 
     def receive(self, endpoint: int, frames: Sequence[bytes], now: float) -> Judged:
@@ -77,20 +76,16 @@ class HotPaths:
                     flow = flows[protocol][ends]
                     target = flow.target
                     if now - flow.last_seen_at < flow.timeout and target.plain:
-                        flow.last_seen_at = now
-                        flow.packets += 1
-                        flow.bytes += size
-                        target.packets_to += 1
-                        target.bytes_to += size
                         tunnel, cookie = flow.tunnel, flow.cookie
-                        head, known = tunnel.heads[size]
                         total = _number(packet, "big") % 65535  # that is a one's complement sum (RFC 1071)
                         if size & 1:
                             total <<= 8
                         append(
                             sent(
-                                head,
-                                65535 - (known + cookie + total) % 65535,
+                                target.heads[size],
+                                tunnel.ports,
+                                size + 48,
+                                65535 - (tunnel.partial_sum + 2 * size + cookie + total) % 65535,
                                 tunnel.prefix,
                                 cookie,
                                 packet[_BEFORE_TTL],
@@ -101,6 +96,12 @@ class HotPaths:
                             )
                             + packet[_AFTER_CHECKSUM]
                         )
+                        # Counted once nothing can fail any more.
+                        flow.last_seen_at = now
+                        flow.packets += 1
+                        flow.bytes += size
+                        target.packets_to += 1
+                        target.bytes_to += size
                         continue
             except (KeyError, IndexError, struct.error):
                 pass
@@ -139,16 +140,16 @@ class HotPaths:
                         and addresses == target.return_addresses
                         and now - flow.last_seen_at < flow.timeout
                     ):
-                        flow.last_seen_at = now
-                        flow.packets += 1
-                        flow.bytes += size
-                        target.packets_from += 1
-                        target.bytes_from += size
                         if step:
                             head = returned(link, frame[before_ttl], ttl - 1, protocol, (checksum + 256) % 65535)
                             to_endpoints[endpoint].append(head + frame[after_checksum])
                         else:
                             to_endpoints[endpoint].append(link + frame[inner:])
+                        flow.last_seen_at = now
+                        flow.packets += 1
+                        flow.bytes += size
+                        target.packets_from += 1
+                        target.bytes_from += size
                         continue
             except (KeyError, IndexError, struct.error):
                 pass

@@ -18,6 +18,7 @@ from gwlbemu.core.attributes import Attributes
 from gwlbemu.core.health import Health
 from gwlbemu.core.settings import EVERY_ZONE, TARGETS_PER_ZONE, Settings, Target
 from gwlbemu.core.states import DRAINING, Fate, Membership, Status, fate_of, status_of
+from gwlbemu.core.tunnel import Heads
 from gwlbemu.errors import SettingError
 
 
@@ -28,16 +29,17 @@ class Member:
     """
 
     __slots__ = (
-        "address", "bytes_from", "bytes_to", "failed_at", "fate", "flows", "gone_at", "health", "id", "in_service",
-        "lane", "local", "membership", "packets_from", "packets_to", "passing", "plain", "probed", "reason",
-        "return_addresses", "settles_at", "zone",
+        "address", "bytes_from", "bytes_to", "failed_at", "fate", "flows", "gone_at", "heads", "health", "id",
+        "in_service", "lane", "local", "membership", "packets_from", "packets_to", "passing", "plain", "probed",
+        "reason", "return_addresses", "settles_at", "zone",
     )  # fmt: skip
 
-    def __init__(self, target: Target, lane: int, local: bool, node_address: bytes) -> None:
+    def __init__(self, target: Target, lane: int, local: bool, settings: Settings) -> None:
         self.id, self.address, self.zone = target.id, target.address, target.zone
         self.lane = lane
         self.local = local
-        self.return_addresses = target.address + node_address
+        self.return_addresses = target.address + settings.node_address
+        self.heads = Heads(settings.links.targets[target.address], settings.node_address, target.address)
         self.membership = Membership.REGISTERED
         self.health = Health()
         self.probed = False
@@ -188,7 +190,7 @@ class TargetGroup:
     def _new_member(self, target: Target) -> Member:
         lane = next((number for number, used in enumerate(self._lanes) if used is None), len(self._lanes))
         local = target.zone in (self._settings.zone, EVERY_ZONE)
-        member = Member(target, lane, local, self._settings.node_address)
+        member = Member(target, lane, local, self._settings)
         self._lanes[lane : lane + 1] = [member]
         self.members[target.id] = self.by_address[target.address] = member
         return member

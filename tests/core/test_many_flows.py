@@ -36,3 +36,19 @@ def test_a_flow_takes_at_most_400_bytes():
     used = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert used / COUNT < 400
+
+
+def test_flows_with_source_ports_of_their_own_do_not_take_more_for_each_length_of_packet():
+    balancer = node(emulation={"source_port": "rfc8926"})
+    ports, sizes = range(1, 301), range(0, 400, 4)
+    batches = [[query(port, bytes(size)) for port in ports] for size in sizes]
+    for packets in batches[:2]:
+        balancer.receive_frames(VPCE_A, packets, now=1.0)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for packets in batches:
+        balancer.receive_frames(VPCE_A, packets, now=1.0)
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert len({flow.outer_source_port for flow in balancer.flows(now=1.0)}) > 250
+    assert used / len(ports) < 400
