@@ -42,7 +42,7 @@ class Balancer:
         self._entry = Entry(self._placement)
         self._return = Return(self._placement)
         self._hot = HotPaths(settings, self._placement.table.lookups, self._entry, self._return)
-        self._heat()
+        self._choose_paths()
         self._placement.turn()
 
     # ---- packets ----
@@ -109,7 +109,7 @@ class Balancer:
             self._placement.rekey()
         self._placement.attributes = changed
         self._group.change_attributes(changed, now)
-        self._heat()
+        self._choose_paths()
         self._placement.advance(now)
 
     # ---- reads ----
@@ -209,7 +209,7 @@ class Balancer:
         endpoint, number = keys.from_key_bytes(key)
         return self._placement.table.by_endpoint.get(endpoint, {}).get(number)
 
-    def _heat(self) -> None:
+    def _choose_paths(self) -> None:
         """Use the hot paths where flows are 5-tuples and the TTL does not depend on who sent first."""
         five_tuple = self._placement.attributes.stickiness == FIVE_TUPLE
-        self._hot.open = five_tuple and self._settings.emulation.ttl_decrement != 1
+        self._hot.usable = five_tuple and self._settings.emulation.ttl_decrement != 1

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Sequence
 
 from gwlbemu.core.entry import Entry
+from gwlbemu.core.hops import entry_step
 from gwlbemu.core.judged import Judged
 from gwlbemu.core.lookup import Lookup
 from gwlbemu.core.returns import Return
@@ -34,20 +35,21 @@ _BEFORE_TTL, _AFTER_CHECKSUM = slice(8), slice(12, None)
 
 
 class HotPaths:
-    """Judges batches. `by_endpoint` are the flows as `FlowTable.lookups` has them; without `open` every packet goes
-    the careful way.
+    """Judges batches. `lookups` are the flows as `FlowTable.lookups` has them; unless `usable`, every packet goes the
+    careful way.
     """
 
     def __init__(
-        self, settings: Settings, by_endpoint: dict[int, dict[int, Lookup]], entry: Entry, returns: Return
+        self, settings: Settings, lookups: dict[int, dict[int, Lookup]], entry: Entry, returns: Return
     ) -> None:
-        self.open = False
-        self._step = settings.emulation.ttl_decrement >> 1
+        self.usable = False
+        # Only usable where it does not matter who sent first; then both ways cost the same.
+        self._step = entry_step(settings.emulation.ttl_decrement, from_first_sender=True)
         self._links = links = settings.links
         self._entry, self._return = entry, returns
-        self._by_endpoint = by_endpoint
-        self._doors = {
-            prefix(PROTOCOL_IPV4, each.id): (each.id, links.endpoints[each.id][0], by_endpoint[each.id])
+        self._lookups = lookups
+        self._by_header = {
+            prefix(PROTOCOL_IPV4, each.id): (each.id, links.endpoints[each.id][0], lookups[each.id])
             for each in settings.endpoints
         }
         self._start = start = links.length
@@ -57,7 +59,7 @@ class HotPaths:
 
     def receive(self, endpoint: int, frames: Sequence[bytes], now: float) -> Judged:
         """Judge what came from an endpoint."""
-        flows = self._by_endpoint.get(endpoint, {}) if self.open else {}
+        flows = self._lookups.get(endpoint, {}) if self.usable else {}
         start, step, sent, careful = self._start, self._step, self._sent, self._entry.receive
         judged = Judged(self._links)
         append = judged.to_targets.append
@@ -110,7 +112,7 @@ class HotPaths:
 
     def receive_returns(self, frames: Sequence[bytes], now: float) -> Judged:
         """Judge what came to the node's address."""
-        doors = self._doors if self.open else {}
+        by_header = self._by_header if self.usable else {}
         start, step, returned, careful = self._start, self._step, self._returned, self._return.receive
         inner, flags = start + 68, start + 101
         before_ttl, after_checksum = slice(inner, inner + 8), slice(inner + 12, None)
@@ -132,7 +134,7 @@ class HotPaths:
                     and ttl > 1
                     and (protocol == UDP or not frame[flags] & _SPECIAL_TCP)
                 ):
-                    endpoint, link, flows = doors[header]
+                    endpoint, link, flows = by_header[header]
                     flow = flows[protocol][ends]
                     target = flow.target
                     if (

@@ -1,7 +1,7 @@
-"""The outer IPv4 datagram around a GENEVE header and an inner packet: the hot path.
+"""The outer IPv4 datagram around a GENEVE header and an inner packet, written and taken apart with care for any bytes.
 
 Outer fields as seen on real load balancers: TOS 0, ID 0, DF clear, TTL 255, UDP checksum present. All of it but two
-lengths and two checksums is the same for every packet of a flow, so an `Envelope` is made once per flow and wraps each
+lengths and two checksums is the same for every packet of a flow, so an `Envelope` that is made once per flow wraps each
 packet with one Struct.
 """
 
