@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 
 from gwlbemu.core.settings import Links
 from gwlbemu.core.verdict import Drop, Reason, ToTarget, Verdict
@@ -35,3 +36,11 @@ class Judged:
         else:
             ipv4, ipv6 = self._links.endpoints[verdict.endpoint]
             self.to_endpoints[verdict.endpoint].append((ipv4 if verdict.packet[0] < 0x60 else ipv6) + verdict.packet)
+
+
+def one_by_one(links: Links, frames: Iterable[bytes], judge: Callable[[bytes], Verdict]) -> Judged:
+    """Judge what is in each frame behind the link header, in order."""
+    judged = Judged(links)
+    for frame in frames:
+        judged.add(frame, judge(frame[links.length :]))
+    return judged

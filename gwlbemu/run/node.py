@@ -61,15 +61,7 @@ class Node:
         self.balancer = Balancer(
             settings, now=loop.now, catch_up=None if self.follower is None else self.follower.catch_up
         )
-        self.packets = Packets(
-            sides,
-            eni_side,
-            loop.clock,
-            self.discards,
-            receive_frames=self.balancer.receive_frames,
-            receive_returned_frames=self.balancer.receive_returned_frames,
-            after_turn=self._arm,
-        )
+        self.packets = Packets(sides, eni_side, loop.clock, self.discards, self.balancer, after_turn=self._arm)
         stack.enter_context(hold_udp_port(GENEVE_PORT))
         self._expiry: Timer | None = None
         self._expiry_at = math.inf

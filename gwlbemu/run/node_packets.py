@@ -12,12 +12,11 @@ from gwlbemu.ports.port import Port
 from gwlbemu.run.discards import Discards
 
 
-class FrameJudge(Protocol):
-    def __call__(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged: ...
+class Judge(Protocol):
+    """What says where frames go: the core, or a trace around it."""
 
-
-class ReturnedFrameJudge(Protocol):
-    def __call__(self, frames: Sequence[bytes], *, now: float) -> Judged: ...
+    def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged: ...
+    def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged: ...
 
 
 @dataclass(slots=True)
@@ -37,10 +36,9 @@ class Side:
 
 
 class Packets:
-    """Moves packets between the endpoints and the ENI as the core says.
+    """Moves packets between the endpoints and the ENI as `judge` says: the core, for a while a trace.
 
-    `receive_frames` and `receive_returned_frames` are the core's; a trace puts itself there for a while. `after_turn`
-    is called at the end of every turn.
+    `after_turn` is called at the end of every turn.
     """
 
     def __init__(
@@ -49,13 +47,12 @@ class Packets:
         eni: Side,
         clock: Clock,
         discards: Discards,
+        judge: Judge,
         *,
-        receive_frames: FrameJudge,
-        receive_returned_frames: ReturnedFrameJudge,
         after_turn: Callable[[], None],
     ) -> None:
         self.endpoints, self.eni = endpoints, eni
-        self.receive_frames, self.receive_returned_frames = receive_frames, receive_returned_frames
+        self.judge = judge
         self._clock, self._discards, self._after_turn = clock, discards, after_turn
 
     def endpoint_turn(self, endpoint: int) -> Callable[[], None]:
@@ -65,7 +62,7 @@ class Packets:
         def turn() -> None:
             frames = side.port.recv()
             side.frames_in += len(frames)
-            judged = self.receive_frames(endpoint, frames, now=self._clock.now)
+            judged = self.judge.receive_frames(endpoint, frames, now=self._clock.now)
             side.verdicts += len(judged)
             self._follow(judged, side)
 
@@ -75,7 +72,7 @@ class Packets:
         """Read one batch of what came back from the targets."""
         frames = self.eni.port.recv()
         self.eni.frames_in += len(frames)
-        judged = self.receive_returned_frames(frames, now=self._clock.now)
+        judged = self.judge.receive_returned_frames(frames, now=self._clock.now)
         self.eni.verdicts += len(judged)
         self._follow(judged, self.eni)
 

@@ -170,15 +170,13 @@ class NodeVerbs:
         addresses = {each.address: each.id for each in node.balancer.target_health(now=node.loop.now)}
         self._trace = Trace(
             [(int(row[0]), row[1], row[2], int(row[3]), int(row[4])) for row in arguments.get("match", [])],
-            receive_packet=node.balancer.receive_packet,
-            receive_return=node.balancer.receive_return,
+            balancer=node.balancer,
             endpoints=self._names,
             targets=lambda address: addresses.get(address, address_text(address) if len(address) == 4 else ""),
             clock=node.loop.clock.since_boot,
             links=node.settings.links,
         )
-        node.packets.receive_frames = self._trace.receive_frames
-        node.packets.receive_returned_frames = self._trace.receive_returned_frames
+        node.packets.judge = self._trace
         return {}
 
     def trace_read(self, arguments: Arguments) -> Mapping[str, Any]:
@@ -188,8 +186,7 @@ class NodeVerbs:
 
     def trace_stop(self, _: Arguments) -> Mapping[str, Any]:
         """Stop noting; what was noted can still be read."""
-        self._node.packets.receive_frames = self._node.balancer.receive_frames
-        self._node.packets.receive_returned_frames = self._node.balancer.receive_returned_frames
+        self._node.packets.judge = self._node.balancer
         if self._node.follower is not None:
             self._node.follower.pause(False)
         return {}

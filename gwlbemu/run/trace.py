@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from gwlbemu.core.judged import Judged
+from gwlbemu.core.balancer import Balancer
+from gwlbemu.core.judged import Judged, one_by_one
 from gwlbemu.core.settings import Links
 from gwlbemu.core.verdict import Drop, ToEndpoint, ToTarget, Verdict
 from gwlbemu.errors import SettingError, WireError
@@ -36,14 +37,6 @@ class Event(NamedTuple):
     reason: str
 
 
-class PacketJudge(Protocol):
-    def __call__(self, endpoint: int, packet: bytes, *, now: float) -> Verdict: ...
-
-
-class ReturnJudge(Protocol):
-    def __call__(self, source: bytes, datagram: bytes, *, now: float) -> Verdict: ...
-
-
 def address_text(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
@@ -56,7 +49,7 @@ def _address(text: str) -> bytes:
 
 
 class Trace:
-    """Judges with the two given functions and notes what they say about the flows in `match`, either direction.
+    """Judges as `balancer` does and notes what it says about the flows in `match`, either direction.
 
     A match is (protocol, address, address, port, port), the ports in the order of the addresses; no match means all.
     """
@@ -65,8 +58,7 @@ class Trace:
         self,
         match: Iterable[tuple[int, str, str, int, int]],
         *,
-        receive_packet: PacketJudge,
-        receive_return: ReturnJudge,
+        balancer: Balancer,
         endpoints: Mapping[int, str],
         targets: Callable[[bytes], str],
         clock: Callable[[], float],
@@ -76,27 +68,21 @@ class Trace:
             (protocol, frozenset(((_address(a), a_port), (_address(b), b_port))))
             for protocol, a, b, a_port, b_port in match
         }
-        self._receive_packet, self._receive_return = receive_packet, receive_return
+        self._balancer = balancer
         self._endpoints, self._targets, self._clock, self._links = endpoints, targets, clock, links
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._count = 0
 
     def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged:
         """Judge and note frames from an endpoint."""
-        judged = Judged(self._links)
-        for frame in frames:
-            judged.add(frame, self._packet(endpoint, frame[self._links.length :], now))
-        return judged
+        return one_by_one(self._links, frames, lambda packet: self._packet(endpoint, packet, now))
 
     def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged:
         """Judge and note frames from targets."""
-        judged = Judged(self._links)
-        for frame in frames:
-            judged.add(frame, self._return(frame[self._links.length :], now))
-        return judged
+        return one_by_one(self._links, frames, lambda datagram: self._return(datagram, now))
 
     def _packet(self, endpoint: int, packet: bytes, now: float) -> Verdict:
-        verdict = self._receive_packet(endpoint, packet, now=now)
+        verdict = self._balancer.receive_packet(endpoint, packet, now=now)
         ip = self._wanted_ip(packet)
         if ip is not None:
             cookie = _cookie(verdict.datagram[OUTER_HEADERS:]) if isinstance(verdict, ToTarget) else ""
@@ -106,7 +92,7 @@ class Trace:
 
     def _return(self, datagram: bytes, now: float) -> Verdict:
         source = datagram[12:16]
-        verdict = self._receive_return(source, datagram, now=now)
+        verdict = self._balancer.receive_return(source, datagram, now=now)
         try:
             tunnel = datagram[(datagram[0] & 15) * 4 + 8 :] if datagram else b""
             header, length = geneve.decode(tunnel)

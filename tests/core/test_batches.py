@@ -25,9 +25,9 @@ from test_properties import MODES, NOISE, bytes_of
 
 from gwlbemu.core import lookup, tunnel
 from gwlbemu.core.balancer import Balancer
-from gwlbemu.core.judged import Judged
+from gwlbemu.core.judged import Judged, one_by_one
 from gwlbemu.core.settings import Links
-from gwlbemu.core.verdict import Reason
+from gwlbemu.core.verdict import Reason, Verdict
 from gwlbemu.wire.build import build_ip
 from gwlbemu.wire.tcp import ACK, FIN, RST, build_tcp
 from gwlbemu.wire.udp import build_udp
@@ -60,13 +60,12 @@ def frames(packets: list[bytes]) -> list[bytes]:
 
 
 def carefully(one: Balancer, endpoint: int | None, packets: list[bytes], now: float) -> Judged:
-    judged = Judged(LINKS)
-    for frame in frames(packets):
+    def judge(packet: bytes) -> Verdict:
         if endpoint is None:
-            judged.add(frame, one.receive_return(frame[16:20], frame[4:], now=now))
-        else:
-            judged.add(frame, one.receive_packet(endpoint, frame[4:], now=now))
-    return judged
+            return one.receive_return(packet[12:16], packet, now=now)
+        return one.receive_packet(endpoint, packet, now=now)
+
+    return one_by_one(LINKS, frames(packets), judge)
 
 
 def parts(judged: Judged) -> tuple[object, ...]:
