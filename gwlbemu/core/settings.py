@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -48,21 +49,16 @@ class Target:
     zone: str
 
 
-class _NoLinks(dict[bytes, bytes]):
-    def __missing__(self, address: bytes) -> bytes:
-        return b""
-
-
 @dataclass(frozen=True, slots=True)
 class Links:
     """Link headers, `length` bytes each, that frames have in front; the core passes them on and knows no more of them.
 
     `targets` has those of datagrams to an address, `endpoints` those of IPv4 and of IPv6 packets that leave at an
-    endpoint (its id).
+    endpoint (its id). Unless they are given, frames are packets.
     """
 
-    endpoints: Mapping[int, tuple[bytes, bytes]]
-    targets: Mapping[bytes, bytes] = field(default_factory=_NoLinks)
+    endpoints: Mapping[int, tuple[bytes, bytes]] = field(default_factory=lambda: defaultdict(lambda: (b"", b"")))
+    targets: Mapping[bytes, bytes] = field(default_factory=lambda: defaultdict(bytes))
     length: int = 0
 
 
@@ -81,13 +77,8 @@ class Settings:
     health_check: HealthCheck = field(default_factory=HealthCheck)
     emulation: Emulation = field(default_factory=Emulation)
     seed: int = 0
-    link_headers: Links | None = None
+    links: Links = field(default_factory=Links)
     track_changes: bool = False  # collect what take_flow_changes returns
-
-    @property
-    def links(self) -> Links:
-        """The link headers of frames; unless they are given, frames are packets."""
-        return self.link_headers or Links({each.id: (b"", b"") for each in self.endpoints})
 
 
 def check_target_group(protocol: str, port: int, target_type: str) -> None:

@@ -44,7 +44,7 @@ class Node:
         settings = config.settings()
         fast, self.datapath_reason = open_fast_path(config, settings, stack)
         self._taps = {} if fast is None else fast.taps
-        self.settings = settings = replace(settings, link_headers=links(config), track_changes=fast is not None)
+        self.settings = settings = replace(settings, links=links(config), track_changes=fast is not None)
         self.started_at = loop.now
         self.discards = Discards(config.discards, config.name, loop.clock)
         stack.callback(self.discards.close)

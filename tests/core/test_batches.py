@@ -48,7 +48,7 @@ GOOD = (
 
 
 def balancer(targets: int = 2, **changes: object) -> Balancer:
-    made = Balancer(node_settings(targets, link_headers=LINKS, **changes), now=0.0)
+    made = Balancer(node_settings(targets, links=LINKS, **changes), now=0.0)
     for each in made.probe_targets(now=0.0):
         pass_probes(made, each.id)
     return made
@@ -183,7 +183,7 @@ def test_a_flow_that_ended_is_not_found_in_either_direction(ends):
 def test_more_lengths_than_are_remembered_of_a_target_are_all_written_right(monkeypatch):
     monkeypatch.setattr(tunnel, "MANY_LENGTHS", 4)
     packets = [query(payload=bytes(size)) for size in range(12)]
-    one = Balancer(node_settings(1, link_headers=LINKS), now=0.0)
+    one = Balancer(node_settings(1, links=LINKS), now=0.0)
     for now in (1.0, 2.0):
         assert parts(one.receive_frames(VPCE_A, frames(packets), now=now)) == parts(
             carefully(one, VPCE_A, packets, now)
@@ -195,7 +195,7 @@ def test_more_lengths_than_are_remembered_of_a_target_are_all_written_right(monk
 def test_more_flows_than_are_remembered_are_all_carried(monkeypatch):
     monkeypatch.setattr(lookup, "MANY", 10)
     packets = [query(port) for port in range(1, 36)]
-    one = node(2, link_headers=LINKS)
+    one = node(2, links=LINKS)
     for now in (1.0, 2.0, 3.0):
         judged = one.receive_frames(VPCE_A, frames(packets), now=now)
         assert [frame[-12:-10] for frame in judged.to_targets] == [packet[20:22] for packet in packets]
