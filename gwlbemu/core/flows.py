@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from gwlbemu.core.key import key_bytes
-from gwlbemu.core.lookup import forget, lookups
+from gwlbemu.core.lookup import lookups
 from gwlbemu.core.targets import Member
 from gwlbemu.core.tunnel import Tunnel
 
@@ -114,7 +114,8 @@ class FlowTable:
 
     def remove(self, flow: Flow) -> None:
         del self.by_endpoint[flow.tunnel.endpoint][flow.key]
-        forget(self.lookups[flow.tunnel.endpoint], flow.key)
+        for lookup in self.lookups[flow.tunnel.endpoint].values():
+            lookup.forget(flow.key)
         flow.target.flows -= 1
         _unlink(flow)
 

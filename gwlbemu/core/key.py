@@ -7,13 +7,14 @@
 
 A key is one number with the two ends sorted, so that both directions of a flow have the same. Numbers, because a
 million of them live in a table that is asked for every packet: IPv4 with ports is (protocol << 96 | low << 48 | high),
-an end being (address << 16 | port), and `lookup` computes just that. The endpoint is not in the number: each
+an end being (address << 16 | port), and `key_of_ends` computes just that. The endpoint is not in the number: each
 endpoint has a table of its own (two VPCs with the same addresses must not mix). A fragment has no ports to rely on, so
 all fragments of a datagram, the first too, go by addresses and protocol.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from gwlbemu.core.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
@@ -28,6 +29,7 @@ _TUPLES = {kind: size for size, kind in _KINDS.items()}
 _V4_END, _V6_END = 48, 144
 _V6_MARK = 1 << 320
 KEY_LENGTH = 8 + 41
+_ENDS = struct.Struct(">IIHH")  # as they stand in an IPv4 packet without options: addresses, then ports
 
 
 class KeyParts(NamedTuple):
@@ -64,6 +66,28 @@ def quoted_key(packet: bytes, ip: IpPacket, stickiness: str) -> tuple[int, bool]
         return None
     value, swapped = flow_key(quoted, stickiness)
     return value, not swapped
+
+
+def key_of_ends(protocol: int, ends: bytes) -> int:
+    """Return the key of a TCP or UDP flow from the twelve bytes of addresses and ports in an IPv4 packet of it."""
+    source, destination, port, other_port = _ENDS.unpack(ends)
+    low: int = source << 16 | port
+    high: int = destination << 16 | other_port
+    if low > high:
+        low, high = high, low
+    return (protocol << _V4_END | low) << _V4_END | high
+
+
+def ends_of_key(value: int) -> tuple[int, bytes, bytes] | None:
+    """Return the protocol and the ends, one way and the other, that `key_of_ends` makes this key of; else None."""
+    protocol = value >> 2 * _V4_END
+    if protocol > 0xFF:  # another kind or IPv6
+        return None
+    mask = (1 << _V4_END) - 1
+    low, high = value >> _V4_END & mask, value & mask
+    (address, port), (other_address, other_port) = divmod(low, 1 << 16), divmod(high, 1 << 16)
+    there = _ENDS.pack(address, other_address, port, other_port)
+    return protocol, there, _ENDS.pack(other_address, address, other_port, port)
 
 
 def key_parts(value: int) -> KeyParts:
