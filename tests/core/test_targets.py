@@ -1,8 +1,10 @@
 """Targets: who takes new flows, what becomes of the flows of those who cannot."""
 
+import core_lab
 import pytest
 from core_lab import (
     VPCE_A,
+    HotBalancer,
     data,
     drops,
     fail_probes,
@@ -24,6 +26,12 @@ from gwlbemu.errors import SettingError
 
 PORTS = range(40000, 40064)
 REBALANCE = {"target_failover.on_deregistration": "rebalance", "target_failover.on_unhealthy": "rebalance"}
+
+
+@pytest.fixture(autouse=True, params=[HotBalancer, Balancer], ids=["hot", "careful"])
+def way(request, monkeypatch):
+    """Every test of this file is run the hot way and the careful one."""
+    monkeypatch.setattr(core_lab, "Node", request.param)
 
 
 def place(balancer: Balancer, *, now: float) -> dict[int, str]:
