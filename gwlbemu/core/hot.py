@@ -79,7 +79,7 @@ class HotPaths:
                     target = flow.target
                     if now - flow.last_seen_at < flow.timeout and target.plain:
                         tunnel, cookie = flow.tunnel, flow.cookie
-                        total = _number(packet, "big") % 65535  # that is a one's complement sum (RFC 1071)
+                        total = _number(packet) % 65535  # that is a one's complement sum (RFC 1071)
                         if size & 1:
                             total <<= 8
                         append(

@@ -30,6 +30,7 @@ _V4_END, _V6_END = 48, 144
 _V6_MARK = 1 << 320
 KEY_LENGTH = 8 + 41
 _ENDS = struct.Struct(">IIHH")  # as they stand in an IPv4 packet without options: addresses, then ports
+_unpack_ends = _ENDS.unpack
 
 
 class KeyParts(NamedTuple):
@@ -70,11 +71,11 @@ def quoted_key(packet: bytes, ip: IpPacket, stickiness: str) -> tuple[int, bool]
 
 def key_of_ends(protocol: int, ends: bytes) -> int:
     """Return the key of a TCP or UDP flow from the twelve bytes of addresses and ports in an IPv4 packet of it."""
-    source, destination, port, other_port = _ENDS.unpack(ends)
+    source, destination, port, other_port = _unpack_ends(ends)
     low: int = source << 16 | port
     high: int = destination << 16 | other_port
     if low > high:
-        low, high = high, low
+        return (protocol << _V4_END | high) << _V4_END | low
     return (protocol << _V4_END | low) << _V4_END | high
 
 
