@@ -89,7 +89,7 @@ def _failure(verb: str) -> click.Command:
             click.echo(sentence)
 
     command.help = {
-        "fail": "Break something: an instance, a process (frozen), a link, a health check, a whole zone.",
+        "fail": "Break something: an instance, a process (frozen), an instance's link, its health check, a whole zone.",
         "heal": "Undo what `fail` broke.",
     }[verb]
     return command

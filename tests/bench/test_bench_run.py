@@ -116,3 +116,12 @@ def test_the_command_prints_and_keeps_what_it_measured(
     assert kept.series["round-trip"]["plain"]
     assert (tmp_path / "plots" / "round-trip.svg").read_text().startswith("<svg")
     assert list_labs() == []
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("words", [("--json", "/nowhere/x.json"), ("--plot", "/proc/nowhere")])
+def test_results_that_could_not_be_written_are_not_measured(
+    words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--only", "lab-up", *words]) == 3
+    assert capsys.readouterr().err == f"gwlbemu: {words[1]}: No such file or directory\n"

@@ -15,6 +15,7 @@ from gwlbemu.cli.status import status_lines
 
 pytestmark = pytest.mark.namespace
 
+CROSS_ZONE = "load_balancing.cross_zone.enabled=true"
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 
 
@@ -234,6 +235,29 @@ def test_what_the_capture_lost_is_named_and_is_no_failure() -> None:
     lines_then = list(status_lines({**status, "capture": None, "shortcuts": cut}))
     assert "shortcuts: 2 of 3 fabrics and routers, not where a cable is pulled" in lines_then
     assert lines[-1] == "! capture lost 3 packets: client/eth0 3; the traffic itself was not affected"
+
+
+def test_a_frozen_node_is_told_nothing_that_it_would_do_when_it_wakes(lab: Lab, gwlbemu: Any) -> None:
+    gwlbemu("inject", "--udp", "53")
+    before = len(lab.flows())
+    gwlbemu("fail", "process", "firewall-node-b")
+    for words in (("advance", "1h"), ("deregister", "firewalls", "fw-a1"), ("set", "firewall", CROSS_ZONE)):
+        said = gwlbemu(*words)
+        assert (said.code, "firewall-node-b is frozen" in said.err) == (4, True)
+    gwlbemu("heal", "process", "firewall-node-b")
+    assert len(lab.flows()) == before
+    assert {target.state for target in lab.targets() if target.id == "fw-a1"} == {"healthy"}
+
+
+def test_a_damaged_file_of_the_lab_is_named(lab: Lab, gwlbemu: Any) -> None:
+    file = lab.running.state.failures
+    file.write_text("")
+    said = gwlbemu("status")
+    file.unlink()
+    assert (said.code, said.err) == (
+        4,
+        f"gwlbemu: {file} is damaged: take the lab down (gwlbemu down --lab two-zones)\n",
+    )
 
 
 def test_advance_takes_times_with_units_and_tells_what_ended(lab: Lab, gwlbemu: Any) -> None:

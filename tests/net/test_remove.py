@@ -17,6 +17,7 @@ from gwlbemu.net import namespaces, processes, record, remove
 from gwlbemu.net.build import build
 from gwlbemu.net.record import OwnedNamespace, OwnedProcess
 from gwlbemu.net.spawn import spawn
+from gwlbemu.topology.encode import to_json
 from gwlbemu.topology.plan import Plan
 
 pytestmark = pytest.mark.namespace
@@ -232,3 +233,18 @@ def test_down_does_not_break_into_a_build(root: Path) -> None:
         remove.down("small", root=root, timeout=0.05)
     assert record.list_labs(root=root) == ["small"]
     remove.down("small", root=root)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe junk\n", b"7\n"], ids=["emptied", "binary", "no entry"])
+def test_a_damaged_record_is_named_and_nothing_is_taken_for_gone(root: Path, up: Up, damage: bytes) -> None:
+    plan = up()
+    file = root / "small" / "record.jsonl"
+    (root / "small" / "plan.json").write_text(to_json(plan))
+    good = file.read_bytes()
+    file.write_bytes(damage)
+    for _ in range(2):
+        with pytest.raises(NetError, match=f"{file} is damaged: it does not name small-fabric, small-east"):
+            remove.down("small", root=root)
+    assert len(names()) == 5
+    file.write_bytes(good)
+    assert len(remove.down("small", root=root).namespaces) == 5
