@@ -66,7 +66,10 @@ def _check_places(keep: Path | None, folder: Path | None) -> None:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
         if keep:
+            there = keep.exists()
             keep.open("a").close()
+            if not there:
+                keep.unlink()  # nothing is measured yet
     except OSError as error:
         raise SettingError(f"{error.filename}: {error.strerror}") from error
 

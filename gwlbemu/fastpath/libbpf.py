@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
+OUR_FILTER = 0x6777  # the handle by which ours is told from other filters of the same priority
 _TC_INGRESS, _TC_REPLACE = 1, 1  # <bpf/libbpf.h>: BPF_TC_INGRESS, BPF_TC_F_REPLACE
 TCX_INGRESS = 46  # <linux/bpf.h>: enum bpf_attach_type, Linux 6.6
 ANY, NOEXIST = 0, 1
@@ -247,8 +248,8 @@ def attach_tcx(program: int, interface_index: int) -> int:
 
 
 def attach_filter(program: int, interface_index: int) -> None:
-    """Make a tc program the first filter of what comes in at an interface of the current namespace, in the place of an
-    earlier one. It stays until `detach_filter` or until the interface is gone.
+    """Make a tc program a first filter (priority 1) of what comes in at an interface of the current namespace, in the
+    place of an earlier one of ours. It stays until `detach_filter` or until the interface is gone.
     """
     hook, filter_ = _hook(interface_index), _filter(program)
     made = library().bpf_tc_hook_create(ctypes.byref(hook))
@@ -268,7 +269,7 @@ def _hook(interface_index: int) -> _TcHook:
 
 
 def _filter(program: int) -> _TcFilter:
-    return _TcFilter(ctypes.sizeof(_TcFilter), program, _TC_REPLACE if program else 0, 0, 1, 1)
+    return _TcFilter(ctypes.sizeof(_TcFilter), program, _TC_REPLACE if program else 0, 0, OUR_FILTER, 1)
 
 
 def run_once(program: int, frame: bytes, context: bytes) -> tuple[int, bytes]:

@@ -37,7 +37,7 @@ def standing(state: State) -> Standing:
     return Standing()
 
 
-def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> Standing:
+def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> None:
     """Put every shortcut that is missing in place, but in the namespaces of `broken`; where the machine refuses, the
     kernel's way is as good.
     """
@@ -53,7 +53,6 @@ def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> Standing:
         except OSError as error:
             now.reason = error.strerror or str(error)
     state.keep(state.shortcuts, json.dumps(asdict(now)))
-    return now
 
 
 def give_up(plan: Plan, state: State, namespaces: Collection[str]) -> None:

@@ -213,6 +213,18 @@ def test_a_pulled_cable_is_pulled_and_healing_brings_the_shortcut_back() -> None
         assert lab.exec("client", ping).code == 0
 
 
+def test_somebody_elses_filter_on_a_port_stays_through_failing_and_healing() -> None:
+    with Lab(vpc("guest")) as lab:
+        here = ["tc", "-n", names.namespace("guest", "right"), "filter"]
+        own = ["protocol", "all", "prio", "7", "u32", "match", "u32", "0", "0xffffffff", "flowid", "1:1"]
+        subprocess.run([*here, "add", "dev", "far", "ingress", *own], check=True)
+        for change in (lab.fail, lab.heal):
+            change("link", "far")
+            shown = subprocess.run([*here, "show", "dev", "far", "ingress"], check=True, capture_output=True, text=True)
+            assert "u32" in shown.stdout
+            assert ("forward" in shown.stdout) is (change == lab.heal)
+
+
 @pytest.mark.parametrize("segment", [1448, 8448])
 def test_super_packets_take_the_shortcut_and_arrive_whole(segment: int) -> None:
     with Lab(vpc("whole", offload=True)) as lab:
