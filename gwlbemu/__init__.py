@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gwlbemu.run.api import Lab
+    from gwlbemu.public import Lab
 
 __all__ = ["Lab"]
 
@@ -19,7 +19,7 @@ __all__ = ["Lab"]
 def __getattr__(name: str) -> object:
     # Imported when it is asked for: the packet path imports this package and needs none of it.
     if name == "Lab":
-        from gwlbemu.run.api import Lab
+        from gwlbemu.public import Lab
 
         return Lab
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,7 +27,7 @@ import pytest
 from gwlbemu.errors import TopologyError
 
 if TYPE_CHECKING:
-    from gwlbemu.run.api import Lab
+    from gwlbemu.public import Lab
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,7 +62,7 @@ def unwinding_on_sigterm() -> Iterator[None]:
 
 
 def open_lab(topology: Any, request: pytest.FixtureRequest, **options: Any) -> Lab:
-    from gwlbemu.run.api import Lab
+    from gwlbemu.public import Lab
 
     if isinstance(topology, str) and "\n" not in topology:
         topology = _find(topology, request)

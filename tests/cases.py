@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gwlbemu.core.verdict import Reason
+from gwlbemu.core.gateway.verdict import Reason
 from gwlbemu.wire.build import build_ip
 from gwlbemu.wire.checksum import internet
 from gwlbemu.wire.outer import encapsulate

@@ -9,7 +9,7 @@ import shutil
 
 from gwlbemu.bench import tools
 from gwlbemu.bench.scenes import APPLIANCE
-from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.plan.values import Plan
 
 VXLAN_MACS = ("02:00:00:00:0a:01", "02:00:00:00:0a:02")  # the node's end, the appliance's
 MTU = 8500

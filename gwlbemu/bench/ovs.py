@@ -15,7 +15,7 @@ from gwlbemu.errors import NetError
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import open_existing
 from gwlbemu.net.spawn import spawn
-from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.plan.values import Plan
 
 PROGRAMS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovs-appctl")
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gwlbemu.topology.plan import Plan
-from gwlbemu.topology.resolve import load
+from gwlbemu.topology.plan.resolve import load
+from gwlbemu.topology.plan.values import Plan
 
 CLIENT, SERVER = "10.0.1.10", "10.0.2.10"
 APPLIANCE = "10.254.1.11"

@@ -9,8 +9,8 @@ import click
 
 from gwlbemu.cli.common import json_option, lab_option, print_json
 from gwlbemu.errors import SettingError
-from gwlbemu.run import change, failure
-from gwlbemu.run.lab import open_lab
+from gwlbemu.lab import change, failure
+from gwlbemu.lab.up import open_lab
 
 
 @contextmanager

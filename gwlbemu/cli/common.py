@@ -12,8 +12,8 @@ from typing import TypeVar
 import click
 
 from gwlbemu.errors import NetError, SettingError
-from gwlbemu.run.topology_file import read_topology
-from gwlbemu.topology.plan import Plan
+from gwlbemu.lab.topology_file import read_topology
+from gwlbemu.topology.plan.values import Plan
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -51,8 +51,8 @@ def name_silent(silent: Iterable[str]) -> None:
 
 def load_plan(file: str, lab_name: str | None) -> Plan:
     """Read, check and resolve a topology file; `lab_name` replaces the file's own name for the lab."""
-    from gwlbemu.topology.fields import NAME
-    from gwlbemu.topology.resolve import load
+    from gwlbemu.topology.file.fields import NAME
+    from gwlbemu.topology.plan.resolve import load
 
     if lab_name is not None and not NAME.fullmatch(lab_name):
         raise SettingError(f"--lab {lab_name!r}: expected at most 32 letters, digits and hyphens, no hyphen at an end")

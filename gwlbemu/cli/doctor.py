@@ -7,9 +7,9 @@ from collections import Counter
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, print_json
-from gwlbemu.run.doctor import Report, examine_file, examine_lab
-from gwlbemu.run.topology_file import read_topology
-from gwlbemu.topology.review_finding import SEVERITIES
+from gwlbemu.lab.topology_file import read_topology
+from gwlbemu.review.finding import SEVERITIES
+from gwlbemu.views.doctor import Report, examine_file, examine_lab
 
 
 @click.command("doctor")
@@ -33,7 +33,7 @@ def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int
 
 
 def _of_lab(name: str | None) -> Report:
-    from gwlbemu.run.lab import open_lab
+    from gwlbemu.lab.up import open_lab
 
     return examine_lab(open_lab(name))
 

@@ -6,9 +6,9 @@ import click
 
 from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, table, unwind_on_sigterm
 from gwlbemu.errors import LabError
-from gwlbemu.run.drill_outcome import EVENTS, OUTCOMES, POLICIES
-from gwlbemu.run.drill_report import FlowReport, RunReport, as_json
-from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.plan.values import Plan
+from gwlbemu.trials.drill.outcome import EVENTS, OUTCOMES, POLICIES
+from gwlbemu.trials.drill.report import FlowReport, RunReport, as_json
 
 
 @click.command("drill")
@@ -46,7 +46,7 @@ def drill_command(
 
     Exit code 1 when something did not come out as the contract says.
     """
-    from gwlbemu.run.drill_series import Options, drill_file, drill_running
+    from gwlbemu.trials.drill.series import Options, drill_file, drill_running
 
     need_root()
     unwind_on_sigterm()

@@ -13,14 +13,14 @@ import click
 
 from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, unwind_on_sigterm
 from gwlbemu.errors import LabError, SettingError
+from gwlbemu.lab.client import namespace_of
+from gwlbemu.lab.up import RunningLab, open_lab, target_states, up, wait_until_healthy
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
 from gwlbemu.net.spawn import run_inside
-from gwlbemu.run.client import namespace_of
-from gwlbemu.run.ends import client_and_server, destination_address, web_port
-from gwlbemu.run.lab import RunningLab, open_lab, target_states, up, wait_until_healthy
-from gwlbemu.topology.plan import Plan
-from gwlbemu.topology.render import lab_map
+from gwlbemu.topology.plan.ends import client_and_server, destination_address, web_port
+from gwlbemu.topology.plan.render import lab_map
+from gwlbemu.topology.plan.values import Plan
 
 
 @click.command("up")

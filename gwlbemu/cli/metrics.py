@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, print_json, table, unwind_on_sigterm
-from gwlbemu.run.lab import RunningLab, open_lab
-from gwlbemu.run.metrics import AWS, OURS, NodeCounters, Point, points, read_counters
+from gwlbemu.lab.up import RunningLab, open_lab
+from gwlbemu.views.metrics import AWS, OURS, NodeCounters, Point, points, read_counters
 
 
 @click.command("metrics")
@@ -40,7 +40,7 @@ def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socke
     if as_json:
         print_json([point.as_dict() for point in points(counters)])
     elif prometheus:
-        from gwlbemu.run.prometheus import exposition
+        from gwlbemu.views.prometheus import exposition
 
         click.echo(exposition(counters), nl=False)
     else:
@@ -52,7 +52,7 @@ def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socke
 
 
 def _serve(lab: RunningLab, path: Path) -> None:
-    from gwlbemu.run.prometheus import exposition, serve
+    from gwlbemu.views.prometheus import exposition, serve
 
     def hint() -> None:
         click.echo(f"curl --unix-socket {path} http://{lab.plan.lab}/metrics      (Ctrl-C ends it)", err=True)

@@ -12,8 +12,8 @@ from gwlbemu.cli.common import json_option, load_plan, print_json
 @json_option
 def plan_command(file: str, as_json: bool) -> None:
     """Print the resolved plan of FILE: names, addresses, routes, MACs, MTUs, switches. Needs no root."""
-    from gwlbemu.topology.encode import to_json
-    from gwlbemu.topology.render import plan_text
+    from gwlbemu.topology.plan.encode import to_json
+    from gwlbemu.topology.plan.render import plan_text
 
     plan = load_plan(file, None)
     click.echo(to_json(plan) if as_json else plan_text(plan))
@@ -22,6 +22,6 @@ def plan_command(file: str, as_json: bool) -> None:
 @click.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of a topology file, so that an editor completes and checks it."""
-    from gwlbemu.topology.schema import json_schema
+    from gwlbemu.topology.file.schema import json_schema
 
     print_json(json_schema())

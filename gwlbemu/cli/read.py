@@ -8,7 +8,7 @@ import click
 
 from gwlbemu.cli.common import json_option, lab_option, name_silent, print_json, table
 from gwlbemu.cli.flow_text import end_text, protocol_text
-from gwlbemu.run.lab import ask_nodes, open_lab
+from gwlbemu.lab.up import ask_nodes, open_lab
 
 
 @click.command("targets")

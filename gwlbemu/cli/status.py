@@ -10,10 +10,10 @@ import click
 
 from gwlbemu.cli.common import json_option, lab_option, print_json, table
 from gwlbemu.errors import LabError
-from gwlbemu.run.failure import failures
-from gwlbemu.run.lab import CAPTURE, Process, RunningLab, open_lab
-from gwlbemu.run.shortcuts import standing
-from gwlbemu.topology.shortcuts import shortcuts
+from gwlbemu.lab.failure import failures
+from gwlbemu.lab.shortcuts import standing
+from gwlbemu.lab.up import CAPTURE, Process, RunningLab, open_lab
+from gwlbemu.topology.plan.shortcuts import shortcuts
 
 _PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")
 

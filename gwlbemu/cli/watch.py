@@ -18,8 +18,8 @@ from rich.live import Live
 
 from gwlbemu.cli.common import lab_option
 from gwlbemu.cli.watch_view import frame
-from gwlbemu.run.lab import RunningLab, open_lab
-from gwlbemu.run.snapshot import snapshot
+from gwlbemu.lab.up import RunningLab, open_lab
+from gwlbemu.views.snapshot import snapshot
 
 WIDTH, HEIGHT = 100, 40  # of a frame that goes to a file or into a pipe
 

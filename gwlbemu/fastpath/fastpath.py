@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gwlbemu.core.attributes import FIVE_TUPLE
-from gwlbemu.core.records import FlowChange, TargetChange
+from gwlbemu.core.elb.attributes import FIVE_TUPLE
+from gwlbemu.core.gateway.records import FlowChange, TargetChange
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath import layout, libbpf
 from gwlbemu.fastpath.build import compile_object

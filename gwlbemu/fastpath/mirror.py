@@ -11,9 +11,9 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from gwlbemu.core.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
-from gwlbemu.core.key import flow_key, from_key_bytes, key_bytes, key_parts
-from gwlbemu.core.records import FlowChange, TargetChange
+from gwlbemu.core.elb.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.core.gateway.key import flow_key, from_key_bytes, key_bytes, key_parts
+from gwlbemu.core.gateway.records import FlowChange, TargetChange
 from gwlbemu.fastpath import layout
 from gwlbemu.fastpath.layout import Key, Traffic
 from gwlbemu.fastpath.libbpf import Map

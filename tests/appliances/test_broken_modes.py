@@ -6,13 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from appliance_helpers import APPLIANCE, APPLIANCE_MAC, CLIENT, NODE, NODE_MAC, SERVER, tunnelled
 from scapy.layers.inet import IP, TCP
 from scapy.utils import wrpcap
 
 from appliances.action import RETURN, Discard, Send
 from appliances.broken.modes import MODES, Situation
 from appliances.tunnel import read, swap
+from tests.appliances.appliance_helpers import APPLIANCE, APPLIANCE_MAC, CLIENT, NODE, NODE_MAC, SERVER, tunnelled
 
 INNER = IP(src=CLIENT, dst=SERVER) / TCP(sport=40000, dport=80, flags="PA", seq=1, ack=1) / b"payload"
 RECEIVED = read(tunnelled(INNER))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from appliance_helpers import CLIENT, COOKIE, ENDPOINT, SERVER, tunnelled
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.packet import Packet
@@ -15,6 +14,7 @@ from appliances.firewall.judge import Decision, Judge
 from appliances.firewall.log import line
 from appliances.firewall.rules import parse
 from appliances.tunnel import read
+from tests.appliances.appliance_helpers import CLIENT, COOKIE, ENDPOINT, SERVER, tunnelled
 
 POLICY = """
 rules:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from appliance_helpers import (
+from scapy.layers.inet import IP, UDP, IPOption
+
+from appliances.action import RETURN, Action, Answer, Discard, Send
+from appliances.frames import FrameLoop
+from appliances.passthrough import Reflector
+from appliances.tunnel import Received, read, swap
+from gwlbemu.errors import WireError
+from gwlbemu.ports.memory import MemoryPort, pair
+from tests.appliances.appliance_helpers import (
     APPLIANCE,
     CLIENT,
     GOLDEN_FRAME,
@@ -15,14 +23,6 @@ from appliance_helpers import (
     inner_of,
     tunnelled,
 )
-from scapy.layers.inet import IP, UDP, IPOption
-
-from appliances.action import RETURN, Action, Answer, Discard, Send
-from appliances.frames import FrameLoop
-from appliances.passthrough import Reflector
-from appliances.tunnel import Received, read, swap
-from gwlbemu.errors import WireError
-from gwlbemu.ports.memory import MemoryPort, pair
 
 NOTE = bytes(IP(src=SERVER, dst=CLIENT) / UDP() / b"note")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from appliance_helpers import APPLIANCE, CLIENT, NODE, SERVER, tunnelled
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.packet import Packet
 
@@ -14,6 +13,7 @@ from appliances.ids.__main__ import Ids
 from appliances.ids.detect import Detector
 from appliances.ids.rules import parse
 from appliances.tunnel import read
+from tests.appliances.appliance_helpers import APPLIANCE, CLIENT, NODE, SERVER, tunnelled
 
 PASSWD = (
     'alert tcp any any -> any 80 (msg:"passwd"; flow:established,to_server; content:"GET "; '

@@ -13,9 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from appliance_helpers import APPLIANCE, CLIENT, GOLDEN_HEADER, NODE, SERVER
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Packet
+
+from tests.appliances.appliance_helpers import APPLIANCE, CLIENT, GOLDEN_HEADER, NODE, SERVER
 
 HERE = Path(__file__).parents[2]
 NAMESPACE = f"test-appliance-{os.getpid()}"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from appliance_helpers import (
+from scapy.contrib.geneve import GENEVE
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.utils import rdpcap
+
+from appliances.tunnel import read, swap, wrap
+from gwlbemu.errors import WireError
+from tests.appliances.appliance_helpers import (
     APPLIANCE,
     CLIENT,
     COOKIE,
@@ -17,16 +23,9 @@ from appliance_helpers import (
     SERVER,
     tunnelled,
 )
-from scapy.contrib.geneve import GENEVE
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
-from scapy.utils import rdpcap
+from tests.paths import PCAPS
 
-from appliances.tunnel import read, swap, wrap
-from gwlbemu.errors import WireError
-
-AWS_CAPTURE = Path(__file__).parents[2] / ".." / "shared" / "pcaps" / "suricata-verify_bug-6402-01_AWS-GWLB.pcap"
+AWS_CAPTURE = PCAPS / "suricata-verify_bug-6402-01_AWS-GWLB.pcap"
 
 
 def test_the_golden_frame_is_read_as_aws_wrote_it() -> None:

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-from appliance_helpers import APPLIANCE, CLIENT, ENDPOINT, NODE, SERVER
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.packet import Packet
@@ -17,11 +16,12 @@ from appliances.firewall.judge import Judge
 from appliances.firewall.rules import parse
 from appliances.frames import Decide, FrameLoop
 from appliances.tunnel import Received
-from gwlbemu.core.balancer import Balancer
-from gwlbemu.core.settings import Endpoint, Settings, Target
-from gwlbemu.core.verdict import Drop, Reason, ToEndpoint, ToTarget, Verdict
+from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.core.gateway.settings import Endpoint, Settings, Target
+from gwlbemu.core.gateway.verdict import Drop, Reason, ToEndpoint, ToTarget, Verdict
 from gwlbemu.ports.memory import pair
 from gwlbemu.ports.port import Port
+from tests.appliances.appliance_helpers import APPLIANCE, CLIENT, ENDPOINT, NODE, SERVER
 from tests.ports.faulty import Faulty
 
 ETHERNET = bytes.fromhex("0200000000020200000000010800")

@@ -8,8 +8,8 @@ import pytest
 
 from gwlbemu.bench import scenes, sender
 from gwlbemu.bench.stage import RECIPES, ends_of
-from gwlbemu.topology.plan import Namespace, Plan
-from gwlbemu.topology.resolve import load
+from gwlbemu.topology.plan.resolve import load
+from gwlbemu.topology.plan.values import Namespace, Plan
 from gwlbemu.wire.checksum import transport
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,8 @@ from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.wire import aws
 from gwlbemu.wire.outer import encapsulate
 from gwlbemu.wire.tcp import SYN, build_tcp
+from tests.paths import PCAPS
 
-PCAPS = Path(__file__).parents[2] / ".." / "shared" / "pcaps"
 CLIENT, PUBLIC, SERVER = bytes((198, 51, 100, 10)), bytes((203, 0, 113, 10)), bytes((10, 0, 1, 10))
 NODE, TARGET = bytes((10, 254, 1, 4)), bytes((10, 254, 1, 10))
 ENDPOINT, COOKIE = 0x2356DE92D389839C, 0x98EF1B00

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from capture_helpers import CLIENT, ENDPOINT, NODE, SERVER, TARGET, ethernet, syn, tunnelled
-
 from gwlbemu.capture.annotate import Annotator, Names
 from gwlbemu.wire.build import build_ipv4
 from gwlbemu.wire.udp import build_udp
+from tests.capture.capture_helpers import CLIENT, ENDPOINT, NODE, SERVER, TARGET, ethernet, syn, tunnelled
 
 NAMES = Names({ENDPOINT: "vpce-fw-a"}, {TARGET: "fw-a1"}, {NODE: "gwlb-fw-a"})
 FLOW = "tcp 198.51.100.10:40000 > 10.0.1.10:80"

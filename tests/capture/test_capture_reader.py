@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from capture_helpers import AT, PCAPS, ethernet, our_file, pcap_file, read, recorded, syn, tunnelled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
+from tests.capture.capture_helpers import AT, PCAPS, ethernet, our_file, pcap_file, read, recorded, syn, tunnelled
 
 FRAME = ethernet(syn())
 OURS = our_file(*(enhanced_packet(n % 2, AT + n, ethernet(tunnelled(syn())), comments=["x" * n]) for n in range(3)))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from capture_helpers import CLIENT, SERVER, ethernet, syn, tunnelled
 
 from gwlbemu.capture.dissect import dissect_frame
 from gwlbemu.capture.flowfilter import parse_flow
@@ -9,6 +8,7 @@ from gwlbemu.errors import SettingError
 from gwlbemu.wire import icmp
 from gwlbemu.wire.build import build_ipv4
 from gwlbemu.wire.udp import build_udp
+from tests.capture.capture_helpers import CLIENT, SERVER, ethernet, syn, tunnelled
 
 SIX = build_udp(bytes.fromhex("fd00") + bytes(13) + b"\1", bytes.fromhex("fd00") + bytes(13) + b"\2", 53, 40000)
 ERROR = icmp.build_icmp_error(syn(), 3, 13, bytes((10, 9, 9, 9)))

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from capture_helpers import CLIENT, NODE, PUBLIC, SERVER, TARGET, ethernet, syn, tunnelled
 
 from gwlbemu.capture.journey import Record, journey_lines, journeys
 from gwlbemu.wire import icmp
 from gwlbemu.wire.tcp import build_tcp
 from gwlbemu.wire.udp import build_udp
+from tests.capture.capture_helpers import CLIENT, NODE, PUBLIC, SERVER, TARGET, ethernet, syn, tunnelled
 
 
 def path(identification: int = 7, start: int = 0) -> list[Record]:

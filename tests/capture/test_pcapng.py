@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from capture_helpers import AT, CLIENT, SERVER, ethernet, our_file, read, syn, tunnelled
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from gwlbemu.capture import pcapng
 from gwlbemu.capture.packet import CapturedPacket, Interface, Statistics
 from gwlbemu.capture.pcapng import Direction, enhanced_packet
 from gwlbemu.wire.udp import build_udp
+from tests.capture.capture_helpers import AT, CLIENT, SERVER, ethernet, our_file, read, syn, tunnelled
 
 PLAIN, TUNNELLED = ethernet(syn()), ethernet(tunnelled(syn()))
 

@@ -8,18 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from capture_helpers import (
-    AT,
-    CLIENT,
-    PCAPS,
-    SERVER,
-    ethernet,
-    our_file,
-    pcap_file,
-    recorded,
-    syn,
-    tunnelled,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +19,18 @@ from gwlbemu.wire import icmp
 from gwlbemu.wire.build import build_ipv4
 from gwlbemu.wire.tcp import ACK, PSH, build_tcp
 from gwlbemu.wire.udp import build_udp
+from tests.capture.capture_helpers import (
+    AT,
+    CLIENT,
+    SERVER,
+    ethernet,
+    our_file,
+    pcap_file,
+    recorded,
+    syn,
+    tunnelled,
+)
+from tests.paths import PCAPS
 
 
 def lines(data: bytes, flow: str = "") -> list[str]:

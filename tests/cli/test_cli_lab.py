@@ -12,11 +12,11 @@ import pytest
 
 from gwlbemu import Lab
 from gwlbemu.cli.status import status_lines
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
 
 CROSS_ZONE = "load_balancing.cross_zone.enabled=true"
-TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ import yaml
 
 from gwlbemu.capture.pcapng import section_header
 from gwlbemu.cli.main import EXIT_CODES, VERBS
+from tests.paths import TOPOLOGIES
 
-MINIMAL = Path(__file__).parents[2] / "topologies" / "minimal.yaml"
+MINIMAL = TOPOLOGIES / "minimal.yaml"
 
 
 @pytest.fixture

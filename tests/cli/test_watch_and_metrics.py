@@ -15,15 +15,16 @@ from pathlib import Path
 import pytest
 
 from gwlbemu.cli.main import main
+from gwlbemu.lab.failure import fail, heal
+from gwlbemu.lab.up import RunningLab, up, wait_until_healthy
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.remove import down
 from gwlbemu.net.spawn import run_inside
-from gwlbemu.run.failure import fail, heal
-from gwlbemu.run.lab import RunningLab, up, wait_until_healthy
-from gwlbemu.topology.resolve import load
+from gwlbemu.topology.plan.resolve import load
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
-MINIMAL = Path(__file__).parents[2] / "topologies" / "minimal.yaml"
+MINIMAL = TOPOLOGIES / "minimal.yaml"
 COMMAND = [sys.executable, "-m", "gwlbemu.cli.main"]
 LEAVE_SECONDS = 10
 

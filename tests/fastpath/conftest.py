@@ -4,16 +4,16 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import fastpath_lab as lab
 import pytest
-from fastpath_lab import SECOND_ENDPOINT, mac
 
-from gwlbemu.core.attributes import FIVE_TUPLE
-from gwlbemu.core.balancer import Balancer
+from gwlbemu.core.elb.attributes import FIVE_TUPLE
 from gwlbemu.core.emulation import Emulation
-from gwlbemu.core.settings import Endpoint, Settings, Target
+from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.core.gateway.settings import Endpoint, Settings, Target
 from gwlbemu.fastpath.build import available, compile_object
 from gwlbemu.fastpath.fastpath import EndpointInterface, FastPath, FastPathSettings
+from tests.fastpath import fastpath_lab as lab
+from tests.fastpath.fastpath_lab import SECOND_ENDPOINT, mac
 
 NODE, TARGET, OTHER_TARGET = bytes([10, 9, 0, 1]), bytes([10, 9, 0, 2]), bytes([10, 9, 0, 3])
 

@@ -13,15 +13,14 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import fastpath_lab as lab  # noqa: E402
-from fastpath_lab import mac  # noqa: E402
-
-from gwlbemu.core.balancer import Balancer  # noqa: E402
-from gwlbemu.core.settings import Endpoint, Settings, Target  # noqa: E402
-from gwlbemu.core.verdict import Drop, ToTarget  # noqa: E402
-from gwlbemu.fastpath.fastpath import EndpointInterface, FastPath, FastPathSettings  # noqa: E402
+from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.core.gateway.settings import Endpoint, Settings, Target
+from gwlbemu.core.gateway.verdict import Drop, ToTarget
+from gwlbemu.fastpath.fastpath import EndpointInterface, FastPath, FastPathSettings
+from tests.fastpath import fastpath_lab as lab
+from tests.fastpath.fastpath_lab import mac
 
 NODE, TARGET = socket.inet_aton(lab.NODE_ADDRESS), socket.inet_aton(lab.TARGET_ADDRESS)
 TO_TARGET = mac(lab.TARGET_MAC) + mac(lab.ENI_MAC) + b"\x08\x00"

@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from random import Random
 
-import fastpath_lab as lab
 import pytest
-from fastpath_lab import SECOND_ENDPOINT, mac
-from fastpath_packets import folded, random_packet, total
 
-from gwlbemu.core.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
-from gwlbemu.core.balancer import Balancer
-from gwlbemu.core.verdict import ToEndpoint, ToTarget
+from gwlbemu.core.elb.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.core.gateway.verdict import ToEndpoint, ToTarget
 from gwlbemu.fastpath import libbpf
 from gwlbemu.fastpath.fastpath import FastPath
+from tests.fastpath import fastpath_lab as lab
+from tests.fastpath.fastpath_lab import SECOND_ENDPOINT, mac
+from tests.fastpath.fastpath_packets import folded, random_packet, total
 
 pytestmark = pytest.mark.namespace
 Pair = Callable[..., tuple[Balancer, FastPath]]

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastpath_lab import ENI_DEVICE, SERVER, SERVER6, Lab
+
+from tests.fastpath.fastpath_lab import ENI_DEVICE, SERVER, SERVER6, Lab
 
 pytestmark = pytest.mark.namespace
 HERE = Path(__file__).parent

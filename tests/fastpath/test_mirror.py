@@ -6,17 +6,17 @@ import struct
 import time
 from collections.abc import Callable
 
-import fastpath_lab as lab
 import pytest
-from fastpath_lab import mac
-from fastpath_packets import V4, V6, ipv4, ipv6, tcp, udp
-from test_differential import carried_by, ethernet, run, swapped
 
-from gwlbemu.core.balancer import Balancer
-from gwlbemu.core.records import TargetChange
-from gwlbemu.core.verdict import ToTarget
+from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.core.gateway.records import TargetChange
+from gwlbemu.core.gateway.verdict import ToTarget
 from gwlbemu.fastpath.fastpath import FastPath
 from gwlbemu.fastpath.layout import choose_fold, endpoint_bits
+from tests.fastpath import fastpath_lab as lab
+from tests.fastpath.fastpath_lab import mac
+from tests.fastpath.fastpath_packets import V4, V6, ipv4, ipv6, tcp, udp
+from tests.fastpath.test_differential import carried_by, ethernet, run, swapped
 
 pytestmark = pytest.mark.namespace
 Pair = Callable[..., tuple[Balancer, FastPath]]

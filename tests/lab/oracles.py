@@ -18,7 +18,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 from scapy.utils import PcapReader
 
-from gwlbemu.run.api import Lab
+from gwlbemu.public import Lab
 
 QUIET = 0.12  # seconds without a packet after which nothing more is expected
 

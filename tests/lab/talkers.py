@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from gwlbemu.run.api import Client, Lab
+from gwlbemu.public import Client, Lab
 
 _TALK = """
 import json, socket, sys, threading, time

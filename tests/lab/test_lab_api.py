@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, UDP
-from worlds import TOPOLOGIES, world
 
 import gwlbemu
 from gwlbemu import Lab
 from gwlbemu.errors import LabError, NetError, SettingError, TopologyError
-from gwlbemu.run import inject
-from gwlbemu.topology.resolve import load
+from gwlbemu.topology.plan.resolve import load
+from gwlbemu.trials import inject
+from tests.lab.worlds import world
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
 
@@ -63,7 +64,7 @@ def test_a_file_that_is_not_there_and_a_plan_with_another_name_are_refused() -> 
 
 
 def test_exec_returns_code_and_both_outputs_and_takes_input(lab: Lab) -> None:
-    assert lab.exec("client", ["sh", "-c", "cat; echo oops >&2; exit 3"], stdin="hello") == gwlbemu.run.api.Completed(
+    assert lab.exec("client", ["sh", "-c", "cat; echo oops >&2; exit 3"], stdin="hello") == gwlbemu.public.Completed(
         3, "hello", "oops\n"
     )
     assert lab.exec("client", ["sh", "-c", "kill -9 $$"]).code == 137

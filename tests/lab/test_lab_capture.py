@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from oracles import curl
-from worlds import TOPOLOGIES
 
 from gwlbemu import Lab
+from tests.lab.oracles import curl
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
 

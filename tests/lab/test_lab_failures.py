@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from talkers import until_unhealthy
-from worlds import TOPOLOGIES, world
 
 from gwlbemu import Lab
 from gwlbemu.errors import SettingError
+from tests.lab.talkers import until_unhealthy
+from tests.lab.worlds import world
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from oracles import Sniffed, curl, flow_key, sniffed
 from scapy.layers.inet import ICMP, IP, TCP, UDP, UDPerror
 from scapy.layers.l2 import GRE
-from talkers import ask, echoing, idle, talking
-from worlds import TOPOLOGIES, world
 
 from gwlbemu import Lab
+from tests.lab.oracles import Sniffed, curl, flow_key, sniffed
+from tests.lab.talkers import ask, echoing, idle, talking
+from tests.lab.worlds import world
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from oracles import curl, sniffed
-from worlds import TOPOLOGIES
 
 from gwlbemu import Lab
+from tests.lab.oracles import curl, sniffed
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
 

@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from oracles import curl
-from worlds import TOPOLOGIES, world
 
 from gwlbemu import Lab
 from gwlbemu.cli.main import main
 from gwlbemu.errors import LabError
 from gwlbemu.net.record import list_labs, read
 from gwlbemu.net.remove import down
+from tests.lab.oracles import curl
+from tests.lab.worlds import world
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from worlds import TOPOLOGIES, world
 
 from gwlbemu import Lab
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
+from tests.lab.worlds import world
+from tests.paths import TOPOLOGIES
 
 pytest_plugins = ("pytester",)
 pytestmark = pytest.mark.namespace

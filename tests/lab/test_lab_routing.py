@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from oracles import curl, sniffed
 from scapy.layers.inet import ICMP, IP, UDP
-from worlds import TOPOLOGIES, world
 
 from gwlbemu import Lab
+from tests.lab.oracles import curl, sniffed
+from tests.lab.worlds import world
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
 

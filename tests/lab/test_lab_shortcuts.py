@@ -9,16 +9,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from oracles import sniffed
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_RR, fragment
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
-from worlds import TOPOLOGIES
 
 from gwlbemu import Lab
-from gwlbemu.run.shortcuts import standing
+from gwlbemu.lab.shortcuts import standing
 from gwlbemu.topology import names
+from tests.lab.oracles import sniffed
+from tests.paths import TOPOLOGIES
 
 pytestmark = [pytest.mark.namespace, pytest.mark.usefixtures("fast_path")]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
-from oracles import sniffed
 from scapy.layers.inet import UDP
-from worlds import world
 
 from gwlbemu import Lab
+from tests.lab.oracles import sniffed
+from tests.lab.worlds import world
 
 pytestmark = pytest.mark.namespace
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from oracles import curl, sniffed
 from scapy.layers.inet import IP, TCP
-from talkers import Talk, ask, echoing, idle_until_told, talking, until_unhealthy
-from worlds import world
 
 from gwlbemu import Lab
 from gwlbemu.errors import LabError, SettingError
+from tests.lab.oracles import curl, sniffed
+from tests.lab.talkers import Talk, ask, echoing, idle_until_told, talking, until_unhealthy
+from tests.lab.worlds import world
 
 pytestmark = pytest.mark.namespace
 

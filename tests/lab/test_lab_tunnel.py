@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from oracles import Sniffed, flow_key, sniffed, tshark
 from scapy.layers.inet import IP, UDP
-from worlds import world
 
 from gwlbemu import Lab
+from tests.lab.oracles import Sniffed, flow_key, sniffed, tshark
+from tests.lab.worlds import world
 
 pytestmark = pytest.mark.namespace
 

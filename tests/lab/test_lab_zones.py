@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from oracles import curl
-from talkers import talking, until_unhealthy
-from worlds import TOPOLOGIES, world
 
 from gwlbemu import Lab
+from tests.lab.oracles import curl
+from tests.lab.talkers import talking, until_unhealthy
+from tests.lab.worlds import world
+from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 ZONES = "ab"
 DATAPATH = os.environ.get("GWLBEMU_DATAPATH", "auto")  # the same tests on the other datapath: python, ebpf
 QUICK = {

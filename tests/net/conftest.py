@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from net_plans import small_plan
 
 from gwlbemu.net import record, remove
 from gwlbemu.net.build import build
-from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.plan.values import Plan
+from tests.net.net_plans import small_plan
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from hashlib import blake2b
 
-from gwlbemu.topology.plan import Bridge, End, ForwardingEntry, Link, Namespace, Neighbour, Plan, Route
+from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, Link, Namespace, Neighbour, Plan, Route
 
 SIDES = {"east": 1, "west": 2}
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 
 import pytest
-from net_plans import run
 
 from gwlbemu.errors import NetError
 from gwlbemu.net.interfaces import set_link
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.plan.values import Plan
+from tests.net.net_plans import run
 
 pytestmark = pytest.mark.namespace
 

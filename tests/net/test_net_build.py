@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from net_plans import links_here, mac, run, small_plan
 
 from gwlbemu.errors import NetError
 from gwlbemu.net import namespaces, record
 from gwlbemu.net.build import build
-from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.plan.values import Plan
+from tests.net.net_plans import links_here, mac, run, small_plan
 
 pytestmark = pytest.mark.namespace
 Up = Callable[..., Plan]

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from net_plans import links_here, run, small_plan
 
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.net import namespaces, processes, record, remove
 from gwlbemu.net.build import build
 from gwlbemu.net.record import OwnedNamespace, OwnedProcess
 from gwlbemu.net.spawn import spawn
-from gwlbemu.topology.encode import to_json
-from gwlbemu.topology.plan import Plan
+from gwlbemu.topology.plan.encode import to_json
+from gwlbemu.topology.plan.values import Plan
+from tests.net.net_plans import links_here, run, small_plan
 
 pytestmark = pytest.mark.namespace
 Up = Callable[..., Plan]

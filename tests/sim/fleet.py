@@ -11,9 +11,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from gwlbemu.core.balancer import Balancer
-from gwlbemu.core.settings import Attributes, Endpoint, Settings, Target
-from gwlbemu.core.verdict import Drop, Reset, ToEndpoint, ToTarget
+from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.core.gateway.settings import Attributes, Endpoint, Settings, Target
+from gwlbemu.core.gateway.verdict import Drop, Reset, ToEndpoint, ToTarget
 from gwlbemu.wire.tcp import ACK, SYN, build_tcp
 
 VPCE = 0x2356DE92D389839C

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from fleet import CONNECTIONS, MODES, Connection, run, table
+
+from tests.sim.fleet import CONNECTIONS, MODES, Connection, run, table
 
 TABLES = Path(__file__).parent / "tables"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from gwlbemu.topology.parse import parse
-from gwlbemu.topology.plan import Plan
-from gwlbemu.topology.resolve import resolve
+from gwlbemu.topology.file.parse import parse
+from gwlbemu.topology.plan.resolve import resolve
+from gwlbemu.topology.plan.values import Plan
 
 Data = dict[str, Any]
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_helpers import GOLDEN_HEADER
 
 from gwlbemu.errors import WireError
 from gwlbemu.wire import aws, geneve
 from gwlbemu.wire.aws import AwsOptions
 from gwlbemu.wire.geneve import Header, Option
+from tests.wire.wire_helpers import GOLDEN_HEADER
 
 ids, cookies = st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1)
 GOLDEN = AwsOptions(0x2356DE92D389839C, 0, 0x98EF1B00)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_helpers import GOLDEN_HEADER, PCAPS, recorded
 
 from gwlbemu.errors import WireError
 from gwlbemu.wire import geneve
 from gwlbemu.wire.geneve import Header, Option
+from tests.wire.wire_helpers import GOLDEN_HEADER, PCAPS, recorded
 
 GOLDEN = Header(
     protocol_type=0x0800,

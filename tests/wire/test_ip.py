@@ -5,13 +5,13 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_helpers import GOLDEN_INNER, recorded
 
 from gwlbemu.errors import WireError
 from gwlbemu.wire.build import build_ipv4, build_ipv6
 from gwlbemu.wire.ip import IpPacket, decode_ip
 from gwlbemu.wire.outer import decapsulate
 from gwlbemu.wire.tcp import build_tcp
+from tests.wire.wire_helpers import GOLDEN_INNER, recorded
 
 A, B = bytes((10, 0, 0, 1)), bytes((198, 51, 100, 7))
 A6, B6 = bytes.fromhex("20010db8000000000000000000000001"), bytes.fromhex("fd0000000000000000000000000000ff")

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_helpers import (
+
+from gwlbemu.errors import WireError
+from gwlbemu.wire import aws, checksum, ttl
+from gwlbemu.wire.build import build_ipv6
+from gwlbemu.wire.outer import Envelope, decapsulate, encapsulate
+from gwlbemu.wire.tcp import build_tcp
+from gwlbemu.wire.udp import build_udp
+from tests.wire.wire_helpers import (
     GOLDEN_DATAGRAM,
     GOLDEN_HEADER,
     GOLDEN_INNER,
@@ -16,13 +23,6 @@ from wire_helpers import (
     recorded,
     tshark,
 )
-
-from gwlbemu.errors import WireError
-from gwlbemu.wire import aws, checksum, ttl
-from gwlbemu.wire.build import build_ipv6
-from gwlbemu.wire.outer import Envelope, decapsulate, encapsulate
-from gwlbemu.wire.tcp import build_tcp
-from gwlbemu.wire.udp import build_udp
 
 AWS_CAPTURE = "suricata-verify_bug-6402-01_AWS-GWLB.pcap"
 A4, B4 = bytes((10, 0, 0, 1)), bytes((198, 51, 100, 7))

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_helpers import assert_clean, tshark
 
 from gwlbemu.errors import WireError
 from gwlbemu.wire import checksum, icmp, tcp
@@ -14,6 +13,7 @@ from gwlbemu.wire.build import build_ip, build_ipv4, build_ipv6
 from gwlbemu.wire.ip import decode_ip
 from gwlbemu.wire.tcp import ACK, FIN, PSH, RST, SYN, build_reset, build_tcp, decode_tcp
 from gwlbemu.wire.udp import build_udp, decode_udp
+from tests.wire.wire_helpers import assert_clean, tshark
 
 A, B = bytes((10, 0, 0, 1)), bytes((198, 51, 100, 7))
 A6, B6 = bytes.fromhex("20010db8000000000000000000000001"), bytes.fromhex("fd0000000000000000000000000000ff")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PCAPS = Path(__file__).parents[2] / ".." / "shared" / "pcaps"
+from tests.paths import PCAPS
 
 NODE, TARGET = bytes((10, 254, 11, 60)), bytes((10, 254, 11, 101))
 GOLDEN_HEADER = bytes.fromhex("0800080000000000 01080102 2356de92d389839c 01080202 0000000000000000 01080301 98ef1b00")

@@ -1,0 +1,215 @@
+"""One node of a Gateway Load Balancer, pure: packets, probe results and the time go in, verdicts and the next deadline
+come out.
+
+This file composes. One packet at a time goes the careful way of `entry` and `returns`; a batch of them goes the hot
+way of `hot`, which gives the same bytes and falls back on the careful one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from gwlbemu.core.elb.attributes import FIVE_TUPLE
+from gwlbemu.core.elb.states import Membership
+from gwlbemu.core.elb.targets import TargetGroup
+from gwlbemu.core.gateway import key as keys
+from gwlbemu.core.gateway.counters import Counters
+from gwlbemu.core.gateway.entry import Entry
+from gwlbemu.core.gateway.flows import Flow
+from gwlbemu.core.gateway.hot import HotPaths
+from gwlbemu.core.gateway.judged import Judged
+from gwlbemu.core.gateway.placement import Placement, is_steady
+from gwlbemu.core.gateway.records import FlowChange, FlowRecord, ProbeTarget, TargetChange, TargetHealth
+from gwlbemu.core.gateway.returns import Return
+from gwlbemu.core.gateway.settings import Settings, Target
+from gwlbemu.core.gateway.verdict import Verdict
+
+EXPIRE_BUDGET = 4096  # flows that one call of expire looks at: a few milliseconds
+
+
+class Balancer:
+    """One node. Times are seconds on one clock that never goes back.
+
+    Every packet gets exactly one verdict and is counted once. With a fast path, `catch_up` is called with the key of a
+    flow that is about to be let go, and calls `touch` when the fast path has carried something of it.
+    """
+
+    def __init__(self, settings: Settings, *, now: float, catch_up: Callable[[bytes], None] | None = None) -> None:
+        self._settings = settings
+        self._counters = Counters(now)
+        self._group = TargetGroup(settings, settings.attributes, now)
+        self._placement = Placement(settings, settings.attributes, self._group, self._counters, catch_up)
+        self._entry = Entry(self._placement)
+        self._return = Return(self._placement)
+        self._hot = HotPaths(settings, self._placement.table.lookups, self._entry, self._return)
+        self._choose_paths()
+        self._placement.turn()
+
+    # ---- packets ----
+    def receive_packet(self, endpoint: int, packet: bytes, *, now: float) -> Verdict:
+        """Judge an inner IP packet from endpoint `endpoint` (its 64-bit id)."""
+        self._counters.received += 1
+        return self._entry.receive(endpoint, packet, now)
+
+    def receive_return(self, source: bytes, datagram: bytes, *, now: float) -> Verdict:
+        """Judge an outer IPv4 datagram that came to the node's address from `source`."""
+        self._counters.received += 1
+        return self._return.receive(source, datagram, now)
+
+    def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged:
+        """Judge frames from an endpoint, in order."""
+        self._counters.received += len(frames)
+        return self._hot.receive(endpoint, frames, now)
+
+    def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged:
+        """Judge frames that came to the node's address, in order."""
+        self._counters.received += len(frames)
+        return self._hot.receive_returns(frames, now)
+
+    # ---- time and health ----
+    def receive_probe_result(self, target: str, ok: bool, *, now: float, reason: str = "") -> None:
+        """Count the result of a probe of `target`.
+
+        `reason` may be one of AWS's codes that a prober knows (see `states`).
+        """
+        self._counters.roll(self._group, now)
+        self._counters.probes += 1
+        self._group.observe(target, ok, now, reason)
+        self._placement.advance(now)
+
+    def expire(self, *, now: float) -> None:
+        """Do what is due by `now`, a bounded part of it: while more is left, next_deadline stays in the past."""
+        self._placement.advance(now)
+        self._counters.roll(self._group, now)
+        for flow in self._placement.table.overdue(now, EXPIRE_BUDGET):
+            self._placement.end(flow)
+
+    def next_deadline(self) -> float:
+        """Return when expire has something to do next; math.inf when nothing waits."""
+        return min(self._placement.table.next_deadline(), self._group.next_deadline(), self._counters.next_deadline())
+
+    # ---- management ----
+    def register(self, target: Target, *, now: float) -> None:
+        """Register a target. Raises SettingError (TooManyTargets, InvalidTarget)."""
+        self._group.register(target, now)
+        self._placement.advance(now)
+
+    def deregister(self, target_id: str, *, now: float) -> None:
+        """Let a target drain, then leave. Raises SettingError (InvalidTarget)."""
+        self._group.deregister(target_id, now)
+        self._placement.advance(now)
+
+    def set_attributes(self, resource: str, attributes: Mapping[str, str], *, now: float) -> None:
+        """Change attributes (AWS's keys and texts) of "load-balancer", "listener" or "target-group".
+
+        Raises SettingError and changes nothing.
+        """
+        changed = self._placement.attributes.changed(resource, attributes)
+        if changed.stickiness != self._placement.attributes.stickiness:
+            self._placement.rekey()
+        self._placement.attributes = changed
+        self._group.change_attributes(changed, now)
+        self._choose_paths()
+        self._placement.advance(now)
+
+    # ---- reads ----
+    @property
+    def stickiness(self) -> str:
+        """What a flow is at the moment: five_tuple or one of AWS's two types."""
+        return self._placement.attributes.stickiness
+
+    def attributes(self, resource: str) -> dict[str, str]:
+        """Return every attribute of a resource as AWS writes it."""
+        return self._placement.attributes.as_text(resource)
+
+    def target_health(self, *, now: float) -> list[TargetHealth]:
+        """Describe every target that this node uses, or cannot use because its zone is not enabled."""
+        self._placement.advance(now)
+        return [
+            TargetHealth(
+                member.id,
+                member.address,
+                member.zone,
+                *member.status,
+                member.flows,
+                member.packets_to,
+                member.packets_from,
+            )
+            for member in self._group.members.values()
+            if self._group.in_scope(member) or member.flows or member.membership is Membership.NOT_IN_USE
+        ]
+
+    def flows(self, *, now: float, newest_first: bool = False) -> Iterator[FlowRecord]:
+        """Yield the live flows; the table must not change meanwhile."""
+        table = self._placement.table
+        chosen = table.newest_first() if newest_first else table
+        return (self._placement.record(flow) for flow in chosen if not table.is_over(flow, now))
+
+    def metrics(self, *, now: float) -> dict[str, int]:
+        """Return every metric by AWS's name, and ours; ActiveFlowCount is the flows not yet swept."""
+        self._placement.advance(now)
+        self._counters.roll(self._group, now)
+        return self._counters.report(self._group, len(self._placement.table))
+
+    def probe_targets(self, *, now: float) -> list[ProbeTarget]:
+        """Return whom to probe."""
+        self._placement.advance(now)
+        return [
+            ProbeTarget(member.id, member.address, member.health.healthy is None) for member in self._group.probed()
+        ]
+
+    # ---- for the fast path ----
+    def take_flow_changes(self) -> list[FlowChange | TargetChange]:
+        """Return what changed since the last call, in order; nothing unless Settings.track_changes."""
+        return self._placement.take_changes()
+
+    def touch(
+        self,
+        key: bytes,
+        *,
+        last_seen_at: float,
+        packets: int,
+        bytes: int,
+        returned_packets: int = 0,
+        returned_bytes: int = 0,
+        target: bytes | None = None,
+    ) -> None:
+        """Add what the fast path has carried of a flow since the last touch, towards the target and back.
+
+        `target` is the address that it was carried to, which the flow may have left meanwhile; None: the flow's. The
+        flow may be gone; its target's packets count all the same.
+        """
+        flow = self._flow(key)
+        if flow is not None:
+            flow.last_seen_at = max(flow.last_seen_at, last_seen_at)
+            flow.packets += packets + returned_packets
+            flow.bytes += bytes + returned_bytes
+        elif target is None:
+            return
+        self._counters.received += packets + returned_packets
+        member = flow.target if flow is not None and target is None else self._group.by_address.get(target or b"")
+        if member is None:
+            self._counters.add_late(packets, returned_packets, bytes, returned_bytes)
+            return
+        member.packets_to += packets
+        member.bytes_to += bytes
+        member.packets_from += returned_packets
+        member.bytes_from += returned_bytes
+
+    def renew(self, key: bytes, *, last_seen_at: float) -> None:
+        """Tell the fast path of a flow again if it has been seen here after `last_seen_at`.
+
+        The fast path carries nothing of a flow that has been silent there for its idle timeout.
+        """
+        flow = self._flow(key)
+        if flow is not None and flow.last_seen_at > last_seen_at and is_steady(flow):
+            self._placement.changed("changed", flow)
+
+    def _flow(self, key: bytes) -> Flow | None:
+        endpoint, number = keys.from_key_bytes(key)
+        return self._placement.table.by_endpoint.get(endpoint, {}).get(number)
+
+    def _choose_paths(self) -> None:
+        """Use the hot paths where flows are 5-tuples and the TTL does not depend on who sent first."""
+        five_tuple = self._placement.attributes.stickiness == FIVE_TUPLE
+        self._hot.usable = five_tuple and self._settings.emulation.ttl_decrement != 1

@@ -1,0 +1,146 @@
+"""A packet from an endpoint, with all the care that the hot path leaves out: the verdict for any bytes whatever.
+
+packet                                              verdict                       guide
+longer than 8500 bytes                              Drop TOO_LONG, silently       Gateway Load Balancers, MTU
+of a live flow                                      ToTarget, that flow's target  Flow stickiness
+TCP without SYN, no live flow                       Drop MIDSTREAM                Idle timeout
+  and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender           Listeners
+anything else without a live flow                   a new flow, ToTarget          Idle timeout
+of a flow whose target failed: CARRY, MOVE, RESET   see `states`                  Edit target group attributes
+"""
+
+from __future__ import annotations
+
+from gwlbemu.core.elb.attributes import TWO_TUPLE
+from gwlbemu.core.elb.states import Fate
+from gwlbemu.core.gateway.flows import BOTH_FINS, FROM_HIGH, OTHER_IDLE_SECONDS, Flow
+from gwlbemu.core.gateway.hops import entry_step
+from gwlbemu.core.gateway.key import flow_key, quoted_key
+from gwlbemu.core.gateway.mss import clamp
+from gwlbemu.core.gateway.placement import Placement, is_steady
+from gwlbemu.core.gateway.settings import LONGEST_PACKET
+from gwlbemu.core.gateway.verdict import Reason, Reset, ToTarget, Verdict
+from gwlbemu.errors import WireError
+from gwlbemu.wire.ip import IpPacket, decode_ip
+from gwlbemu.wire.outer import encapsulate
+from gwlbemu.wire.protocols import TCP
+from gwlbemu.wire.tcp import ACK, SYN, build_reset, decode_tcp
+from gwlbemu.wire.ttl import decrement
+
+
+class Entry:
+    """The way from an endpoint to a target."""
+
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+        self._counters = placement.counters
+        self._emulation = placement.settings.emulation
+
+    def receive(self, endpoint: int, packet: bytes, now: float) -> Verdict:
+        """Return the verdict for one packet; `endpoint` is the 64-bit id of the endpoint it came from."""
+        drop = self._counters.drop
+        table = self._placement.table.by_endpoint.get(endpoint)
+        if table is None:
+            return drop(Reason.UNKNOWN_ENDPOINT)
+        if len(packet) > LONGEST_PACKET:
+            return drop(Reason.TOO_LONG)
+        try:
+            ip = decode_ip(packet)
+            packet = packet[: ip.total_length]  # short frames are padded
+            flags = 0
+            if ip.protocol == TCP and not ip.is_fragment:
+                tcp = decode_tcp(packet, ip)
+                flags = tcp.flags
+                if self._emulation.mss_clamp:
+                    packet = clamp(packet, ip, tcp)
+            if ip.is_fragment and self._emulation.fragments == "drop":
+                return drop(Reason.FRAGMENT)
+            key, swapped = self._key(table, packet, ip)
+        except WireError:
+            return drop(Reason.MALFORMED)
+        connection = ip.protocol == TCP and not ip.is_fragment
+        flow = table.get(key)
+        if flow is not None and self._is_over(flow, flags, now):
+            self._placement.end(flow)
+            flow = None
+        if flow is None:
+            refused = self._refuse(endpoint, packet, connection, flags)
+            if refused is not None:
+                return refused
+        elif not flow.target.plain:
+            answer = self._failed(flow, endpoint, packet, connection, now)
+            if answer is not None:
+                return answer
+        step = entry_step(self._emulation.ttl_decrement, flow is None or swapped == bool(flow.flags & FROM_HIGH))
+        if step and ip.ttl <= step:
+            return drop(Reason.TTL_EXPIRED)
+        if flow is None:
+            self._placement.advance(now)
+            flow = self._placement.place(endpoint, key, swapped, ip, now)
+            if flow is None:
+                return drop(Reason.NO_TARGET)
+        return self._forward(flow, ip, packet, step, now)
+
+    def _key(self, table: dict[int, Flow], packet: bytes, ip: IpPacket) -> tuple[int, bool]:
+        stickiness = self._placement.attributes.stickiness
+        if self._emulation.icmp_errors == "parent":
+            quoted = quoted_key(packet, ip, stickiness)
+            if quoted is not None and quoted[0] in table:
+                return quoted
+        return flow_key(ip, stickiness)
+
+    def _is_over(self, flow: Flow, flags: int, now: float) -> bool:
+        """A new SYN ends a flow that has seen both FINs: the port is being used again."""
+        closed = flow.flags & BOTH_FINS == BOTH_FINS
+        return (closed and flags & (SYN | ACK) == SYN) or self._placement.table.is_over(flow, now)
+
+    def _refuse(self, endpoint: int, packet: bytes, connection: bool, flags: int) -> Verdict | None:
+        """Judge a packet of no flow: only a SYN (without ACK) begins a TCP flow."""
+        midstream = self._emulation.midstream
+        if not connection or (flags & (SYN | ACK)) == SYN or midstream == "new":
+            return None
+        if midstream == "rst" or self._placement.attributes.reset_on_idle_timeout:
+            return self._reset(endpoint, packet)
+        return self._counters.drop(Reason.MIDSTREAM)
+
+    def _failed(self, flow: Flow, endpoint: int, packet: bytes, connection: bool, now: float) -> Verdict | None:
+        """Do what the flow's target calls for; None when the packet goes on, to whatever target the flow has then."""
+        self._placement.advance(now)
+        fate = flow.target.fate
+        if fate is Fate.MOVE:
+            self._placement.move(flow)
+        elif fate is Fate.RESET and connection and flow.placed_at < flow.target.failed_at:
+            # A flow that failing open has put there since is not touched: its target was known to be unhealthy.
+            self._placement.end(flow)
+            return self._reset(endpoint, packet)
+        return None
+
+    def _reset(self, endpoint: int, packet: bytes) -> Verdict:
+        answer = build_reset(packet)
+        if answer is None:
+            return self._counters.drop(Reason.MIDSTREAM)
+        self._counters.resets += 1
+        return Reset(endpoint, answer)
+
+    def _forward(self, flow: Flow, ip: IpPacket, packet: bytes, step: int, now: float) -> ToTarget:
+        target, tunnel = flow.target, flow.tunnel
+        flow.last_seen_at = now
+        if (
+            ip.protocol == TCP
+            and flow.timeout == OTHER_IDLE_SECONDS
+            and self._placement.attributes.stickiness == TWO_TUPLE
+        ):
+            # A 2-tuple flow that began without TCP and has some now.
+            self._placement.table.set_timeout(flow, self._placement.idle_seconds(TCP, flow.key))
+            if is_steady(flow):
+                self._placement.changed("changed", flow)
+        flow.packets += 1
+        flow.bytes += len(packet)
+        target.packets_to += 1
+        target.bytes_to += len(packet)
+        header = tunnel.header(flow.cookie)
+        inner = decrement(packet, step) if step else packet
+        return ToTarget(
+            target.id,
+            encapsulate(self._placement.settings.node_address, target.address, tunnel.source_port, header, inner),
+        )

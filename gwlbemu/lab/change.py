@@ -1,0 +1,183 @@
+"""Changes to a running lab that AWS has a call for: RegisterTargets, DeregisterTargets, Modify...Attributes.
+
+Checked as a whole before the first node hears of it, then told to every node it concerns, then written to the plan in
+the state folder, so that status and the next change see it. Live flows are touched only where AWS would touch them;
+that is the core's business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from gwlbemu.core.elb.attributes import TABLE, Attributes
+from gwlbemu.core.gateway.settings import check_ip_target
+from gwlbemu.errors import SettingError
+from gwlbemu.lab.up import RunningLab
+from gwlbemu.net.record import open_existing
+from gwlbemu.topology.plan.encode import from_json, to_json
+from gwlbemu.topology.plan.values import LoadBalancer, Node, Plan, Target, TargetGroup
+
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+@contextmanager
+def _changing(lab: RunningLab) -> Iterator[Plan]:
+    """Hold the lab's lock; yields the plan as it is now, not as it was when the lab was opened."""
+    with open_existing(lab.plan.lab, root=lab.state.root):
+        yield from_json(lab.state.plan.read_text())
+
+
+def _write(lab: RunningLab, plan: Plan) -> None:
+    lab.state.keep(lab.state.plan, to_json(plan))
+
+
+def _nodes_needed(lab: RunningLab, nodes: Sequence[Node]) -> Sequence[Node]:
+    """The nodes, all of which are there to hear of a change: a change that one of them misses is not made."""
+    lab.need(*(node.name for node in nodes))
+    return nodes
+
+
+def group_named(plan: Plan, name: str) -> TargetGroup:
+    for group in plan.target_groups:
+        if group.name == name:
+            return group
+    known = ", ".join(group.name for group in plan.target_groups)
+    raise SettingError(f"TargetGroupNotFound: no target group {name}; there are: {known}", "TargetGroupNotFound")
+
+
+def _nodes_of_group(plan: Plan, group: str) -> list[Node]:
+    balancers = {balancer.name for balancer in plan.load_balancers if balancer.target_group == group}
+    return [node for node in plan.nodes if node.load_balancer in balancers]
+
+
+def _with_group(plan: Plan, group: TargetGroup) -> Plan:
+    return dataclasses.replace(
+        plan, target_groups=tuple(group if old.name == group.name else old for old in plan.target_groups)
+    )
+
+
+def register(lab: RunningLab, group_name: str, target_id: str, zone: str | None = None) -> Target:
+    """RegisterTargets: an instance's name, or an address for target type ip. Raises SettingError with AWS's code."""
+    with _changing(lab) as plan:
+        group = group_named(plan, group_name)
+        target = _target(plan, group, target_id, zone)
+        for node in _nodes_needed(lab, _nodes_of_group(plan, group_name)):
+            lab.call(node.name, "register", id=target.id, address=target.address, zone=target.zone)
+        others = tuple(old for old in group.targets if old.id != target.id)
+        _write(lab, _with_group(plan, dataclasses.replace(group, targets=(*others, target))))
+        return target
+
+
+def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) -> Target:
+    if group.target_type == "instance":
+        if zone is not None:
+            raise SettingError("ValidationError: an Availability Zone cannot be given for a target of type instance")
+        for instance in plan.instances:
+            if instance.name == target_id and instance.vpc == group.vpc:
+                return Target(instance.name, instance.address, instance.zone)
+        known = ", ".join(i.name for i in plan.instances if i.vpc == group.vpc)
+        raise SettingError(
+            f"InvalidTarget: {target_id} is not an instance of VPC {group.vpc}; there are: {known}", "InvalidTarget"
+        )
+    check_ip_target(target_id, [vpc.cidr for vpc in plan.vpcs if vpc.name == group.vpc])
+    address = ipaddress.ip_address(target_id)
+    homes = [s.zone for s in plan.subnets if s.vpc == group.vpc and address in ipaddress.ip_network(s.cidr)]
+    if not homes and zone is None:
+        raise SettingError(
+            f"ValidationError: an Availability Zone (or all) is needed for {target_id}: not in VPC {group.vpc}"
+        )
+    if homes and zone not in (None, homes[0]):
+        raise SettingError(f"ValidationError: {target_id} is in zone {homes[0]} of VPC {group.vpc}, not in {zone}")
+    return Target(target_id, target_id, zone or homes[0])
+
+
+def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
+    """DeregisterTargets; False when the target was not registered, which AWS accepts too."""
+    with _changing(lab) as plan:
+        group = group_named(plan, group_name)
+        if target_id not in {target.id for target in group.targets}:
+            return False
+        for node in _nodes_needed(lab, _nodes_of_group(plan, group_name)):
+            lab.call(node.name, "deregister", id=target_id)
+        left = tuple(target for target in group.targets if target.id != target_id)
+        _write(lab, _with_group(plan, dataclasses.replace(group, targets=left)))
+        return True
+
+
+def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) -> None:
+    """Modify attributes of a load balancer, its listener, or a target group; all of `values` or none of them.
+
+    `resource` is the name of a load balancer (its own keys and its listener's) or of a target group. Raises
+    SettingError in AWS's words for an unknown key, a value out of range, or a combination that AWS refuses.
+    """
+    with _changing(lab) as plan:
+        balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
+        if balancers:
+            kinds: tuple[str, ...] = ("load-balancer", "listener")
+        else:
+            group_named_or_balancer(plan, resource)
+            kinds = ("target-group",)
+            balancers = [balancer for balancer in plan.load_balancers if balancer.target_group == resource]
+        by_kind = {kind: {key: value for key, value in values.items() if key in TABLE[kind]} for kind in kinds}
+        if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
+            known = ", ".join(key for kind in kinds for key in TABLE[kind])
+            raise SettingError(f"ValidationError: '{unknown[0]}' is not an attribute of {resource}; there are: {known}")
+        changed = plan
+        for kind, texts in by_kind.items():
+            if texts:
+                for balancer in balancers:
+                    _attributes(changed, balancer).changed(kind, texts)
+                changed = _changed_plan(changed, resource, kind, texts)
+        names = {balancer.name for balancer in balancers}
+        for node in _nodes_needed(lab, [node for node in plan.nodes if node.load_balancer in names]):
+            for kind, texts in by_kind.items():
+                if texts:
+                    lab.call(node.name, "set", resource=kind, attributes=texts)
+        _write(lab, changed)
+
+
+def advance(lab: RunningLab, seconds: float) -> dict[str, list[str]]:
+    """Move every node's clock forward; returns the flows that this ended, a line each, by node."""
+    nodes = _nodes_needed(lab, lab.plan.nodes)
+    return {node.name: lab.call(node.name, "advance", seconds=seconds)["ended"] for node in nodes}
+
+
+def group_named_or_balancer(plan: Plan, name: str) -> None:
+    names = [balancer.name for balancer in plan.load_balancers] + [group.name for group in plan.target_groups]
+    if name not in names:
+        raise SettingError(
+            f"LoadBalancerNotFound: no load balancer or target group {name}; there are: {', '.join(names)}",
+            "LoadBalancerNotFound",
+        )
+
+
+def _attributes(plan: Plan, balancer: LoadBalancer) -> Attributes:
+    return Attributes.from_text(
+        balancer.attributes, balancer.listener_attributes, group_named(plan, balancer.target_group).attributes
+    )
+
+
+def _changed_plan(plan: Plan, resource: str, kind: str, texts: Mapping[str, str]) -> Plan:
+    if kind == "target-group":
+        group = group_named(plan, resource)
+        return _with_group(plan, dataclasses.replace(group, attributes=group.attributes | dict(texts)))
+    key = "attributes" if kind == "load-balancer" else "listener_attributes"
+    return dataclasses.replace(
+        plan,
+        load_balancers=tuple(
+            dataclasses.replace(old, **{key: getattr(old, key) | dict(texts)}) if old.name == resource else old
+            for old in plan.load_balancers
+        ),
+    )
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of 351, 351s, 6m or 1h. Raises SettingError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|)", text)
+    if match is None:
+        raise SettingError(f"{text!r} is not a time: expected a number with s, m or h, such as 351s")
+    return float(match[1]) * _UNITS[match[2]]

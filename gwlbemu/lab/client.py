@@ -1,0 +1,136 @@
+"""Commands inside the instances of a lab: run to their end, or running meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from gwlbemu.errors import LabError, NetError, SettingError
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.topology.plan.values import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that has ended: its exit code (128 + N when signal N ended it) and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Client:
+    """A command that runs inside an instance meanwhile; it ends with the lab at the latest."""
+
+    def __init__(self, process: subprocess.Popen[bytes], command: str, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+        self._process, self._command = process, command
+        self._streams = (stdout, stderr)
+        self._last: tuple[str, str] | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def output(self) -> str:
+        """What it has printed to its standard output so far."""
+        return self._texts()[0]
+
+    def errors(self) -> str:
+        """What it has printed to its standard error so far."""
+        return self._texts()[1]
+
+    def wait(self, timeout: float = 30.0) -> Completed:
+        """Wait for its end. Raises LabError when it still runs after `timeout` seconds; it goes on then."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"{self._command} still runs after {timeout:g} s") from None
+        if self._last is None:
+            self._last = self._texts()
+            for stream in self._streams:
+                stream.close()
+        return Completed(_shell_code(code), *self._last)
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> Completed:
+        """Send it a signal and wait for its end; what has ended already is left alone."""
+        self._process.send_signal(number)
+        return self.wait()
+
+    def _texts(self) -> tuple[str, str]:
+        if self._last is not None:
+            return self._last
+        out, err = (Path(f"/proc/self/fd/{stream.fileno()}").read_bytes() for stream in self._streams)
+        return out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def namespace_of(plan: Plan, name: str) -> Path:
+    """The network namespace of an instance, subnet, gateway or node; LabError when there is nothing of that name."""
+    namespaces = {namespace.resource: namespace.name for namespace in plan.namespaces}
+    if name not in namespaces:
+        raise LabError(f"nothing called {name} in lab {plan.lab}; there are: {', '.join(sorted(namespaces))}")
+    return path_of(namespaces[name])
+
+
+def start(plan: Plan, name: str, argv: Sequence[str]) -> Client:
+    """Start a command inside `name`, without input. Raises NetError when there is no such program."""
+    _check_words(argv)
+    with ExitStack() as opened:
+        stdout, stderr = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        try:
+            with inside(namespace_of(plan, name)):
+                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        except OSError as error:
+            raise NetError(f"cannot start {argv[0]} in {name}: {error.strerror}") from error
+        opened.pop_all()
+    return Client(process, f"{argv[0]} in {name}", stdout, stderr)
+
+
+def execute(plan: Plan, name: str, argv: Sequence[str], *, timeout: float, stdin: str = "") -> Completed:
+    """Run a command inside `name` to its end. Raises NetError when there is no such program, LabError when it takes
+    longer than `timeout` seconds (it is killed then).
+    """
+    _check_words(argv)
+    try:
+        with inside(namespace_of(plan, name)):
+            process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+            )
+    except OSError as error:
+        raise NetError(f"cannot run {argv[0]} in {name}: {error.strerror}") from error
+    with process:
+        try:
+            stdout, stderr = process.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            stdout, stderr = process.communicate()
+            raise LabError(
+                f"{argv[0]} in {name} still ran after {timeout:g} s; it printed: {(stdout + stderr)!r}"
+            ) from None
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.kill()
+            raise
+    return Completed(_shell_code(process.returncode), stdout, stderr)
+
+
+def _check_words(argv: object) -> None:
+    """Python's own complaint about a command in one string is that there is no file of that name."""
+    words = argv if isinstance(argv, Sequence) and not isinstance(argv, str | bytes) else ()
+    if not words or not all(isinstance(word, str | os.PathLike) for word in words):
+        raise SettingError(f"argv {argv!r}: expected a list of words (text), such as ['curl', '-s', 'http://...']")
+
+
+def _shell_code(code: int) -> int:
+    return code if code >= 0 else 128 - code

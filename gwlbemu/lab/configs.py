@@ -1,0 +1,69 @@
+"""What a lab's processes are told at their start, made from the plan."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import asdict
+
+from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
+from gwlbemu.lab.state import State
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.programs.gateway.config import EndpointInterface, Eni, NodeConfig
+from gwlbemu.programs.recorder.config import CaptureConfig, TapConfig
+from gwlbemu.topology.plan.values import Plan
+
+
+def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
+    """The configuration of the plan's node `name`."""
+    node = next(each for each in plan.nodes if each.name == name)
+    balancer = next(each for each in plan.load_balancers if each.name == node.load_balancer)
+    group = next(each for each in plan.target_groups if each.name == balancer.target_group)
+    return NodeConfig(
+        name=node.name,
+        load_balancer=balancer.name,
+        zone=node.zone,
+        zones=balancer.zones,
+        target_group=group.name,
+        seed=zlib.crc32(f"{plan.lab}/{node.name}".encode()),
+        eni=Eni(node.device, node.address, node.mac, node.gateway_mac, dict(node.neighbours)),
+        endpoints=tuple(
+            EndpointInterface(each.name, each.endpoint_id, each.device, each.mac, each.router_mac)
+            for each in plan.endpoints
+            if each.node == node.name
+        ),
+        targets=tuple((each.id, each.address, each.zone) for each in group.targets),
+        attributes={
+            LOAD_BALANCER: dict(balancer.attributes),
+            LISTENER: dict(balancer.listener_attributes),
+            TARGET_GROUP: dict(group.attributes),
+        },
+        health_check=asdict(group.health_check),
+        emulation=dict(plan.emulation),
+        datapath=plan.datapath,
+        offload=plan.offload,
+        control=str(state.control(node.name)),
+        discards=str(state.control("discards")) if plan.capture.enabled else "",
+    )
+
+
+def capture_config_for(plan: Plan, state: State) -> str:
+    """The configuration of the lab's capture, as JSON."""
+    balancers = {each.target_group for each in plan.load_balancers}
+    return CaptureConfig(
+        lab=plan.lab,
+        taps=tuple(TapConfig(each.name, str(path_of(each.namespace)), each.device) for each in plan.taps),
+        nodes={each.name: each.address for each in plan.nodes},
+        endpoints={each.endpoint_id: each.name for each in plan.endpoints},
+        targets={
+            target.address: target.id
+            for group in plan.target_groups
+            if group.name in balancers
+            for target in group.targets
+        },
+        folder=str(state.capture_folder),
+        file_bytes=plan.capture.file_size_mib << 20,
+        files=plan.capture.files,
+        snapshot_length=plan.capture.snapshot_length,
+        control=str(state.control("capture")),
+        discards=str(state.control("discards")),
+    ).to_json()

@@ -1,0 +1,40 @@
+"""Asking and telling a running process of a lab over its control socket (gwlbemu.ports.control has the other end)."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from gwlbemu.errors import LabError, NetError, SettingError
+
+TIMEOUT = 30.0  # seconds that `call` waits for an answer
+
+
+def call(
+    path: str | os.PathLike[str], verb: str, *, within_seconds: float = TIMEOUT, **arguments: Any
+) -> dict[str, Any]:
+    """Send one request and return the answer.
+
+    Raises LabError when nobody answers at `path` in time, SettingError when the process refuses, NetError without root.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(within_seconds)
+            sock.connect(os.fspath(path))
+            sock.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
+            with sock.makefile("rb") as stream:
+                line = stream.readline()
+        answer = json.loads(line)
+    except PermissionError:
+        raise NetError(f"control socket {Path(path).name} answers root only: run it with sudo") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror or str(error) if isinstance(error, OSError) else "it closed the connection"
+        raise LabError(f"no answer at control socket {Path(path).name}: {reason}") from None
+    if not isinstance(answer, dict):
+        raise LabError(f"control socket {Path(path).name} gave an answer that is not understood")
+    if not answer.pop("ok", False):
+        raise SettingError(str(answer.get("error", "refused")), str(answer.get("code", "ValidationError")))
+    return answer

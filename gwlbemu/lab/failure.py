@@ -1,0 +1,149 @@
+"""Break parts of a running lab, and heal them: `gwlbemu fail KIND NAME`, `gwlbemu heal KIND NAME`.
+
+    kind      what happens                                                     what it is like on AWS
+    instance  its program is killed and its cable pulled                       the instance is terminated
+    process   its program is frozen (SIGSTOP): it answers nothing              a hung appliance; TCP may still connect
+              (a node with the fast path: its established flows go on)
+    link      the cable of its interface is pulled                             a lost network path
+    health    its health check answers 503 (TCP: refuses), traffic goes on     an appliance that reports itself unfit
+    zone      every cable of the zone's instances and nodes is pulled          the loss of an Availability Zone
+
+A cable is pulled at the bridge's end of the veth, so that addresses and routes inside stay and healing is one call.
+What is broken stands in `failures.json` of the state folder; nothing else remembers it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from gwlbemu.errors import LabError, SettingError
+from gwlbemu.lab import shortcuts
+from gwlbemu.lab.up import RunningLab, start_program
+from gwlbemu.net import processes
+from gwlbemu.net.interfaces import set_link
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.net.record import open_existing, read
+from gwlbemu.topology.plan.values import End, Plan
+
+KINDS = ("instance", "process", "link", "health", "zone")
+
+
+def fail(lab: RunningLab, kind: str, name: str) -> list[str]:
+    """Break it; returns what was done, a sentence each. Raises SettingError for a name that is not of that kind."""
+    return _apply(lab, kind, name, broken=True)
+
+
+def heal(lab: RunningLab, kind: str, name: str) -> list[str]:
+    """Undo `fail`, harmless on what is not broken; returns what that changed."""
+    return _apply(lab, kind, name, broken=False)
+
+
+def failures(lab: RunningLab) -> list[tuple[str, str]]:
+    """What is broken now: (kind, name), in the order it was broken."""
+    try:
+        return [(kind, name) for kind, name in json.loads(lab.state.failures.read_text())]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError):
+        raise lab.state.damaged(lab.state.failures) from None
+
+
+def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
+    if kind not in KINDS:
+        raise SettingError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
+    known = sorted(names_of(lab.plan, kind))
+    if name not in known:
+        what = "instance with a health check" if kind == "health" else kind
+        raise SettingError(f"no {what} {name}; there are: {', '.join(known)}")
+    before = failures(lab)
+    done: list[str] = []
+    restarted: list[str] = []
+    cables = list(_cables(lab.plan, kind, name))
+    if cables and broken:
+        shortcuts.give_up(lab.plan, lab.state, {end.namespace for end in cables})
+    for end in cables:
+        if set_link(path_of(end.namespace), end.name, up=not broken):
+            done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
+    if kind == "instance" and broken:
+        done += _kill(lab, name)
+    elif kind == "instance":
+        restarted = _restart(lab, name)
+        done += restarted
+    if kind == "process":
+        done += _freeze(lab, name, broken)
+    if kind == "health":
+        lab.call(name, "health", fail=_health_failure(lab.plan, name) if broken else "none")
+        if ((kind, name) in before) is not broken:
+            done.append(f"{name} {'fails' if broken else 'passes'} its health checks")
+    over = {(kind, name)} | ({("process", name), ("health", name)} if restarted else set())
+    now = [entry for entry in before if entry not in over] + ([(kind, name)] if broken else [])
+    lab.state.keep(lab.state.failures, json.dumps(now))
+    if cables and not broken:
+        pulled = {end.namespace for each in now for end in _cables(lab.plan, *each)}
+        shortcuts.take(lab.plan, lab.state, broken=pulled)
+    return done
+
+
+def names_of(plan: Plan, kind: str) -> set[str]:
+    """What `fail KIND` can be told."""
+    programs = {program.instance for program in plan.programs}
+    if kind == "zone":
+        return {subnet.zone for subnet in plan.subnets}
+    if kind == "process":
+        return programs | {node.name for node in plan.nodes}
+    if kind == "health":
+        return {instance.name for instance in plan.instances if instance.appliance}
+    return {instance.name for instance in plan.instances}
+
+
+def _health_failure(plan: Plan, name: str) -> str:
+    """How to fail: a TCP check looks no further than the connection, so it has to be refused; HTTP is answered 503."""
+    checks = {g.health_check.protocol for g in plan.target_groups if name in {target.id for target in g.targets}}
+    return "tcp" if "TCP" in checks else "http"
+
+
+def _cables(plan: Plan, kind: str, name: str) -> Iterator[End]:
+    """The bridge's end of each cable concerned; a process or a health check has none."""
+    if kind not in ("instance", "link", "zone"):
+        return
+    if kind == "zone":
+        inside = {instance.namespace for instance in plan.instances if instance.zone == name and instance.vpc}
+        inside |= {node.namespace for node in plan.nodes if node.zone == name}
+    else:
+        inside = {instance.namespace for instance in plan.instances if instance.name == name}
+    for link in plan.links:
+        for mine, other in ((link.a, link.b), (link.b, link.a)):
+            if mine.namespace in inside and other.namespace not in inside:
+                yield other
+
+
+def _kill(lab: RunningLab, name: str) -> list[str]:
+    mine = [entry.id for entry in read(lab.plan.lab, root=lab.state.root).processes if entry.name == name]
+    return [f"process {process.pid} of {name} killed" for process in processes.end(mine, grace=0.0)]
+
+
+def _restart(lab: RunningLab, name: str) -> list[str]:
+    if any(process.name == name and process.state != "dead" for process in lab.processes()):
+        return []
+    with open_existing(lab.plan.lab, root=lab.state.root) as record:
+        for program in lab.plan.programs:
+            if program.instance == name:
+                start_program(program, lab.state, record)
+                return [f"program of {name} started again"]
+    return []
+
+
+def _freeze(lab: RunningLab, name: str, broken: bool) -> list[str]:
+    for entry in read(lab.plan.lab, root=lab.state.root).processes:
+        state = processes.state(entry.id)
+        if entry.name == name and state != "dead":
+            (processes.freeze if broken else processes.resume)(entry.id)
+            changed = state != ("frozen" if broken else "running")
+            return [f"process {entry.pid} of {name} {'frozen' if broken else 'goes on'}"] if changed else []
+    again = (
+        f"gwlbemu heal instance {name} starts it again"
+        if name in names_of(lab.plan, "instance")
+        else "a node does not come back: take the lab down and up"
+    )
+    raise LabError(f"{name} is dead, there is nothing to {'freeze' if broken else 'wake'}: {again}")

@@ -1,0 +1,72 @@
+"""Keeps a lab's shortcuts (see `topology.shortcuts`) on every fabric and router in which no cable is pulled.
+
+A shortcut hands frames to the other end of a link without looking at the near one. So where `fail` pulls cables the
+kernel does everything itself until they are healed. `shortcuts.json` of the state folder says where one stands, and
+why there are none on a machine that has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from gwlbemu.fastpath import forwarding
+from gwlbemu.fastpath.build import VPC, cache_folder, compile_object, missing
+from gwlbemu.lab.state import State
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.topology.plan.shortcuts import Shortcut, shortcuts
+from gwlbemu.topology.plan.values import Plan
+
+
+@dataclass(slots=True)
+class Standing:
+    """The namespaces that have theirs, and `reason` why some or all have not."""
+
+    namespaces: list[str] = field(default_factory=list)
+    reason: str = ""
+
+
+def standing(state: State) -> Standing:
+    """Read what stands in a lab. Nothing, where the file is damaged: to take one again does no harm."""
+    with suppress(FileNotFoundError, ValueError, TypeError):
+        return Standing(**json.loads(state.shortcuts.read_text()))
+    return Standing()
+
+
+def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> None:
+    """Put every shortcut that is missing in place, but in the namespaces of `broken`; where the machine refuses, the
+    kernel's way is as good.
+    """
+    now = standing(state)
+    wanted = [each for each in shortcuts(plan) if each.namespace not in now.namespaces and each.namespace not in broken]
+    now.reason = "false was asked for" if not plan.shortcuts else missing(cache_folder(), VPC) or ""
+    if wanted and not now.reason:
+        try:
+            compiled = compile_object(cache_folder(), VPC)
+            for each in wanted:
+                _attach(each, compiled)
+                now.namespaces.append(each.namespace)
+        except OSError as error:
+            now.reason = error.strerror or str(error)
+    state.keep(state.shortcuts, json.dumps(asdict(now)))
+
+
+def give_up(plan: Plan, state: State, namespaces: Collection[str]) -> None:
+    """Leave everything in `namespaces` to the kernel."""
+    now = standing(state)
+    for each in shortcuts(plan):
+        if each.namespace in namespaces:  # whatever the file says: who wrote it may have died before
+            with inside(path_of(each.namespace)):
+                forwarding.detach(each.devices)
+    now.namespaces = [name for name in now.namespaces if name not in namespaces]
+    state.keep(state.shortcuts, json.dumps(asdict(now)))
+
+
+def _attach(shortcut: Shortcut, compiled: Path) -> None:
+    places = [(bytes.fromhex(place.mac.replace(":", "")), place.device, place.bridge) for place in shortcut.places]
+    with inside(path_of(shortcut.namespace)):
+        forwarding.attach(compiled, places, shortcut.devices)

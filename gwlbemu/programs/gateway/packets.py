@@ -1,0 +1,85 @@
+"""A node's packets: frames in, judged, frames out, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gwlbemu.core.gateway.judged import Judged
+from gwlbemu.ports.loop import Clock
+from gwlbemu.ports.port import Port
+from gwlbemu.programs.discards import Discards
+
+
+class Judge(Protocol):
+    """What says where frames go: the core, or a trace around it."""
+
+    def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged: ...
+    def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged: ...
+
+
+@dataclass(slots=True)
+class Side:
+    """A port with what the node knows of it."""
+
+    name: str
+    port: Port
+    frames_in: int = 0
+    verdicts: int = 0
+    frames_out: int = 0
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """Send frames, if there are any."""
+        if frames:
+            self.frames_out += self.port.send(frames)
+
+
+class Packets:
+    """Moves packets between the endpoints and the ENI as `judge` says: the core, for a while a trace.
+
+    `after_turn` is called at the end of every turn.
+    """
+
+    def __init__(
+        self,
+        endpoints: dict[int, Side],
+        eni: Side,
+        clock: Clock,
+        discards: Discards,
+        judge: Judge,
+        *,
+        after_turn: Callable[[], None],
+    ) -> None:
+        self.endpoints, self.eni = endpoints, eni
+        self.judge = judge
+        self._clock, self._discards, self._after_turn = clock, discards, after_turn
+
+    def endpoint_turn(self, endpoint: int) -> Callable[[], None]:
+        """Return the reader of one endpoint's port: one batch per call."""
+        side = self.endpoints[endpoint]
+
+        def turn() -> None:
+            frames = side.port.recv()
+            side.frames_in += len(frames)
+            judged = self.judge.receive_frames(endpoint, frames, now=self._clock.now)
+            side.verdicts += len(judged)
+            self._follow(judged, side)
+
+        return turn
+
+    def eni_turn(self) -> None:
+        """Read one batch of what came back from the targets."""
+        frames = self.eni.port.recv()
+        self.eni.frames_in += len(frames)
+        judged = self.judge.receive_returned_frames(frames, now=self._clock.now)
+        self.eni.verdicts += len(judged)
+        self._follow(judged, self.eni)
+
+    def _follow(self, judged: Judged, came_from: Side) -> None:
+        for frame, reason in judged.dropped:
+            self._discards.tell(frame, f"dropped at {came_from.name}: {reason.value}")
+        self.eni.send(judged.to_targets)
+        for endpoint, frames in judged.to_endpoints.items():
+            self.endpoints[endpoint].send(frames)
+        self._after_turn()

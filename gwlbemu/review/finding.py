@@ -1,0 +1,28 @@
+"""What a review says: one finding is one thing that users get wrong, and the line of the topology that mends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gwlbemu.topology.file.document import Path
+
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`kind` is stable, for scripts. `path` is where in the file to mend it, `change` what to write there."""
+
+    kind: str
+    severity: Severity
+    text: str
+    path: Path
+    change: str
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """`a, b, c and 2 more`."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

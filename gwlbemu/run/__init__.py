@@ -1,1 +1,0 @@
-"""The only rooms that know both halves: node (core + ports), lab (plan -> namespaces -> processes), control socket."""

@@ -1,0 +1,58 @@
+"""AWS attributes and the emulation's switches: the core knows them, this file asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes, parse
+from gwlbemu.core.emulation import EXPLANATIONS, Emulation, Scalar
+from gwlbemu.errors import SettingError
+from gwlbemu.topology.file.document import Path, Problem
+
+__all__ = [
+    "LISTENER",
+    "LOAD_BALANCER",
+    "TARGET_GROUP",
+    "attribute_problems",
+    "complete",
+    "explained",
+    "switch_problems",
+]
+
+
+def complete(resource: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Every attribute of the resource: the given value or AWS's default."""
+    return Attributes().as_text(resource) | dict(given)
+
+
+def attribute_problems(resource: str, given: Mapping[str, str], path: Path) -> Iterator[Problem]:
+    """What AWS would refuse about each of the given keys, and then about all of them together."""
+    found = []
+    for key, text in given.items():
+        try:
+            parse(resource, {key: text})
+        except SettingError as error:
+            found.append(Problem((*path, key), str(error)))
+    yield from found
+    if not found:
+        try:
+            Attributes().changed(resource, given)
+        except SettingError as error:
+            yield Problem(path, str(error))
+
+
+def switch_problems(given: Mapping[str, Scalar], path: Path) -> Iterator[Problem]:
+    """What is wrong with the given switches."""
+    for key, value in given.items():
+        try:
+            Emulation.from_values({key: value})
+        except SettingError as error:
+            yield Problem((*path, key), str(error).partition(": ")[2])  # the path names the key already
+
+
+def explained(given: Mapping[str, Scalar]) -> Iterator[tuple[str, str, str]]:
+    """Every switch: its key, its value, what it means."""
+    switches = Emulation.from_values(given)
+    for key, meaning in EXPLANATIONS.items():
+        value = getattr(switches, key)
+        yield key, "null" if value is None else str(value).lower(), meaning

@@ -1,0 +1,135 @@
+"""Checks of endpoints, load balancers and target groups."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from gwlbemu.core.gateway.settings import EVERY_ZONE, TARGETS_PER_ZONE, check_ip_target
+from gwlbemu.errors import SettingError
+from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, attribute_problems
+from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
+from gwlbemu.topology.file.document import Path, Problem
+from gwlbemu.topology.file.places import subnets_by_name, target_zone
+from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
+
+
+def balancing_problems(topology: Topology) -> Iterator[Problem]:
+    places = subnets_by_name(topology)
+    zones = {
+        lb.name: [places[s.subnet][1].zone for s in lb.subnets if s.subnet in places] for lb in topology.load_balancers
+    }
+    for index, vpc in enumerate(topology.vpcs):
+        yield from _endpoints(topology, vpc, zones, ("vpcs", index))
+    for index, balancer in enumerate(topology.load_balancers):
+        yield from _load_balancer(topology, balancer, places, ("load_balancers", index))
+    for index, group in enumerate(topology.target_groups):
+        yield from _target_group(topology, group, zones, ("target_groups", index))
+
+
+def _endpoints(topology: Topology, vpc: Vpc, zones: dict[str, list[str]], path: Path) -> Iterator[Problem]:
+    """Contract EP-01: one subnet, so one zone; at most one per zone and service in a VPC; the service must be there."""
+    subnets = {subnet.name: subnet.zone for subnet in vpc.subnets}
+    first: dict[tuple[str, str], str] = {}
+    for number, endpoint in enumerate(vpc.endpoints):
+        here = (*path, "endpoints", number)
+        zone = subnets.get(endpoint.subnet)
+        if zone is None:
+            known = ", ".join(subnets)
+            yield Problem((*here, "subnet"), f"VPC {vpc.name} has no subnet {endpoint.subnet}: expected one of {known}")
+        if endpoint.service not in zones:
+            known = f"expected one of {', '.join(zones)}" if zones else "there is none"
+            yield Problem((*here, "service"), f"there is no load balancer {endpoint.service}: {known}")
+        elif zone is not None and zones[endpoint.service] and zone not in zones[endpoint.service]:
+            enabled = ", ".join(zones[endpoint.service])
+            yield Problem(
+                (*here, "subnet"),
+                f"service {endpoint.service} is not in zone {zone}: expected a subnet in zone {enabled}",
+            )
+        twin = first.setdefault((zone, endpoint.service), endpoint.name) if zone else endpoint.name
+        if twin != endpoint.name:
+            yield Problem(
+                (*here, "service"),
+                f"{twin} is the endpoint of {endpoint.service} in zone {zone} of VPC {vpc.name} already: expected one",
+            )
+        others = [other for one in topology.vpcs for other in one.endpoints if other.name != endpoint.name]
+        same = next((other.name for other in others if endpoint.id and other.id == endpoint.id), None)
+        if same:
+            yield Problem((*here, "id"), f"{endpoint.id} is also the id of {same}: expected another one")
+
+
+def _load_balancer(
+    topology: Topology, balancer: LoadBalancer, places: dict[str, tuple[Vpc, Subnet]], path: Path
+) -> Iterator[Problem]:
+    home: Vpc | None = None
+    seen: dict[str, str] = {}
+    for number, place in enumerate(balancer.subnets):
+        here = (*path, "subnets", number, "subnet")
+        if place.subnet not in places:
+            yield Problem(here, f"there is no subnet {place.subnet}")
+            continue
+        vpc, subnet = places[place.subnet]
+        home = home or vpc
+        if vpc.name != home.name:
+            yield Problem(here, f"{subnet.name} is in VPC {vpc.name}: expected a subnet of {home.name}, like the first")
+        if subnet.zone in seen:
+            yield Problem(
+                here, f"zone {subnet.zone} has subnet {seen[subnet.zone]} already: expected one subnet per zone"
+            )
+        seen.setdefault(subnet.zone, subnet.name)
+    group = next((group for group in topology.target_groups if group.name == balancer.listener.target_group), None)
+    here = (*path, "listener", "target_group")
+    if group is None:
+        yield Problem(here, f"there is no target group {balancer.listener.target_group}")
+    elif home and group.vpc != home.name:
+        yield Problem(here, f"target group {group.name} is in VPC {group.vpc} and the load balancer in {home.name}")
+    for other in topology.load_balancers[: topology.load_balancers.index(balancer)]:
+        if group and other.listener.target_group == group.name:
+            yield Problem(
+                here, f"target group {group.name} belongs to load balancer {other.name}: expected a group of its own"
+            )
+    yield from attribute_problems(LOAD_BALANCER, balancer.attributes, (*path, "attributes"))
+    yield from attribute_problems(LISTENER, balancer.listener.attributes, (*path, "listener", "attributes"))
+
+
+def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[str]], path: Path) -> Iterator[Problem]:
+    yield from attribute_problems(TARGET_GROUP, group.attributes, (*path, "attributes"))
+    vpc = next((vpc for vpc in topology.vpcs if vpc.name == group.vpc), None)
+    if vpc is None:
+        known = ", ".join(vpc.name for vpc in topology.vpcs)
+        yield Problem((*path, "vpc"), f"there is no VPC {group.vpc}: expected one of {known}")
+        return
+    balancer = next((lb for lb in topology.load_balancers if lb.listener.target_group == group.name), None)
+    enabled = zones[balancer.name] if balancer else []
+    count: Counter[str] = Counter()
+    for number, target in enumerate(group.targets):
+        here = (*path, "targets", number)
+        if target in group.targets[:number]:
+            yield Problem(here, f"{target} is in the group already")
+        try:
+            zone = _zone(vpc, group.target_type, target)
+        except SettingError as error:
+            yield Problem(here, str(error))
+            continue
+        count[zone] += 1
+        if balancer and enabled and zone not in (*enabled, EVERY_ZONE):
+            wanted = ", ".join(enabled)
+            yield Problem(
+                here,
+                f"{target} is in zone {zone}, which load balancer {balancer.name} has not enabled: expected {wanted}",
+            )
+    for zone, targets in count.items():
+        if targets > TARGETS_PER_ZONE:
+            yield Problem((*path, "targets"), f"{targets} targets in zone {zone}: expected at most {TARGETS_PER_ZONE}")
+
+
+def _zone(vpc: Vpc, target_type: str, target: str) -> str:
+    """The zone of a target; raises SettingError for what cannot be one."""
+    if target_type == "ip":
+        check_ip_target(target, [vpc.cidr])
+        return target_zone(vpc, target)
+    instance = next((instance for instance in vpc.instances if instance.name == target), None)
+    if instance is None:
+        known = ", ".join(instance.name for instance in vpc.instances) or "an instance there"
+        raise SettingError(f"VPC {vpc.name} has no instance {target}: expected one of {known}")
+    return next((subnet.zone for subnet in vpc.subnets if subnet.name == instance.subnet), EVERY_ZONE)

@@ -1,0 +1,119 @@
+"""The text of a topology file -> a checked Topology, or one TopologyError that lists all that is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gwlbemu.topology.file import document
+from gwlbemu.topology.file.checks import problems_of
+from gwlbemu.topology.file.document import Path, Problem
+from gwlbemu.topology.file.schema import Topology
+
+EMPTY = "expected at least one entry, got none"
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A topology that has passed every check, and where its lines stand."""
+
+    topology: Topology
+    source: str
+    lines: dict[Path, int] = field(default_factory=dict)
+
+
+def parse(text: str, source: str) -> Parsed:
+    """Read, understand and check a topology file; `source` is the file's name as the user gave it."""
+    read = document.read(text, source)
+    try:
+        topology = Topology.model_validate(read.data)
+    except ValidationError as error:
+        document.refuse(source, read.lines, _without_echoes([_problem(details) for details in error.errors()]))
+        raise AssertionError("a ValidationError without errors") from None
+    document.refuse(source, read.lines, problems_of(topology))
+    return Parsed(topology, source, read.lines)
+
+
+def _without_echoes(problems: list[Problem]) -> list[Problem]:
+    """A list whose only entry is wrong also counts as empty for pydantic: one complaint is enough."""
+    inner = [problem.path for problem in problems]
+    return [
+        problem
+        for problem in problems
+        if problem.text != EMPTY
+        or not any(len(path) > len(problem.path) and path[: len(problem.path)] == problem.path for path in inner)
+    ]
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    path = details["loc"]
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    if kind == "extra_forbidden":
+        return Problem(path, _unknown_key(path))
+    if kind == "missing":
+        return Problem(path, "this key is missing" if path else "expected a topology, got an empty file")
+    if kind == "value_error":
+        return Problem(path, str(context["error"]))
+    if kind == "tuple_type":
+        return Problem(path, f"expected a list, got {_shown(value)}")
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        keys = _keys(path)
+        return Problem(path, f"expected {'the keys ' + ', '.join(keys) if keys else 'keys'}, got {_shown(value)}")
+    if kind == "too_short":
+        return Problem(path, EMPTY)
+    if kind == "string_pattern_mismatch":
+        return Problem(path, f"expected text that matches {context['pattern']}, got {_shown(value)}")
+    wanted = {
+        "string_type": "text",
+        "int_type": "a whole number",
+        "bool_type": "true or false",
+        "float_type": "a number",
+    }
+    message = wanted.get(kind) or details["msg"].removeprefix("Input should be ")
+    return Problem(path, f"expected {message}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, tuple):
+        return "a list"
+    if isinstance(value, dict):
+        return "keys"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _unknown_key(path: Path) -> str:
+    known, key = _keys(path[:-1]), str(path[-1])
+    near = get_close_matches(key, known, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"unknown key: {meant}expected one of {', '.join(known)}"
+
+
+def _keys(path: Path) -> list[str]:
+    """The keys that the model at `path` knows; none when there is no model."""
+    found: object = Topology
+    for part in path:
+        if isinstance(found, type) and issubclass(found, BaseModel) and part in found.model_fields:
+            found = _bare(found.model_fields[str(part)].annotation)
+        elif get_origin(found) is tuple:
+            found = _bare(get_args(found)[0])
+        else:
+            return []
+    return list(found.model_fields) if isinstance(found, type) and issubclass(found, BaseModel) else []
+
+
+def _bare(annotation: object) -> object:
+    """The type without Annotated and without `| None`."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, UnionType):
+            annotation = next(choice for choice in get_args(annotation) if choice is not type(None))
+        else:
+            return annotation

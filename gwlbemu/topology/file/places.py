@@ -1,0 +1,18 @@
+"""Where the resources of a topology file are: which subnet, which zone."""
+
+from __future__ import annotations
+
+from netaddr import IPAddress, IPNetwork
+
+from gwlbemu.core.gateway.settings import EVERY_ZONE
+from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
+
+
+def subnets_by_name(topology: Topology) -> dict[str, tuple[Vpc, Subnet]]:
+    """Return every subnet by its name, with the VPC that it is in."""
+    return {subnet.name: (vpc, subnet) for vpc in topology.vpcs for subnet in vpc.subnets}
+
+
+def target_zone(vpc: Vpc, address: str) -> str:
+    """Return the zone of a target's address: that of its subnet, or `all` outside the VPC."""
+    return next((s.zone for s in vpc.subnets if IPAddress(address) in IPNetwork(s.cidr)), EVERY_ZONE)

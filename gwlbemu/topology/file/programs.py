@@ -1,0 +1,120 @@
+"""The programs an instance may run, and the command line and rule file of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, model_validator
+
+from gwlbemu.topology.file.fields import Model, Name, PortList, Protocols, Texts
+
+SHORT = ("web", "passthrough", "broken", "firewall", "ids")
+
+
+class FirewallRule(Model):
+    """The first rule that matches decides; a key that is absent matches everything."""
+
+    name: str | None = None
+    action: Literal["allow", "deny", "reject"]
+    protocol: Protocols | None = None
+    source: Texts | None = None
+    destination: Texts | None = None
+    source_ports: PortList | None = None
+    ports: PortList | None = None
+    endpoint: Name | None = Field(default=None, description="the name or the id of an endpoint")
+
+
+class FirewallTimeouts(Model):
+    tcp: float = Field(default=350, gt=0)
+    udp: float = Field(default=120, gt=0)
+    other: float = Field(default=120, gt=0)
+
+
+class Firewall(Model):
+    default: Literal["allow", "deny", "reject"] = "deny"
+    rules: tuple[FirewallRule, ...] = ()
+    midstream: Literal["allow", "deny"] = Field(
+        default="deny", description="TCP connections whose start it has not seen, such as those of a rebalance"
+    )
+    timeouts: FirewallTimeouts = FirewallTimeouts()
+
+
+class Ids(Model):
+    """`rules` is text in Suricata's rule language; with `ips` a matching drop rule drops."""
+
+    rules: str = ""
+    ips: bool = False
+
+
+class Web(Model):
+    port: int = Field(default=80, ge=1, le=65535)
+
+
+class Broken(Model):
+    """`mode` is one of those that `python -m appliances.broken --help` names; `delay` is in seconds, for mode slow."""
+
+    mode: str = "healthy"
+    delay: float = Field(default=1.0, ge=0)
+
+
+class Plain(Model):
+    """A program without settings."""
+
+
+class ProgramChoice(Model):
+    """Exactly one of the keys."""
+
+    web: Web | None = None
+    firewall: Firewall | None = None
+    ids: Ids | None = None
+    passthrough: Plain | None = None
+    broken: Broken | None = None
+    command: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_program(self) -> ProgramChoice:
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(type(self).model_fields)}")
+        return self
+
+
+def _short(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value not in SHORT:
+        raise ValueError(f"expected one of {', '.join(SHORT)}, or command: [...]; got {value}")
+    return {value: {}}
+
+
+_Short = Literal["web", "passthrough", "broken", "firewall", "ids"]
+Program = Annotated[ProgramChoice, BeforeValidator(_short, json_schema_input_type=_Short | ProgramChoice)]
+
+
+def argv_and_config(
+    instance: str, choice: ProgramChoice, endpoint_ids: Mapping[str, str], health_port: int
+) -> tuple[tuple[str, ...], str]:
+    """The command line of an instance's program and the text of its rule file; {words} are filled in by `run`."""
+    if choice.command is not None:
+        return choice.command, ""
+    if choice.web is not None:
+        return ("{python}", "-m", "gwlbemu.programs.web", "--name", instance, "--port", str(choice.web.port)), ""
+    common = ("--interface", "eth0", "--control", "{control}", "--health-port", str(health_port))
+    if choice.firewall is not None:
+        rules = choice.firewall.model_dump(mode="json", exclude_none=True, exclude={"midstream"})
+        for rule in rules["rules"]:
+            if "protocol" in rule:
+                rule["protocol"] = [int(text) if text.isdecimal() else text for text in rule["protocol"]]
+            if "endpoint" in rule:
+                rule["endpoint"] = endpoint_ids.get(rule["endpoint"], rule["endpoint"])
+        text = yaml.safe_dump(rules, sort_keys=False)
+        own: tuple[str, ...] = ("--rules", "{config}", "--log", "{log}", "--midstream", choice.firewall.midstream)
+        return ("{python}", "-m", "appliances.firewall", *common, *own), text
+    if choice.ids is not None:
+        own = ("--rules", "{config}", "--eve", "{log}", *(("--ips",) if choice.ids.ips else ()))
+        return ("{python}", "-m", "appliances.ids", *common, *own), choice.ids.rules
+    if choice.broken is not None:
+        own = ("--mode", choice.broken.mode, "--delay", str(choice.broken.delay))
+        return ("{python}", "-m", "appliances.broken", *common, *own), ""
+    return ("{python}", "-m", "appliances.passthrough", *common), ""

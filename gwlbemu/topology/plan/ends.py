@@ -1,0 +1,95 @@
+"""The two ends of test traffic: who sends, who receives, and by which address one reaches the other."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from gwlbemu.errors import SettingError
+from gwlbemu.topology.plan.values import Instance, Plan
+
+WEB = "gwlbemu.programs.web"
+
+
+def client_and_server(
+    plan: Plan, *, sender: Instance | None = None, receiver: Instance | None = None
+) -> tuple[Instance, Instance]:
+    """Two ends that can talk, as far as addresses tell; an end that is given stays.
+
+    By preference a web server with a public address, and somebody on the internet. Never an appliance. Raises
+    SettingError when there are no two.
+    """
+    plain = [instance for instance in plan.instances if not instance.appliance]
+    senders = [sender] if sender else sorted(plain, key=lambda each: bool(each.vpc))
+    receivers = (
+        [receiver]
+        if receiver
+        else sorted(plain, key=lambda each: (web_port(plan, each) is None, not each.vpc, not each.public_address))
+    )
+    pairs = [(one, other) for other in receivers for one in senders if one is not other]
+    talking = [pair for pair in pairs if _reaches(plan, *pair)]
+    if sender or receiver:
+        talking = talking or pairs
+    if not talking:
+        raise SettingError("this lab has no two instances that could talk: name them with --from and --to")
+    return talking[0]
+
+
+def _reaches(plan: Plan, sender: Instance, receiver: Instance) -> bool:
+    roles = {namespace.role for namespace in plan.namespaces}
+    if sender.vpc and receiver.vpc:
+        return sender.vpc == receiver.vpc or "transit-gateway" in roles
+    if receiver.vpc:
+        return bool(receiver.public_address)
+    return not sender.vpc or bool(sender.public_address) or "nat-gateway" in roles
+
+
+def web_port(plan: Plan, instance: Instance) -> int | None:
+    """The port of the instance's web server; None when its program is no web server of ours."""
+    for program in plan.programs:
+        if program.instance == instance.name and WEB in program.argv:
+            return int(program.argv[program.argv.index("--port") + 1])
+    return None
+
+
+def destination_address(sender: Instance, receiver: Instance) -> str:
+    """The public address for somebody on the internet, the private one inside."""
+    return receiver.public_address if not sender.vpc and receiver.public_address else receiver.address
+
+
+def source_address(sender: Instance, destination: str) -> str:
+    """The sender's address of the destination's family."""
+    if ":" not in destination:
+        return sender.address
+    if not sender.ipv6_address:
+        raise SettingError(f"inject: {sender.name} has no IPv6 address to reach {destination} from")
+    return sender.ipv6_address
+
+
+def instance_named(plan: Plan, name: str) -> Instance:
+    for instance in plan.instances:
+        if instance.name == name:
+            return instance
+    known = ", ".join(instance.name for instance in plan.instances)
+    raise SettingError(f"inject: no instance {name}; there are: {known}")
+
+
+def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance | None]:
+    """What `name`, an instance or an address, means to the sender: the address, and whose it is if it is anybody's."""
+    try:
+        address = str(ipaddress.ip_address(name))
+    except ValueError:
+        receiver = instance_named(plan, name)
+        return destination_address(sender, receiver), receiver
+    return address, owner_of(plan, address)
+
+
+def instance_at(plan: Plan, name: str) -> Instance | None:
+    """The instance that is called `name` or has it as an address."""
+    return next((instance for instance in plan.instances if instance.name == name), None) or owner_of(plan, name)
+
+
+def owner_of(plan: Plan, address: str) -> Instance | None:
+    """The instance that has the address, public or private."""
+    return next(
+        (i for i in plan.instances if address in (i.address, i.public_address, i.ipv6_address) and address), None
+    )

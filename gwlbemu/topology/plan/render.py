@@ -1,0 +1,186 @@
+"""A plan as text: all of it (`plan_text`), and the map of a running lab (`lab_map`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from textwrap import wrap
+
+from gwlbemu.core.gateway.settings import EVERY_ZONE
+from gwlbemu.topology.file.attributes import explained
+from gwlbemu.topology.plan.values import End, Namespace, Plan, Route, TargetGroup
+
+Health = Mapping[str, Sequence[Mapping[str, object]]]  # node -> what it says about each target: id, state, reason ...
+WIDTH = 100
+
+
+def plan_text(plan: Plan) -> str:
+    """Everything that was decided: names, addresses, routes, MACs, MTUs, attributes, switches of the emulation."""
+    parts = [_head(plan), _network(plan), _route_tables(plan), _balancing(plan), _machine(plan), _switches(plan)]
+    return "\n".join(line.rstrip() for part in parts for line in (*part, "")).rstrip()
+
+
+def lab_map(plan: Plan, health: Health | None = None) -> str:
+    """Zones, subnets, endpoints, load balancers, appliances and, when `health` is given, how they are."""
+    lines = list(_head(plan))
+    lines.append("")
+    if plan.internet_cidr:
+        inside = [f"{one.name} {one.address}" for one in plan.instances if not one.vpc]
+        lines.append(f"internet {plan.internet_cidr}   {'   '.join(inside)}")
+    for vpc in plan.vpcs:
+        public = [
+            f"{one.public_address} = {one.name}" for one in plan.instances if one.vpc == vpc.name and one.public_address
+        ]
+        if vpc.internet_gateway:
+            lines += ["   |", f"{vpc.internet_gateway}   {'   '.join(public)}", "   |"]
+        else:
+            lines.append("")
+        lines.append(f"VPC {vpc.name}  {vpc.cidr}  {vpc.ipv6_cidr}".rstrip())
+        zones = list(dict.fromkeys(subnet.zone for subnet in plan.subnets if subnet.vpc == vpc.name))
+        lines += _columns([[f"zone {zone}", *_zone(plan, vpc.name, zone)] for zone in zones])
+    transit = [namespace.resource for namespace in plan.namespaces if namespace.role == "transit-gateway"]
+    lines += ["", *(f"transit gateway {name}" for name in transit), *_tunnels(plan, health or {})]
+    return "\n".join(line.rstrip() for line in lines).rstrip()
+
+
+def _head(plan: Plan) -> Iterator[str]:
+    yield f"{plan.lab}   ({plan.source})"
+    if plan.description:
+        yield plan.description
+
+
+def _zone(plan: Plan, vpc: str, zone: str) -> Iterator[str]:
+    """What lies in one zone of a VPC, subnet by subnet."""
+    for subnet in plan.subnets:
+        if (subnet.vpc, subnet.zone) != (vpc, zone):
+            continue
+        yield f"  {subnet.name}  {subnet.cidr}"
+        yield from (f"    {one.name}  {one.address}" for one in plan.instances if one.subnet == subnet.name)
+        yield from (f"    {one.name}  => {one.load_balancer}" for one in plan.endpoints if one.subnet == subnet.name)
+        for destination, target in plan.route_tables.get(subnet.route_table, ()):
+            if target != "local":
+                yield f"    {destination} -> {target}"
+
+
+def _columns(columns: list[list[str]]) -> list[str]:
+    """The columns side by side where they fit in WIDTH, else one after the other."""
+    width = max(len(line) for column in columns for line in column) + 4
+    if width * len(columns) > WIDTH:
+        return [f"  {line}" for column in columns for line in column]
+    height = max(len(column) for column in columns)
+    rows = [[column[index] if index < len(column) else "" for column in columns] for index in range(height)]
+    return ["  " + "".join(cell.ljust(width) for cell in row) for row in rows]
+
+
+def _tunnels(plan: Plan, health: Health) -> Iterator[str]:
+    """Each load balancer: its nodes, the endpoints they serve, the targets they may choose."""
+    for balancer in plan.load_balancers:
+        group = next(group for group in plan.target_groups if group.name == balancer.target_group)
+        across = balancer.attributes.get("load_balancing.cross_zone.enabled") == "true"
+        yield f"load balancer {balancer.name}  target group {group.name}  cross-zone {'on' if across else 'off'}"
+        for node in (node for node in plan.nodes if node.load_balancer == balancer.name):
+            states = {str(target["id"]): str(target["state"]) for target in health.get(node.name, ())}
+            targets = [
+                f"{target.id} {states.get(target.id, '')}".rstrip()
+                for target in group.targets
+                if across or target.zone in (node.zone, EVERY_ZONE)
+            ]
+            served = ", ".join(node.endpoints) or "no endpoint"
+            line = f"  {node.name}  {node.address}   {served} => {', '.join(targets) or 'no target in this zone'}"
+            yield from wrap(line, WIDTH, subsequent_indent=" " * 8, break_on_hyphens=False)
+
+
+def _network(plan: Plan) -> Iterator[str]:
+    if plan.internet_cidr:
+        yield f"internet  {plan.internet_cidr}"
+        yield from (f"    {one.name}  {one.address}  {one.ipv6_address}" for one in plan.instances if not one.vpc)
+    for vpc in plan.vpcs:
+        gateway = f"  internet gateway {vpc.internet_gateway}" if vpc.internet_gateway else ""
+        yield f"VPC {vpc.name}  {vpc.cidr}  {vpc.ipv6_cidr}".rstrip() + gateway
+        for subnet in (subnet for subnet in plan.subnets if subnet.vpc == vpc.name):
+            cidrs = f"{subnet.cidr}  {subnet.ipv6_cidr}".rstrip()
+            yield f"  subnet {subnet.name}  zone {subnet.zone}  {cidrs}  route table {subnet.route_table}"
+            for one in (one for one in plan.instances if one.subnet == subnet.name):
+                check = "" if one.source_dest_check else "  source/destination check off"
+                public = f"  public {one.public_address}" if one.public_address else ""
+                groups = f"  security groups {', '.join(one.security_groups)}" if one.security_groups else ""
+                addresses = f"{one.address}  {one.ipv6_address}".rstrip()
+                yield f"    {one.name}  {addresses}  {one.mac}{public}{groups}{check}"
+            for endpoint in (endpoint for endpoint in plan.endpoints if endpoint.subnet == subnet.name):
+                yield f"    {endpoint.name}  {endpoint.endpoint_id}  => node {endpoint.node}  {endpoint.mac}"
+
+
+def _route_tables(plan: Plan) -> Iterator[str]:
+    for name, lines in plan.route_tables.items():
+        yield f"route table {name}"
+        yield from _aligned((f"  {destination}", f"-> {target}") for destination, target in lines)
+
+
+def _balancing(plan: Plan) -> Iterator[str]:
+    for balancer in plan.load_balancers:
+        yield f"load balancer {balancer.name}  {balancer.type}  zones {', '.join(balancer.zones)}"
+        yield from _aligned((f"  {key}", value) for key, value in sorted(balancer.attributes.items()))
+        yield f"  listener  target group {balancer.target_group}"
+        yield from _aligned((f"    {key}", value) for key, value in sorted(balancer.listener_attributes.items()))
+        for node in (node for node in plan.nodes if node.load_balancer == balancer.name):
+            served = ", ".join(node.endpoints) or "no endpoint"
+            address = f"{node.address}/{node.prefix_length}"
+            yield f"  node {node.name}  zone {node.zone}  {address}  {node.mac}  serves {served}"
+    for group in plan.target_groups:
+        yield from _target_group(group)
+
+
+def _target_group(group: TargetGroup) -> Iterator[str]:
+    check = group.health_check
+    yield f"target group {group.name}  VPC {group.vpc}  GENEVE 6081  {group.target_type} targets"
+    yield (
+        f"  health check {check.protocol} port {check.port}{'' if check.protocol == 'TCP' else ' ' + check.path}"
+        f" every {check.interval_seconds:g} s, timeout {check.timeout_seconds:g} s,"
+        f" healthy after {check.healthy_threshold_count}, unhealthy after {check.unhealthy_threshold_count}"
+    )
+    yield from _aligned((f"  {key}", value) for key, value in sorted(group.attributes.items()))
+    yield from _aligned((f"  target {target.id}", f"{target.address}  zone {target.zone}") for target in group.targets)
+
+
+def _machine(plan: Plan) -> Iterator[str]:
+    """The namespaces as the kernel will have them."""
+    ends: dict[str, list[tuple[End, End]]] = {}
+    for link in plan.links:
+        ends.setdefault(link.a.namespace, []).append((link.a, link.b))
+        ends.setdefault(link.b.namespace, []).append((link.b, link.a))
+    for namespace in plan.namespaces:
+        yield f"namespace {namespace.name}  ({namespace.role})"
+        yield from _aligned(_interfaces(namespace, ends.get(namespace.name, [])))
+        yield from _aligned(
+            (f"  route {_route(route)}", f"# {route.source}" if route.source else "") for route in namespace.routes
+        )
+
+
+def _interfaces(namespace: Namespace, ends: list[tuple[End, End]]) -> Iterator[tuple[str, ...]]:
+    for bridge in namespace.bridges:
+        yield f"  {bridge.name}", bridge.mac, f"mtu {bridge.mtu}", "bridge", " ".join(bridge.addresses)
+    for end, other in ends:
+        place = f"port of {end.bridge}" if end.bridge else ""
+        rate = f"  {end.rate_mbit:g} Mbit/s" if end.rate_mbit else ""
+        to = f"to {other.namespace}/{other.name}"
+        yield f"  {end.name}", end.mac, f"mtu {end.mtu}", place, f"{' '.join(end.addresses)} {to}{rate}".strip()
+
+
+def _route(route: Route) -> str:
+    if route.kind != "unicast":
+        return f"{route.kind} {route.destination}"
+    via = f" via {route.via}" if route.via else ""
+    table = f" table {route.table}" if route.table != 254 else ""
+    return f"{route.destination}{via} dev {route.device}{table}"
+
+
+def _switches(plan: Plan) -> Iterator[str]:
+    yield f"datapath {plan.datapath}   offload {str(plan.offload).lower()}   shortcuts {str(plan.shortcuts).lower()}"
+    yield "emulation: what AWS leaves open"
+    yield from _aligned((f"  {key}", value, f"# {meaning}") for key, value, meaning in explained(plan.emulation))
+
+
+def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows of cells, each column as wide as its widest cell."""
+    found = [tuple(row) for row in rows]
+    widths = [max(len(row[index]) for row in found) for index in range(len(found[0]))] if found else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in found]

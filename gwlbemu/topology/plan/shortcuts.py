@@ -1,0 +1,65 @@
+"""Which of a lab's bridges and routers the kernel may take shortcuts through, and where each MAC is found there.
+
+A shortcut is an eBPF program (`fastpath/vpc.c`) on every interface of such a namespace. It does what the namespace's
+forwarding entries and route table say, and no more, so it stands only where nothing else has a say: in the fabrics
+and subnets of VPCs and on the internet. Internet, NAT and transit gateways translate or mark: they are the kernel's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gwlbemu.topology.plan.values import Bridge, End, Namespace, Plan
+
+_ROLES = ("fabric", "subnet", "internet")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where frames for `mac` go: to the other end of `device`. With a `bridge` the MAC is the router's own, at
+    `device`, and the route table says where they go; `bridge` is the one that the router has.
+    """
+
+    mac: str
+    device: str
+    bridge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """The program on all `devices` of one namespace, and what it knows."""
+
+    namespace: str
+    devices: tuple[str, ...]
+    places: tuple[Place, ...]
+
+
+def shortcuts(plan: Plan) -> tuple[Shortcut, ...]:
+    """Return the shortcuts of a plan, none where it wants none."""
+    if not plan.shortcuts:
+        return ()
+    ends: dict[str, list[End]] = {}
+    for link in plan.links:
+        for end in (link.a, link.b):
+            ends.setdefault(end.namespace, []).append(end)
+    return tuple(_shortcut(each, ends.get(each.name, [])) for each in plan.namespaces if each.role in _ROLES)
+
+
+def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
+    by_name = {end.name: end for end in ends}
+    places = [
+        Place(entry.mac, entry.port)
+        for entry in namespace.forwarding_entries
+        if entry.port in by_name and not _has_a_say(by_name[entry.port], namespace)
+    ]
+    if namespace.forwarding:
+        (bridge,) = namespace.bridges
+        own: list[Bridge | End] = [bridge, *(end for end in ends if end.bridge is None)]
+        places += [Place(each.mac, each.name, bridge.name) for each in own]
+    return Shortcut(namespace.name, tuple(by_name), tuple(places))
+
+
+def _has_a_say(port: End, namespace: Namespace) -> bool:
+    """Whether a port drops or delays: such frames have to leave by it."""
+    narrow = any(port.mtu < bridge.mtu for bridge in namespace.bridges)
+    return narrow or port.rate_mbit is not None or f'"{port.name}"' in namespace.nftables

@@ -1,0 +1,115 @@
+"""A transit gateway: one namespace, an interface per attachment and zone, a kernel table per interface.
+
+Rules of this file, from the Transit Gateway guide ("Appliance mode") as contract EP-07 has it: what comes in through an
+attachment follows that attachment's route table; it leaves towards the other VPC in the zone it came from, where the
+attachment has that zone, else in its first. Into an attachment with appliance mode, a flow hash that is the same for
+both directions chooses the zone instead.
+"""
+
+from __future__ import annotations
+
+from math import lcm
+
+from netaddr import IPNetwork
+
+from gwlbemu.topology import names
+from gwlbemu.topology.file.schema import BLACKHOLE, Attachment, RouteTable, Topology, TransitGateway
+from gwlbemu.topology.plan import rulesets
+from gwlbemu.topology.plan.layout import FABRIC, attachment_member
+from gwlbemu.topology.plan.machine import Blueprint, Settings
+from gwlbemu.topology.plan.values import Link, Namespace, Neighbour, Route
+
+MTU = 8500  # Transit Gateway quotas: larger packets are dropped
+FIRST_TABLE = 1000
+
+
+def transit_blueprint(topology: Topology, settings: Settings, gateway: TransitGateway) -> Blueprint:
+    """The namespace of a transit gateway and its links into the fabrics of the attached VPCs."""
+    buckets = lcm(*(len(each.subnets) for each in gateway.attachments if each.appliance_mode == "enable"))
+    zones = {subnet.name: subnet.zone for vpc in topology.vpcs for subnet in vpc.subnets}
+    incoming = [(each, zones[subnet]) for each in gateway.attachments for subnet in each.subnets]
+    routes: list[Route] = []
+    plain: list[tuple[str, int]] = []
+    marked: list[tuple[str, int, int]] = []
+    for number, (attachment, zone) in enumerate(incoming):
+        device = _device(attachment, zone)
+        for bucket in range(buckets):
+            table = FIRST_TABLE + number * buckets + bucket
+            marked.append((device, bucket + 1, table))
+            routes += _table(settings, gateway, attachment, zone, zones, bucket, table)
+        plain.append((device, FIRST_TABLE + number * buckets))
+    namespace = Namespace(
+        name=settings.layout.namespace(gateway.name),
+        resource=gateway.name,
+        role="transit-gateway",
+        forwarding=True,
+        routes=tuple(routes),
+        neighbours=tuple(each for one in gateway.attachments for each in _neighbours(settings, one, zones)),
+        nftables=rulesets.transit_gateway(buckets, MTU),
+        rules=tuple(plain),
+        mark_rules=tuple(marked) if buckets > 1 else (),
+    )
+    return Blueprint((namespace,), tuple(_link(settings, gateway, each, zone) for each, zone in incoming))
+
+
+def _device(attachment: Attachment, zone: str) -> str:
+    return names.device(attachment_member(attachment.name, zone))
+
+
+def _table(
+    settings: Settings,
+    gateway: TransitGateway,
+    attachment: Attachment,
+    zone: str,
+    zones: dict[str, str],
+    bucket: int,
+    table: int,
+) -> list[Route]:
+    """The attachment's route table for what came in through one zone and fell into one bucket of the flow hash."""
+    own = next(each for each in gateway.route_tables if each.name == attachment.route_table)
+    targets = {each.name: each for each in gateway.attachments}
+    return [
+        _route(settings, own, route.destination, targets.get(route.target), zone, zones, bucket, table)
+        for route in own.routes
+    ]
+
+
+def _route(
+    settings: Settings,
+    own: RouteTable,
+    destination: str,
+    target: Attachment | None,
+    zone: str,
+    zones: dict[str, str],
+    bucket: int,
+    table: int,
+) -> Route:
+    source = f"route table {own.name}: {destination} -> {target.name if target else BLACKHOLE}"
+    if target is None:
+        return Route(destination, kind="blackhole", table=table, source=source)
+    there = {zones[subnet]: subnet for subnet in target.subnets}
+    if target.appliance_mode == "enable":
+        chosen = list(there)[bucket % len(there)]
+    else:
+        chosen = zone if zone in there else next(iter(there))
+    member = settings.layout.members[target.vpc][there[chosen]]
+    via = member.ipv6_address if IPNetwork(destination).version == 6 else member.address
+    return Route(destination, _device(target, chosen), via, table=table, source=f"{source} (zone {chosen})")
+
+
+def _neighbours(settings: Settings, attachment: Attachment, zones: dict[str, str]) -> list[Neighbour]:
+    members = settings.layout.members[attachment.vpc]
+    return [
+        Neighbour(_device(attachment, zones[subnet]), address, members[subnet].mac)
+        for subnet in attachment.subnets
+        for address in (members[subnet].address, members[subnet].ipv6_address)
+    ]
+
+
+def _link(settings: Settings, gateway: TransitGateway, attachment: Attachment, zone: str) -> Link:
+    member = settings.layout.members[attachment.vpc][attachment_member(attachment.name, zone)]
+    addresses = [f"{member.address}/{IPNetwork(FABRIC).prefixlen}", f"{member.ipv6_address}/64"]
+    return Link(
+        settings.port(attachment.vpc, "fabric", attachment_member(attachment.name, zone), MTU),
+        settings.end(gateway.name, _device(attachment, zone), member.mac, MTU, addresses=addresses),
+    )

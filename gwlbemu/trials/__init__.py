@@ -1,0 +1,1 @@
+"""What people do to a running lab to learn something: inject packets, follow a flow, drill a failure."""

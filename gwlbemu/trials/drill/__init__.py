@@ -1,0 +1,1 @@
+"""A failure under live connections, and what became of each."""

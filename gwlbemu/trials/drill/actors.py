@@ -1,0 +1,165 @@
+"""What a drill does to a lab, and how it puts it back: policies, events, recovery; and how it lets time pass.
+
+The nodes' clocks are moved only while nothing but an AWS timer has to pass: the rest of a health check's interval, the
+deregistration delay, the propagation delay. Every probe is a real one and takes the time it takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+
+from gwlbemu.errors import LabError
+from gwlbemu.lab import change, failure
+from gwlbemu.lab.up import RunningLab
+from gwlbemu.topology.plan.values import LoadBalancer, Plan, Target, TargetGroup
+from gwlbemu.trials.drill.outcome import STALL_SECONDS, Jump
+from gwlbemu.trials.drill.stage import gateway_groups, group_of, instance_of
+from gwlbemu.trials.drill.watch import gateway_nodes
+
+BREATH = 0.35  # seconds between two jumps, so that every live flow has packets in between
+POLL = 0.05
+RECOVERY_SECONDS = 30.0
+FAILOVER = ("target_failover.on_deregistration", "target_failover.on_unhealthy")
+RESETS = ("send_tcp_reset.on_deregistration.enabled", "send_tcp_reset.on_unhealthy.enabled")
+RESET_ON_IDLE = "send_tcp_reset.on_idle_timeout.enabled"
+_KINDS = {"kill": "instance", "freeze": "process", "zone": "zone"}
+
+
+def set_policy(lab: RunningLab, plan: Plan, policy: str) -> None:
+    """Set the attributes of every group. `reset` sets the listener's as well: the end whose packet comes second meets
+    an unknown flow, and would not be told otherwise. Raises SettingError where AWS refuses it.
+    """
+    failover = "rebalance" if policy == "rebalance" else "no_rebalance"
+    reset = "true" if policy == "reset" else "false"
+    for group in gateway_groups(plan):
+        change.set_attributes(lab, group.name, dict.fromkeys(FAILOVER, failover) | dict.fromkeys(RESETS, reset))
+    if policy == "reset":
+        for balancer in plan.load_balancers:
+            if balancer.type == "gateway":
+                change.set_attributes(lab, balancer.name, {RESET_ON_IDLE: "true"})
+
+
+def put_policy_back(lab: RunningLab, plan: Plan) -> None:
+    """Give every attribute that `set_policy` sets the value it has in `plan`."""
+    for group in gateway_groups(plan):
+        change.set_attributes(lab, group.name, {key: group.attributes[key] for key in (*FAILOVER, *RESETS)})
+    for balancer in plan.load_balancers:
+        if balancer.type == "gateway":
+            change.set_attributes(lab, balancer.name, {RESET_ON_IDLE: balancer.listener_attributes[RESET_ON_IDLE]})
+
+
+class Strike:
+    """One event, and what undoes it."""
+
+    def __init__(self, lab: RunningLab, event: str, name: str) -> None:
+        self._lab, self._event, self._name = lab, event, name
+        self._group: TargetGroup | None = None
+        self._target: Target | None = None
+        if event != "zone":
+            self._group = group_of(lab.plan, name)
+            self._target = next(target for target in self._group.targets if target.id == name)
+            self._instance = instance_of(lab.plan, name)
+
+    def happen(self) -> None:
+        if self._event == "deregister":
+            assert self._group is not None
+            change.deregister(self._lab, self._group.name, self._name)
+        else:
+            failure.fail(self._lab, _KINDS[self._event], self._name if self._event == "zone" else self._instance)
+
+    def undo(self) -> None:
+        if self._event == "deregister":
+            assert self._group is not None
+            assert self._target is not None
+            foreign = self._target.zone if self._group.target_type == "ip" else None
+            change.register(self._lab, self._group.name, self._name, foreign)
+        else:
+            failure.heal(self._lab, _KINDS[self._event], self._name if self._event == "zone" else self._instance)
+
+
+class Clock:
+    """Lets time pass for the nodes and remembers every jump. `meanwhile` is called while it waits."""
+
+    def __init__(self, lab: RunningLab, meanwhile: Callable[[], None]) -> None:
+        self._lab, self._meanwhile = lab, meanwhile
+        idle = min(
+            (int(each.listener_attributes["tcp.idle_timeout.seconds"]) for each in _gateways(lab.plan)), default=350
+        )
+        self._longest_jump = idle / 3  # no flow with packets may look idle
+        self.jumps: list[Jump] = []
+
+    def skip(self, seconds: float) -> None:
+        """Let `seconds` pass on the nodes' clocks, in jumps."""
+        while seconds > 0:
+            jump = min(seconds, self._longest_jump)
+            at = time.monotonic()
+            for node in gateway_nodes(self._lab):
+                self._lab.call(node.name, "advance", seconds=jump)
+            self.jumps.append(Jump(at, jump))
+            seconds -= jump
+            self.wait(BREATH)
+
+    def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Wait in real time; True as soon as `until()` is."""
+        give_up_at = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() >= give_up_at:
+                return False
+            self._meanwhile()
+            time.sleep(POLL)
+        return True
+
+    def since(self, at: float) -> float:
+        """Seconds that have passed since then on the nodes' clocks."""
+        return time.monotonic() - at + sum(jump.seconds for jump in self.jumps if jump.at >= at)
+
+
+def wait_noticed(lab: RunningLab, clock: Clock, targets: Collection[str], blind_zone: str) -> bool:
+    """Let health checks find that `targets` have failed, at every node outside `blind_zone` that uses them."""
+    checks = [group.health_check for group in gateway_groups(lab.plan) if _ids(group) & set(targets)]
+    watching = [node.name for node in gateway_nodes(lab) if node.zone != blind_zone]
+
+    def found() -> bool:
+        states = [each for name in watching for each in _targets(lab, name) if each[0] in targets]
+        return all(state == "unhealthy" for _, state in states)
+
+    clock.wait(2 * STALL_SECONDS)  # before the first jump, so that it falls into the silence of the flows concerned
+    for _ in range(max(check.unhealthy_threshold_count for check in checks) + 1):
+        clock.skip(max(check.interval_seconds - check.timeout_seconds for check in checks))
+        if clock.wait(max(check.timeout_seconds for check in checks) + 0.3, found):
+            return True
+    return False
+
+
+def wait_recovered(lab: RunningLab, clock: Clock, targets: Collection[str]) -> None:
+    """Let health checks find that `targets` are well again. Raises LabError when they do not."""
+    interval = max(
+        group.health_check.interval_seconds for group in gateway_groups(lab.plan) if _ids(group) & set(targets)
+    )
+
+    def well() -> bool:
+        states = [each for node in gateway_nodes(lab) for each in _targets(lab, node.name) if each[0] in targets]
+        return bool(states) and all(state in ("healthy", "unused") for _, state in states)
+
+    give_up_at = time.monotonic() + RECOVERY_SECONDS
+    while not clock.wait(BREATH, well):
+        if time.monotonic() > give_up_at:
+            raise LabError(f"{', '.join(sorted(targets))} did not recover within {RECOVERY_SECONDS:g} s")
+        clock.skip(interval)
+
+
+def deregistration_delay(lab: RunningLab, target: str) -> float:
+    return float(group_of(lab.plan, target).attributes["deregistration_delay.timeout_seconds"])
+
+
+def _gateways(plan: Plan) -> Iterable[LoadBalancer]:
+    return (balancer for balancer in plan.load_balancers if balancer.type == "gateway")
+
+
+def _ids(group: TargetGroup) -> set[str]:
+    return {target.id for target in group.targets}
+
+
+def _targets(lab: RunningLab, node: str) -> list[tuple[str, str]]:
+    return [(each["id"], each["state"]) for each in lab.call(node, "targets")["targets"]]

@@ -1,0 +1,186 @@
+"""From evidence to report: each connection's fate beside what the contract expects, and the contract's lines."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gwlbemu.lab.up import RunningLab
+from gwlbemu.programs.traffic import Standing
+from gwlbemu.trials.drill.outcome import Jump, Route, Seen, expected, holds, is_moved, outcome, silent_seconds
+from gwlbemu.trials.drill.report import Check, FlowReport, RunReport
+from gwlbemu.trials.drill.stage import group_of
+from gwlbemu.trials.drill.watch import Key
+
+
+@dataclass(frozen=True, slots=True)
+class FlowEvidence:
+    key: Key
+    standing: Standing
+    before: Route
+    after: Route
+    until: float
+    hit: bool
+    doomed: bool
+
+    @property
+    def silent(self) -> tuple[float, float]:
+        """The longest time without data; the one that goes on, or ended in a RST, counts too."""
+        standing = self.standing
+        last = (standing.last_at, standing.end_at or self.until)
+        gap = (standing.gap_from, standing.gap_to)
+        return last if last[1] - last[0] > gap[1] - gap[0] else gap
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.standing.end, self.standing.last_at, self.until, self.silent, self.before, self.after)
+
+    @property
+    def outcome(self) -> str:
+        return outcome(self.seen)
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All that was seen in one run."""
+
+    event: str
+    policy: str
+    struck: tuple[str, ...]
+    zone: str
+    noticed: bool
+    after_seconds: float
+    flows: list[FlowEvidence]
+    jumps: list[Jump]
+    newcomers: Sequence[tuple[Standing, Route]] = field(default_factory=list)
+    resets: int = 0
+    moved_at_recovery: int = 0
+
+
+def judge(lab: RunningLab, evidence: Evidence) -> RunReport:
+    flows = tuple(_flow(lab, evidence, flow) for flow in sorted(evidence.flows, key=lambda each: not each.hit))
+    struck = (f"zone {evidence.zone}", *evidence.struck) if evidence.zone else evidence.struck
+    after = evidence.after_seconds if evidence.noticed else None
+    return RunReport(
+        evidence.event, evidence.policy, struck, after, flows, tuple(_checks(lab, evidence)), _notes(lab, evidence)
+    )
+
+
+def _flow(lab: RunningLab, evidence: Evidence, flow: FlowEvidence) -> FlowReport:
+    fate = flow.outcome
+    wanted = expected(evidence.event, evidence.policy, hit=flow.hit, doomed=flow.doomed, noticed=evidence.noticed)
+    silent = silent_seconds(flow.silent, evidence.jumps)
+    measured = flow.silent[1] - flow.silent[0]
+    note = ""
+    if is_moved(flow.before, flow.after) and fate != "moved":
+        note = f"the load balancer moved it, {_why_refused(lab, flow)}"
+    elif fate == "lost" and flow.standing.end != "open":
+        note = flow.standing.end
+    return FlowReport(
+        client_port=flow.key.port,
+        server=flow.key.server,
+        before=tuple(flow.before.values()),
+        after=tuple(flow.after.get(hop, "-") for hop in flow.before),
+        outcome=fate,
+        expected=wanted,
+        as_expected=holds(wanted, flow.seen),
+        seconds_silent=round(silent, 2),
+        seconds_skipped=round(silent - measured, 2),
+        still_silent=fate == "lost" and flow.standing.end == "open",
+        records=flow.standing.records,
+        bytes=flow.standing.bytes,
+        note=note,
+    )
+
+
+def _why_refused(lab: RunningLab, flow: FlowEvidence) -> str:
+    for hop, target in flow.after.items():
+        if flow.before.get(hop) != target:
+            refused = _midstream_refusals(lab, target, flow.key.port)
+            why = "takes no connection in mid-stream" if refused else "lets nothing through"
+            return f"but {target} {why}"
+    return "but nothing comes back"
+
+
+def _midstream_refusals(lab: RunningLab, target: str, port: int) -> int:
+    """How often the firewall behind a target has logged that it did not see the connection begin."""
+    name = next((each.name for each in lab.plan.instances if target in (each.name, each.address)), target)
+    path = lab.state.folder / "logs" / f"{name}.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    entries = [json.loads(line) for line in lines if '"midstream"' in line and line.endswith("}")]
+    return sum(
+        port in (entry["flow"].get("source_port"), entry["flow"].get("destination_port"))
+        for entry in entries
+        if entry.get("rule") == "midstream"
+    )
+
+
+def _checks(lab: RunningLab, evidence: Evidence) -> list[Check]:
+    hit = [flow for flow in evidence.flows if flow.hit]
+    other = [flow for flow in evidence.flows if not flow.hit and not flow.doomed]
+    names = ", ".join(evidence.struck)
+    found: list[Check] = []
+    if evidence.event == "deregister":
+        found.append(_newcomers(evidence, "TG-06", f"while it drained, new flows avoided {names}"))
+    elif evidence.event == "zone":
+        found.append(_newcomers(evidence, "EX-03", "new connections are answered through the other zone"))
+    elif evidence.noticed:
+        found.append(_newcomers(evidence, "TG-05", f"new flows avoided {names}"))
+    if evidence.event == "freeze" and _tcp_checked(lab, evidence.struck):
+        found.append(Check("", "a TCP health check still connects to a frozen process", not evidence.noticed))
+    elif evidence.event in ("kill", "freeze"):
+        found.append(Check("TG-02", f"health checks found that {names} failed", evidence.noticed))
+    if hit and (evidence.noticed or evidence.event == "deregister"):
+        found.append(_policy_check(evidence, hit))
+    if other:
+        kept = sum(flow.outcome == "kept" for flow in other)
+        found.append(Check("FL-05", f"{kept} of {len(other)} flows on other targets stayed there", kept == len(other)))
+    moved = evidence.moved_at_recovery
+    found.append(Check("FL-05", f"the recovery moved {moved or 'no'} live flows", not moved))
+    return found
+
+
+def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> Check:
+    fates = Counter(flow.outcome for flow in hit)
+    if evidence.policy == "reset":
+        reset = fates["reset"]
+        counted = evidence.resets >= reset
+        text = f"{reset} of {len(hit)} flows were reset; TCP_GWLB_Reset_Count rose by {evidence.resets}"
+        return Check("FL-14", text, reset == len(hit) and counted)
+    if evidence.policy == "rebalance":
+        moved = sum(is_moved(flow.before, flow.after) for flow in hit)
+        return Check("TG-08", f"{moved} of {len(hit)} flows moved in mid-stream", moved == len(hit))
+    stayed = sum(not is_moved(flow.before, flow.after) for flow in hit)
+    how = "are still carried by it" if evidence.event == "deregister" else "stayed with it and were lost"
+    wanted = "kept" if evidence.event == "deregister" else "lost"
+    ok = stayed == fates[wanted] == len(hit)
+    return Check("TG-07", f"{stayed} of {len(hit)} flows {how}", ok)
+
+
+def _newcomers(evidence: Evidence, contract: str, text: str) -> Check:
+    answered = sum(standing.records > 0 for standing, _ in evidence.newcomers)
+    on_struck = sum(any(target in evidence.struck for target in route.values()) for _, route in evidence.newcomers)
+    total = len(evidence.newcomers)
+    ok = answered == total > 0 == on_struck
+    return Check(contract, f"{text}: {answered} of {total} answered", ok)
+
+
+def _tcp_checked(lab: RunningLab, struck: tuple[str, ...]) -> bool:
+    return all(group_of(lab.plan, target).health_check.protocol == "TCP" for target in struck)
+
+
+def _notes(lab: RunningLab, evidence: Evidence) -> tuple[str, ...]:
+    notes = []
+    refused = [
+        flow for flow in evidence.flows if flow.hit and flow.outcome != "moved" and is_moved(flow.before, flow.after)
+    ]
+    if refused:
+        notes.append(
+            f"{len(refused)} flows were moved by the load balancer and then lost: a stateful firewall that does not "
+            "take connections in mid-stream turns a rebalance into an outage (firewall: {midstream: allow} takes them)"
+        )
+    if not evidence.noticed and evidence.event == "freeze":
+        notes.append("nobody noticed: a health check of protocol HTTP would have")
+    return tuple(notes)

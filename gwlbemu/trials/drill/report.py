@@ -1,0 +1,69 @@
+"""What a drill found: plain values, the same for people and for JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gwlbemu.trials.drill.outcome import OUTCOMES
+
+
+@dataclass(frozen=True, slots=True)
+class FlowReport:
+    """One connection. `before` and `after`: the targets on its way, hop by hop."""
+
+    client_port: int
+    server: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    outcome: str
+    expected: str
+    as_expected: bool
+    seconds_silent: float  # the longest time without a packet of data, on the nodes' clock
+    seconds_skipped: float  # of those, how many were skipped
+    still_silent: bool
+    records: int
+    bytes: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the contract, and whether it came out so."""
+
+    contract: str
+    text: str
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """One event under one policy. Without flows it was not possible: `impossible` says why."""
+
+    event: str
+    policy: str
+    struck: tuple[str, ...] = ()
+    took_effect_after_seconds: float | None = None  # on the nodes' clock; None: nobody noticed
+    flows: tuple[FlowReport, ...] = ()
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
+    impossible: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return all(flow.as_expected for flow in self.flows) and all(check.ok for check in self.checks)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        counted = Counter(flow.outcome for flow in self.flows)
+        return {outcome: counted[outcome] for outcome in OUTCOMES}
+
+    @property
+    def longest_outage(self) -> FlowReport | None:
+        """The flow that was silent for longest."""
+        return max(self.flows, key=lambda flow: flow.seconds_silent, default=None)
+
+
+def as_json(run: RunReport) -> dict[str, Any]:
+    return asdict(run) | {"ok": run.ok, "counts": run.counts}

@@ -1,0 +1,73 @@
+"""A series of drills, one per event and policy, in a running lab or in one of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gwlbemu.errors import LabError, SettingError
+from gwlbemu.lab.up import RunningLab, open_lab, up, wait_until_healthy
+from gwlbemu.net.remove import down
+from gwlbemu.topology.plan.values import Plan
+from gwlbemu.trials.drill.actors import put_policy_back, set_policy
+from gwlbemu.trials.drill.drill import run
+from gwlbemu.trials.drill.report import RunReport
+from gwlbemu.trials.drill.stage import NotPossible, Stage, stage
+
+HEALTHY_SECONDS = 60.0
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    events: Sequence[str]
+    policies: Sequence[str]
+    flows: int = 12
+    source: str | None = None
+    destinations: Sequence[str] = ()
+    port: int = 80
+
+
+def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
+    """Bring up a lab, drill in it, take it down. Raises what `up` raises."""
+    lab = up(dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False)))
+    try:
+        if troubles := wait_until_healthy(lab, HEALTHY_SECONDS):
+            raise LabError(f"lab {plan.lab} is not well: {'; '.join(troubles)}")
+        return _drill(lab, options, tell)
+    finally:
+        down(plan.lab)
+
+
+def drill_running(name: str | None, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
+    """Drill in a lab that is up, and put back what that changed."""
+    return _drill(open_lab(name), options, tell)
+
+
+def _drill(lab: RunningLab, options: Options, tell: Tell) -> list[RunReport]:
+    ends = stage(lab, options.source, options.destinations, options.port)
+    original = lab.plan
+    try:
+        return [
+            _one(lab, original, ends, event, policy, options, tell)
+            for event in options.events
+            for policy in options.policies
+        ]
+    finally:
+        put_policy_back(lab, original)
+
+
+def _one(
+    lab: RunningLab, original: Plan, ends: Stage, event: str, policy: str, options: Options, tell: Tell
+) -> RunReport:
+    """One drill; what AWS refuses or the topology cannot do is a report too, not the end of the series."""
+    tell(f"{event}, {policy} ...")
+    put_policy_back(lab, original)
+    try:
+        set_policy(lab, original, policy)
+        now = open_lab(original.lab, root=lab.state.root)
+        return run(now, ends, event, policy, flows=options.flows, port=options.port)
+    except (SettingError, NotPossible) as error:
+        return RunReport(event, policy, impossible=str(error))

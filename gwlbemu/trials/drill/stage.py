@@ -1,0 +1,166 @@
+"""Who plays in a drill: the client, a server per zone that answers it, and whom the event strikes."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gwlbemu.errors import LabError
+from gwlbemu.lab import client
+from gwlbemu.lab.client import Client
+from gwlbemu.lab.up import RunningLab
+from gwlbemu.programs.traffic import Standing, standings
+from gwlbemu.topology.plan.ends import client_and_server, destination_address, instance_named, receiver_of
+from gwlbemu.topology.plan.values import Instance, Plan, TargetGroup
+from gwlbemu.trials.drill.outcome import Hop, Route
+from gwlbemu.trials.drill.watch import gateway_nodes
+
+FIRST_ANSWER_SECONDS = 5.0
+
+
+class NotPossible(LabError):
+    """This lab cannot have such an event: a fact about its topology, not a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    name: str
+    zone: str
+    address: str  # by which the client reaches it
+    addresses: frozenset[str]  # every address of it
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    client: Instance
+    servers: tuple[Server, ...]
+
+
+def stage(lab: RunningLab, source: str | None, destinations: Sequence[str], port: int) -> Stage:
+    """Choose the ends, or take those that are named; LabError when no server answers on `port`."""
+    sender = instance_named(lab.plan, source) if source else client_and_server(lab.plan)[0]
+    found = [_server(lab.plan, sender, name) for name in destinations or _candidates(lab.plan, sender)]
+    tries = [(server, start_traffic(lab.plan, sender, server, port, flows=1, records=1)) for server in found]
+    answering = [server for server, process in tries if _answers(process)]
+    if not destinations:
+        answering = list({server.zone: server for server in reversed(answering)}.values())[::-1]
+    elif len(answering) < len(found):
+        found = [server for server in found if server not in answering]
+        answering = []
+    if not answering:
+        names = ", ".join(server.name for server in found) or "none"
+        raise LabError(
+            f"no web server answers {sender.name} on port {port} (tried: {names}); name the ends with --from and --to"
+        )
+    return Stage(sender, tuple(answering))
+
+
+def _candidates(plan: Plan, sender: Instance) -> list[str]:
+    """Instances that could be the server, those with a public address alone if there are any."""
+    plain = [each for each in plan.instances if each.vpc and not each.appliance and each is not sender]
+    public = [each for each in plain if each.public_address]
+    return [each.name for each in (public if public and not sender.vpc else plain)]
+
+
+def _server(plan: Plan, sender: Instance, name: str) -> Server:
+    address, owner = receiver_of(plan, sender, name)
+    if owner is None:
+        return Server(name, "", address, frozenset((address,)))
+    own = frozenset((owner.address, owner.public_address, owner.ipv6_address)) - {""}
+    return Server(owner.name, owner.zone if owner.vpc else "", destination_address(sender, owner), own)
+
+
+def _answers(process: Client) -> bool:
+    try:
+        ended = process.wait(FIRST_ANSWER_SECONDS)
+    except LabError:
+        process.kill()
+        return False
+    lines = ended.stdout.splitlines()
+    return bool(lines) and standings(lines[-1])[0].records > 0
+
+
+def start_traffic(plan: Plan, sender: Instance, server: Server, port: int, *, flows: int, records: int = 0) -> Client:
+    """Open `flows` connections from the client to a server; without `records` they go on until they are stopped."""
+    words = [server.address, "--port", str(port), "--flows", str(flows), "--records", str(records)]
+    return client.start(plan, sender.name, [sys.executable, "-m", "gwlbemu.programs.traffic", *words])
+
+
+def newest(process: Client) -> list[Standing]:
+    """How the connections of a traffic program stood when it last told; [] before it did."""
+    text = process.output()
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    return standings(lines[-1]) if lines else []
+
+
+def victim(lab: RunningLab, routes: Iterable[Route]) -> str:
+    """The target that carries most flows, of those whose flows have another healthy target to go to.
+
+    Raises NotPossible when there is none.
+    """
+    routes = list(routes)
+    carried = Counter(target for route in routes for target in route.values())
+    healthy = healthy_by_node(lab)
+    replaceable = {
+        target
+        for target in carried
+        if all(
+            len(healthy[hop[0]] - {target}) > 0 for route in routes for hop, other in route.items() if other == target
+        )
+    }
+    for target, _ in sorted(carried.items(), key=lambda item: (-item[1], item[0])):
+        if target in replaceable:
+            return target
+    raise NotPossible("no target can be spared: each target that carries a flow is the only healthy one of its node")
+
+
+def healthy_by_node(lab: RunningLab) -> dict[str, set[str]]:
+    return {
+        node.name: {each["id"] for each in lab.call(node.name, "targets")["targets"] if each["state"] == "healthy"}
+        for node in gateway_nodes(lab)
+    }
+
+
+def zone_to_lose(plan: Plan, servers: Sequence[Server]) -> str:
+    """A zone with a server of the drill, another one having one as well. Raises NotPossible when there is none."""
+    zones = sorted({server.zone for server in servers if server.zone})
+    if len(zones) < 2:
+        raise NotPossible("a zone can be lost only where servers in two zones answer")
+    return zones[0]
+
+
+def group_of(plan: Plan, target: str) -> TargetGroup:
+    """The target group of a gateway load balancer that `target` is registered with."""
+    for group in gateway_groups(plan):
+        if target in {each.id for each in group.targets}:
+            return group
+    raise LabError(f"{target} is registered with no target group")
+
+
+def gateway_groups(plan: Plan) -> list[TargetGroup]:
+    names = {balancer.target_group for balancer in plan.load_balancers if balancer.type == "gateway"}
+    return [group for group in plan.target_groups if group.name in names]
+
+
+def instance_of(plan: Plan, target: str) -> str:
+    """The instance behind a target, which may be an address."""
+    for each in plan.instances:
+        if target in (each.name, each.address):
+            return each.name
+    raise LabError(f"{target} is no instance of this lab")
+
+
+def targets_in(plan: Plan, zone: str) -> set[str]:
+    return {target.id for group in gateway_groups(plan) for target in group.targets if target.zone == zone}
+
+
+def is_doomed(plan: Plan, server: Server, hops: Collection[Hop], zone: str) -> bool:
+    """Whether a flow has its server, or a node on its way, in a zone that is lost."""
+    zones = {node.name: node.zone for node in plan.nodes}
+    return server.zone == zone or any(zones[node] == zone for node, _ in hops)
+
+
+def is_hit(route: Mapping[Hop, str], targets: Collection[str]) -> bool:
+    return any(target in targets for target in route.values())

@@ -1,0 +1,82 @@
+"""What the appliances' own logs say about a packet: the firewall's decisions, and the IDS's alerts as EVE.
+
+Best effort: an appliance of somebody else's logs as it likes, and a line that is not understood is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gwlbemu.lab.up import RunningLab
+from gwlbemu.topology.plan.ends import owner_of
+from gwlbemu.wire.protocols import TCP, UDP, name
+
+
+class LoggedFlow(NamedTuple):
+    """A packet's flow as an appliance sees it, in the packet's direction."""
+
+    protocol: int
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+
+
+class ApplianceLogs:
+    """The logs of a lab's appliances from now on."""
+
+    def __init__(self, lab: RunningLab) -> None:
+        self._lab = lab
+        self._began_at = {path: path.stat().st_size for path in (lab.state.folder / "logs").glob("*.jsonl")}
+
+    def sentence(self, target: str, flow: LoggedFlow) -> str:
+        """Say that `target` (an instance or an address) did not return a packet of `flow`, and why if its log tells."""
+        owner = owner_of(self._lab.plan, target)
+        appliance = owner.name if owner else target
+        path = self._lab.state.decisions(appliance)
+        for entry in self._entries(path):
+            reason = _firewall(entry, flow) or _ids(entry, flow)
+            if reason:
+                return f"{appliance} dropped it: {reason}"
+        log = path if path.exists() else self._lab.state.log(appliance)
+        return f"{appliance} did not return it; its log is {log}" if log.exists() else f"{appliance} did not return it"
+
+    def _entries(self, path: Path) -> Iterator[Mapping[str, Any]]:
+        try:
+            with path.open("rb") as file:
+                file.seek(self._began_at.get(path, 0))
+                lines = file.read().splitlines()
+        except OSError:
+            return
+        for line in reversed(lines):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                yield entry
+
+
+def _firewall(entry: Mapping[str, Any], flow: LoggedFlow) -> str:
+    logged = entry.get("flow")
+    wanted: dict[str, object] = {
+        "protocol": name(flow.protocol),
+        "source": flow.source,
+        "destination": flow.destination,
+    }
+    if flow.protocol in (TCP, UDP):
+        wanted |= {"source_port": flow.source_port, "destination_port": flow.destination_port}
+    if logged != wanted or entry.get("action") == "allow":
+        return ""
+    return f"rule {entry.get('rule')} ({entry.get('action')})"
+
+
+def _ids(entry: Mapping[str, Any], flow: LoggedFlow) -> str:
+    alert = entry.get("alert")
+    ends = (entry.get("src_ip"), entry.get("src_port", 0), entry.get("dest_ip"), entry.get("dest_port", 0))
+    if not isinstance(alert, dict) or alert.get("action") != "blocked" or ends != flow[1:]:
+        return ""
+    return f"rule {alert.get('signature_id')} ({alert.get('signature')})"

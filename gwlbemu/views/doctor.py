@@ -1,0 +1,90 @@
+"""The doctor: what is wrong with a topology file, or with a lab that is up. Reads, and changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gwlbemu.errors import LabError, NetError
+from gwlbemu.lab.up import RunningLab
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.ports.interface import mtu
+from gwlbemu.review.finding import Finding
+from gwlbemu.review.live import Targets, live_findings
+from gwlbemu.review.review import planned_mtus, review, sorted_findings, with_changes
+from gwlbemu.topology.file.document import dotted, line_of
+from gwlbemu.topology.file.parse import Parsed, parse
+from gwlbemu.topology.plan.encode import from_json
+from gwlbemu.topology.plan.resolve import resolve
+from gwlbemu.topology.plan.values import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found, and the file whose lines the findings name."""
+
+    parsed: Parsed
+    findings: tuple[Finding, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Nothing that needs mending; information does not count."""
+        return all(finding.severity == "info" for finding in self.findings)
+
+    def place(self, finding: Finding) -> tuple[str, int, str]:
+        """The file, the line, and the key as a person would write it."""
+        return self.parsed.source, line_of(self.parsed.lines, finding.path), dotted(finding.path)
+
+
+def examine_file(text: str, source: str) -> Report:
+    """What is wrong with a topology file, without root. Raises TopologyError for a file that AWS would refuse."""
+    parsed = parse(text, source)
+    return Report(parsed, tuple(review(parsed.topology, mtus=planned_mtus(resolve(parsed)))))
+
+
+def examine_lab(lab: RunningLab) -> Report:
+    """What is wrong with a running lab: its topology with what was changed since, and what its nodes say.
+
+    Raises LabError for a lab that came up from no file.
+    """
+    parsed, plan = _parsed(lab), from_json(lab.state.plan.read_text())
+    topology = with_changes(parsed.topology, plan)
+    mtus = planned_mtus(plan) | measured_mtus(plan)
+    answers = {node.name: _targets(lab, node.name) for node in plan.nodes}
+    found = [*review(topology, mtus=mtus), *live_findings(topology, plan, answers)]
+    return Report(parsed, tuple(sorted_findings(found)))
+
+
+def measured_mtus(plan: Plan) -> dict[str, int]:
+    """The MTU that the interface of every appliance has now; without those that cannot be entered."""
+    found = {}
+    for instance in plan.instances:
+        if instance.appliance:
+            try:
+                with inside(path_of(instance.namespace)):
+                    found[instance.name] = mtu("eth0")
+            except (NetError, OSError):
+                continue
+    return found
+
+
+def _targets(lab: RunningLab, node: str) -> Targets | None:
+    try:
+        targets: Targets = lab.call(node, "targets")["targets"]
+    except LabError:
+        return None
+    return targets
+
+
+def _parsed(lab: RunningLab) -> Parsed:
+    """The file as it was when the lab came up, under its own name as long as it still says the same."""
+    try:
+        text = lab.state.topology.read_text()
+    except FileNotFoundError:
+        raise LabError(f"lab {lab.plan.lab} did not come up from a file: name one (gwlbemu doctor FILE)") from None
+    try:
+        same = Path(lab.plan.source).read_text() == text
+    except (OSError, UnicodeDecodeError):
+        same = False
+    return parse(text, lab.plan.source if same else str(lab.state.topology))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from gwlbemu.topology import names
+from gwlbemu.topology.plan.resolve import load
+from gwlbemu.topology.plan.shortcuts import shortcuts
+from gwlbemu.topology.plan.values import Plan
+from tests.paths import TOPOLOGIES
+from tests.topology.builder import plan_of, put
+
+
+def known(plan: Plan, resource: str) -> dict[str, tuple[str, str]]:
+    """Device and bridge by MAC in the namespace of a resource."""
+    (found,) = [each for each in shortcuts(plan) if each.namespace == names.namespace(plan.lab, resource)]
+    return {place.mac: (place.device, place.bridge) for place in found.places}
+
+
+def test_they_stand_in_fabrics_subnets_and_on_the_internet_and_not_where_addresses_are_translated() -> None:
+    plan = plan_of()
+    roles = {each.name: each.role for each in plan.namespaces}
+    assert {roles[each.namespace] for each in shortcuts(plan)} == {"fabric", "subnet", "internet"}
+    assert len(shortcuts(plan)) == sum(role in ("fabric", "subnet", "internet") for role in roles.values())
+
+
+def test_a_fabric_hands_frames_to_whoever_has_the_mac() -> None:
+    places = known(plan_of(), "app")
+    assert places[names.mac("app-a", "fabric")] == ("app-a", "")
+    assert places[names.mac("vpce-a", "endpoint")] == ("vpce-a", "")
+    assert names.mac("app", "fabric") not in places  # a fabric is no router
+
+
+def test_a_subnet_routes_what_is_sent_to_its_own_macs() -> None:
+    places = known(plan_of(), "sec-a")
+    assert places[names.mac("sec-a", "subnet")] == ("subnet", "subnet")
+    assert places[names.mac("sec-a", "fabric")] == ("fabric", "subnet")
+    assert places[names.mac("fw-a", "eth0")] == ("fw-a", "")
+
+
+def test_ports_with_security_groups_or_a_rate_are_the_kernels() -> None:
+    assert names.mac("web", "eth0") not in known(plan_of(), "app-a")
+    plan = plan_of(put("vpcs.1.instances.0.rate_mbit", 100))
+    assert names.mac("fw-a", "eth0") not in known(plan, "sec-a")
+    assert names.mac("fw-b", "eth0") in known(plan, "sec-b")
+
+
+def test_a_port_that_carries_less_than_its_bridge_is_the_kernels() -> None:
+    plan = load((TOPOLOGIES / "transit-gateway.yaml").read_text(), "transit-gateway.yaml")
+    handed = {place.device for each in shortcuts(plan) for place in each.places if not place.bridge}
+    narrow = {end.name for link in plan.links for end in (link.a, link.b) if end.bridge and end.mtu == 8500}
+    assert narrow
+    assert not narrow & handed
+
+
+def test_the_program_stands_on_every_interface_of_its_namespace() -> None:
+    (subnet,) = [each for each in shortcuts(plan_of()) if each.namespace.endswith("-sec-a")]
+    assert set(subnet.devices) == {"fabric", "fw-a", names.device("inspect-node-a")}
+
+
+def test_a_topology_can_do_without() -> None:
+    assert shortcuts(plan_of(put("shortcuts", False))) == ()
