@@ -18,8 +18,9 @@ from typing import Any, Self, TypeVar
 from gwlbemu.errors import LabError, NetError, SettingError, TopologyError
 from gwlbemu.lab import change, client, failure
 from gwlbemu.lab.client import Client, Completed
+from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.topology_file import read_topology
-from gwlbemu.lab.up import RunningLab, open_lab, up, wait_until_healthy
+from gwlbemu.lab.up import up
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Plan, Target
@@ -29,6 +30,7 @@ from gwlbemu.trials.inject import Fate, inject
 from gwlbemu.trials.order import check_number, order
 from gwlbemu.views import answers
 from gwlbemu.views.answers import Ended, Flow, Metrics, Status, TargetState
+from gwlbemu.views.waiting import wait_until_healthy
 
 __all__ = ["Client", "Completed", "Ended", "Fate", "Flow", "FlowTrace", "Lab", "Metrics", "Status", "TargetState"]
 

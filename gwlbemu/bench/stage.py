@@ -12,10 +12,12 @@ from gwlbemu.bench import machine, overlay, ovs
 from gwlbemu.bench.loads import Ends
 from gwlbemu.bench.scenes import kernel_only, way
 from gwlbemu.errors import GwlbemuError, LabError, NetError
-from gwlbemu.lab.up import RunningLab, up, wait_until_healthy
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.lab.up import up
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.values import Plan
+from gwlbemu.views.waiting import wait_until_healthy
 
 HEALTHY_SECONDS = 20.0
 LAB = "bench-{}"

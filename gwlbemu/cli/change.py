@@ -10,7 +10,7 @@ import click
 from gwlbemu.cli.common import json_option, lab_option, print_json
 from gwlbemu.errors import SettingError
 from gwlbemu.lab import change, failure
-from gwlbemu.lab.up import open_lab
+from gwlbemu.lab.running import open_lab
 
 
 @contextmanager

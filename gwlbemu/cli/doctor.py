@@ -33,7 +33,7 @@ def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int
 
 
 def _of_lab(name: str | None) -> Report:
-    from gwlbemu.lab.up import open_lab
+    from gwlbemu.lab.running import open_lab
 
     return examine_lab(open_lab(name))
 

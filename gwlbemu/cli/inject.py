@@ -12,7 +12,7 @@ import click
 from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
 from gwlbemu.cli.common import json_option, lab_option, name_silent, need_root, print_json, unwind_on_sigterm
 from gwlbemu.errors import WireError
-from gwlbemu.lab.up import open_lab
+from gwlbemu.lab.running import open_lab
 from gwlbemu.trials.craft import Recipe
 from gwlbemu.trials.inject import Fate, inject, sent_frame
 from gwlbemu.trials.order import demo_recipes, order

@@ -18,7 +18,7 @@ from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.render import count_text, dictionary, line, losses, selected
 from gwlbemu.cli.common import lab_option
 from gwlbemu.errors import LabError, NetError, WireError
-from gwlbemu.lab.up import CAPTURE, RunningLab, open_lab
+from gwlbemu.lab.running import CAPTURE, RunningLab, open_lab
 
 Shown = tuple[CapturedPacket, Dissection]
 MOST_TAPS = 64  # sightings of one packet that are kept when only the last journeys are wanted

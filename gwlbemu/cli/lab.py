@@ -14,13 +14,16 @@ import click
 from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, unwind_on_sigterm
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.client import namespace_of
-from gwlbemu.lab.up import RunningLab, open_lab, target_states, up, wait_until_healthy
+from gwlbemu.lab.running import RunningLab, open_lab
+from gwlbemu.lab.up import up
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
 from gwlbemu.net.spawn import run_inside
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, web_port
 from gwlbemu.topology.plan.render import lab_map
 from gwlbemu.topology.plan.values import Plan
+from gwlbemu.views.ask import target_states
+from gwlbemu.views.waiting import wait_until_healthy
 
 
 @click.command("up")

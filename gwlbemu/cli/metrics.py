@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, print_json, table, unwind_on_sigterm
-from gwlbemu.lab.up import RunningLab, open_lab
+from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.metrics import AWS, OURS, NodeCounters, Point, points, read_counters
 
 

@@ -8,7 +8,8 @@ import click
 
 from gwlbemu.cli.common import json_option, lab_option, name_silent, print_json, table
 from gwlbemu.cli.flow_text import end_text, protocol_text
-from gwlbemu.lab.up import ask_nodes, open_lab
+from gwlbemu.lab.running import open_lab
+from gwlbemu.views.ask import ask_nodes
 
 
 @click.command("targets")

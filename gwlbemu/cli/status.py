@@ -11,8 +11,8 @@ import click
 from gwlbemu.cli.common import json_option, lab_option, print_json, table
 from gwlbemu.errors import LabError
 from gwlbemu.lab.failure import failures
+from gwlbemu.lab.running import CAPTURE, Process, RunningLab, open_lab
 from gwlbemu.lab.shortcuts import standing
-from gwlbemu.lab.up import CAPTURE, Process, RunningLab, open_lab
 from gwlbemu.topology.plan.shortcuts import shortcuts
 
 _PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")

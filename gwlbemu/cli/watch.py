@@ -18,7 +18,7 @@ from rich.live import Live
 
 from gwlbemu.cli.common import lab_option
 from gwlbemu.cli.watch_view import frame
-from gwlbemu.lab.up import RunningLab, open_lab
+from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.snapshot import snapshot
 
 WIDTH, HEIGHT = 100, 40  # of a frame that goes to a file or into a pipe

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from gwlbemu.core.elb.attributes import TABLE, Attributes
 from gwlbemu.core.gateway.settings import check_ip_target
 from gwlbemu.errors import SettingError
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.record import open_existing
 from gwlbemu.topology.plan.encode import from_json, to_json
 from gwlbemu.topology.plan.values import LoadBalancer, Node, Plan, Target, TargetGroup

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab import shortcuts
-from gwlbemu.lab.up import RunningLab, start_program
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.lab.up import start_program
 from gwlbemu.net import processes
 from gwlbemu.net.interfaces import set_link
 from gwlbemu.net.namespaces import path_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.views.answers import Step, step_of
 

@@ -18,12 +18,13 @@ from typing import Any
 
 from gwlbemu.errors import LabError, NetError, SettingError, WireError
 from gwlbemu.lab.failure import failures
-from gwlbemu.lab.up import RunningLab, ask_nodes
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.craft import Crafted, summary
 from gwlbemu.views.appliance_logs import ApplianceLogs, LoggedFlow
+from gwlbemu.views.ask import ask_nodes
 from gwlbemu.wire.icmp import decode_icmp
 from gwlbemu.wire.ip import decode_ip
 from gwlbemu.wire.protocols import ICMP, ICMPV6

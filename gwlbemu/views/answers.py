@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gwlbemu.lab.up import Process
+from gwlbemu.lab.running import Process
 
 
 @dataclass(frozen=True, slots=True)

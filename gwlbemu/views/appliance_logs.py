@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.ends import owner_of
 from gwlbemu.wire.protocols import TCP, UDP, name
 

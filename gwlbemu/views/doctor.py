@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gwlbemu.errors import LabError, NetError
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.ports.interface import mtu

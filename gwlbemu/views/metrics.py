@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.names import load_balancer_dimension, target_group_dimension
 from gwlbemu.views.snapshot import ask
 

@@ -8,7 +8,7 @@ from typing import Any
 from gwlbemu.errors import GwlbemuError
 from gwlbemu.lab.control import call
 from gwlbemu.lab.failure import failures
-from gwlbemu.lab.up import CAPTURE, Process, RunningLab
+from gwlbemu.lab.running import CAPTURE, Process, RunningLab
 
 PATIENCE = 1.0  # seconds for an answer; a process may have been frozen or killed a moment ago
 FLOWS = 200  # the newest of each node: a live view must not make a busy node list all it has

@@ -16,11 +16,13 @@ import pytest
 
 from gwlbemu.cli.main import main
 from gwlbemu.lab.failure import fail, heal
-from gwlbemu.lab.up import RunningLab, up, wait_until_healthy
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.lab.up import up
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.remove import down
 from gwlbemu.net.spawn import run_inside
 from gwlbemu.topology.plan.resolve import load
+from gwlbemu.views.waiting import wait_until_healthy
 from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from gwlbemu.lab.up import up, wait_until_healthy
+from gwlbemu.lab.up import up
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.resolve import load
+from gwlbemu.views.waiting import wait_until_healthy
 from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
-from gwlbemu.lab.up import RunningLab, target_states, up, wait_until_healthy
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.lab.up import up
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.remove import down
 from gwlbemu.net.spawn import run_inside
 from gwlbemu.topology.plan.resolve import load
+from gwlbemu.views.ask import target_states
+from gwlbemu.views.waiting import wait_until_healthy
 from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.lab.state import State
-from gwlbemu.lab.up import RunningLab
 from gwlbemu.views.appliance_logs import ApplianceLogs, LoggedFlow
 from tests.topology.builder import plan_of
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from gwlbemu.errors import LabError
 from gwlbemu.lab import change, failure
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import LoadBalancer, Plan, Target, TargetGroup
 from gwlbemu.trials.drill.outcome import STALL_SECONDS, Jump
 from gwlbemu.trials.drill.stage import gateway_groups, group_of, instance_of

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from gwlbemu.errors import LabError
 from gwlbemu.lab.client import Client
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import Standing
 from gwlbemu.trials.drill.actors import Clock, Strike, deregistration_delay, wait_noticed, wait_recovered
 from gwlbemu.trials.drill.judge import Evidence, FlowEvidence, judge

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import Standing
 from gwlbemu.trials.drill.outcome import Jump, Route, Seen, expected, holds, is_moved, outcome, silent_seconds
 from gwlbemu.trials.drill.report import Check, FlowReport, RunReport

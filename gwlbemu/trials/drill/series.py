@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gwlbemu.errors import LabError, SettingError
-from gwlbemu.lab.up import RunningLab, open_lab, up, wait_until_healthy
+from gwlbemu.lab.running import RunningLab, open_lab
+from gwlbemu.lab.up import up
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.drill.actors import put_policy_back, set_policy
 from gwlbemu.trials.drill.drill import run
 from gwlbemu.trials.drill.report import RunReport
 from gwlbemu.trials.drill.stage import NotPossible, Stage, stage
+from gwlbemu.views.waiting import wait_until_healthy
 
 HEALTHY_SECONDS = 60.0
 

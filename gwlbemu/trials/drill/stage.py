@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gwlbemu.errors import LabError
 from gwlbemu.lab import client
 from gwlbemu.lab.client import Client
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import Standing, standings
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, instance_named, receiver_of
 from gwlbemu.topology.plan.values import Instance, Plan, TargetGroup

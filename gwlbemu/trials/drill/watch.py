@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from gwlbemu.errors import LabError, SettingError
-from gwlbemu.lab.up import RunningLab
+from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import Node
 from gwlbemu.trials.drill.outcome import Hop
 from gwlbemu.views.answers import Step, flow_of, step_of

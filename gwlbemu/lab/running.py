@@ -1,0 +1,86 @@
+"""A handle on a lab that is up: its plan, its processes, and ways to ask and tell them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gwlbemu.errors import LabError
+from gwlbemu.lab.control import call
+from gwlbemu.lab.state import State
+from gwlbemu.net import processes
+from gwlbemu.net.record import ROOT, list_labs
+from gwlbemu.net.record import read as read_record
+from gwlbemu.topology.plan.encode import from_json
+from gwlbemu.topology.plan.values import Plan
+
+CAPTURE = "capture"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of a lab as it is now. `state`: running, frozen or dead; `log`: the path of what it prints."""
+
+    name: str
+    namespace: str
+    pid: int
+    state: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLab:
+    """A lab that is up: its plan, and ways to ask and tell its processes."""
+
+    plan: Plan
+    state: State
+
+    def call(self, name: str, verb: str, **arguments: Any) -> dict[str, Any]:
+        """Ask one process (a node, an appliance or `capture`) over its control socket.
+
+        Raises LabError when it does not answer, SettingError when it refuses.
+        """
+        self.need(name)
+        try:
+            return call(self.state.control(name), verb, **arguments)
+        except LabError:
+            self.need(name)
+            raise
+
+    def need(self, *names: str) -> None:
+        """LabError when one of the processes is dead or frozen: a frozen one would do what it is told when it wakes."""
+        for process in self.processes():
+            if process.name in names and process.state != "running":
+                raise LabError(f"{process.name} is {process.state}; its log is {process.log}")
+
+    def processes(self) -> list[Process]:
+        """Every process that was started for the lab, dead ones too; of one that was started again, the newest."""
+        newest = {entry.name: entry for entry in read_record(self.plan.lab, root=self.state.root).processes}
+        return [
+            Process(entry.name, entry.namespace, entry.pid, processes.state(entry.id), str(self.state.log(entry.name)))
+            for entry in newest.values()
+        ]
+
+
+def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
+    """The lab called `name`, or the only one that is up; LabError when there is none, or when `name` is needed."""
+    labs = list_labs(root=root)
+    if name is None:
+        if len(labs) != 1:
+            up_now = (
+                f"several labs are up ({', '.join(labs)}): choose one with --lab"
+                if labs
+                else "no lab is up (gwlbemu up FILE)"
+            )
+            raise LabError(up_now)
+        name = labs[0]
+    elif name not in labs:
+        raise LabError(f"no lab {name} is up" + (f" (up: {', '.join(labs)})" if labs else ""))
+    state = State(name, root)
+    try:
+        return RunningLab(from_json(state.plan.read_text()), state)
+    except FileNotFoundError:
+        raise LabError(f"lab {name} is half built: take it down first (gwlbemu down --lab {name})") from None
+    except ValueError:
+        raise state.damaged(state.plan) from None
