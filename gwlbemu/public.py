@@ -195,7 +195,7 @@ class Lab:
         groups = {balancer.name: balancer.target_group for balancer in self.running.plan.load_balancers}
         return [
             answers.target_of(node.name, groups[node.load_balancer], target)
-            for node in self.running.plan.nodes
+            for node in self.running.plan.gateway_nodes
             for target in self.call(node.name, "targets")["targets"]
         ]
 
@@ -209,7 +209,7 @@ class Lab:
     def flows(self) -> list[Flow]:
         """Every live flow of every node."""
         found: list[Flow] = []
-        for node in self.running.plan.nodes:
+        for node in self.running.plan.gateway_nodes:
             offset, more = 0, True
             while more:
                 answer = self.call(node.name, "flows", offset=offset, limit=1000)
@@ -221,7 +221,7 @@ class Lab:
         """The counters of every load balancer and zone."""
         return [
             Metrics(node.load_balancer, node.zone, node.name, self.call(node.name, "metrics")["metrics"])
-            for node in self.running.plan.nodes
+            for node in self.running.plan.gateway_nodes
         ]
 
     def metric(self, name: str) -> int:
@@ -231,7 +231,7 @@ class Lab:
     def status(self) -> Status:
         """Processes, nodes and what is broken; a node that is dead has its `error` set."""
         nodes = []
-        for node in self.running.plan.nodes:
+        for node in self.running.plan.gateway_nodes:
             try:
                 nodes.append(answers.status_of(node.name, self.call(node.name, "status")))
             except LabError as error:

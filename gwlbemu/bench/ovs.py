@@ -37,7 +37,7 @@ def check() -> None:
 
 def bridge(plan: Plan, folder: Path) -> None:
     """Start Open vSwitch inside the node's namespace, owned by the lab, and lead the endpoint's packets through it."""
-    node, endpoint = plan.nodes[0], plan.endpoints[0]
+    node, endpoint = plan.gateway_nodes[0], plan.endpoints[0]
     place = folder / "ovs"
     place.mkdir()
     database, control = place / "db.sock", place / "vs.ctl"

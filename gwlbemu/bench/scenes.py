@@ -110,10 +110,10 @@ def kernel_only(plan: Plan, *, programs: bool = False) -> Plan:
 
     Without `programs` the appliance is one, too.
     """
-    nodes = {node.namespace for node in plan.nodes}
+    nodes = {node.namespace for node in plan.gateway_nodes}
     return replace(
         plan,
-        nodes=(),
+        gateway_nodes=(),
         programs=plan.programs if programs else (),
         namespaces=tuple(
             replace(each, nftables="", forwarding=True) if each.name in nodes else each for each in plan.namespaces

@@ -118,7 +118,7 @@ class Stage:
             reflector=self._reflector,
         )
         lab = up(kernel_only(plan, programs=recipe.kernel == "ovs") if recipe.kernel else plan)
-        node = plan.nodes[0]
+        node = plan.gateway_nodes[0]
         if recipe.kernel == "ovs":
             ovs.bridge(plan, lab.state.folder)
         elif recipe.kernel:

@@ -94,7 +94,7 @@ def _probe_ends(lab: RunningLab | None) -> tuple[set[bytes], set[int]]:
     """The addresses of a lab's nodes and the ports they probe: who talks there over TCP is a health check."""
     if lab is None:
         return set(), set()
-    nodes = {bytes(map(int, node.address.split("."))) for node in lab.plan.nodes}
+    nodes = {bytes(map(int, node.address.split("."))) for node in lab.plan.gateway_nodes}
     return nodes, {group.health_check.port for group in lab.plan.target_groups}
 
 

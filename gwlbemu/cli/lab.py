@@ -57,7 +57,7 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
     unwind_on_sigterm()
     lab = up(plan)
     troubles = wait_until_healthy(lab, timeout)
-    nodes = {node.name for node in plan.nodes}
+    nodes = {node.name for node in plan.gateway_nodes}
     if any(process.name in nodes and process.state == "dead" for process in lab.processes()):
         down(plan.lab)  # without its load balancer it is not a lab
         raise LabError("\n".join([*troubles, "what was built is removed again"]))
@@ -83,7 +83,7 @@ def _super_packets_in_python(lab: RunningLab) -> list[str]:
     """Super-packets are longer than anything that Python carries here, node or appliance."""
     if not lab.plan.offload:
         return []
-    slow = [node.name for node in lab.plan.nodes if lab.call(node.name, "status")["datapath"] == "python"]
+    slow = [node.name for node in lab.plan.gateway_nodes if lab.call(node.name, "status")["datapath"] == "python"]
     slow += [program.instance for program in lab.plan.programs if any("appliances." in word for word in program.argv)]
     return [
         f"offload is true, but {name} is a Python program and carries no super-packets: TCP will not get through"

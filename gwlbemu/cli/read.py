@@ -19,7 +19,7 @@ def targets_command(lab_name: str | None, as_json: bool) -> int:
     """The targets as each node sees them, in AWS's words. Exit code 1 unless all are healthy and all nodes answer."""
     lab = open_lab(lab_name)
     groups = {balancer.name: balancer.target_group for balancer in lab.plan.load_balancers}
-    group_of = {node.name: groups[node.load_balancer] for node in lab.plan.nodes}
+    group_of = {node.name: groups[node.load_balancer] for node in lab.plan.gateway_nodes}
     answers, silent = ask_nodes(lab, "targets")
     found = [
         {"target_group": group_of[node], "node": node, **target}

@@ -35,13 +35,13 @@ def status_command(lab_name: str | None, as_json: bool) -> int:
 def lab_status(lab: RunningLab) -> dict[str, Any]:
     """Everything that `status` shows; a process that does not answer has an "error" instead of its own words."""
     processes = lab.processes()
-    expected = {node.name for node in lab.plan.nodes} | {program.instance for program in lab.plan.programs}
+    expected = {node.name for node in lab.plan.gateway_nodes} | {program.instance for program in lab.plan.programs}
     return {
         "lab": lab.plan.lab,
         "source": lab.plan.source,
         "processes": [asdict(process) for process in processes],
         "never_started": sorted(expected - {process.name for process in processes}),
-        "nodes": {node.name: _ask(lab, processes, node.name) for node in lab.plan.nodes},
+        "nodes": {node.name: _ask(lab, processes, node.name) for node in lab.plan.gateway_nodes},
         "shortcuts": shortcuts_of(lab),
         "capture": _ask(lab, processes, CAPTURE) if lab.plan.capture.enabled else None,
         "failures": [{"kind": kind, "name": name} for kind, name in failures(lab)],

@@ -19,7 +19,7 @@ from gwlbemu.errors import SettingError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.record import open_existing
 from gwlbemu.topology.plan.encode import from_json, to_json
-from gwlbemu.topology.plan.values import LoadBalancer, Node, Plan, Target, TargetGroup
+from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, Plan, Target, TargetGroup
 
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
@@ -35,7 +35,7 @@ def _write(lab: RunningLab, plan: Plan) -> None:
     lab.state.keep(lab.state.plan, to_json(plan))
 
 
-def _nodes_needed(lab: RunningLab, nodes: Sequence[Node]) -> Sequence[Node]:
+def _nodes_needed(lab: RunningLab, nodes: Sequence[GatewayNode]) -> Sequence[GatewayNode]:
     """The nodes, all of which are there to hear of a change: a change that one of them misses is not made."""
     lab.need(*(node.name for node in nodes))
     return nodes
@@ -49,9 +49,9 @@ def group_named(plan: Plan, name: str) -> TargetGroup:
     raise SettingError(f"TargetGroupNotFound: no target group {name}; there are: {known}", "TargetGroupNotFound")
 
 
-def _nodes_of_group(plan: Plan, group: str) -> list[Node]:
+def _nodes_of_group(plan: Plan, group: str) -> list[GatewayNode]:
     balancers = {balancer.name for balancer in plan.load_balancers if balancer.target_group == group}
-    return [node for node in plan.nodes if node.load_balancer in balancers]
+    return [node for node in plan.gateway_nodes if node.load_balancer in balancers]
 
 
 def _with_group(plan: Plan, group: TargetGroup) -> Plan:
@@ -133,7 +133,7 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
                     _attributes(changed, balancer).changed(kind, texts)
                 changed = _changed_plan(changed, resource, kind, texts)
         names = {balancer.name for balancer in balancers}
-        for node in _nodes_needed(lab, [node for node in plan.nodes if node.load_balancer in names]):
+        for node in _nodes_needed(lab, [node for node in plan.gateway_nodes if node.load_balancer in names]):
             for kind, texts in by_kind.items():
                 if texts:
                     lab.call(node.name, "set", resource=kind, attributes=texts)
@@ -142,7 +142,7 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
 
 def advance(lab: RunningLab, seconds: float) -> dict[str, list[str]]:
     """Move every node's clock forward; returns the flows that this ended, a line each, by node."""
-    nodes = _nodes_needed(lab, lab.plan.nodes)
+    nodes = _nodes_needed(lab, lab.plan.gateway_nodes)
     return {node.name: lab.call(node.name, "advance", seconds=seconds)["ended"] for node in nodes}
 
 

@@ -15,7 +15,7 @@ from gwlbemu.topology.plan.values import Plan
 
 def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
     """The configuration of the plan's node `name`."""
-    node = next(each for each in plan.nodes if each.name == name)
+    node = next(each for each in plan.gateway_nodes if each.name == name)
     balancer = next(each for each in plan.load_balancers if each.name == node.load_balancer)
     group = next(each for each in plan.target_groups if each.name == balancer.target_group)
     return NodeConfig(
@@ -52,7 +52,7 @@ def capture_config_for(plan: Plan, state: State) -> str:
     return CaptureConfig(
         lab=plan.lab,
         taps=tuple(TapConfig(each.name, str(path_of(each.namespace)), each.device) for each in plan.taps),
-        nodes={each.name: each.address for each in plan.nodes},
+        nodes={each.name: each.address for each in plan.gateway_nodes},
         endpoints={each.endpoint_id: each.name for each in plan.endpoints},
         targets={
             target.address: target.id

@@ -92,7 +92,7 @@ def names_of(plan: Plan, kind: str) -> set[str]:
     if kind == "zone":
         return {subnet.zone for subnet in plan.subnets}
     if kind == "process":
-        return programs | {node.name for node in plan.nodes}
+        return programs | {node.name for node in plan.gateway_nodes}
     if kind == "health":
         return {instance.name for instance in plan.instances if instance.appliance}
     return {instance.name for instance in plan.instances}
@@ -110,7 +110,7 @@ def _cables(plan: Plan, kind: str, name: str) -> Iterator[End]:
         return
     if kind == "zone":
         inside = {instance.namespace for instance in plan.instances if instance.zone == name and instance.vpc}
-        inside |= {node.namespace for node in plan.nodes if node.zone == name}
+        inside |= {node.namespace for node in plan.gateway_nodes if node.zone == name}
     else:
         inside = {instance.namespace for instance in plan.instances if instance.name == name}
     for link in plan.links:

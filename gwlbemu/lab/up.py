@@ -59,7 +59,7 @@ def _compile_programs(plan: Plan, on_step: OnStep) -> None:
     on_step("compile the eBPF programs")
     if plan.shortcuts:
         missing(cache_folder(), VPC)
-    if plan.nodes and plan.datapath != "python":
+    if plan.gateway_nodes and plan.datapath != "python":
         reason = missing(cache_folder(), NODE)
         if reason is not None and plan.datapath == "ebpf":
             raise NetError(f"datapath ebpf is not possible here: {reason} (datapath auto would use Python)")
@@ -86,7 +86,7 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
         )
     for program in plan.programs:
         start_program(program, state, record, on_step)
-    for node in plan.nodes:
+    for node in plan.gateway_nodes:
         config = state.node(node.name)
         config.write_text(node_config_for(plan, node.name, state).to_json())
         _start(

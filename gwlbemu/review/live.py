@@ -34,7 +34,7 @@ def _balancer_path(topology: Topology, name: str) -> Path:
 
 
 def _dead_nodes(topology: Topology, plan: Plan, answers: Mapping[str, Targets | None]) -> Iterator[Finding]:
-    for node in plan.nodes:
+    for node in plan.gateway_nodes:
         if node.name in answers and answers[node.name] is None:
             lost = f"what reaches load balancer {node.load_balancer} in zone {node.zone} is lost"
             text = f"node {node.name} does not answer: {lost}"
@@ -49,7 +49,7 @@ def _zones_without_health(topology: Topology, plan: Plan, answers: Mapping[str, 
     """Fail open: new flows go to targets that are known to be unhealthy (guide, Health checks; contract TG-10)."""
     balancers = {balancer.name: balancer for balancer in topology.load_balancers}
     groups = {group.name: group for group in topology.target_groups}
-    for node in plan.nodes:
+    for node in plan.gateway_nodes:
         balancer = balancers[node.load_balancer]
         everywhere = cross_zone(balancer)
         zones = {node.zone, EVERY_ZONE}
@@ -73,7 +73,7 @@ def _silent_targets(topology: Topology, plan: Plan, answers: Mapping[str, Target
     instances = instances_by_name(topology)
     by_address = {instance.address: instance.name for instance in plan.instances if instance.appliance}
     counts: dict[tuple[str, str], tuple[int, int]] = {}
-    for node in plan.nodes:
+    for node in plan.gateway_nodes:
         for one in answers.get(node.name, ()):
             if one["state"] == "healthy":
                 name: str = by_address.get(str(one["address"]), str(one["id"]))

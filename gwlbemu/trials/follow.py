@@ -46,7 +46,7 @@ class FlowTrace:
             return self._last
         steps = [
             step_of(node.name, event)
-            for node in self._lab.plan.nodes
+            for node in self._lab.plan.gateway_nodes
             for event in self._lab.call(node.name, "trace_read")["events"]
         ]
         return tuple(sorted((step for step in steps if self._pattern.matches(step)), key=lambda step: step.at))
@@ -60,13 +60,13 @@ class FlowTrace:
 def following(lab: RunningLab, pattern: Pattern) -> Iterator[FlowTrace]:
     """Trace every node for as long as the block runs. A node keeps its last 10,000 verdicts and one trace at a time."""
     try:
-        for node in lab.plan.nodes:
+        for node in lab.plan.gateway_nodes:
             lab.call(node.name, "trace_start", match=[])
         trace = FlowTrace(lab, pattern)
         yield trace
         trace.end()
     finally:
-        for node in lab.plan.nodes:
+        for node in lab.plan.gateway_nodes:
             lab.call(node.name, "trace_stop")
 
 

@@ -13,7 +13,7 @@ def ask_nodes(lab: RunningLab, verb: str, **arguments: Any) -> tuple[dict[str, d
     processes = {process.name: process for process in lab.processes()}
     answers: dict[str, dict[str, Any]] = {}
     silent: dict[str, str] = {}
-    for node in lab.plan.nodes:
+    for node in lab.plan.gateway_nodes:
         process = processes.get(node.name)
         if process is not None and process.state != "running":
             silent[node.name] = f"{node.name} is {process.state}; its log is {process.log}"

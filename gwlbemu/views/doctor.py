@@ -51,7 +51,7 @@ def examine_lab(lab: RunningLab) -> Report:
     parsed, plan = _parsed(lab), from_json(lab.state.plan.read_text())
     topology = with_changes(parsed.topology, plan)
     mtus = planned_mtus(plan) | measured_mtus(plan)
-    answers = {node.name: _targets(lab, node.name) for node in plan.nodes}
+    answers = {node.name: _targets(lab, node.name) for node in plan.gateway_nodes}
     found = [*review(topology, mtus=mtus), *live_findings(topology, plan, answers)]
     return Report(parsed, tuple(sorted_findings(found)))
 

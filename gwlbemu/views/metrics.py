@@ -114,7 +114,7 @@ def read_counters(lab: RunningLab) -> list[NodeCounters]:
     groups = {balancer.name: balancer.target_group for balancer in lab.plan.load_balancers}
     processes = {process.name: process for process in lab.processes()}
     found = []
-    for node in lab.plan.nodes:
+    for node in lab.plan.gateway_nodes:
         answer = ask(lab, processes.get(node.name), "metrics")
         error = f"{node.name}: {answer['error']}" if "error" in answer else ""
         place = (node.load_balancer, groups[node.load_balancer], node.zone, node.name)

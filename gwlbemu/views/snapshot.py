@@ -30,7 +30,7 @@ def snapshot(lab: RunningLab, *, now: float) -> dict[str, Any]:
             "zone": node.zone,
             **ask(lab, processes.get(node.name), "status", "metrics", "flows"),
         }
-        for node in lab.plan.nodes
+        for node in lab.plan.gateway_nodes
     ]
     capture = ask(lab, processes.get(CAPTURE), "status") if lab.plan.capture.enabled else None
     return {

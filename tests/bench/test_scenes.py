@@ -34,7 +34,7 @@ def test_the_kernel_paths_have_the_same_links_and_no_process() -> None:
     way = scenes.way("x", offload=True)
     kernel = scenes.kernel_only(way)
     assert kernel.links == way.links
-    assert (kernel.nodes, kernel.programs) == ((), ())
+    assert (kernel.gateway_nodes, kernel.programs) == ((), ())
     node = next(each for each in kernel.namespaces if each.role == "node")
     assert node.forwarding
     assert not node.nftables

@@ -100,7 +100,7 @@ def test_8500_bytes_pass_and_one_more_is_dropped_without_fragments_and_without_a
 )
 def test_a_pass_takes_as_much_from_the_inner_ttl_as_the_switch_says(lab: Lab, taken: int) -> None:
     (endpoint,) = lab.plan.endpoints
-    node = lab.plan.nodes[0].name
+    node = lab.plan.gateway_nodes[0].name
     with sniffed(lab, node, device=endpoint.device, matching="icmp") as seen:
         lab.exec("client", ["ping", "-c", "1", "-W", "1", "203.0.113.10"])
     ttls: dict[int, list[int]] = {}

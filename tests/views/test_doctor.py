@@ -189,7 +189,7 @@ def send_to_server(lab: Lab, count: int) -> None:
     """And wait until the node has sent them on."""
 
     def arrived() -> bool:
-        (node,) = lab.plan.nodes
+        (node,) = lab.plan.gateway_nodes
         (target,) = lab.running.call(node.name, "targets")["targets"]
         return int(target["packets_to"]) == count
 

@@ -77,7 +77,7 @@ def _tunnels(plan: Plan, health: Health) -> Iterator[str]:
         group = next(group for group in plan.target_groups if group.name == balancer.target_group)
         across = balancer.attributes.get("load_balancing.cross_zone.enabled") == "true"
         yield f"load balancer {balancer.name}  target group {group.name}  cross-zone {'on' if across else 'off'}"
-        for node in (node for node in plan.nodes if node.load_balancer == balancer.name):
+        for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
             states = {str(target["id"]): str(target["state"]) for target in health.get(node.name, ())}
             targets = [
                 f"{target.id} {states.get(target.id, '')}".rstrip()
@@ -121,7 +121,7 @@ def _balancing(plan: Plan) -> Iterator[str]:
         yield from _aligned((f"  {key}", value) for key, value in sorted(balancer.attributes.items()))
         yield f"  listener  target group {balancer.target_group}"
         yield from _aligned((f"    {key}", value) for key, value in sorted(balancer.listener_attributes.items()))
-        for node in (node for node in plan.nodes if node.load_balancer == balancer.name):
+        for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
             served = ", ".join(node.endpoints) or "no endpoint"
             address = f"{node.address}/{node.prefix_length}"
             yield f"  node {node.name}  zone {node.zone}  {address}  {node.mac}  serves {served}"

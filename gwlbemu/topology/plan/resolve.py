@@ -38,7 +38,7 @@ def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
         endpoints=services.endpoints(topology),
         load_balancers=services.load_balancers(topology),
         target_groups=services.target_groups(topology, layout),
-        nodes=services.nodes(topology, layout),
+        gateway_nodes=services.gateway_nodes(topology, layout),
         programs=inventory.programs(topology, layout),
         taps=inventory.taps(topology, layout),
         capture=plan.CaptureSettings(**topology.capture.model_dump()),
@@ -61,7 +61,7 @@ def _machine(topology: Topology, settings: Settings) -> Blueprint:
     for vpc in topology.vpcs:
         parts += [hosts.instance_blueprint(topology, settings, vpc, instance) for instance in vpc.instances]
         parts += [hosts.nat_gateway_blueprint(settings, subnets[g.subnet][1], g.name) for g in vpc.nat_gateways]
-    for node in services.nodes(topology, settings.layout):
+    for node in services.gateway_nodes(topology, settings.layout):
         place = next(b for b in topology.load_balancers if b.name == node.load_balancer).subnets
         subnet = next(subnets[one.subnet][1] for one in place if subnets[one.subnet][1].zone == node.zone)
         station = settings.layout.station(subnet.name, node.name)

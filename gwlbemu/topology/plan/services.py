@@ -44,7 +44,7 @@ def endpoints(topology: Topology) -> tuple[plan.Endpoint, ...]:
     )
 
 
-def nodes(topology: Topology, layout: Layout) -> tuple[plan.Node, ...]:
+def gateway_nodes(topology: Topology, layout: Layout) -> tuple[plan.GatewayNode, ...]:
     subnets = subnets_by_name(topology)
     found = []
     for balancer in topology.load_balancers:
@@ -54,7 +54,7 @@ def nodes(topology: Topology, layout: Layout) -> tuple[plan.Node, ...]:
             station = layout.station(subnet.name, name)
             beside = [other for other in layout.stations[subnet.name] if other.device == "eth0"]
             found.append(
-                plan.Node(
+                plan.GatewayNode(
                     name=name,
                     load_balancer=balancer.name,
                     zone=subnet.zone,

@@ -192,8 +192,8 @@ class TargetGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A load balancer's node in one zone: one namespace, one process, one ENI, one interface per endpoint."""
+class GatewayNode:
+    """A Gateway Load Balancer's node in one zone: one namespace, one process, one ENI, one interface per endpoint."""
 
     name: str  # firewall-node-a
     load_balancer: str
@@ -248,7 +248,7 @@ class Plan:
     endpoints: tuple[Endpoint, ...]
     load_balancers: tuple[LoadBalancer, ...]
     target_groups: tuple[TargetGroup, ...]
-    nodes: tuple[Node, ...]
+    gateway_nodes: tuple[GatewayNode, ...]
     programs: tuple[Program, ...]
     taps: tuple[Tap, ...]
     capture: CaptureSettings = CaptureSettings()

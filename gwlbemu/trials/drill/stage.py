@@ -158,7 +158,7 @@ def targets_in(plan: Plan, zone: str) -> set[str]:
 
 def is_doomed(plan: Plan, server: Server, hops: Collection[Hop], zone: str) -> bool:
     """Whether a flow has its server, or a node on its way, in a zone that is lost."""
-    zones = {node.name: node.zone for node in plan.nodes}
+    zones = {node.name: node.zone for node in plan.gateway_nodes}
     return server.zone == zone or any(zones[node] == zone for node, _ in hops)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.topology.plan.values import Node
+from gwlbemu.topology.plan.values import GatewayNode
 from gwlbemu.trials.drill.outcome import Hop
 from gwlbemu.views.answers import Step, flow_of, step_of
 
@@ -33,9 +33,9 @@ class Trail:
     resets: int = 0
 
 
-def gateway_nodes(lab: RunningLab) -> list[Node]:
+def gateway_nodes(lab: RunningLab) -> list[GatewayNode]:
     gateways = {balancer.name for balancer in lab.plan.load_balancers if balancer.type == "gateway"}
-    return [node for node in lab.plan.nodes if node.load_balancer in gateways]
+    return [node for node in lab.plan.gateway_nodes if node.load_balancer in gateways]
 
 
 class Watch:

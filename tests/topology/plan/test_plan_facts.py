@@ -86,7 +86,7 @@ class TestEveryShippedTopology:
         assert all(end.namespace in known for end in ends(plan))
         assert {tap.namespace for tap in plan.taps} <= set(known)
         assert all((tap.namespace, tap.device) in devices for tap in plan.taps)
-        assert all((node.namespace, node.device) in devices for node in plan.nodes)
+        assert all((node.namespace, node.device) in devices for node in plan.gateway_nodes)
         assert all(endpoint.router_mac in macs and endpoint.mac in macs for endpoint in plan.endpoints)
 
     def test_a_bridge_comes_before_what_is_plugged_into_it(self, plan: Plan) -> None:
@@ -114,7 +114,12 @@ def test_the_default_lab_has_the_promised_addresses() -> None:
         "ids-a",
         "ids-b",
     ]
-    assert [node.name for node in plan.nodes] == ["firewall-node-a", "firewall-node-b", "ids-node-a", "ids-node-b"]
+    assert [node.name for node in plan.gateway_nodes] == [
+        "firewall-node-a",
+        "firewall-node-b",
+        "ids-node-a",
+        "ids-node-b",
+    ]
     assert plan.load_balancers[0].attributes["load_balancing.cross_zone.enabled"] == "false"
 
 
@@ -136,7 +141,7 @@ def test_two_vpcs_with_the_same_addresses_differ_by_endpoint_only() -> None:
     red, blue = (one for one in plan.instances if one.name.startswith("web"))
     assert red.address == blue.address
     assert len({endpoint.endpoint_id for endpoint in plan.endpoints}) == 2
-    assert plan.nodes[0].endpoints == ("vpce-red", "vpce-blue")
+    assert plan.gateway_nodes[0].endpoints == ("vpce-red", "vpce-blue")
     assert plan.programs[-1].config.count("vpce-0") == 2  # rules that named endpoints carry their ids
 
 
@@ -147,7 +152,7 @@ def test_the_lab_can_be_renamed_and_the_bytes_on_the_wire_stay_the_same() -> Non
         namespace.name.replace("test-", "other-") for namespace in one.namespaces
     }
     assert [end.mac for end in ends(one)] == [end.mac for end in ends(two)]
-    assert one.nodes[0].mac == two.nodes[0].mac
+    assert one.gateway_nodes[0].mac == two.gateway_nodes[0].mac
 
 
 def test_a_subnet_without_a_table_has_the_local_route_only() -> None:

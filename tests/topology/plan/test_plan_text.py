@@ -54,7 +54,7 @@ def test_the_map_fits_a_hundred_columns(path: Path) -> None:
     plan = resolve(parse(path.read_text(), path.name))
     health = {
         node.name: [{"id": t.id, "state": "unhealthy"} for g in plan.target_groups for t in g.targets]
-        for node in plan.nodes
+        for node in plan.gateway_nodes
     }
     assert max(map(len, lab_map(plan, health).splitlines())) <= 100
 
