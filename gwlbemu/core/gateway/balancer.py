@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gwlbemu.core.elb.attributes import FIVE_TUPLE
 from gwlbemu.core.elb.states import Membership
-from gwlbemu.core.elb.targets import TargetGroup
+from gwlbemu.core.elb.target_group import TargetGroup
 from gwlbemu.core.gateway import key as keys
 from gwlbemu.core.gateway.counters import Counters
 from gwlbemu.core.gateway.entry import Entry

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from gwlbemu.core.elb.targets import Member, TargetGroup
+from gwlbemu.core.elb.target_group import Member, TargetGroup
 from gwlbemu.core.gateway.verdict import Drop, Reason
 
 PEAK_SECONDS = 10.0  # "calculated over 10-second intervals"

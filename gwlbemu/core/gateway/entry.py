@@ -14,7 +14,7 @@ from __future__ import annotations
 from gwlbemu.core.elb.attributes import TWO_TUPLE
 from gwlbemu.core.elb.states import Fate
 from gwlbemu.core.gateway.flows import BOTH_FINS, FROM_HIGH, OTHER_IDLE_SECONDS, Flow
-from gwlbemu.core.gateway.hops import entry_step
+from gwlbemu.core.gateway.ttl_steps import entry_step
 from gwlbemu.core.gateway.key import flow_key, quoted_key
 from gwlbemu.core.gateway.mss import clamp
 from gwlbemu.core.gateway.placement import Placement, is_steady

@@ -17,7 +17,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterator
 
-from gwlbemu.core.elb.targets import Member
+from gwlbemu.core.elb.target_group import Member
 from gwlbemu.core.gateway.key import key_bytes
 from gwlbemu.core.gateway.lookup import lookups
 from gwlbemu.core.gateway.tunnel import Tunnel

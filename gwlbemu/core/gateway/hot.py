@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 
 from gwlbemu.core.gateway.entry import Entry
-from gwlbemu.core.gateway.hops import entry_step
+from gwlbemu.core.gateway.ttl_steps import entry_step
 from gwlbemu.core.gateway.judged import Judged
 from gwlbemu.core.gateway.lookup import Lookup
 from gwlbemu.core.gateway.returns import Return

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from gwlbemu.core.elb import choice
 from gwlbemu.core.elb.attributes import Attributes
-from gwlbemu.core.elb.targets import Member, TargetGroup
+from gwlbemu.core.elb.target_group import Member, TargetGroup
 from gwlbemu.core.gateway.counters import Counters
 from gwlbemu.core.gateway.flows import BOTH_FINS, FROM_HIGH, GENERATION_SHIFT, OTHER_IDLE_SECONDS, Flow, FlowTable
 from gwlbemu.core.gateway.key import key_bytes, key_parts

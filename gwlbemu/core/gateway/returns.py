@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from gwlbemu.core.elb.attributes import FIVE_TUPLE
 from gwlbemu.core.gateway.flows import BOTH_FINS, FIN_HIGH, FIN_LOW, FROM_HIGH, Flow
-from gwlbemu.core.gateway.hops import exit_step
+from gwlbemu.core.gateway.ttl_steps import exit_step
 from gwlbemu.core.gateway.key import flow_key, quoted_key
 from gwlbemu.core.gateway.placement import Placement, is_steady
 from gwlbemu.core.gateway.settings import LONGEST_PACKET
