@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE
 from gwlbemu.core.gateway.records import FlowChange, TargetChange
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath import layout, libbpf
@@ -32,7 +32,7 @@ DEFAULT_FLOWS4, DEFAULT_FLOWS6 = 1 << 21, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointInterface:
+class EndpointDevice:
     """`endpoint` is the 64-bit id, `router_mac` where a returned packet goes."""
 
     endpoint: int
@@ -48,7 +48,7 @@ class FastPathSettings:
     node_address: bytes
     eni: str
     gateway_mac: bytes
-    endpoints: tuple[EndpointInterface, ...]
+    endpoints: tuple[EndpointDevice, ...]
     next_hops: Mapping[bytes, bytes] = field(
         default_factory=dict
     )  # target address -> MAC, where that is not the gateway's

@@ -11,9 +11,9 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
 from gwlbemu.core.gateway.key import flow_key, from_key_bytes, key_bytes, key_parts
-from gwlbemu.core.gateway.records import FlowChange, TargetChange
+from gwlbemu.core.gateway.records import FlowChange, FlowChangeKind, TargetChange
 from gwlbemu.fastpath import layout
 from gwlbemu.fastpath.layout import Key, Traffic
 from gwlbemu.fastpath.libbpf import Map
@@ -86,11 +86,11 @@ class Mirror:
             key = self.key_of(change)
             if key is None:
                 continue
-            if change.kind == "placed":
+            if change.kind is FlowChangeKind.PLACED:
                 self._write(key, change, now_ns)
             else:
                 self._take_out(key, change.key)
-                if change.kind == "changed":
+                if change.kind is FlowChangeKind.UPDATED:
                     self._write(key, change, now_ns)
 
     @property
@@ -99,7 +99,7 @@ class Mirror:
         return len(self._held_targets)
 
     def _hold(self, change: TargetChange) -> None:
-        if change.kind == "held":
+        if change.held:
             self._held.update(change.target_address, b"\1")
             self._held_targets.add(change.target_address)
         else:
@@ -176,7 +176,7 @@ class Mirror:
             source_port=change.outer_source_port,
             slot=slot,
             interface=self._interfaces[change.endpoint],
-            idle_seconds=change.timeout,
+            idle_seconds=change.idle_timeout,
             from_high=not low_first,
             last_ns=now_ns,
         )
