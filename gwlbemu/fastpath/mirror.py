@@ -21,7 +21,7 @@ from gwlbemu.wire.ip import IpPacket
 from gwlbemu.wire.protocols import TCP, UDP
 
 BATCH = 1024  # entries a step reads: a few milliseconds when all of them have news
-SHAPES = {FIVE_TUPLE: 5, THREE_TUPLE: 3, TWO_TUPLE: 2}
+KEY_SIZES = {FIVE_TUPLE: 5, THREE_TUPLE: 3, TWO_TUPLE: 2}
 SECOND = 10**9
 _WRAP = (1 << 32) - 1
 
@@ -41,8 +41,11 @@ class FlowTraffic(NamedTuple):
 
 
 class Mirror:
-    """`interfaces` is endpoint id -> interface index; `next_hops` target address -> MAC, `gateway` the MAC for all
-    others.
+    """The kernel's maps of flows and of held targets, and what has been reported of each flow.
+
+    `interfaces` is endpoint id -> interface index; `factor` is layout.choose_factor's; `next_hops` is target address ->
+    MAC, `gateway` the MAC for all others. `stickiness` says by what key flows are looked up, `entries` how many the
+    kernel knows.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Mirror:
         held: Map,
         *,
         interfaces: Mapping[int, int],
-        fold: int,
+        factor: int,
         next_hops: Mapping[bytes, bytes],
         gateway: bytes,
     ) -> None:
@@ -60,7 +63,7 @@ class Mirror:
         self._held = held
         self._held_targets: set[bytes] = set()  # their addresses
         self._interfaces = interfaces
-        self._bits = {endpoint: layout.endpoint_bits(endpoint, fold) for endpoint in interfaces}
+        self._bits = {endpoint: layout.endpoint_bits(endpoint, factor) for endpoint in interfaces}
         self._endpoints = {bits: endpoint for endpoint, bits in self._bits.items()}
         self._next_hops = next_hops
         self._gateway = gateway
@@ -74,7 +77,7 @@ class Mirror:
         self._walk: Iterator[tuple[int, bytes, bytes]] | None = None
 
     def apply(self, changes: Sequence[FlowChange | TargetChange], *, now_ns: int) -> None:
-        """Write and take out entries, hold and free targets.
+        """Write and take out entries of flows, hold targets or hold them no longer.
 
         `now_ns` is of the node's clock: an entry's idle time begins there. Call it after the packets that caused the
         changes have been sent, or a packet carried by the kernel may overtake them.
@@ -94,7 +97,7 @@ class Mirror:
                     self._write(key, change, now_ns)
 
     @property
-    def holding(self) -> int:
+    def held_targets(self) -> int:
         """How many targets are held."""
         return len(self._held_targets)
 
@@ -108,8 +111,8 @@ class Mirror:
 
     def key_of(self, change: FlowChange) -> Key | None:
         """Return the key the kernel would look this flow up by; None when it never does (fragments of TCP and UDP)."""
-        shape = SHAPES[self.stickiness]
-        asked = 3 if shape == 5 and change.protocol not in (TCP, UDP) else shape
+        size = KEY_SIZES[self.stickiness]
+        asked = 3 if size == 5 and change.protocol not in (TCP, UDP) else size
         if change.tuple_size != asked or change.endpoint not in self._bits:
             return None
         low, high = sorted(((change.source, change.source_port), (change.destination, change.destination_port)))

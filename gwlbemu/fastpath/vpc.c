@@ -26,7 +26,7 @@
 
 /* Odd; the high bits of its product with a MAC are the MAC's place, another one for each MAC that the namespace knows. */
 struct settings {
-	__u64 fold;
+	__u64 factor;
 	__u32 shift;
 };
 struct settings settings SEC(".data");
@@ -49,7 +49,7 @@ struct {
 static __always_inline struct place *find(void *mac)
 {
 	__u64 key = U16(mac, 0) | (__u32)U16(mac, 2) << 16 | (__u64)U16(mac, 4) << 32; /* in bpf_fib_lookup it is not aligned */
-	__u32 number = key * settings.fold >> settings.shift;
+	__u32 number = key * settings.factor >> settings.shift;
 	struct place *place = bpf_map_lookup_elem(&places, &number);
 	return place && place->mac == key && key ? place : 0; /* in a gap the MAC is 0 */
 }
@@ -126,7 +126,7 @@ static __always_inline int route(struct __sk_buff *skb, struct place *router)
 		return PASS;
 	__builtin_memcpy(p, fib.dmac, 6);
 	__builtin_memcpy(p + 6, fib.smac, 6);
-	take_hops(p + ETH_HLEN, type == IP6 ? 6 : 4, 1);
+	lower_ttl(p + ETH_HLEN, type == IP6 ? 6 : 4, 1);
 	return hand_over(skb, there ? there->index : fib.ifindex);
 }
 

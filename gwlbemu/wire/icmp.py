@@ -35,12 +35,12 @@ class IcmpHead(NamedTuple):
 
     @property
     def identifier(self) -> int:
-        """Of an echo."""
+        """The identifier of an echo (RFC 792); of other messages without meaning."""
         return self.rest >> 16
 
     @property
     def sequence(self) -> int:
-        """Of an echo."""
+        """The sequence number of an echo (RFC 792); of other messages without meaning."""
         return self.rest & 0xFFFF
 
 

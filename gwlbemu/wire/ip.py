@@ -40,6 +40,7 @@ class IpPacket(NamedTuple):
 
     @property
     def is_fragment(self) -> bool:
+        """Whether this is a part of a datagram, the first, the last or one between."""
         return self.more_fragments or self.fragment_offset != 0
 
 

@@ -12,7 +12,7 @@ from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.records import FlowChangeKind, TargetChange
 from gwlbemu.core.gateway.verdict import ToTarget
 from gwlbemu.fastpath.fastpath import FastPath
-from gwlbemu.fastpath.layout import choose_fold, endpoint_bits
+from gwlbemu.fastpath.layout import choose_factor, endpoint_bits
 from tests.fastpath import fastpath_lab as lab
 from tests.fastpath.fastpath_lab import mac
 from tests.fastpath.fastpath_packets import V4, V6, ipv4, ipv6, tcp, udp
@@ -181,9 +181,9 @@ def test_an_interface_hears_nothing_but_what_goes_up(pair: Pair) -> None:
 
 def test_two_endpoints_never_share_their_bits() -> None:
     endpoints = tuple(struct.unpack(">Q", bytes([i, 0, 0, 0, 0, 0, 0, j]))[0] for i in range(20) for j in range(20))
-    fold = choose_fold(endpoints)
-    assert fold % 2 == 1
-    assert len({endpoint_bits(endpoint, fold) for endpoint in endpoints}) == 400
+    factor = choose_factor(endpoints)
+    assert factor % 2 == 1
+    assert len({endpoint_bits(endpoint, factor) for endpoint in endpoints}) == 400
 
 
 def test_a_held_target_sends_its_flows_up_and_keeps_them(pair: Pair) -> None:

@@ -118,8 +118,9 @@ class Attributes:
         target_group: Mapping[str, str] | None = None,
     ) -> Self:
         """Parse AWS's keys; a key that is not given has its default. Raises SettingError as AWS refuses."""
-        values = cls.parse(LOAD_BALANCER, load_balancer or {}) | cls.parse(LISTENER, listener or {})
-        values |= cls.parse(TARGET_GROUP, target_group or {})
+        values: dict[str, Value] = {}
+        for resource, texts in ((LOAD_BALANCER, load_balancer), (LISTENER, listener), (TARGET_GROUP, target_group)):
+            values |= cls.parse(resource, texts) if texts else {}
         return cls()._with(values)
 
     def changed(self, resource: str, texts: Mapping[str, str]) -> Self:
