@@ -5,7 +5,7 @@
  *   forward  ingress of every interface of a fabric or router namespace: looks up where the frame goes and puts it there
  *
  * It decides nothing. Where a MAC is stands in `places`, one map per namespace, filled from the plan's forwarding entries; where an
- * address is routed is asked of the kernel's own route and neighbour tables. Whatever is not plain (broadcast, fragments, IP options, a
+ * address is routed is asked of the kernel's own route and neighbour tables. Whatever is unusual (broadcast, fragments, IP options, a
  * TTL that runs out, a packet that does not fit, GENEVE, an address of the router itself, a port with rules or a rate) goes on to the
  * kernel as if nobody stood here.
  *

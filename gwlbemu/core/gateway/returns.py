@@ -92,7 +92,7 @@ class Return:
         step = exit_step(self._settings.emulation.ttl_decrement, swapped == flow.state.from_high)
         if step and ip.ttl <= step:
             return drop(Reason.TTL_EXPIRED)
-        return self._forward(flow, packet, ip.protocol, flags, swapped, step, now)
+        return self._forward(flow, packet, protocol=ip.protocol, flags=flags, swapped=swapped, step=step, now=now)
 
     def _keys(self, packet: bytes, ip: IpPacket) -> list[tuple[int, bool]]:
         stickiness = self._placement.attributes.stickiness
@@ -100,7 +100,7 @@ class Return:
         return [flow_key(ip, stickiness)] + ([quoted] if quoted is not None else [])
 
     def _forward(
-        self, flow: Flow, packet: bytes, protocol: int, flags: int, swapped: bool, step: int, now: float
+        self, flow: Flow, packet: bytes, *, protocol: int, flags: int, swapped: bool, step: int, now: float
     ) -> ToEndpoint:
         target = flow.target
         flow.last_seen_at = now

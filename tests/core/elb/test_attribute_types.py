@@ -41,7 +41,7 @@ class PlainAttributes(Attributes):
             raise SettingError("algorithm least needs deregistration_delay.timeout_seconds")
 
 
-def test_a_type_of_its_own_is_parsed_changed_and_written_by_its_table():
+def test_a_type_of_its_own_is_parsed_changed_and_written_by_its_table() -> None:
     attributes = PlainAttributes.from_text(target_group={"algorithm": "least"})
     assert attributes == PlainAttributes(algorithm="least")
     changed = attributes.changed(TARGET_GROUP, {"deregistration_delay.timeout_seconds": "7"})
@@ -58,16 +58,18 @@ def test_a_type_of_its_own_is_parsed_changed_and_written_by_its_table():
         (TARGET_GROUP, {"algorithm": "least", "deregistration_delay.timeout_seconds": "0"}, "needs"),
     ],
 )
-def test_a_type_of_its_own_refuses_what_its_table_and_rules_refuse(resource, texts, named):
+def test_a_type_of_its_own_refuses_what_its_table_and_rules_refuse(
+    resource: str, texts: dict[str, str], named: str
+) -> None:
     with pytest.raises(SettingError, match=named):
         PlainAttributes().changed(resource, texts)
 
 
 @pytest.mark.parametrize("attributes", ATTRIBUTES.values(), ids=list(ATTRIBUTES))
-def test_each_types_fields_are_its_rows_and_have_their_defaults(attributes):
+def test_each_types_fields_are_its_rows_and_have_their_defaults(attributes: type[Attributes]) -> None:
     rows = [row for by_key in attributes.TABLE.values() for row in by_key.values()]
     assert {row.field: row.default for row in rows} == {field.name: field.default for field in fields(attributes)}
 
 
-def test_each_type_has_its_quota():
+def test_each_type_has_its_quota() -> None:
     assert TARGETS_PER_ZONE.keys() == ATTRIBUTES.keys()

@@ -58,10 +58,12 @@ class PlainGroup(TargetGroup[PlainMember, PlainAttributes]):
 class PlainBalancer:
     """Binds a connection to a target for as long as the connection lives."""
 
-    def __init__(self, *zones: str, attributes: PlainAttributes | None = None, **settings: float) -> None:
-        told = GroupSettings(zone="a", zones=("a", "b"), targets_per_zone=5, **settings)
-        self.attributes = attributes or PlainAttributes()
-        self.group = PlainGroup(told, self.attributes)
+    def __init__(self, *zones: str, propagation_delay_seconds: float = 0) -> None:
+        settings = GroupSettings(
+            zone="a", zones=("a", "b"), targets_per_zone=5, propagation_delay_seconds=propagation_delay_seconds
+        )
+        self.attributes = PlainAttributes()
+        self.group = PlainGroup(settings, self.attributes)
         self.seed = Seed(7)
         for number, zone in enumerate(zones, 1):
             self.group.register(target(number, zone), 0.0)
@@ -97,7 +99,7 @@ def used(balancer: PlainBalancer, now: float) -> set[str]:
     return set(balancer.connect(now).values())
 
 
-def test_new_connections_go_to_healthy_targets_only_and_live_ones_stay_where_they_are():
+def test_new_connections_go_to_healthy_targets_only_and_live_ones_stay_where_they_are() -> None:
     balancer = PlainBalancer("a", "a", "a")
     balancer.pass_probes("t1", "t2")
     before = balancer.connect(1.0)
@@ -109,7 +111,7 @@ def test_new_connections_go_to_healthy_targets_only_and_live_ones_stay_where_the
     assert used(balancer, 4.0) == {"t2", "t3"}
 
 
-def test_a_lost_target_moves_only_its_own_connections_to_others():
+def test_a_lost_target_moves_only_its_own_connections_to_others() -> None:
     balancer = PlainBalancer("a", "a", "a")
     balancer.pass_probes("t1", "t2", "t3")
     before = balancer.connect(1.0)
@@ -122,7 +124,7 @@ def test_a_lost_target_moves_only_its_own_connections_to_others():
 
 
 @pytest.mark.parametrize("zones", [("a", "a"), ("a", EVERY_ZONE)])
-def test_with_nobody_healthy_every_target_in_service_takes_new_connections(zones):
+def test_with_nobody_healthy_every_target_in_service_takes_new_connections(zones: tuple[str, ...]) -> None:
     balancer = PlainBalancer(*zones)
     assert balancer.group.is_failing_open
     balancer.fail_probes("t1", "t2", now=1.0)
@@ -134,14 +136,14 @@ def test_with_nobody_healthy_every_target_in_service_takes_new_connections(zones
     assert used(balancer, 3.0) == {"t2"}
 
 
-def test_without_any_target_nobody_takes_connections_and_that_is_not_failing_open():
+def test_without_any_target_nobody_takes_connections_and_that_is_not_failing_open() -> None:
     balancer = PlainBalancer()
     assert balancer.group.eligible == ()
     assert not balancer.group.is_failing_open
     assert balancer.connect(1.0) == {}
 
 
-def test_a_deregistered_target_drains_keeps_its_connections_and_is_forgotten_after_the_last():
+def test_a_deregistered_target_drains_keeps_its_connections_and_is_forgotten_after_the_last() -> None:
     balancer = PlainBalancer("a", "a")
     balancer.pass_probes("t1", "t2")
     before = balancer.connect(0.0)
@@ -163,7 +165,7 @@ def test_a_deregistered_target_drains_keeps_its_connections_and_is_forgotten_aft
     assert group.members["t1"].status == states.REGISTERING
 
 
-def test_a_draining_target_is_taken_back_and_starts_with_its_health_checks():
+def test_a_draining_target_is_taken_back_and_starts_with_its_health_checks() -> None:
     balancer = PlainBalancer("a")
     balancer.pass_probes("t1")
     balancer.group.deregister("t1", 1.0)
@@ -174,7 +176,7 @@ def test_a_draining_target_is_taken_back_and_starts_with_its_health_checks():
     assert member.status == states.REGISTERING
 
 
-def test_cross_zone_load_balancing_brings_the_other_zones_targets_in_unprobed():
+def test_cross_zone_load_balancing_brings_the_other_zones_targets_in_unprobed() -> None:
     balancer = PlainBalancer("a", "b", "c")
     group = balancer.group
     assert [each.id for each in group.to_probe()] == ["t1"]
@@ -194,7 +196,7 @@ def test_cross_zone_load_balancing_brings_the_other_zones_targets_in_unprobed():
     assert used(balancer, 3.0) == {"t1"}
 
 
-def test_a_change_takes_effect_the_propagation_delay_after_it_was_decided():
+def test_a_change_takes_effect_the_propagation_delay_after_it_was_decided() -> None:
     balancer = PlainBalancer("a", "a", propagation_delay_seconds=60)
     group = balancer.group
     balancer.pass_probes("t1", "t2", now=0.0)
@@ -213,7 +215,7 @@ def test_a_change_takes_effect_the_propagation_delay_after_it_was_decided():
     assert group.log == [("decided", "t1"), ("in effect", "t1")]
 
 
-def test_the_thresholds_and_the_quota_are_those_of_the_group():
+def test_the_thresholds_and_the_quota_are_those_of_the_group() -> None:
     settings = GroupSettings("a", 2, health_check=HealthCheck(healthy_threshold_count=2))
     group = TargetGroup(settings, PlainAttributes(), Member)
     for number in (1, 2):
@@ -236,7 +238,7 @@ def test_the_thresholds_and_the_quota_are_those_of_the_group():
         ("", states.CHECKING),
     ],
 )
-def test_a_failed_probes_reason_is_awss_reason_code_until_a_probe_passes(reason, status):
+def test_a_failed_probes_reason_is_awss_reason_code_until_a_probe_passes(reason: str, status: states.Status) -> None:
     balancer = PlainBalancer("a")
     balancer.group.observe("t1", False, 1.0, reason)
     assert balancer.group.members["t1"].status == status

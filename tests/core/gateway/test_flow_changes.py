@@ -85,7 +85,7 @@ def test_flows_of_a_failed_target_come_to_python_and_move_or_leave_again():
     assert kinds(balancer) == [(NO_LONGER_HELD, FW_A1)]
 
 
-def test_a_flow_placed_on_a_held_target_is_known_when_the_target_is_freed():
+def test_a_flow_placed_on_a_held_target_is_known_when_the_target_is_no_longer_held():
     balancer = node(1, track_changes=True, group=REBALANCE)
     fail_probes(balancer, "fw-a1", now=1.0)
     balancer.receive_packet(VPCE_A, query(7), now=2.0)  # fails open
@@ -94,7 +94,7 @@ def test_a_flow_placed_on_a_held_target_is_known_when_the_target_is_freed():
     assert kinds(balancer) == [(NO_LONGER_HELD, FW_A1)]
 
 
-def test_a_held_target_that_is_forgotten_frees_its_address():
+def test_a_held_target_that_is_forgotten_is_no_longer_held():
     balancer = node(2, track_changes=True, group=REBALANCE | {"deregistration_delay.timeout_seconds": "5"})
     balancer.deregister("fw-a1", now=1.0)
     assert kinds(balancer) == [(HELD, FW_A1)]
