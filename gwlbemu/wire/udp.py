@@ -1,4 +1,4 @@
-"""UDP heads and datagrams: RFC 768."""
+"""UDP headers and datagrams: RFC 768."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 looked up once and sent on, a batch in one loop.
 
 They work on frames as a port carries them: a link header that means nothing here, then the IP packet. Whatever fails
-one of the conditions goes to `entry` or `returns`, in its turn. Those can judge any bytes and need no hot path to be
-right; both ways give the same bytes (there is a test). Only here the heads of TCP and UDP are not judged: a live flow's
-packet goes on with whatever is in it.
+one of the conditions goes to `entry` or `returns`, in the order of the batch. Those can judge any bytes and need no
+hot path to be right; both ways give the same bytes (there is a test). Only here the headers of TCP and UDP are not
+judged: a live flow's packet goes on with whatever is in it.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Placement:
     def place(self, endpoint: int, key: int, from_high: bool, ip: IpPacket, now: float) -> Flow | None:
         """Bind a new flow to a target and return it; None (and counted as rejected) when there is no target.
 
-        `from_high` tells whether its first packet, whose head is `ip`, comes from the higher end of its key.
+        `from_high` tells whether its first packet, whose header is `ip`, comes from the higher end of its key.
         """
         name = key_bytes(endpoint, key)
         target = self._choose(name)

@@ -20,7 +20,7 @@ from gwlbemu.core.gateway.tunnel import OuterHeaders
 class GatewayMember(Member):
     """A target with its half of the tunnel. Packets and bytes are inner ones, to the target and from it.
 
-    `held` means that every packet of its flows needs a decision; otherwise they just go to it, whatever time it is.
+    `held` means that every packet of its flows needs a decision; otherwise they go to it at any time without one.
     `fate` is what those packets meet, `failed_at` when that last ceased to be CARRY. `return_addresses` are the outer
     source and destination of what comes back, as they stand in a packet.
     """
