@@ -26,8 +26,9 @@ def cache_folder() -> Path:
 
 
 def compile_object(cache: Path, source: Path = NODE) -> Path:
-    """Return the object file of `source`, from the folder `cache` when it has been compiled into it before. NetError
-    when it cannot be.
+    """Return the object file of `source`, from the folder `cache` when it has been compiled into it before.
+
+    Raises NetError when there is no clang or it refuses the source.
     """
     clang = shutil.which("clang")
     command = [clang or "clang", *_FLAGS, f"-I/usr/include/{os.uname().machine}-linux-gnu"]
@@ -56,7 +57,10 @@ def compile_object(cache: Path, source: Path = NODE) -> Path:
 
 
 def missing(cache: Path, source: Path = NODE) -> str | None:
-    """Return what the program of `source` needs and is not here, None when only the kernel's word is left. Compiles."""
+    """Return what is missing here for the program of `source`, as a sentence; None when only the kernel is left to ask.
+
+    Compiles it into the folder `cache`.
+    """
     if sys.byteorder != "little" or sys.maxsize < 2**32:
         return "not a little-endian 64-bit machine"
     if os.geteuid() != 0:
@@ -73,8 +77,9 @@ def missing(cache: Path, source: Path = NODE) -> str | None:
 
 
 def available(cache: Path) -> str | None:
-    """Return why there is no fast path here, None when there is one. Tries it: compiles, loads and attaches for a
-    moment to lo.
+    """Return why there is no fast path here, as a sentence; None when there is one.
+
+    Tries it: compiles into the folder `cache`, loads, and attaches to lo for a moment.
     """
     reason = missing(cache)
     if reason is not None:

@@ -16,12 +16,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE
 from gwlbemu.core.gateway.records import FlowChange, TargetChange
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath import layout, libbpf
 from gwlbemu.fastpath.build import compile_object
-from gwlbemu.fastpath.mirror import SHAPES, FlowTraffic, Mirror
+from gwlbemu.fastpath.mirror import KEY_SIZES, FlowTraffic, Mirror
 from gwlbemu.fastpath.tap import Tap
 
 _SIOCGIFMTU, _SIOCGIFHWADDR = 0x8921, 0x8927  # <linux/sockios.h>
@@ -32,8 +32,8 @@ DEFAULT_FLOWS4, DEFAULT_FLOWS6 = 1 << 21, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointInterface:
-    """`endpoint` is the 64-bit id, `router_mac` where a returned packet goes."""
+class EndpointDevice:
+    """The device of an endpoint: `endpoint` is its 64-bit id, `router_mac` (6 bytes) where a returned packet goes."""
 
     endpoint: int
     device: str
@@ -42,13 +42,17 @@ class EndpointInterface:
 
 @dataclass(frozen=True, slots=True)
 class FastPathSettings:
-    """Devices are those of the current namespace. `cache` is the folder of compiled objects."""
+    """What a node's fast path is told once.
+
+    Devices are those of the current namespace, addresses 4 bytes, MACs 6 bytes. `cache` is the folder of compiled
+    objects, `stickiness` five_tuple or AWS's word, `super_packets` whether offloads are on.
+    """
 
     cache: Path
     node_address: bytes
     eni: str
     gateway_mac: bytes
-    endpoints: tuple[EndpointInterface, ...]
+    endpoints: tuple[EndpointDevice, ...]
     next_hops: Mapping[bytes, bytes] = field(
         default_factory=dict
     )  # target address -> MAC, where that is not the gateway's
@@ -60,8 +64,10 @@ class FastPathSettings:
 
 
 class FastPath:
-    """Opened it carries nothing: no flow is known yet, so everything goes up. NetError when the machine refuses; ask
-    `available` before.
+    """The fast path of one node, from its making until `close`.
+
+    At first it carries nothing: no flow is known yet, so everything goes up. Raises NetError when the machine refuses;
+    ask build.available before. `taps` are by device: of every endpoint and of the ENI.
     """
 
     def __init__(self, settings: FastPathSettings) -> None:
@@ -88,7 +94,7 @@ class FastPath:
             self._stack.callback(tap.close)
         sizes = {"interfaces": max(index.values()) + 1, "flows4": settings.max_flows4, "flows6": settings.max_flows6}
         loaded = self._stack.enter_context(libbpf.Object(compile_object(settings.cache), sizes))
-        self._fold = layout.choose_fold(tuple(end.endpoint for end in settings.endpoints))
+        self._factor = layout.choose_factor(tuple(end.endpoint for end in settings.endpoints))
         self._data = loaded.map(".data")
         self._counters = loaded.map("counters")
         interfaces = loaded.map("interfaces")
@@ -103,12 +109,12 @@ class FastPath:
             loaded.map("flows6"),
             loaded.map("held"),
             interfaces={end.endpoint: index[end.device] for end in settings.endpoints},
-            fold=self._fold,
+            factor=self._factor,
             next_hops=settings.next_hops,
             gateway=settings.gateway_mac,
         )
-        self._told = layout.NodeSettings(
-            settings.node_address, hops=settings.ttl_decrement, super_packets=settings.super_packets
+        self._node = layout.NodeSettings(
+            settings.node_address, ttl_decrement=settings.ttl_decrement, super_packets=settings.super_packets
         )
         self.set_stickiness(settings.stickiness)
         for device in devices:
@@ -117,32 +123,38 @@ class FastPath:
             self._stack.callback(os.close, libbpf.attach_tcx(self.programs[name], index[device]))
 
     def set_stickiness(self, stickiness: str) -> None:
-        """Look flows up by another key from now on. Take the old flows out (`apply`) before."""
+        """Look flows up by another key from now on; take the old flows out (`apply`) before.
+
+        `stickiness` is five_tuple, source_ip_dest_ip_proto or source_ip_dest_ip.
+        """
         self._mirror.stickiness = stickiness
-        self._tell(replace(self._told, key_shape=SHAPES[stickiness]))
+        self._write_settings(replace(self._node, key_size=KEY_SIZES[stickiness]))
 
     def pause(self, paused: bool) -> None:
         """Send every packet up, or carry again what is known."""
-        self._tell(replace(self._told, paused=paused))
+        self._write_settings(replace(self._node, paused=paused))
 
     def set_clock(self, advanced_ns: int) -> None:
-        """Tell how far the node's clock is ahead of CLOCK_MONOTONIC. Every `now_ns` and `last_ns` is of that clock."""
-        self._tell(replace(self._told, advanced_ns=advanced_ns))
+        """Say how far the node's clock is ahead of CLOCK_MONOTONIC, in nanoseconds.
 
-    def _tell(self, told: layout.NodeSettings) -> None:
+        Every `now_ns` and `last_ns` of this room is of the node's clock.
+        """
+        self._write_settings(replace(self._node, advanced_ns=advanced_ns))
+
+    def _write_settings(self, node: layout.NodeSettings) -> None:
         eni = self._settings.eni
-        self._told = told
-        self._data.update(_ONLY, told.pack(self.index[eni], self.taps[eni].index, self._fold))
+        self._node = node
+        self._data.update(_ONLY, node.pack(self.index[eni], self.taps[eni].index, self._factor))
 
     def apply(self, changes: Sequence[FlowChange | TargetChange], *, now_ns: int) -> None:
-        """Follow the core; see Mirror.apply."""
+        """Write the core's changes into the kernel's maps; see Mirror.apply."""
         self._mirror.apply(changes, now_ns=now_ns)
-        if self._mirror.holding != self._told.holding:
-            self._tell(replace(self._told, holding=self._mirror.holding))
+        if self._mirror.held_targets != self._node.held_targets:
+            self._write_settings(replace(self._node, held_targets=self._mirror.held_targets))
 
     def read_back(self, *, now_ns: int = 0) -> tuple[list[FlowTraffic], bool]:
-        """Return the next few thousand flows' news, and whether a round through all flows is complete; a call takes a
-        few milliseconds.
+        """Return what the kernel has carried of the next few thousand flows, and whether a round through all flows is
+        complete; a call takes a few milliseconds. See Mirror.read_back.
         """
         return self._mirror.read_back(now_ns=now_ns)
 
@@ -151,15 +163,18 @@ class FastPath:
         return self._mirror.take_silent()
 
     def read_all(self) -> list[FlowTraffic]:
-        """Return every flow's news: before the clock is advanced, or when someone asks for exact counters."""
+        """Return what the kernel has carried of every flow.
+
+        For when the clock is about to be advanced, or somebody asks for exact counters.
+        """
         return self._mirror.read_all()
 
     def refresh(self, core_keys: Iterable[bytes]) -> list[FlowTraffic]:
-        """Return the news of these flows alone; see Mirror.refresh."""
+        """Return what the kernel has carried of these flows alone; see Mirror.refresh."""
         return self._mirror.refresh(core_keys)
 
     def program_counters(self) -> dict[str, int]:
-        """Return packets by what the programs did with them: carried both ways, then why they went up."""
+        """Return packets by what the programs did with them: carried both ways, then why they went up (COUNTERS)."""
         numbers = ((name, number.to_bytes(4, "little")) for number, name in enumerate(layout.COUNTERS))
         return {
             name: sum(int.from_bytes(value, "little") for value in self._counters.lookup_cpus(number))

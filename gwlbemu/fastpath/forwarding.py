@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gwlbemu.fastpath import libbpf
-from gwlbemu.fastpath.fold import distinct_fold, number_of
+from gwlbemu.fastpath.perfect_hash import collision_free_factor, hash_of
 
 _SETTINGS, _PLACE = struct.Struct("<QI4x"), struct.Struct("<6s2xII")
 _ONLY = bytes(4)  # the key of an array's first entry
@@ -23,17 +23,18 @@ _ONLY = bytes(4)  # the key of an array's first entry
 def attach(compiled: Path, places: Sequence[tuple[bytes, str, str]], devices: Iterable[str]) -> None:
     """Load the program for the current namespace and attach it to `devices`.
 
-    `places` are (MAC, device, bridge or nothing): see vpc.c. OSError when the kernel refuses; then nothing is attached.
+    `compiled` is the object file of vpc.c. `places` are (MAC as 6 bytes, device, bridge or ""): where a MAC is, see
+    vpc.c. Raises OSError when the kernel refuses; then nothing is attached.
     """
     index = socket.if_nametoindex
     bits = max(6, 2 * len(places).bit_length())
-    fold = distinct_fold([mac for mac, _, _ in places], bits)
+    factor = collision_free_factor([mac for mac, _, _ in places], bits)
     with libbpf.Object(compiled, {"places": 1 << bits}) as loaded:
-        loaded.map(".data").update(_ONLY, _SETTINGS.pack(fold, 64 - bits))
+        loaded.map(".data").update(_ONLY, _SETTINGS.pack(factor, 64 - bits))
         known = loaded.map("places")
         for mac, device, bridge in places:
             place = _PLACE.pack(mac, index(device), index(bridge) if bridge else 0)
-            known.update(number_of(mac, fold, bits).to_bytes(4, "little"), place)
+            known.update(hash_of(mac, factor, bits).to_bytes(4, "little"), place)
         program = loaded.program("forward")
         attached: list[str] = []
         try:

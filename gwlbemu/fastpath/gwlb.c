@@ -33,13 +33,13 @@ struct settings {
 	__u32 node_address;
 	__u32 eni; /* interface indices */
 	__u32 eni_tap;
-	__u8 key_shape; /* 5, 3 or 2: how much of the tuple a flow is */
-	__u8 hops; /* emulation.ttl_decrement */
+	__u8 key_size; /* 5, 3 or 2: how many of the five values a flow is */
+	__u8 ttl_decrement; /* the switch of that name */
 	__u8 super_packets; /* offloads on: checksums may be unfinished, so the outer one is 0 (RFC 8926 section 3.3) */
 	__u8 paused; /* everything goes up: somebody wants to see every packet */
-	__u64 fold; /* odd; its product with an endpoint id has 24 high bits that differ between the node's endpoints */
+	__u64 factor; /* odd; its product with an endpoint id has 24 high bits that differ between the node's endpoints */
 	__u64 advanced; /* nanoseconds that the node's clock is ahead of CLOCK_MONOTONIC: `gwlbemu advance` */
-	__u32 holding; /* how many entries `held` has */
+	__u32 held_targets; /* how many entries `held` has */
 };
 struct settings settings SEC(".data");
 
@@ -137,7 +137,7 @@ static __always_inline int up(__u32 tap, enum counter why)
 struct inner {
 	__u32 length; /* from the IP header, which has to agree with the frame */
 	__u32 head; /* of each segment of a super-packet: IP and TCP headers */
-	__u8 version, hops;
+	__u8 version, ttl;
 	__u8 from_high; /* its source is the higher end of the key */
 };
 
@@ -169,8 +169,8 @@ static __always_inline enum counter read_upper(void *p, void *end, __u8 protocol
 
 static __always_inline __u32 key_id(__u64 endpoint, __u8 protocol)
 {
-	__u32 high = (endpoint * settings.fold) >> 40;
-	return high << 8 | (settings.key_shape == 2 ? 0 : protocol);
+	__u32 high = (endpoint * settings.factor) >> 40;
+	return high << 8 | (settings.key_size == 2 ? 0 : protocol);
 }
 
 static __always_inline enum counter read4(void *p, void *end, __u64 endpoint, struct inner *in, struct key4 *key)
@@ -180,14 +180,14 @@ static __always_inline enum counter read4(void *p, void *end, __u64 endpoint, st
 	__u8 protocol = U8(p, 9);
 	__u32 source = U32(p, 12), destination = U32(p, 16), ports;
 	in->version = 4;
-	in->hops = U8(p, 8);
+	in->ttl = U8(p, 8);
 	in->length = bpf_ntohs(U16(p, 2));
 	__u32 size = in->length - 20;
 	in->head = 20;
 	enum counter why = read_upper(p + 20, end, protocol, size, &ports, in);
 	if (why)
 		return why;
-	if (settings.key_shape != 5)
+	if (settings.key_size != 5)
 		ports = 0;
 	__u16 source_port = ports & 0xffff, destination_port = ports >> 16;
 	__u32 s = bpf_ntohl(source), d = bpf_ntohl(destination);
@@ -208,14 +208,14 @@ static __always_inline enum counter read6(void *p, void *end, __u64 endpoint, st
 		return UNUSUAL; /* extension headers */
 	__u32 ports;
 	in->version = 6;
-	in->hops = U8(p, 7);
+	in->ttl = U8(p, 7);
 	__u32 size = bpf_ntohs(U16(p, 4));
 	in->length = size + 40;
 	in->head = 40;
 	enum counter why = read_upper(p + 40, end, protocol, size, &ports, in);
 	if (why)
 		return why;
-	if (settings.key_shape != 5)
+	if (settings.key_size != 5)
 		ports = 0;
 	__u16 source_port = ports & 0xffff, destination_port = ports >> 16;
 	__u64 s0 = U64(p, 8), s1 = U64(p, 16), d0 = U64(p, 24), d1 = U64(p, 32);
@@ -238,11 +238,11 @@ static __always_inline __u64 clock(void)
 }
 
 /* Why the packet cannot pass here although its flow is known; ENCAPSULATED when it can. */
-static __always_inline enum counter judge(struct __sk_buff *skb, struct inner *in, struct flow *flow, __u8 hops, __u64 now)
+static __always_inline enum counter judge(struct __sk_buff *skb, struct inner *in, struct flow *flow, __u8 step, __u64 now)
 {
-	if (settings.holding && bpf_map_lookup_elem(&held, &flow->target))
+	if (settings.held_targets && bpf_map_lookup_elem(&held, &flow->target))
 		return HELD;
-	if (in->hops <= hops)
+	if (in->ttl <= step)
 		return HOPS;
 	if (skb->gso_segs > 1) {
 		/*
@@ -258,10 +258,10 @@ static __always_inline enum counter judge(struct __sk_buff *skb, struct inner *i
 	return ENCAPSULATED;
 }
 
-/* How many hops this packet loses here: `at_sender` when it enters the endpoint on the side of the flow's first sender, or leaves there. */
-static __always_inline __u8 hops_of(int at_sender)
+/* What is taken from the TTL here: `at_sender` when the packet enters the endpoint on the side of the flow's first sender, or leaves there. */
+static __always_inline __u8 ttl_step(int at_sender)
 {
-	return settings.hops == 2 || (settings.hops == 1 && at_sender);
+	return settings.ttl_decrement == 2 || (settings.ttl_decrement == 1 && at_sender);
 }
 
 /*
@@ -384,8 +384,8 @@ SEC("tc") int encap(struct __sk_buff *skb)
 	if (!flow)
 		return up(at->tap, UNKNOWN_FLOW);
 	__u64 now = clock();
-	__u8 hops = hops_of(in.from_high == flow->from_high);
-	why = in.length + ETH_HLEN == skb->len ? judge(skb, &in, flow, hops, now) : UNUSUAL;
+	__u8 step = ttl_step(in.from_high == flow->from_high);
+	why = in.length + ETH_HLEN == skb->len ? judge(skb, &in, flow, step, now) : UNUSUAL;
 	if (why)
 		return up(at->tap, why);
 
@@ -401,7 +401,7 @@ SEC("tc") int encap(struct __sk_buff *skb)
 		if (sum < 0)
 			return up(at->tap, FAILED);
 		if (in.version == 6) /* whose hop limit is in no checksum of its own */
-			sum += 0xffff ^ bpf_htons(hops);
+			sum += 0xffff ^ bpf_htons(step);
 	}
 
 	/*
@@ -418,8 +418,8 @@ SEC("tc") int encap(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	}
 	write_outer(p, flow, at, eni, &in, sum);
-	if (hops)
-		take_hops(p + ETH_HLEN + OUTER, in.version, hops);
+	if (step)
+		lower_ttl(p + ETH_HLEN + OUTER, in.version, step);
 	__sync_fetch_and_add(&flow->packets, 1);
 	__sync_fetch_and_add(&flow->bytes, in.length);
 	flow->last = now;
@@ -479,13 +479,13 @@ SEC("tc") int decap(struct __sk_buff *skb)
 	if (!at || at->endpoint != endpoint || flow->cookie != cookie || flow->target != source)
 		return up(tap, TUNNEL);
 	__u64 now = clock();
-	__u8 hops = hops_of(in.from_high != flow->from_high);
-	why = in.length + ETH_HLEN + OUTER == skb->len ? judge(skb, &in, flow, hops, now) : UNUSUAL;
+	__u8 step = ttl_step(in.from_high != flow->from_high);
+	why = in.length + ETH_HLEN + OUTER == skb->len ? judge(skb, &in, flow, step, now) : UNUSUAL;
 	if (why)
 		return up(tap, why);
 
-	if (hops)
-		take_hops(p, in.version, hops);
+	if (step)
+		lower_ttl(p, in.version, step);
 	if (bpf_skb_adjust_room(skb, -OUTER, BPF_ADJ_ROOM_MAC,
 		BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET | (type == IP6 ? BPF_F_ADJ_ROOM_DECAP_L3_IPV6 : 0))) {
 		count(FAILED);

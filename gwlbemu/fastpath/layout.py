@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gwlbemu.fastpath.fold import distinct_fold, number_of
+from gwlbemu.fastpath.perfect_hash import collision_free_factor, hash_of
 
 COUNTERS = (
     "encapsulated",
@@ -44,6 +44,7 @@ class Key(NamedTuple):
     id: int
 
     def pack(self) -> bytes:
+        """Return `struct key4` or `struct key6`, as the length of the addresses says."""
         layout = KEY4 if len(self.low) == 4 else KEY6
         return layout.pack(
             self.low, self.high, self.low_port.to_bytes(2, "big"), self.high_port.to_bytes(2, "big"), self.id
@@ -52,34 +53,37 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """What holds for the whole node. `key_shape`: 5, 3 or 2; `hops`: emulation.ttl_decrement; `paused`: everything goes
-    up; `advanced_ns`: how far the node's clock is ahead of CLOCK_MONOTONIC; `holding`: how many targets are held.
+    """What holds for the whole node. `node_address` is 4 bytes; `key_size`: how many of the five values a flow is, 5, 3
+    or 2; `ttl_decrement`: the switch of that name; `super_packets`: offloads are on; `paused`: everything goes up;
+    `advanced_ns`: how far the node's clock is ahead of CLOCK_MONOTONIC; `held_targets`: how many targets are held.
     """
 
     node_address: bytes
-    key_shape: int = 5
-    hops: int = 2
+    key_size: int = 5
+    ttl_decrement: int = 2
     super_packets: bool = False
     paused: bool = False
     advanced_ns: int = 0
-    holding: int = 0
+    held_targets: int = 0
 
-    def pack(self, eni: int, eni_tap: int, fold: int) -> bytes:
+    def pack(self, eni: int, eni_tap: int, factor: int) -> bytes:
+        """Return `struct settings`; `eni` and `eni_tap` are interface indices, `factor` is choose_factor's."""
         return _SETTINGS.pack(
             self.node_address,
             eni,
             eni_tap,
-            self.key_shape,
-            self.hops,
+            self.key_size,
+            self.ttl_decrement,
             self.super_packets,
             self.paused,
-            fold,
+            factor,
             self.advanced_ns,
-            self.holding,
+            self.held_targets,
         )
 
 
 def pack_interface(endpoint: int, tap: int, mac: bytes, router_mac: bytes) -> bytes:
+    """Return `struct interface`: the endpoint's 64-bit id, its TAP's interface index, its own MAC and the router's."""
     return _INTERFACE.pack(endpoint.to_bytes(8, "big"), tap, mac, router_mac)
 
 
@@ -95,8 +99,11 @@ def pack_flow(
     from_high: bool,
     last_ns: int,
 ) -> bytes:
-    """A fresh flow, without traffic. `idle_seconds` is rounded down and cut at nine hours: at worst Python judges a
-    packet more.
+    """Return `struct flow` of a fresh flow, without traffic.
+
+    `target` is its address, `mac` the next hop's, `slot` the mirror's number for the flow, `interface` the index of the
+    endpoint's, `last_ns` a time of the node's clock. `idle_seconds` is rounded down and cut at nine hours: at worst
+    Python judges a packet more.
     """
     idle = min(int(idle_seconds), LONGEST_IDLE) | (_FROM_HIGH if from_high else 0)
     big_cookie = int.from_bytes(cookie.to_bytes(4, "big"), "little")
@@ -123,21 +130,23 @@ assert _TRAFFIC.size == FLOW.size
 
 
 def read_traffic(value: bytes) -> Traffic:
+    """Return the traffic in a `struct flow`."""
     return Traffic._make(_TRAFFIC.unpack(value))
 
 
 def iterate_traffic(values: bytes) -> list[tuple[bytes, int, int, int, int, int, int, int]]:
-    """The same of many values in one block, as plain tuples in Traffic's order."""
+    """Return the traffic in a block of many `struct flow`, as plain tuples in Traffic's order."""
     return list(_TRAFFIC.iter_unpack(values))
 
 
-def endpoint_bits(endpoint: int, fold: int) -> int:
-    """The 24 bits that stand for an endpoint id in a key: as in gwlb.c, which multiplies the id as it lies in the
-    packet.
+def endpoint_bits(endpoint: int, factor: int) -> int:
+    """Return the 24 bits that stand for an endpoint id in a key.
+
+    As gwlb.c does, which multiplies the id as it lies in the packet.
     """
-    return number_of(endpoint.to_bytes(8, "big"), fold, ENDPOINT_BITS)
+    return hash_of(endpoint.to_bytes(8, "big"), factor, ENDPOINT_BITS)
 
 
-def choose_fold(endpoints: tuple[int, ...]) -> int:
+def choose_factor(endpoints: tuple[int, ...]) -> int:
     """Return an odd factor with which no two endpoints have the same 24 bits."""
-    return distinct_fold([endpoint.to_bytes(8, "big") for endpoint in endpoints], ENDPOINT_BITS)
+    return collision_free_factor([endpoint.to_bytes(8, "big") for endpoint in endpoints], ENDPOINT_BITS)

@@ -134,7 +134,7 @@ class Map:
         return True
 
     def lookup(self, key: bytes) -> bytes | None:
-        """Return the value, None when there is none."""
+        """Return the value of an entry, None when there is none."""
         return self._get(self._lib.bpf_map_lookup_elem(self.descriptor, key, self._value))
 
     def pop(self, key: bytes) -> bytes | None:
@@ -187,7 +187,7 @@ class Map:
 
 
 class Object:
-    """A compiled object file in the kernel: its maps and programs. Close it when done."""
+    """A compiled object file in the kernel: its maps and programs. Close it when done, or use it in a `with`."""
 
     def __init__(self, path: Path, sizes: Mapping[str, int]) -> None:
         """Open, give the maps of `sizes` room for that many entries, load. OSError when the kernel refuses."""
@@ -211,6 +211,7 @@ class Object:
         return found
 
     def map(self, name: str) -> Map:
+        """Return a map by the name it has in the source. OSError ENOENT when there is none."""
         found = self._find_map(name)
         return Map(
             _check(self._lib.bpf_map__fd(found), f"map {name}"),
@@ -219,7 +220,7 @@ class Object:
         )
 
     def program(self, name: str) -> int:
-        """Return the descriptor of a program; it belongs to the object."""
+        """Return the descriptor of a program, which belongs to the object. OSError ENOENT when there is none."""
         found = self._lib.bpf_object__find_program_by_name(self._object, name.encode())
         if not found:
             raise OSError(errno.ENOENT, f"no program {name}")
@@ -241,15 +242,18 @@ class Object:
 
 
 def attach_tcx(program: int, interface_index: int) -> int:
-    """Put a tc program on the ingress of an interface of the current namespace; return the link, a descriptor that
-    holds it there.
+    """Put a tc program on the ingress of an interface of the current namespace.
+
+    Returns the link, a descriptor that holds it there until it is closed. OSError when the kernel refuses.
     """
     return _check(library().bpf_link_create(program, interface_index, TCX_INGRESS, None), "attaching a tcx program")
 
 
 def attach_filter(program: int, interface_index: int) -> None:
-    """Make a tc program a first filter (priority 1) of what comes in at an interface of the current namespace, in the
-    place of an earlier one of ours. It stays until `detach_filter` or until the interface is gone.
+    """Make a tc program a first filter (priority 1) of what comes in at an interface of the current namespace.
+
+    It takes the place of an earlier one of ours and stays until `detach_filter` or until the interface is gone. OSError
+    when the kernel refuses.
     """
     hook, filter_ = _hook(interface_index), _filter(program)
     made = library().bpf_tc_hook_create(ctypes.byref(hook))

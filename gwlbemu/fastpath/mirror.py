@@ -11,9 +11,9 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
 from gwlbemu.core.gateway.key import flow_key, from_key_bytes, key_bytes, key_parts
-from gwlbemu.core.gateway.records import FlowChange, TargetChange
+from gwlbemu.core.gateway.records import FlowChange, FlowChangeKind, TargetChange
 from gwlbemu.fastpath import layout
 from gwlbemu.fastpath.layout import Key, Traffic
 from gwlbemu.fastpath.libbpf import Map
@@ -21,7 +21,7 @@ from gwlbemu.wire.ip import IpPacket
 from gwlbemu.wire.protocols import TCP, UDP
 
 BATCH = 1024  # entries a step reads: a few milliseconds when all of them have news
-SHAPES = {FIVE_TUPLE: 5, THREE_TUPLE: 3, TWO_TUPLE: 2}
+KEY_SIZES = {FIVE_TUPLE: 5, THREE_TUPLE: 3, TWO_TUPLE: 2}
 SECOND = 10**9
 _WRAP = (1 << 32) - 1
 
@@ -41,8 +41,11 @@ class FlowTraffic(NamedTuple):
 
 
 class Mirror:
-    """`interfaces` is endpoint id -> interface index; `next_hops` target address -> MAC, `gateway` the MAC for all
-    others.
+    """The kernel's maps of flows and of held targets, and what has been reported of each flow.
+
+    `interfaces` is endpoint id -> interface index; `factor` is layout.choose_factor's; `next_hops` is target address ->
+    MAC, `gateway` the MAC for all others. `stickiness` says by what key flows are looked up, `entries` how many the
+    kernel knows.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Mirror:
         held: Map,
         *,
         interfaces: Mapping[int, int],
-        fold: int,
+        factor: int,
         next_hops: Mapping[bytes, bytes],
         gateway: bytes,
     ) -> None:
@@ -60,7 +63,7 @@ class Mirror:
         self._held = held
         self._held_targets: set[bytes] = set()  # their addresses
         self._interfaces = interfaces
-        self._bits = {endpoint: layout.endpoint_bits(endpoint, fold) for endpoint in interfaces}
+        self._bits = {endpoint: layout.endpoint_bits(endpoint, factor) for endpoint in interfaces}
         self._endpoints = {bits: endpoint for endpoint, bits in self._bits.items()}
         self._next_hops = next_hops
         self._gateway = gateway
@@ -74,7 +77,7 @@ class Mirror:
         self._walk: Iterator[tuple[int, bytes, bytes]] | None = None
 
     def apply(self, changes: Sequence[FlowChange | TargetChange], *, now_ns: int) -> None:
-        """Write and take out entries, hold and free targets.
+        """Write and take out entries of flows, hold targets or hold them no longer.
 
         `now_ns` is of the node's clock: an entry's idle time begins there. Call it after the packets that caused the
         changes have been sent, or a packet carried by the kernel may overtake them.
@@ -86,20 +89,20 @@ class Mirror:
             key = self.key_of(change)
             if key is None:
                 continue
-            if change.kind == "placed":
+            if change.kind is FlowChangeKind.PLACED:
                 self._write(key, change, now_ns)
             else:
                 self._take_out(key, change.key)
-                if change.kind == "changed":
+                if change.kind is FlowChangeKind.UPDATED:
                     self._write(key, change, now_ns)
 
     @property
-    def holding(self) -> int:
+    def held_targets(self) -> int:
         """How many targets are held."""
         return len(self._held_targets)
 
     def _hold(self, change: TargetChange) -> None:
-        if change.kind == "held":
+        if change.held:
             self._held.update(change.target_address, b"\1")
             self._held_targets.add(change.target_address)
         else:
@@ -108,8 +111,8 @@ class Mirror:
 
     def key_of(self, change: FlowChange) -> Key | None:
         """Return the key the kernel would look this flow up by; None when it never does (fragments of TCP and UDP)."""
-        shape = SHAPES[self.stickiness]
-        asked = 3 if shape == 5 and change.protocol not in (TCP, UDP) else shape
+        size = KEY_SIZES[self.stickiness]
+        asked = 3 if size == 5 and change.protocol not in (TCP, UDP) else size
         if change.tuple_size != asked or change.endpoint not in self._bits:
             return None
         low, high = sorted(((change.source, change.source_port), (change.destination, change.destination_port)))
@@ -176,7 +179,7 @@ class Mirror:
             source_port=change.outer_source_port,
             slot=slot,
             interface=self._interfaces[change.endpoint],
-            idle_seconds=change.timeout,
+            idle_seconds=change.idle_timeout,
             from_high=not low_first,
             last_ns=now_ns,
         )

@@ -29,16 +29,16 @@ static __always_inline __u16 fold(__u64 sum)
 	return sum;
 }
 
-/* Take hops off; the header's sum does not change (RFC 1624). Same result as wire.ttl. */
-static __always_inline void take_hops(void *p, __u8 version, __u8 hops)
+/* Lower the TTL or hop limit; the IPv4 header's sum does not change (RFC 1624). Same result as wire.ttl. */
+static __always_inline void lower_ttl(void *p, __u8 version, __u8 step)
 {
 	if (version == 6) {
-		U8(p, 7) -= hops;
+		U8(p, 7) -= step;
 		return;
 	}
-	__u32 sum = bpf_ntohs(U16(p, 10)) + (hops << 8);
+	__u32 sum = bpf_ntohs(U16(p, 10)) + (step << 8);
 	if (sum >= 0xffff)
 		sum -= 0xffff;
-	U8(p, 8) -= hops;
+	U8(p, 8) -= step;
 	U16(p, 10) = bpf_htons(sum);
 }

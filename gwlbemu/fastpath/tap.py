@@ -24,7 +24,11 @@ BATCH = 64
 
 
 class Tap:
-    """The receiving half of a port. Makes `name` in the current namespace; NetError when the kernel refuses."""
+    """The receiving half of a port: makes the TAP device `name` in the current namespace and reads from it.
+
+    `mtu` is that of the interface it stands for, in bytes; `index` is its interface index. Raises NetError when the
+    kernel refuses.
+    """
 
     def __init__(self, name: str, mtu: int) -> None:
         self.name = name
@@ -52,6 +56,7 @@ class Tap:
         self.index = socket.if_nametoindex(name)
 
     def fileno(self) -> int:
+        """Return the descriptor, for a loop to wait on; -1 when closed."""
         return self._descriptor
 
     def recv(self) -> list[bytes]:
@@ -65,7 +70,7 @@ class Tap:
         return frames
 
     def drops(self) -> int:
-        """Frames that found the queue full, since the device was made."""
+        """Return how many frames found the queue full since the device was made."""
         for line in Path("/proc/thread-self/net/dev").read_text().splitlines():
             name, colon, numbers = line.partition(":")
             if colon and name.strip() == self.name:

@@ -5,7 +5,7 @@
  *   forward  ingress of every interface of a fabric or router namespace: looks up where the frame goes and puts it there
  *
  * It decides nothing. Where a MAC is stands in `places`, one map per namespace, filled from the plan's forwarding entries; where an
- * address is routed is asked of the kernel's own route and neighbour tables. Whatever is not plain (broadcast, fragments, IP options, a
+ * address is routed is asked of the kernel's own route and neighbour tables. Whatever is unusual (broadcast, fragments, IP options, a
  * TTL that runs out, a packet that does not fit, GENEVE, an address of the router itself, a port with rules or a rate) goes on to the
  * kernel as if nobody stood here.
  *
@@ -26,7 +26,7 @@
 
 /* Odd; the high bits of its product with a MAC are the MAC's place, another one for each MAC that the namespace knows. */
 struct settings {
-	__u64 fold;
+	__u64 factor;
 	__u32 shift;
 };
 struct settings settings SEC(".data");
@@ -49,7 +49,7 @@ struct {
 static __always_inline struct place *find(void *mac)
 {
 	__u64 key = U16(mac, 0) | (__u32)U16(mac, 2) << 16 | (__u64)U16(mac, 4) << 32; /* in bpf_fib_lookup it is not aligned */
-	__u32 number = key * settings.fold >> settings.shift;
+	__u32 number = key * settings.factor >> settings.shift;
 	struct place *place = bpf_map_lookup_elem(&places, &number);
 	return place && place->mac == key && key ? place : 0; /* in a gap the MAC is 0 */
 }
@@ -126,7 +126,7 @@ static __always_inline int route(struct __sk_buff *skb, struct place *router)
 		return PASS;
 	__builtin_memcpy(p, fib.dmac, 6);
 	__builtin_memcpy(p + 6, fib.smac, 6);
-	take_hops(p + ETH_HLEN, type == IP6 ? 6 : 4, 1);
+	lower_ttl(p + ETH_HLEN, type == IP6 ? 6 : 4, 1);
 	return hand_over(skb, there ? there->index : fib.ifindex);
 }
 

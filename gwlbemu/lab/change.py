@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from gwlbemu.core.elb.attributes import TABLE, Attributes
-from gwlbemu.core.gateway.settings import check_ip_target
+from gwlbemu.core.elb.attributes import Attributes
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
+from gwlbemu.core.elb.target import check_ip_target
 from gwlbemu.errors import SettingError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.record import open_existing
@@ -122,9 +123,10 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
             group_named_or_balancer(plan, resource)
             kinds = ("target-group",)
             balancers = [balancer for balancer in plan.load_balancers if balancer.target_group == resource]
-        by_kind = {kind: {key: value for key, value in values.items() if key in TABLE[kind]} for kind in kinds}
+        table = ATTRIBUTES[GATEWAY].TABLE
+        by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in kinds}
         if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
-            known = ", ".join(key for kind in kinds for key in TABLE[kind])
+            known = ", ".join(key for kind in kinds for key in table[kind])
             raise SettingError(f"ValidationError: '{unknown[0]}' is not an attribute of {resource}; there are: {known}")
         changed = plan
         for kind, texts in by_kind.items():
@@ -156,7 +158,7 @@ def group_named_or_balancer(plan: Plan, name: str) -> None:
 
 
 def _attributes(plan: Plan, balancer: LoadBalancer) -> Attributes:
-    return Attributes.from_text(
+    return ATTRIBUTES[GATEWAY].from_text(
         balancer.attributes, balancer.listener_attributes, group_named(plan, balancer.target_group).attributes
     )
 

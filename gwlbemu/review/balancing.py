@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.core.gateway.settings import EVERY_ZONE
+from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.finding import Finding
 from gwlbemu.topology.file.attributes import LOAD_BALANCER, TARGET_GROUP, complete
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup

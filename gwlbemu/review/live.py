@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gwlbemu.core.gateway.settings import EVERY_ZONE
+from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
 from gwlbemu.review.finding import Finding
 from gwlbemu.review.instances import instances_by_name

@@ -1,4 +1,4 @@
-"""Bytes <-> frozen values: GENEVE (RFC 8926), AWS's options, IP/TCP/UDP heads.
+"""Bytes <-> frozen values: GENEVE (RFC 8926), AWS's options, IP/TCP/UDP headers.
 
 Imports nothing of the project but errors.
 """

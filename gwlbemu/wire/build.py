@@ -65,7 +65,10 @@ def build_ipv6(
 def build_ip(
     source: bytes, destination: bytes, protocol: int, payload: bytes, *, ttl: int = 64, identification: int = 0
 ) -> bytes:
-    """Return an IPv4 or IPv6 packet, as the length of the addresses says."""
+    """Return an IPv4 or IPv6 packet, as the length of the addresses says.
+
+    `identification` is IPv4's alone. Raises WireError when it would be too long.
+    """
     if len(source) == 4:
         return build_ipv4(source, destination, protocol, payload, ttl=ttl, identification=identification)
     return build_ipv6(source, destination, protocol, payload, hop_limit=ttl)

@@ -31,7 +31,10 @@ class Option(NamedTuple):
 
 
 class Header(NamedTuple):
-    """Base header and options. `control` is the O bit, `critical` the C bit as it stands in the base header."""
+    """Base header and options. `protocol_type` is an ethertype, `control` the O bit, `critical` the C bit.
+
+    The C bit is as it stands in the base header, whatever the options say.
+    """
 
     protocol_type: int
     vni: int = 0
@@ -41,7 +44,7 @@ class Header(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Bytes on the wire."""
+        """How many bytes the header takes on the wire."""
         return BASE_LENGTH + sum(4 + len(option.data) for option in self.options)
 
 

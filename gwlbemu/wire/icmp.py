@@ -1,4 +1,4 @@
-"""ICMP (RFC 792) and ICMPv6 (RFC 4443): heads, the packet that an error quotes, and errors of our own."""
+"""ICMP (RFC 792) and ICMPv6 (RFC 4443): headers, the packet that an error quotes, and errors of our own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEAD = struct.Struct(">BBHI")
 
 
 class IcmpHead(NamedTuple):
-    """An ICMP or ICMPv6 head.
+    """An ICMP or ICMPv6 header.
 
     `rest` is its second 32-bit word; `quoted` is the packet an error is about, None otherwise or if unreadable.
     """
@@ -35,17 +35,17 @@ class IcmpHead(NamedTuple):
 
     @property
     def identifier(self) -> int:
-        """Of an echo."""
+        """The identifier of an echo (RFC 792); of other messages without meaning."""
         return self.rest >> 16
 
     @property
     def sequence(self) -> int:
-        """Of an echo."""
+        """The sequence number of an echo (RFC 792); of other messages without meaning."""
         return self.rest & 0xFFFF
 
 
 def decode_icmp(packet: bytes, ip: IpPacket) -> IcmpHead:
-    """Decode the head of an ICMP or ICMPv6 packet that is no later fragment. Raises WireError when it is cut off."""
+    """Decode the header of an ICMP or ICMPv6 packet that is no later fragment. Raises WireError when it is cut off."""
     end = min(ip.total_length, len(packet))
     if end - ip.header_length < 8:
         raise WireError(f"{end - ip.header_length} bytes are too short for ICMP")

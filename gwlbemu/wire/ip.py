@@ -1,4 +1,4 @@
-"""The head of an IPv4 or IPv6 packet, with what a flow needs of the layer above: RFC 791, RFC 8200."""
+"""The header of an IPv4 or IPv6 packet, with what a flow needs of the layer above: RFC 791, RFC 8200."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _new = tuple.__new__
 
 
 class IpPacket(NamedTuple):
-    """One IP packet's head. Lengths and offsets are bytes from the start of the packet.
+    """One IP packet's header. Lengths and offsets are bytes from the start of the packet.
 
     `protocol` is the upper layer behind IPv6 extension headers. In a fragment of IPv6 it is the fragment header's next
     header, so that all fragments of a datagram agree. Ports are 0 unless this is TCP or UDP and the ports are in this
@@ -40,14 +40,15 @@ class IpPacket(NamedTuple):
 
     @property
     def is_fragment(self) -> bool:
+        """Whether this is a part of a datagram, the first, the last or one between."""
         return self.more_fragments or self.fragment_offset != 0
 
 
 def decode_ip(packet: bytes, *, quoted: bool = False) -> IpPacket:
-    """Decode the packet's head; checksums are not judged.
+    """Decode the packet's header; checksums are not judged.
 
-    With `quoted` the packet may end early, as the one inside an ICMP error does: only the IP head and the ports must be
-    there. Raises WireError when a length is impossible or TCP's or UDP's own head is cut off in a packet that is no
+    With `quoted` the packet may end early, as the one inside an ICMP error does: only the IP header and the ports must be
+    there. Raises WireError when a length is impossible or TCP's or UDP's own header is cut off in a packet that is no
     fragment.
     """
     version = packet[0] >> 4 if packet else 0

@@ -44,7 +44,7 @@ class Envelope:
     def wrap(self, packet: bytes, decrement: int = 0) -> bytes:
         """Return the whole outer datagram, the inner TTL or hop limit lowered by `decrement` on the way.
 
-        `packet` is a whole IP packet that has been decoded before and has more than `decrement` hops left.
+        `packet` is a whole IP packet that has been decoded before, with a TTL greater than `decrement`.
         Raises WireError when the datagram would be longer than IPv4 allows.
         """
         size = len(packet)
@@ -80,12 +80,18 @@ class Envelope:
 def encapsulate(
     node_address: bytes, target_address: bytes, source_port: int, geneve_header: bytes, packet: bytes
 ) -> bytes:
-    """Return the whole outer IPv4 datagram; make an Envelope instead where a flow has more than one packet."""
+    """Return the whole outer IPv4 datagram around an inner packet; addresses are 4 bytes.
+
+    Make an Envelope instead where a flow has more than one packet. Raises WireError when it would be too long.
+    """
     return Envelope(node_address, target_address, source_port, geneve_header).wrap(packet)
 
 
 class Outer(NamedTuple):
-    """An outer datagram taken apart. `header` is the GENEVE header as bytes, `packet` what follows it."""
+    """An outer datagram taken apart: addresses (4 bytes), ports, TTL, GENEVE's ethertype.
+
+    `header` is the GENEVE header as bytes, `packet` what follows it.
+    """
 
     source: bytes
     destination: bytes

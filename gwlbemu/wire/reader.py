@@ -31,7 +31,7 @@ class Reader:
         return self._end - self._position
 
     def take(self, count: int) -> bytes:
-        """Return the next `count` bytes."""
+        """Return the next `count` bytes. Raises WireError when fewer are left."""
         end = self._position + count
         if count < 0 or end > self._end:
             raise WireError(f"{count} bytes expected at offset {self._position}, {self.left} left")
@@ -40,7 +40,7 @@ class Reader:
         return taken
 
     def number(self, size: int) -> int:
-        """Return the next `size` bytes as an unsigned big-endian number."""
+        """Return the next `size` bytes as an unsigned big-endian number. Raises WireError when fewer are left."""
         return int.from_bytes(self.take(size), "big")
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""TCP heads and segments: RFC 9293."""
+"""TCP headers and segments: RFC 9293."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def build_reset(packet: bytes, *, ttl: int = 64) -> bytes | None:
     """Return the RST that answers `packet` where no connection exists (RFC 9293 3.5.2, 3.10.7.1), None for a RST.
 
     An ACK is answered with its own acknowledgement as the sequence number and no ACK; anything else with sequence 0 and
-    everything acknowledged. Raises WireError when the packet is no TCP packet with its head in it.
+    everything acknowledged. Raises WireError when the packet is no TCP packet with its header in it.
     """
     ip = decode_ip(packet)
     if ip.protocol != TCP or ip.fragment_offset:

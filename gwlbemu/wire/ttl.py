@@ -1,4 +1,4 @@
-"""Take hops off a packet's life."""
+"""The TTL of an IPv4 packet, the hop limit of an IPv6 packet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def time_to_live(packet: bytes) -> int:
 def decrement(packet: bytes, by: int = 1) -> bytes:
     """Return the packet with its TTL (IPv4; the header checksum follows, RFC 1624) or hop limit (IPv6) lowered.
 
-    A wrong checksum stays exactly as wrong. Raises WireError when fewer hops than that are left.
+    A wrong checksum stays exactly as wrong. Raises WireError when it is less than `by`.
     """
     if time_to_live(packet) < by:
         raise WireError(f"TTL {time_to_live(packet)} cannot be lowered by {by}")

@@ -1,4 +1,4 @@
-"""UDP heads and datagrams: RFC 768."""
+"""UDP headers and datagrams: RFC 768."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def build_udp(
     ttl: int = 64,
     identification: int = 0,
 ) -> bytes:
-    """Return a whole IP packet (the version follows from the addresses) with right checksums."""
+    """Return a whole IP packet (the version follows from the addresses) with right checksums.
+
+    Raises WireError when it would be too long.
+    """
     length = 8 + len(payload)
     segment = _HEAD.pack(source_port, destination_port, length, 0) + payload
     checksum = transport(source, destination, UDP, segment)

@@ -16,8 +16,9 @@ from appliances.firewall.judge import Judge
 from appliances.firewall.rules import parse
 from appliances.frames import Decide, FrameLoop
 from appliances.tunnel import Received
+from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway.balancer import Balancer
-from gwlbemu.core.gateway.settings import Endpoint, Settings, Target
+from gwlbemu.core.gateway.settings import Endpoint, Settings
 from gwlbemu.core.gateway.verdict import Drop, Reason, ToEndpoint, ToTarget, Verdict
 from gwlbemu.ports.memory import pair
 from gwlbemu.ports.port import Port

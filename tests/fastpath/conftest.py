@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE
+from gwlbemu.core.elb.target import Target
 from gwlbemu.core.emulation import Emulation
 from gwlbemu.core.gateway.balancer import Balancer
-from gwlbemu.core.gateway.settings import Endpoint, Settings, Target
+from gwlbemu.core.gateway.settings import Endpoint, Settings
 from gwlbemu.fastpath.build import available, compile_object
-from gwlbemu.fastpath.fastpath import EndpointInterface, FastPath, FastPathSettings
+from gwlbemu.fastpath.fastpath import EndpointDevice, FastPath, FastPathSettings
 from tests.fastpath import fastpath_lab as lab
 from tests.fastpath.fastpath_lab import SECOND_ENDPOINT, mac
 
@@ -78,8 +79,8 @@ def pair(devices: None, cache: Path) -> Iterator[Callable[..., tuple[Balancer, F
             "max_flows4": 4096,
             "max_flows6": 4096,
             "endpoints": (
-                EndpointInterface(lab.ENDPOINT, lab.ENDPOINT_DEVICE, mac(lab.ROUTER_MAC)),
-                EndpointInterface(SECOND_ENDPOINT, "vpce2", mac("02:00:00:00:06:02")),
+                EndpointDevice(lab.ENDPOINT, lab.ENDPOINT_DEVICE, mac(lab.ROUTER_MAC)),
+                EndpointDevice(SECOND_ENDPOINT, "vpce2", mac("02:00:00:00:06:02")),
             ),
         }
         fast = FastPath(FastPathSettings(**given | changed))  # type: ignore[arg-type]

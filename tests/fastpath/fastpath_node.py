@@ -15,10 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway.balancer import Balancer
-from gwlbemu.core.gateway.settings import Endpoint, Settings, Target
+from gwlbemu.core.gateway.settings import Endpoint, Settings
 from gwlbemu.core.gateway.verdict import Drop, ToTarget
-from gwlbemu.fastpath.fastpath import EndpointInterface, FastPath, FastPathSettings
+from gwlbemu.fastpath.fastpath import EndpointDevice, FastPath, FastPathSettings
 from tests.fastpath import fastpath_lab as lab
 from tests.fastpath.fastpath_lab import mac
 
@@ -59,7 +60,7 @@ class Node:
                 eni=lab.ENI_DEVICE,
                 gateway_mac=mac(lab.TARGET_MAC),
                 super_packets=offload,
-                endpoints=(EndpointInterface(lab.ENDPOINT, lab.ENDPOINT_DEVICE, mac(lab.ROUTER_MAC)),),
+                endpoints=(EndpointDevice(lab.ENDPOINT, lab.ENDPOINT_DEVICE, mac(lab.ROUTER_MAC)),),
                 max_flows4=max_flows,
                 max_flows6=max_flows,
             )

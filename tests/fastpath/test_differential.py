@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.verdict import ToEndpoint, ToTarget
 from gwlbemu.fastpath import libbpf

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from gwlbemu.core.gateway.balancer import Balancer
-from gwlbemu.core.gateway.records import TargetChange
+from gwlbemu.core.gateway.records import FlowChangeKind, TargetChange
 from gwlbemu.core.gateway.verdict import ToTarget
 from gwlbemu.fastpath.fastpath import FastPath
-from gwlbemu.fastpath.layout import choose_fold, endpoint_bits
+from gwlbemu.fastpath.layout import choose_factor, endpoint_bits
 from tests.fastpath import fastpath_lab as lab
 from tests.fastpath.fastpath_lab import mac
 from tests.fastpath.fastpath_packets import V4, V6, ipv4, ipv6, tcp, udp
@@ -106,7 +106,9 @@ def test_a_silent_flow_goes_up_at_its_idle_timeout_although_nobody_took_it_out(p
     changes = balancer.take_flow_changes()
     fast.apply(changes, now_ns=time.monotonic_ns() - 119 * 10**9)
     assert run(fast, "encap", lab.ENDPOINT_DEVICE, inward(datagram(1000))) is not None
-    fast.apply([change._replace(kind="changed") for change in changes], now_ns=time.monotonic_ns() - 121 * 10**9)
+    fast.apply(
+        [change._replace(kind=FlowChangeKind.UPDATED) for change in changes], now_ns=time.monotonic_ns() - 121 * 10**9
+    )
     assert run(fast, "encap", lab.ENDPOINT_DEVICE, inward(datagram(1000))) is None
     assert fast.stats()["idle"] == 1
 
@@ -179,9 +181,9 @@ def test_an_interface_hears_nothing_but_what_goes_up(pair: Pair) -> None:
 
 def test_two_endpoints_never_share_their_bits() -> None:
     endpoints = tuple(struct.unpack(">Q", bytes([i, 0, 0, 0, 0, 0, 0, j]))[0] for i in range(20) for j in range(20))
-    fold = choose_fold(endpoints)
-    assert fold % 2 == 1
-    assert len({endpoint_bits(endpoint, fold) for endpoint in endpoints}) == 400
+    factor = choose_factor(endpoints)
+    assert factor % 2 == 1
+    assert len({endpoint_bits(endpoint, factor) for endpoint in endpoints}) == 400
 
 
 def test_a_held_target_sends_its_flows_up_and_keeps_them(pair: Pair) -> None:
@@ -189,10 +191,10 @@ def test_a_held_target_sends_its_flows_up_and_keeps_them(pair: Pair) -> None:
     out = place(balancer, fast, datagram(1000))
     packet, target = inward(datagram(1000)), out[16:20]
     back = mac(lab.ENI_MAC) + mac(lab.TARGET_MAC) + b"\x08\x00" + swapped(out)
-    fast.apply([TargetChange("held", target)], now_ns=time.monotonic_ns())
+    fast.apply([TargetChange(True, target)], now_ns=time.monotonic_ns())
     assert run(fast, "encap", lab.ENDPOINT_DEVICE, packet) is None
     assert run(fast, "decap", lab.ENI_DEVICE, back) is None
     assert (fast.stats()["held"], fast.entries) == (2, 1)
-    fast.apply([TargetChange("freed", target), TargetChange("freed", target)], now_ns=time.monotonic_ns())
+    fast.apply([TargetChange(False, target), TargetChange(False, target)], now_ns=time.monotonic_ns())
     assert run(fast, "encap", lab.ENDPOINT_DEVICE, packet) is not None
     assert run(fast, "decap", lab.ENI_DEVICE, back) is not None

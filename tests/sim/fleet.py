@@ -11,8 +11,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
+from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
+from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway.balancer import Balancer
-from gwlbemu.core.gateway.settings import Attributes, Endpoint, Settings, Target
+from gwlbemu.core.gateway.settings import Endpoint, Settings
 from gwlbemu.core.gateway.verdict import Drop, Reset, ToEndpoint, ToTarget
 from gwlbemu.wire.tcp import ACK, SYN, build_tcp
 
@@ -64,7 +66,7 @@ def run(mode: str) -> list[Connection]:
             bytes([10, 254, 11, 60]),
             (Endpoint(VPCE, "vpce"),),
             fleet,
-            attributes=Attributes.from_text(target_group=group),
+            attributes=GatewayAttributes.from_text(target_group=group),
             seed=7,
         ),
         now=-60.0,

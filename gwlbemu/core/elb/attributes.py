@@ -1,8 +1,8 @@
-"""The attributes of a Gateway Load Balancer, its listener and its target group: one row per AWS key.
+"""How AWS's attributes work, whatever the type of load balancer: keys by resource, text in and out, refusals.
 
-Rules of this file: the table is the only place that knows keys, ranges and defaults; values come in and go out as AWS
-writes them, which is text; what two keys forbid each other stands in `_check_together`. Sources: botocore's service
-model elbv2 2015-12-01 (the attribute lists of ModifyLoadBalancerAttributes, ModifyListenerAttributes,
+Rules of this file: values come in and go out as AWS writes them, which is text. The keys of a type, with ranges and
+defaults, are the table of its own class (`gateway_attributes`); `balancer_types` finds a class by the name of its type.
+Source: botocore's service model elbv2 2015-12-01 (ModifyLoadBalancerAttributes, ModifyListenerAttributes,
 ModifyTargetGroupAttributes) and the guide page beside each row.
 """
 
@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from gwlbemu.errors import SettingError
 
 LOAD_BALANCER, LISTENER, TARGET_GROUP = "load-balancer", "listener", "target-group"
-FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE = "five_tuple", "source_ip_dest_ip_proto", "source_ip_dest_ip"
-DEFAULT_TCP_IDLE_SECONDS = 350
 Value = bool | int | str
 
 
 class Attribute(NamedTuple):
-    """One AWS attribute. `low` and `high` bound a number, `choices` are the words AWS accepts, `field` is ours in
-    `Attributes`.
+    """One AWS attribute: its key, the field of the `Attributes` class that holds it, its default, the guide page.
+
+    `low` and `high` bound a number (both included), `choices` are the words that AWS accepts.
     """
 
     key: str
@@ -35,7 +34,7 @@ class Attribute(NamedTuple):
 
     @property
     def expected(self) -> str:
-        """What a value may be, for people."""
+        """What a value may be, in words for an error message."""
         if isinstance(self.default, bool):
             return "true or false"
         if isinstance(self.default, int):
@@ -54,72 +53,62 @@ class Attribute(NamedTuple):
         raise SettingError(f"{self.key}: '{text}' is not valid, expected {self.expected}")
 
     def text(self, value: Value) -> str:
-        """Write a value as AWS does."""
+        """Return a value as AWS writes it: `true`, `350`, `source_ip_dest_ip`."""
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_FAILOVER = ("no_rebalance", "rebalance")
-_STICKY = (TWO_TUPLE, THREE_TUPLE)
-_EDIT = "guide, Edit target group attributes"
-_TABLE: dict[str, tuple[Attribute, ...]] = {
-    LOAD_BALANCER: (
-        Attribute("deletion_protection.enabled", "deletion_protection", False, "guide, Deletion protection"),
-        Attribute("load_balancing.cross_zone.enabled", "cross_zone", False, "guide, Cross-zone load balancing"),
-    ),
-    LISTENER: (
-        Attribute(
-            "tcp.idle_timeout.seconds",
-            "tcp_idle_seconds",
-            DEFAULT_TCP_IDLE_SECONDS,
-            "guide, Update idle timeout",
-            60,
-            6000,
-        ),
-        Attribute("send_tcp_reset.on_idle_timeout.enabled", "reset_on_idle_timeout", False, "guide, Listeners"),
-    ),
-    TARGET_GROUP: (
-        Attribute("deregistration_delay.timeout_seconds", "deregistration_delay_seconds", 300, _EDIT, 0, 3600),
-        Attribute("stickiness.enabled", "sticky", False, _EDIT),
-        Attribute("stickiness.type", "stickiness_type", TWO_TUPLE, _EDIT, choices=_STICKY),
-        Attribute("target_failover.on_deregistration", "on_deregistration", "no_rebalance", _EDIT, choices=_FAILOVER),
-        Attribute("target_failover.on_unhealthy", "on_unhealthy", "no_rebalance", _EDIT, choices=_FAILOVER),
-        Attribute("send_tcp_reset.on_deregistration.enabled", "reset_on_deregistration", False, _EDIT),
-        Attribute("send_tcp_reset.on_unhealthy.enabled", "reset_on_unhealthy", False, _EDIT),
-    ),
-}
-TABLE: Mapping[str, Mapping[str, Attribute]] = {name: {row.key: row for row in rows} for name, rows in _TABLE.items()}
+Table = Mapping[str, Mapping[str, Attribute]]  # resource -> key -> row
+
+
+def table_of(rows: Mapping[str, tuple[Attribute, ...]]) -> Table:
+    """Return the table of a type from its rows by resource."""
+    return {resource: {row.key: row for row in its_rows} for resource, its_rows in rows.items()}
+
+
+# The keys that every type has with the same meaning and default.
+DELETION_PROTECTION = Attribute(
+    "deletion_protection.enabled", "deletion_protection", False, "guide, Deletion protection"
+)
+DEREGISTRATION_DELAY = Attribute(
+    "deregistration_delay.timeout_seconds",
+    "deregistration_delay_seconds",
+    300,
+    "guide, Edit target group attributes",
+    0,
+    3600,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """Every attribute of one load balancer, parsed; the defaults are AWS's."""
+    """The parsed attributes of a load balancer, of one listener of it and of that listener's target group.
 
-    deletion_protection: bool = False
-    cross_zone: bool = False
-    tcp_idle_seconds: int = DEFAULT_TCP_IDLE_SECONDS
-    reset_on_idle_timeout: bool = False
-    deregistration_delay_seconds: int = 300
-    sticky: bool = False
-    stickiness_type: str = TWO_TUPLE
-    on_deregistration: str = "no_rebalance"
-    on_unhealthy: str = "no_rebalance"
-    reset_on_deregistration: bool = False
-    reset_on_unhealthy: bool = False
+    A type derives its own class, with a table, one field per row (whose default is the row's), and what AWS refuses
+    about several keys at once.
+    """
 
-    @property
-    def stickiness(self) -> str:
-        """FIVE_TUPLE, THREE_TUPLE or TWO_TUPLE."""
-        return self.stickiness_type if self.sticky else FIVE_TUPLE
+    TABLE: ClassVar[Table] = {}
 
-    @property
-    def rebalance(self) -> bool:
-        """Whether the flows of a failed target move; the two keys are always equal."""
-        return self.on_unhealthy == "rebalance"
+    @classmethod
+    def rows(cls, resource: str) -> Mapping[str, Attribute]:
+        """Return the rows of `load-balancer`, `listener` or `target-group` by key. Raises SettingError for another."""
+        if resource not in cls.TABLE:
+            raise SettingError(f"'{resource}' has no attributes, expected one of: {', '.join(cls.TABLE)}")
+        return cls.TABLE[resource]
 
-    @property
-    def effective_tcp_idle_seconds(self) -> int:
-        """The listener's timeout counts only with 5-tuple stickiness (guide, Update idle timeout)."""
-        return DEFAULT_TCP_IDLE_SECONDS if self.sticky else self.tcp_idle_seconds
+    @classmethod
+    def parse(cls, resource: str, texts: Mapping[str, str]) -> dict[str, Value]:
+        """Return the value of each given key, by field name.
+
+        Raises SettingError for an unknown key or a value that AWS would refuse.
+        """
+        rows = cls.rows(resource)
+        for key in texts:
+            if key not in rows:
+                raise SettingError(
+                    f"{resource} attribute key '{key}' is not recognized, expected one of: {', '.join(rows)}"
+                )
+        return {rows[key].field: rows[key].parse(text) for key, text in texts.items()}
 
     @classmethod
     def from_text(
@@ -127,68 +116,34 @@ class Attributes:
         load_balancer: Mapping[str, str] | None = None,
         listener: Mapping[str, str] | None = None,
         target_group: Mapping[str, str] | None = None,
-    ) -> Attributes:
+    ) -> Self:
         """Parse AWS's keys; a key that is not given has its default. Raises SettingError as AWS refuses."""
-        values = parse(LOAD_BALANCER, load_balancer or {}) | parse(LISTENER, listener or {})
-        values |= parse(TARGET_GROUP, target_group or {})
-        return _check_together(cls(**values))  # type: ignore[arg-type]
+        values: dict[str, Value] = {}
+        for resource, texts in ((LOAD_BALANCER, load_balancer), (LISTENER, listener), (TARGET_GROUP, target_group)):
+            values |= cls.parse(resource, texts) if texts else {}
+        return cls()._with(values)
 
-    def changed(self, resource: str, texts: Mapping[str, str]) -> Attributes:
-        """Return the attributes after a Modify...Attributes call.
+    def changed(self, resource: str, texts: Mapping[str, str]) -> Self:
+        """Return the attributes after a Modify...Attributes call for `resource`.
 
         Raises SettingError as AWS refuses; then nothing has changed.
         """
-        values = parse(resource, texts)
-        if self.sticky and values.get("tcp_idle_seconds", self.tcp_idle_seconds) != self.tcp_idle_seconds:
-            raise SettingError(
-                "tcp.idle_timeout.seconds can be changed only while stickiness.enabled is false",
-                "InvalidConfigurationRequest",
-            )
-        return _check_together(replace(self, **values))  # type: ignore[arg-type]
+        values = self.parse(resource, texts)
+        self._check_change(values)
+        return self._with(values)
 
     def as_text(self, resource: str) -> dict[str, str]:
         """Return every key of a resource with its value as AWS writes it."""
         mine = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {row.key: row.text(mine[row.field]) for row in _rows(resource).values()}
+        return {row.key: row.text(mine[row.field]) for row in self.rows(resource).values()}
 
+    def _with(self, values: Mapping[str, Value]) -> Self:
+        changed = replace(self, **values)
+        changed._check_together()
+        return changed
 
-def parse(resource: str, texts: Mapping[str, str]) -> dict[str, Value]:
-    """Parse each given key of `resource`.
+    def _check_change(self, values: Mapping[str, Value]) -> None:
+        """Refuse what AWS refuses of a change because of what holds before it."""
 
-    The answer is by field. Raises SettingError for an unknown key or a bad value.
-    """
-    rows = _rows(resource)
-    for key in texts:
-        if key not in rows:
-            raise SettingError(
-                f"{resource} attribute key '{key}' is not recognized, expected one of: {', '.join(rows)}"
-            )
-    return {rows[key].field: rows[key].parse(text) for key, text in texts.items()}
-
-
-def _rows(resource: str) -> Mapping[str, Attribute]:
-    if resource not in TABLE:
-        raise SettingError(f"'{resource}' has no attributes, expected one of: {', '.join(TABLE)}")
-    return TABLE[resource]
-
-
-def _check_together(new: Attributes) -> Attributes:
-    """Refuse what AWS refuses about several keys at once (guide, Edit target group attributes)."""
-    if new.on_deregistration != new.on_unhealthy:
-        raise SettingError(
-            f"target_failover.on_deregistration ({new.on_deregistration}) and "
-            f"target_failover.on_unhealthy ({new.on_unhealthy}) must be set to the same value for the target group"
-        )
-    resets = [
-        ("send_tcp_reset.on_deregistration.enabled", new.reset_on_deregistration),
-        ("send_tcp_reset.on_unhealthy.enabled", new.reset_on_unhealthy),
-    ]
-    for key, enabled in resets:
-        if enabled and new.sticky:
-            raise SettingError(f"{key} needs stickiness.enabled to be false", "InvalidConfigurationRequest")
-        if enabled and new.rebalance:
-            raise SettingError(
-                f"{key} needs target_failover.on_deregistration and target_failover.on_unhealthy to be no_rebalance",
-                "InvalidConfigurationRequest",
-            )
-    return new
+    def _check_together(self) -> None:
+        """Refuse what AWS refuses about several keys at once."""

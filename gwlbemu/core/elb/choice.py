@@ -1,10 +1,9 @@
-"""Numbers that look random and are not: which target, which cookie, which source port. All of it is a keyed hash of the
-flow's key.
+"""Which target a connection goes to: rendezvous hashing (highest random weight), by a keyed hash of a connection's key.
 
-Targets are chosen by highest random weight (rendezvous hashing): a flow has one weight per lane, a target keeps its
-lane for as long as it is registered, and the heaviest eligible lane wins. So losing a target moves its own flows and no
-others, and a new target takes flows from all alike. The weights are one stretch of SHAKE-128 output, so more lanes
-never change the weights of those before. AWS does not document its hash.
+A connection has one weight per member of the target group, and the eligible member with the greatest weight wins. A
+member keeps the index of its weight for as long as it is in the group. So losing a target moves its own connections and
+no others, and a new target takes some from all alike. The weights are one stretch of SHAKE-128 output, so more members
+never change the weights of those before. The same seed chooses alike in each run. AWS does not document its hash.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ _WEIGHT = 4  # bytes
 
 
 class Seed:
-    """A seed of any size, as hash key and as the beginning of a SHAKE-128 whose copies go on with a flow's key."""
+    """A seed of any size, as the key of a keyed hash (`key`, 16 bytes) and as the beginning of a SHAKE-128 (`shake`)
+    whose copies go on with a connection's key.
+    """
 
     __slots__ = ("key", "shake")
 
@@ -28,35 +29,19 @@ class Seed:
 
 
 @lru_cache
-def _unpacker(lanes: int) -> Callable[[bytes], tuple[int, ...]]:
-    return struct.Struct(f">{lanes}I").unpack
+def _unpacker(count: int) -> Callable[[bytes], tuple[int, ...]]:
+    return struct.Struct(f">{count}I").unpack
 
 
-def weights(seed: Seed, key: bytes, lanes: int) -> tuple[int, ...]:
-    """Return the weight of each of the first `lanes` lanes for a flow."""
+def weights(seed: Seed, key: bytes, count: int) -> tuple[int, ...]:
+    """Return the first `count` weights of the connection with this key, each 32 bits."""
     shake = seed.shake.copy()
     shake.update(key)
-    return _unpacker(lanes)(shake.digest(lanes * _WEIGHT))
+    return _unpacker(count)(shake.digest(count * _WEIGHT))
 
 
-def heaviest(weight_of: Sequence[int], lanes: Sequence[int]) -> int:
-    """Return the lane out of `lanes` (ascending, not empty) that weighs most."""
-    if len(lanes) == len(weight_of):
-        return weight_of.index(max(weight_of))
-    return max(lanes, key=weight_of.__getitem__)
-
-
-def cookie(seed: Seed, key: bytes, generation: int) -> int:
-    """Return a flow's 32-bit cookie; `generation` counts how often the flow moved."""
-    return int.from_bytes(
-        hashlib.blake2b(key + generation.to_bytes(4, "big"), key=seed.key, digest_size=4).digest(), "big"
-    )
-
-
-def source_port(seed: Seed, key: bytes, policy: str) -> int:
-    """Return a flow's outer UDP source port.
-
-    `aws` as in public captures, `rfc8926` as RFC 8926 section 3.3 recommends.
-    """
-    number = int.from_bytes(hashlib.blake2b(key, key=seed.key, digest_size=2, person=b"source port").digest(), "big")
-    return 60000 + number % 2 if policy == "aws" else 49152 + number % 16384
+def heaviest(weights_: Sequence[int], indexes: Sequence[int]) -> int:
+    """Return the index out of `indexes` (ascending, not empty) whose weight is the greatest."""
+    if len(indexes) == len(weights_):
+        return weights_.index(max(weights_))
+    return max(indexes, key=weights_.__getitem__)

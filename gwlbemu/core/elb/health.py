@@ -24,7 +24,10 @@ RANGES = {
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """A target group's health check. Defaults: guide, Health checks for target groups (for GENEVE groups)."""
+    """A target group's health check; times are seconds, `path` and `matcher` are for HTTP and HTTPS.
+
+    Defaults: guide, Health checks for target groups (for GENEVE groups).
+    """
 
     protocol: str = "TCP"
     port: int = 80
@@ -37,7 +40,7 @@ class HealthCheck:
 
 
 def check_health_check(check: HealthCheck) -> HealthCheck:
-    """Return it if AWS would take it. Raises SettingError naming the setting and what was expected."""
+    """Return `check` unchanged if AWS would take it. Raises SettingError naming the setting and what was expected."""
     if check.protocol not in PROTOCOLS:
         raise SettingError(f"health check protocol '{check.protocol}' is not valid, expected {', '.join(PROTOCOLS)}")
     for name, (low, high) in RANGES.items():
@@ -82,7 +85,7 @@ class Health(NamedTuple):
     streak: int = 0
 
     def observe(self, ok: bool, healthy_threshold: int, unhealthy_threshold: int) -> Health:
-        """Return the health after one more probe result."""
+        """Return the health after one more probe result; the thresholds are how many in a row decide."""
         if ok is self.healthy:
             return Health(ok, 0)
         if self.healthy is None and (self.streak > 0) is not ok:

@@ -1,18 +1,9 @@
 """The states of a target, as DescribeTargetHealth reports them. Guide, Health checks for target groups, "Target health
 status".
 
-Theory of operation. A target is registered, draining or gone, and beside that its probes have found it healthy,
-unhealthy or nothing yet. `_ROWS` turns the two into AWS's state, reason code and description. What becomes of the flows
-of a target that failed is its fate:
-
-    situation                        no_rebalance    rebalance    TCP reset         guide, target group attributes
-    registered or draining, healthy  CARRY           CARRY        CARRY             "existing flows continue"
-    unhealthy                        CARRY           MOVE         RESET (*)         the keys ..on_unhealthy
-    gone: delay has passed           CARRY           MOVE         RESET (*)         the keys ..on_deregistration
-    (*) TCP only, and only with no_rebalance, which the attributes' own check has made sure of.
-
-Draining by itself changes no flow; it only ends new ones. A fate is acted on by a flow's next packet, never before (AWS
-networking blog, target failover, 10 Oct 2022).
+A target is registered, draining or gone, and beside that its probes have found it healthy, unhealthy or nothing yet.
+`status_of` turns the two into AWS's state, reason code and description. Draining by itself changes no connection; it
+only ends new ones. What else becomes of the connections of a target that failed is a matter of each type.
 """
 
 from __future__ import annotations
@@ -20,24 +11,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from gwlbemu.core.elb.attributes import Attributes
-
 
 class Membership(Enum):
     """Where a target stands in its group."""
 
     REGISTERED = "registered"
     DRAINING = "draining"
-    GONE = "gone"  # the deregistration delay has passed; kept only while flows still name it
+    GONE = "gone"  # the deregistration delay has passed; kept only while connections still refer to it
     NOT_IN_USE = "not in use"  # registered, but its zone is not enabled for the load balancer
-
-
-class Fate(Enum):
-    """What the next packet of a flow of this target meets."""
-
-    CARRY = "carry"
-    MOVE = "move"
-    RESET = "reset"
 
 
 class Status(NamedTuple):
@@ -78,28 +59,16 @@ _WHATEVER_THE_PROBES_SAY = {
 BY_REASON = {status.reason: status for status in (INVALID_STATE, IP_UNUSABLE, INTERNAL_ERROR)}
 
 
-def status_of(membership: Membership, healthy: bool | None, probed: bool, reason: str = "") -> Status:
+def status_of(membership: Membership, healthy: bool | None, has_probe_result: bool, reason: str = "") -> Status:
     """Return AWS's state for a target.
 
-    `probed` tells whether any probe has come back, `reason` the prober's last word.
+    `healthy` is what probes have found, None before a threshold was reached; `has_probe_result` tells whether any probe
+    has come back; `reason` is why the last one failed, "" or one of BY_REASON.
     """
     if membership in _WHATEVER_THE_PROBES_SAY:
         return _WHATEVER_THE_PROBES_SAY[membership]
     if reason in BY_REASON and healthy is not True:
         return BY_REASON[reason]
-    if healthy is None and not probed:
+    if healthy is None and not has_probe_result:
         return REGISTERING
     return _ROWS[membership, healthy]
-
-
-def fate_of(membership: Membership, healthy: bool | None, attributes: Attributes) -> Fate:
-    """Return what the flows of such a target meet."""
-    if membership is Membership.GONE:
-        return _fate(attributes.rebalance, attributes.reset_on_deregistration)
-    if healthy is False:
-        return _fate(attributes.rebalance, attributes.reset_on_unhealthy)
-    return Fate.CARRY
-
-
-def _fate(rebalance: bool, reset: bool) -> Fate:
-    return Fate.MOVE if rebalance else Fate.RESET if reset else Fate.CARRY

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE
 from gwlbemu.core.elb.states import Membership
-from gwlbemu.core.elb.targets import TargetGroup
+from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway import key as keys
 from gwlbemu.core.gateway.counters import Counters
 from gwlbemu.core.gateway.entry import Entry
 from gwlbemu.core.gateway.flows import Flow
 from gwlbemu.core.gateway.hot import HotPaths
 from gwlbemu.core.gateway.judged import Judged
-from gwlbemu.core.gateway.placement import Placement, is_steady
+from gwlbemu.core.gateway.placement import Placement
 from gwlbemu.core.gateway.records import FlowChange, FlowRecord, ProbeTarget, TargetChange, TargetHealth
 from gwlbemu.core.gateway.returns import Return
-from gwlbemu.core.gateway.settings import Settings, Target
+from gwlbemu.core.gateway.settings import Settings
+from gwlbemu.core.gateway.targets import GatewayTargetGroup
 from gwlbemu.core.gateway.verdict import Verdict
 
 EXPIRE_BUDGET = 4096  # flows that one call of expire looks at: a few milliseconds
@@ -30,20 +31,20 @@ EXPIRE_BUDGET = 4096  # flows that one call of expire looks at: a few millisecon
 class Balancer:
     """One node. Times are seconds on one clock that never goes back.
 
-    Every packet gets exactly one verdict and is counted once. With a fast path, `catch_up` is called with the key of a
-    flow that is about to be let go, and calls `touch` when the fast path has carried something of it.
+    Every packet gets exactly one verdict and is counted once. With a fast path, `fetch_carried` is called with the
+    key of a flow that is about to be let go, and calls `add_carried` when the fast path has carried something of it.
     """
 
-    def __init__(self, settings: Settings, *, now: float, catch_up: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, settings: Settings, *, now: float, fetch_carried: Callable[[bytes], None] | None = None) -> None:
         self._settings = settings
         self._counters = Counters(now)
-        self._group = TargetGroup(settings, settings.attributes, now)
-        self._placement = Placement(settings, settings.attributes, self._group, self._counters, catch_up)
+        self._group = GatewayTargetGroup(settings, settings.attributes, now)
+        self._placement = Placement(settings, settings.attributes, self._group, self._counters, fetch_carried)
         self._entry = Entry(self._placement)
         self._return = Return(self._placement)
         self._hot = HotPaths(settings, self._placement.table.lookups, self._entry, self._return)
         self._choose_paths()
-        self._placement.turn()
+        self._placement.note_held_targets()
 
     # ---- packets ----
     def receive_packet(self, endpoint: int, packet: bytes, *, now: float) -> Verdict:
@@ -72,7 +73,7 @@ class Balancer:
 
         `reason` may be one of AWS's codes that a prober knows (see `states`).
         """
-        self._counters.roll(self._group, now)
+        self._counters.close_windows(self._group, now)
         self._counters.probes += 1
         self._group.observe(target, ok, now, reason)
         self._placement.advance(now)
@@ -80,7 +81,7 @@ class Balancer:
     def expire(self, *, now: float) -> None:
         """Do what is due by `now`, a bounded part of it: while more is left, next_deadline stays in the past."""
         self._placement.advance(now)
-        self._counters.roll(self._group, now)
+        self._counters.close_windows(self._group, now)
         for flow in self._placement.table.overdue(now, EXPIRE_BUDGET):
             self._placement.end(flow)
 
@@ -106,7 +107,7 @@ class Balancer:
         """
         changed = self._placement.attributes.changed(resource, attributes)
         if changed.stickiness != self._placement.attributes.stickiness:
-            self._placement.rekey()
+            self._placement.note_all_removed()
         self._placement.attributes = changed
         self._group.change_attributes(changed, now)
         self._choose_paths()
@@ -115,11 +116,11 @@ class Balancer:
     # ---- reads ----
     @property
     def stickiness(self) -> str:
-        """What a flow is at the moment: five_tuple or one of AWS's two types."""
+        """What a flow is at the moment: `five_tuple`, `source_ip_dest_ip_proto` or `source_ip_dest_ip`."""
         return self._placement.attributes.stickiness
 
     def attributes(self, resource: str) -> dict[str, str]:
-        """Return every attribute of a resource as AWS writes it."""
+        """Return every attribute of "load-balancer", "listener" or "target-group", key and value as AWS writes them."""
         return self._placement.attributes.as_text(resource)
 
     def target_health(self, *, now: float) -> list[TargetHealth]:
@@ -136,7 +137,7 @@ class Balancer:
                 member.packets_from,
             )
             for member in self._group.members.values()
-            if self._group.in_scope(member) or member.flows or member.membership is Membership.NOT_IN_USE
+            if self._group.is_in_scope(member) or member.flows or member.membership is Membership.NOT_IN_USE
         ]
 
     def flows(self, *, now: float, newest_first: bool = False) -> Iterator[FlowRecord]:
@@ -148,22 +149,25 @@ class Balancer:
     def metrics(self, *, now: float) -> dict[str, int]:
         """Return every metric by AWS's name, and ours; ActiveFlowCount is the flows not yet swept."""
         self._placement.advance(now)
-        self._counters.roll(self._group, now)
+        self._counters.close_windows(self._group, now)
         return self._counters.report(self._group, len(self._placement.table))
 
     def probe_targets(self, *, now: float) -> list[ProbeTarget]:
         """Return whom to probe."""
         self._placement.advance(now)
         return [
-            ProbeTarget(member.id, member.address, member.health.healthy is None) for member in self._group.probed()
+            ProbeTarget(member.id, member.address, member.health.healthy is None) for member in self._group.to_probe()
         ]
 
     # ---- for the fast path ----
     def take_flow_changes(self) -> list[FlowChange | TargetChange]:
-        """Return what changed since the last call, in order; nothing unless Settings.track_changes."""
-        return self._placement.take_changes()
+        """Return what changed since the last call, in order; nothing unless Settings.track_changes.
 
-    def touch(
+        To be applied after the packets that caused it have been sent.
+        """
+        return self._placement.changes.take()
+
+    def add_carried(
         self,
         key: bytes,
         *,
@@ -174,8 +178,9 @@ class Balancer:
         returned_bytes: int = 0,
         target: bytes | None = None,
     ) -> None:
-        """Add what the fast path has carried of a flow since the last touch, towards the target and back.
+        """Add what the fast path has carried of a flow since the last call, towards the target and back.
 
+        `key` is a FlowChange's, `last_seen_at` seconds on the core's clock, bytes are inner ones.
         `target` is the address that it was carried to, which the flow may have left meanwhile; None: the flow's. The
         flow may be gone; its target's packets count all the same.
         """
@@ -196,14 +201,14 @@ class Balancer:
         member.packets_from += returned_packets
         member.bytes_from += returned_bytes
 
-    def renew(self, key: bytes, *, last_seen_at: float) -> None:
-        """Tell the fast path of a flow again if it has been seen here after `last_seen_at`.
+    def report_again(self, key: bytes, *, last_seen_at: float) -> None:
+        """Report a flow as updated if it has been seen here after `last_seen_at`, its last packet on the fast path.
 
         The fast path carries nothing of a flow that has been silent there for its idle timeout.
         """
         flow = self._flow(key)
-        if flow is not None and flow.last_seen_at > last_seen_at and is_steady(flow):
-            self._placement.changed("changed", flow)
+        if flow is not None and flow.last_seen_at > last_seen_at and flow.state.is_carriable:
+            self._placement.changes.flow_updated(flow)
 
     def _flow(self, key: bytes) -> Flow | None:
         endpoint, number = keys.from_key_bytes(key)

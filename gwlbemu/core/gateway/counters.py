@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from gwlbemu.core.elb.targets import Member, TargetGroup
+from gwlbemu.core.gateway.targets import GatewayMember, GatewayTargetGroup
 from gwlbemu.core.gateway.verdict import Drop, Reason
 
 PEAK_SECONDS = 10.0  # "calculated over 10-second intervals"
@@ -47,22 +47,22 @@ class Counters:
         self.drops[reason] += 1
         return _DROPS[reason]
 
-    def retire(self, member: Member) -> None:
+    def retire(self, member: GatewayMember) -> None:
         """Keep what a member counted that is about to be forgotten."""
         self._gone = _add(self._gone, _member(member))
 
     def add_late(self, packets: int, back: int, size: int, size_back: int) -> None:
-        """Count what the fast path has carried of a member that is no more."""
+        """Count what the fast path has carried, to the target and back, of a member that is no more."""
         self._gone = _add(self._gone, (packets, back, size, size_back, 0, 0))
 
-    def totals(self, group: TargetGroup) -> tuple[int, int, int, int, int, int]:
+    def totals(self, group: GatewayTargetGroup) -> tuple[int, int, int, int, int, int]:
         """Return packets to and from targets, bytes to and from, bytes that crossed zones to and from."""
         result = self._gone
         for member in group.members.values():
             result = _add(result, _member(member))
         return result
 
-    def roll(self, group: TargetGroup, now: float) -> None:
+    def close_windows(self, group: GatewayTargetGroup, now: float) -> None:
         """Close the 10-second windows that are over."""
         if now - self._window_at < PEAK_SECONDS:
             return
@@ -81,10 +81,10 @@ class Counters:
         """Return when a window with packets in it ends; math.inf without packets."""
         return self._window_at + PEAK_SECONDS if self.received != self._window_received else math.inf
 
-    def report(self, group: TargetGroup, active_flows: int) -> dict[str, int]:
-        """Return every metric by name."""
+    def report(self, group: GatewayTargetGroup, active_flows: int) -> dict[str, int]:
+        """Return every metric by name; `active_flows` is how many flows the table has."""
         packets, back, size, size_back, crossed, crossed_back = self.totals(group)
-        probed = list(group.probed())
+        probed = list(group.to_probe())
         return {
             "ActiveFlowCount": active_flows,
             "NewFlowCount": self.new_flows,
@@ -112,8 +112,8 @@ class Counters:
         }
 
 
-def _member(member: Member) -> tuple[int, int, int, int, int, int]:
-    crossed = (0, 0) if member.local else (member.bytes_to, member.bytes_from)
+def _member(member: GatewayMember) -> tuple[int, int, int, int, int, int]:
+    crossed = (0, 0) if member.is_local else (member.bytes_to, member.bytes_from)
     return (member.packets_to, member.packets_from, member.bytes_to, member.bytes_from, *crossed)
 
 

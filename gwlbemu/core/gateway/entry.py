@@ -6,19 +6,19 @@ of a live flow                                      ToTarget, that flow's target
 TCP without SYN, no live flow                       Drop MIDSTREAM                Idle timeout
   and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender           Listeners
 anything else without a live flow                   a new flow, ToTarget          Idle timeout
-of a flow whose target failed: CARRY, MOVE, RESET   see `states`                  Edit target group attributes
+of a flow whose target failed: CARRY, MOVE, RESET   see `fates`                  Edit target group attributes
 """
 
 from __future__ import annotations
 
-from gwlbemu.core.elb.attributes import TWO_TUPLE
-from gwlbemu.core.elb.states import Fate
-from gwlbemu.core.gateway.flows import BOTH_FINS, FROM_HIGH, OTHER_IDLE_SECONDS, Flow
-from gwlbemu.core.gateway.hops import entry_step
+from gwlbemu.core.elb.gateway_attributes import TWO_TUPLE
+from gwlbemu.core.gateway.fates import Fate
+from gwlbemu.core.gateway.flows import OTHER_IDLE_SECONDS, Flow
 from gwlbemu.core.gateway.key import flow_key, quoted_key
 from gwlbemu.core.gateway.mss import clamp
-from gwlbemu.core.gateway.placement import Placement, is_steady
+from gwlbemu.core.gateway.placement import Placement
 from gwlbemu.core.gateway.settings import LONGEST_PACKET
+from gwlbemu.core.gateway.ttl_steps import entry_step
 from gwlbemu.core.gateway.verdict import Reason, Reset, ToTarget, Verdict
 from gwlbemu.errors import WireError
 from gwlbemu.wire.ip import IpPacket, decode_ip
@@ -67,11 +67,11 @@ class Entry:
             refused = self._refuse(endpoint, packet, connection, flags)
             if refused is not None:
                 return refused
-        elif not flow.target.plain:
+        elif flow.target.held:
             answer = self._failed(flow, endpoint, packet, connection, now)
             if answer is not None:
                 return answer
-        step = entry_step(self._emulation.ttl_decrement, flow is None or swapped == bool(flow.flags & FROM_HIGH))
+        step = entry_step(self._emulation.ttl_decrement, flow is None or swapped == flow.state.from_high)
         if step and ip.ttl <= step:
             return drop(Reason.TTL_EXPIRED)
         if flow is None:
@@ -91,8 +91,7 @@ class Entry:
 
     def _is_over(self, flow: Flow, flags: int, now: float) -> bool:
         """A new SYN ends a flow that has seen both FINs: the port is being used again."""
-        closed = flow.flags & BOTH_FINS == BOTH_FINS
-        return (closed and flags & (SYN | ACK) == SYN) or self._placement.table.is_over(flow, now)
+        return (flow.state.is_closed and flags & (SYN | ACK) == SYN) or self._placement.table.is_over(flow, now)
 
     def _refuse(self, endpoint: int, packet: bytes, connection: bool, flags: int) -> Verdict | None:
         """Judge a packet of no flow: only a SYN (without ACK) begins a TCP flow."""
@@ -127,13 +126,13 @@ class Entry:
         flow.last_seen_at = now
         if (
             ip.protocol == TCP
-            and flow.timeout == OTHER_IDLE_SECONDS
+            and flow.idle_timeout == OTHER_IDLE_SECONDS
             and self._placement.attributes.stickiness == TWO_TUPLE
         ):
             # A 2-tuple flow that began without TCP and has some now.
-            self._placement.table.set_timeout(flow, self._placement.idle_seconds(TCP, flow.key))
-            if is_steady(flow):
-                self._placement.changed("changed", flow)
+            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(TCP, flow.key))
+            if flow.state.is_carriable:
+                self._placement.changes.flow_updated(flow)
         flow.packets += 1
         flow.bytes += len(packet)
         target.packets_to += 1

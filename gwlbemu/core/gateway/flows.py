@@ -16,20 +16,42 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
-from gwlbemu.core.elb.targets import Member
-from gwlbemu.core.gateway.key import key_bytes
+from gwlbemu.core.gateway.key import key_bytes, key_parts
 from gwlbemu.core.gateway.lookup import lookups
+from gwlbemu.core.gateway.targets import GatewayMember
 from gwlbemu.core.gateway.tunnel import Tunnel
 
 OTHER_IDLE_SECONDS = 120.0
 _BUCKET_SECONDS = 1.0
 
-# Flow.flags
-FROM_HIGH = 1  # the first packet came from the higher end of the key
-FIN_LOW, FIN_HIGH = 2, 4  # a FIN from that end came back from the target
-BOTH_FINS = FIN_LOW | FIN_HIGH
-GENERATION_SHIFT = 3  # above: how often the flow moved
+
+class FlowState(NamedTuple):
+    """What has happened to a flow. Its ends are those of its key, the lower (address, port) and the higher one."""
+
+    from_high: bool  # the first packet came from the higher end
+    half_open: bool = False  # nothing has come back from the target yet, and emulation.half_open_timeout_seconds is set
+    fin_from_low: bool = False  # a FIN from that end has come back from the target
+    fin_from_high: bool = False
+    moves: int = 0  # how often it was bound to another target
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether FINs of both ends have come back."""
+        return self.fin_from_low and self.fin_from_high
+
+    @property
+    def is_carriable(self) -> bool:
+        """Whether its packets need no decision while its target is not held: then the fast path may carry them."""
+        return not self.half_open and not self.is_closed
+
+
+@lru_cache(1 << 10)
+def _shared(state: FlowState) -> FlowState:
+    """Return one object for all equal states: a million flows have a handful of them."""
+    return state
 
 
 class _Link:
@@ -43,53 +65,74 @@ class _Link:
 class Flow(_Link):
     """One flow. Times are absolute seconds; packets and bytes are inner ones of both directions.
 
-    `timeout` is seconds after the last packet. Negative, it is seconds after the first one, of a half-open flow:
-    nothing has come back yet.
+    `idle_timeout` is how many seconds after its last packet the flow is over. Of a half-open flow it is 0, so that no
+    packet of it goes the hot way, and the flow is over half_open_timeout_seconds after its first packet.
     """
 
     __slots__ = (
         "bytes",
         "cookie",
-        "flags",
+        "idle_timeout",
         "key",
         "last_seen_at",
         "packets",
         "placed_at",
+        "state",
         "target",
-        "timeout",
         "tunnel",
     )
 
     def __init__(
-        self, key: int, target: Member, tunnel: Tunnel, cookie: int, timeout: float, flags: int, now: float
+        self,
+        key: int,
+        target: GatewayMember,
+        tunnel: Tunnel,
+        *,
+        cookie: int,
+        idle_timeout: float,
+        state: FlowState,
+        now: float,
     ) -> None:
         self.preceding = self.following = None
         self.key = key
         self.target = target
         self.tunnel = tunnel
         self.cookie = cookie
-        self.timeout = timeout
-        self.flags = flags
+        self.idle_timeout = idle_timeout
+        self.state = _shared(state)
         self.last_seen_at = self.placed_at = now
         self.packets = self.bytes = 0
 
-    @property
-    def expires_at(self) -> float:
-        return self.placed_at - self.timeout if self.timeout < 0 else self.last_seen_at + self.timeout
+    def change_state(self, **changes: bool | int) -> None:
+        """Change the given fields of the flow's state."""
+        self.state = _shared(self.state._replace(**changes))  # type: ignore[arg-type]
 
-    @property
-    def generation(self) -> int:
-        return self.flags >> GENERATION_SHIFT
+
+def flow_identity(flow: Flow) -> tuple[bytes, int, int, int, bytes, int, bytes, int]:
+    """Return what FlowRecord and FlowChange both say of a flow: their fields `key` to `destination_port`."""
+    endpoint = flow.tunnel.endpoint
+    size, protocol, low, low_port, high, high_port = key_parts(flow.key)
+    if flow.state.from_high:
+        low, low_port, high, high_port = high, high_port, low, low_port
+    return key_bytes(endpoint, flow.key), endpoint, size, protocol, low, low_port, high, high_port
 
 
 class FlowTable:
     """The flows of one node by endpoint and key, and the buckets of their deadlines.
 
-    `catch_up` brings in what the fast path has carried of a flow (its key); it is called before a flow is judged over.
+    `endpoints` are their 64-bit ids, `half_open_timeout` is seconds. `fetch_carried` is called with the key of a flow
+    before that is judged over and brings in what the fast path has carried of it. `by_endpoint` is endpoint -> key ->
+    flow, `lookups` the cache in front of it.
     """
 
-    def __init__(self, endpoints: tuple[int, ...], catch_up: Callable[[bytes], None] | None = None) -> None:
-        self._catch_up = catch_up
+    def __init__(
+        self,
+        endpoints: tuple[int, ...],
+        half_open_timeout: float = math.inf,
+        fetch_carried: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._half_open_timeout = half_open_timeout
+        self._fetch_carried = fetch_carried
         self.by_endpoint: dict[int, dict[int, Flow]] = {endpoint: {} for endpoint in endpoints}
         self.lookups = {endpoint: lookups(flows) for endpoint, flows in self.by_endpoint.items()}
         self._buckets: dict[int, _Link] = {}
@@ -108,32 +151,40 @@ class FlowTable:
         return heapq.merge(*tables, key=lambda flow: -flow.placed_at)
 
     def add(self, flow: Flow) -> None:
+        """Put a new flow into the table; there must be none with its endpoint and key."""
         self.by_endpoint[flow.tunnel.endpoint][flow.key] = flow
         flow.target.flows += 1
         self._enqueue(flow)
 
     def remove(self, flow: Flow) -> None:
+        """Take a flow out; whoever looks it up from now on finds none."""
         del self.by_endpoint[flow.tunnel.endpoint][flow.key]
         for lookup in self.lookups[flow.tunnel.endpoint].values():
             lookup.forget(flow.key)
         flow.target.flows -= 1
         _unlink(flow)
 
-    def catch_up(self, flow: Flow) -> None:
+    def fetch_carried(self, flow: Flow) -> None:
         """Bring in what the fast path has carried of a flow."""
-        if self._catch_up is not None:
-            self._catch_up(key_bytes(flow.tunnel.endpoint, flow.key))
+        if self._fetch_carried is not None:
+            self._fetch_carried(key_bytes(flow.tunnel.endpoint, flow.key))
+
+    def expires_at(self, flow: Flow) -> float:
+        """Return when a flow is over if no packet of it comes, as far as the core has seen its packets."""
+        if flow.state.half_open:
+            return flow.placed_at + self._half_open_timeout
+        return flow.last_seen_at + flow.idle_timeout
 
     def is_over(self, flow: Flow, now: float) -> bool:
-        """Whether a flow has been silent for its idle timeout, on the fast path too."""
-        if now < flow.expires_at:
+        """Whether a flow has been silent for its idle timeout, on the fast path too, or half-open for too long."""
+        if now < self.expires_at(flow):
             return False
-        self.catch_up(flow)
-        return now >= flow.expires_at
+        self.fetch_carried(flow)
+        return now >= self.expires_at(flow)
 
-    def set_timeout(self, flow: Flow, timeout: float) -> None:
+    def set_idle_timeout(self, flow: Flow, seconds: float) -> None:
         """Give a flow another idle timeout; the clock goes on from the last packet."""
-        flow.timeout = timeout
+        flow.idle_timeout = seconds
         _unlink(flow)
         self._enqueue(flow)
 
@@ -161,7 +212,7 @@ class FlowTable:
         return (self._due[0] + 1) * _BUCKET_SECONDS if self._due else math.inf
 
     def _enqueue(self, flow: Flow) -> None:
-        number = int(flow.expires_at // _BUCKET_SECONDS)
+        number = int(self.expires_at(flow) // _BUCKET_SECONDS)
         head = self._buckets.get(number)
         if head is None:
             head = self._buckets[number] = _Link()

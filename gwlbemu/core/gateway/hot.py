@@ -2,9 +2,9 @@
 looked up once and sent on, a batch in one loop.
 
 They work on frames as a port carries them: a link header that means nothing here, then the IP packet. Whatever fails
-one of the conditions goes to `entry` or `returns`, in its turn. Those can judge any bytes and need no hot path to be
-right; both ways give the same bytes (there is a test). Only here the heads of TCP and UDP are not judged: a live flow's
-packet goes on with whatever is in it.
+one of the conditions goes to `entry` or `returns`, in the order of the batch. Those can judge any bytes and need no
+hot path to be right; both ways give the same bytes (there is a test). Only here the headers of TCP and UDP are not
+judged: a live flow's packet goes on with whatever is in it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import struct
 from collections.abc import Sequence
 
 from gwlbemu.core.gateway.entry import Entry
-from gwlbemu.core.gateway.hops import entry_step
+from gwlbemu.core.gateway.flows import Flow
 from gwlbemu.core.gateway.judged import Judged
 from gwlbemu.core.gateway.lookup import Lookup
 from gwlbemu.core.gateway.returns import Return
 from gwlbemu.core.gateway.settings import LONGEST_PACKET, Settings
+from gwlbemu.core.gateway.ttl_steps import entry_step
 from gwlbemu.core.gateway.tunnel import prefix
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 from gwlbemu.wire.geneve import PROTOCOL_IPV4
@@ -40,7 +41,7 @@ class HotPaths:
     """
 
     def __init__(
-        self, settings: Settings, lookups: dict[int, dict[int, Lookup]], entry: Entry, returns: Return
+        self, settings: Settings, lookups: dict[int, dict[int, Lookup[Flow]]], entry: Entry, returns: Return
     ) -> None:
         self.usable = False
         # Only usable where it does not matter who sent first; then both ways cost the same.
@@ -58,7 +59,7 @@ class HotPaths:
         self._returned = struct.Struct(f">{start}s8sBBH").pack
 
     def receive(self, endpoint: int, frames: Sequence[bytes], now: float) -> Judged:
-        """Judge what came from an endpoint."""
+        """Return the verdicts on frames from an endpoint (its 64-bit id), in order."""
         flows = self._lookups.get(endpoint, {}) if self.usable else {}
         start, step, sent, careful = self._start, self._step, self._sent, self._entry.receive
         judged = Judged(self._links)
@@ -77,14 +78,14 @@ class HotPaths:
                 ):
                     flow = flows[protocol][ends]
                     target = flow.target
-                    if now - flow.last_seen_at < flow.timeout and target.plain:
+                    if now - flow.last_seen_at < flow.idle_timeout and not target.held:
                         tunnel, cookie = flow.tunnel, flow.cookie
                         total = _number(packet) % 65535  # that is a one's complement sum (RFC 1071)
                         if size & 1:
                             total <<= 8
                         append(
                             sent(
-                                target.heads[size],
+                                target.outer_headers[size],
                                 tunnel.ports,
                                 size + 48,
                                 65535 - (tunnel.partial_sum + 2 * size + cookie + total) % 65535,
@@ -111,7 +112,7 @@ class HotPaths:
         return judged
 
     def receive_returns(self, frames: Sequence[bytes], now: float) -> Judged:
-        """Judge what came to the node's address."""
+        """Return the verdicts on frames that came to the node's address, in order."""
         by_header = self._by_header if self.usable else {}
         start, step, returned, careful = self._start, self._step, self._returned, self._return.receive
         inner, flags = start + 68, start + 101
@@ -140,7 +141,7 @@ class HotPaths:
                     if (
                         cookie == flow.cookie
                         and addresses == target.return_addresses
-                        and now - flow.last_seen_at < flow.timeout
+                        and now - flow.last_seen_at < flow.idle_timeout
                     ):
                         if step:
                             head = returned(link, frame[before_ttl], ttl - 1, protocol, (checksum + 256) % 65535)

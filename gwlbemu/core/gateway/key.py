@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
 from gwlbemu.errors import WireError
 from gwlbemu.wire.icmp import decode_icmp
 from gwlbemu.wire.ip import IpPacket

@@ -8,187 +8,167 @@ no target at all: none; the flow is rejected                 not documented, our
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from gwlbemu.core.elb import choice
-from gwlbemu.core.elb.attributes import Attributes
-from gwlbemu.core.elb.targets import Member, TargetGroup
+from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
+from gwlbemu.core.gateway import marks
+from gwlbemu.core.gateway.changes import Changes
 from gwlbemu.core.gateway.counters import Counters
-from gwlbemu.core.gateway.flows import BOTH_FINS, FROM_HIGH, GENERATION_SHIFT, OTHER_IDLE_SECONDS, Flow, FlowTable
+from gwlbemu.core.gateway.flows import OTHER_IDLE_SECONDS, Flow, FlowState, FlowTable, flow_identity
 from gwlbemu.core.gateway.key import key_bytes, key_parts
-from gwlbemu.core.gateway.records import FlowChange, FlowRecord, TargetChange
+from gwlbemu.core.gateway.records import FlowRecord
 from gwlbemu.core.gateway.settings import Settings
+from gwlbemu.core.gateway.targets import GatewayMember, GatewayTargetGroup
 from gwlbemu.core.gateway.tunnel import Tunnel
 from gwlbemu.wire.ip import IpPacket
 from gwlbemu.wire.protocols import TCP
 
-_MANY_TUNNELS = 1 << 16
-
-
-def is_steady(flow: Flow) -> bool:
-    """Whether the packets of a flow need no decision while its target is plain: then the fast path may carry them."""
-    return flow.timeout >= 0 and flow.flags & BOTH_FINS != BOTH_FINS
+_TUNNELS_CAPACITY = 1 << 16
 
 
 class Placement:
-    """The flow table and what is written into it. `attributes` are the present ones."""
+    """The flow table and what is written into it.
+
+    `attributes` are the present ones, `changes` what the fast path has to learn.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        attributes: Attributes,
-        group: TargetGroup,
+        attributes: GatewayAttributes,
+        group: GatewayTargetGroup,
         counters: Counters,
-        catch_up: Callable[[bytes], None] | None = None,
+        fetch_carried: Callable[[bytes], None] | None = None,
     ) -> None:
         self.settings = settings
         self.attributes = attributes
         self.group = group
         self.counters = counters
-        self.table = FlowTable(tuple(endpoint.id for endpoint in settings.endpoints), catch_up)
+        half_open = settings.emulation.half_open_timeout_seconds
+        self._begins_half_open = half_open is not None
+        self.table = FlowTable(
+            tuple(endpoint.id for endpoint in settings.endpoints),
+            math.inf if half_open is None else half_open,
+            fetch_carried,
+        )
+        self.changes = Changes(settings.track_changes)
         self._seed = choice.Seed(settings.seed)
-        self._tunnels: dict[tuple[Member, int, int, int], Tunnel] = {}
-        self._changes: list[FlowChange | TargetChange] = []
+        self._tunnels: dict[tuple[GatewayMember, int, int, int], Tunnel] = {}
 
     def place(self, endpoint: int, key: int, from_high: bool, ip: IpPacket, now: float) -> Flow | None:
-        """Bind a new flow to a target; None when there is no target."""
+        """Bind a new flow to a target and return it; None (and counted as rejected) when there is no target.
+
+        `from_high` tells whether its first packet, whose header is `ip`, comes from the higher end of its key.
+        """
         name = key_bytes(endpoint, key)
-        target = self._choose(name, key)
+        target = self._choose(name)
         if target is None:
             self.counters.rejected += 1
             self.counters.rejected_tcp += ip.protocol == TCP
             return None
         self.counters.new_flows += 1
-        half_open = self.settings.emulation.half_open_timeout_seconds
-        timeout = self.idle_seconds(ip.protocol, key) if half_open is None else -half_open
-        port = choice.source_port(self._seed, name, self.settings.emulation.source_port)
+        half_open = self._begins_half_open
+        port = marks.outer_source_port(self._seed, name, self.settings.emulation.source_port)
         tunnel = self._tunnel(target, port, endpoint, ip.version)
-        flow = Flow(key, target, tunnel, choice.cookie(self._seed, name, 0), timeout, FROM_HIGH * from_high, now)
+        flow = Flow(
+            key,
+            target,
+            tunnel,
+            cookie=marks.flow_cookie(self._seed, name, 0),
+            idle_timeout=0.0 if half_open else self.idle_seconds(ip.protocol, key),
+            state=FlowState(from_high, half_open),
+            now=now,
+        )
         self.table.add(flow)
-        if is_steady(flow):
-            self.changed("placed", flow)
+        if flow.state.is_carriable:
+            self.changes.flow_placed(flow)
         return flow
 
     def move(self, flow: Flow) -> bool:
-        """Bind a flow of a failed target to a healthy one; without any it stays where it is (AWS does not say)."""
+        """Bind a flow of a failed target to a healthy one and return whether that was done.
+
+        Without a healthy one it stays where it is (AWS does not say).
+        """
         group = self.group
         if not group.healthy or flow.target in group.healthy:
             return False
         name = key_bytes(flow.tunnel.endpoint, flow.key)
-        target = self._weigh(name, group.healthy)
+        target = group.choose(self._seed, name, group.healthy)
         flow.target.flows -= 1
         self.forget_target(flow.target)
         flow.target = target
         target.flows += 1
         version = 4 if flow.tunnel.protocol_type == 0x0800 else 6
         flow.tunnel = self._tunnel(target, flow.tunnel.source_port, flow.tunnel.endpoint, version)
-        flow.flags += 1 << GENERATION_SHIFT
+        flow.change_state(moves=flow.state.moves + 1)
         if self.settings.emulation.rebalanced_cookie == "new":
-            flow.cookie = choice.cookie(self._seed, name, flow.generation)
+            flow.cookie = marks.flow_cookie(self._seed, name, flow.state.moves)
         self.counters.moved += 1
-        if is_steady(flow):
-            self.changed("changed", flow)
+        if flow.state.is_carriable:
+            self.changes.flow_updated(flow)
         return True
 
     def end(self, flow: Flow) -> None:
         """Take a flow out of the table."""
-        self.table.catch_up(flow)
+        self.table.fetch_carried(flow)
         self.table.remove(flow)
         self.forget_target(flow.target)
-        self.changed("removed", flow)
+        self.changes.flow_removed(flow)
 
-    def forget_target(self, member: Member) -> None:
+    def forget_target(self, member: GatewayMember) -> None:
         """Let a target go whose last flow has gone, keeping what it counted."""
         if self.group.is_forgettable(member):
             self.counters.retire(member)
             self.group.forget(member)
-            if not member.plain:
-                self._target_changed("freed", member)  # another target may have the address some day
+            if member.held:
+                self.changes.target_held(member, False)  # another target may have the address some day
 
     def idle_seconds(self, protocol: int, key: int) -> float:
-        """Return the idle timeout of a flow; fragments and others without ports are never TCP connections."""
+        """Return a flow's idle timeout in seconds; fragments and others without ports are never TCP connections."""
         if protocol == TCP and (self.attributes.sticky or key_parts(key).tuple_size == 5):
             return float(self.attributes.effective_tcp_idle_seconds)
         return OTHER_IDLE_SECONDS
 
     def advance(self, now: float) -> None:
         """Let the targets do what is due by `now`."""
-        touched = self.group.advance(now)
-        self.turn()  # before a target is let go, whose last word is "freed"
-        for member in touched:
+        affected = self.group.advance(now)
+        self.note_held_targets()  # before a target is let go, which notes that it is no longer held
+        for member in affected:
             self.forget_target(member)
 
-    def rekey(self) -> None:
+    def note_all_removed(self) -> None:
         """Take every flow from the fast path: from now on packets have other keys."""
         for flow in self.table:
-            self.changed("removed", flow)
+            self.changes.flow_removed(flow)
 
-    def turn(self) -> None:
-        """Tell the fast path about targets whose flows need Python for each packet from now on, or no longer."""
-        for member in self.group.turned:
-            self._target_changed("freed" if member.plain else "held", member)
-        self.group.turned.clear()
-
-    def _target_changed(self, kind: str, member: Member) -> None:
-        if self.settings.track_changes:
-            self._changes.append(TargetChange(kind, member.address))
-
-    def changed(self, kind: str, flow: Flow) -> None:
-        """Note a change for the fast path."""
-        if self.settings.track_changes:
-            self._changes.append(
-                FlowChange(
-                    kind,
-                    *_identity(flow),
-                    flow.target.id,
-                    flow.target.address,
-                    flow.cookie,
-                    flow.tunnel.source_port,
-                    abs(flow.timeout),
-                )
-            )
-
-    def take_changes(self) -> list[FlowChange | TargetChange]:
-        taken, self._changes = self._changes, []
-        return taken
+    def note_held_targets(self) -> None:
+        """Tell the fast path about targets whose flows need a decision for each packet from now on, or no longer."""
+        for member in self.group.take_held_changes():
+            self.changes.target_held(member, member.held)
 
     def record(self, flow: Flow) -> FlowRecord:
         """Describe a flow."""
         return FlowRecord(
-            *_identity(flow), flow.target.id, flow.cookie, flow.tunnel.source_port,
-            flow.placed_at, flow.last_seen_at, flow.expires_at, flow.packets, flow.bytes, flow.generation,
+            *flow_identity(flow), flow.target.id, flow.cookie, flow.tunnel.source_port,
+            flow.placed_at, flow.last_seen_at, self.table.expires_at(flow), flow.packets, flow.bytes, flow.state.moves,
         )  # fmt: skip
 
-    def _choose(self, name: bytes, key: int) -> Member | None:
+    def _choose(self, name: bytes) -> GatewayMember | None:
         group = self.group
         if group.healthy:
-            return self._weigh(name, group.healthy)
-        if group.registered:
+            return group.choose(self._seed, name, group.healthy)
+        if group.is_failing_open:
             # "at random": the same flow may meet another target the next time, the same run always the same.
-            return self._weigh(name + self.counters.new_flows.to_bytes(8, "big"), group.registered)
+            return group.choose(self._seed, name + self.counters.new_flows.to_bytes(8, "big"), group.eligible)
         return None
 
-    def _weigh(self, name: bytes, members: tuple[Member, ...]) -> Member:
-        if len(members) == 1:
-            return members[0]
-        weights = choice.weights(self._seed, name, self.group.lanes)
-        lane = choice.heaviest(weights, [member.lane for member in members])
-        return next(member for member in members if member.lane == lane)
-
-    def _tunnel(self, target: Member, source_port: int, endpoint: int, version: int) -> Tunnel:
+    def _tunnel(self, target: GatewayMember, source_port: int, endpoint: int, version: int) -> Tunnel:
         known = (target, source_port, endpoint, version)
         tunnel = self._tunnels.get(known)
         if tunnel is None:
-            if len(self._tunnels) >= _MANY_TUNNELS:
+            if len(self._tunnels) >= _TUNNELS_CAPACITY:
                 self._tunnels.clear()
             tunnel = self._tunnels[known] = Tunnel(self.settings, target.address, source_port, endpoint, version)
         return tunnel
-
-
-def _identity(flow: Flow) -> tuple[bytes, int, int, int, bytes, int, bytes, int]:
-    """Return what FlowRecord and FlowChange both say of a flow: `key` to `destination_port`."""
-    endpoint = flow.tunnel.endpoint
-    size, protocol, low, low_port, high, high_port = key_parts(flow.key)
-    if flow.flags & FROM_HIGH:
-        low, low_port, high, high_port = high, high_port, low, low_port
-    return key_bytes(endpoint, flow.key), endpoint, size, protocol, low, low_port, high, high_port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import NamedTuple
 
 
@@ -22,7 +23,7 @@ class TargetHealth(NamedTuple):
 
 
 class ProbeTarget(NamedTuple):
-    """A target to probe; an initial one may be probed faster (see Emulation)."""
+    """A target to probe, `address` being 4 bytes; an `initial` one may be probed faster (see Emulation)."""
 
     id: str
     address: bytes
@@ -32,7 +33,8 @@ class ProbeTarget(NamedTuple):
 class FlowRecord(NamedTuple):
     """One live flow, its first packet's source first.
 
-    Ports are 0 and protocol is 0 where the key has none. Times are absolute seconds.
+    `key` is the core's (see `key.key_bytes`). Ports are 0 and protocol is 0 where the key has none. Times are seconds
+    on the core's clock; packets and bytes are inner ones of both directions.
     """
 
     key: bytes
@@ -54,14 +56,22 @@ class FlowRecord(NamedTuple):
     moves: int
 
 
-class FlowChange(NamedTuple):
-    """What the fast path has to learn of a flow. `kind` is placed, changed (new target or cookie) or removed (its
-    packets come to Python again).
+class FlowChangeKind(Enum):
+    """What has happened to a flow, as the fast path sees it."""
 
-    `source` is the end that sent the first packet; `timeout` is the idle timeout in seconds.
+    PLACED = "placed"  # it may be carried from now on
+    UPDATED = "updated"  # it may be carried on, with another target, cookie or idle timeout
+    REMOVED = "removed"  # its packets come to the core again
+
+
+class FlowChange(NamedTuple):
+    """What the fast path has to learn of a flow.
+
+    `key` is the core's (see `key.key_bytes`), `source` the end that sent the first packet, `idle_timeout` seconds.
+    Ports are 0 and protocol is 0 where the key has none.
     """
 
-    kind: str
+    kind: FlowChangeKind
     key: bytes
     endpoint: int
     tuple_size: int
@@ -74,13 +84,14 @@ class FlowChange(NamedTuple):
     target_address: bytes
     cookie: int
     outer_source_port: int
-    timeout: float
+    idle_timeout: float
 
 
 class TargetChange(NamedTuple):
-    """What the fast path has to learn of a target. `kind` is held (every packet of its flows needs a decision, so they
-    come to Python although the flows stay known) or freed (no longer).
+    """What the fast path has to learn of a target: from now on it is held, or no longer.
+
+    Every packet of a held target's flows needs a decision, so they come to the core although the flows stay known.
     """
 
-    kind: str
+    held: bool
     target_address: bytes

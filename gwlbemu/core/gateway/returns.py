@@ -21,12 +21,12 @@ not critical. An ICMP error may also come in the header of the flow that it quot
 
 from __future__ import annotations
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE
-from gwlbemu.core.gateway.flows import BOTH_FINS, FIN_HIGH, FIN_LOW, FROM_HIGH, Flow
-from gwlbemu.core.gateway.hops import exit_step
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE
+from gwlbemu.core.gateway.flows import Flow
 from gwlbemu.core.gateway.key import flow_key, quoted_key
-from gwlbemu.core.gateway.placement import Placement, is_steady
+from gwlbemu.core.gateway.placement import Placement
 from gwlbemu.core.gateway.settings import LONGEST_PACKET
+from gwlbemu.core.gateway.ttl_steps import exit_step
 from gwlbemu.core.gateway.verdict import Reason, ToEndpoint, Verdict
 from gwlbemu.errors import WireError
 from gwlbemu.wire import aws, geneve
@@ -89,10 +89,10 @@ class Return:
         if len(packet) > LONGEST_PACKET:
             return drop(Reason.TOO_LONG)
         flow, swapped = known[0]
-        step = exit_step(self._settings.emulation.ttl_decrement, swapped == bool(flow.flags & FROM_HIGH))
+        step = exit_step(self._settings.emulation.ttl_decrement, swapped == flow.state.from_high)
         if step and ip.ttl <= step:
             return drop(Reason.TTL_EXPIRED)
-        return self._forward(flow, packet, ip.protocol, flags, swapped, step, now)
+        return self._forward(flow, packet, protocol=ip.protocol, flags=flags, swapped=swapped, step=step, now=now)
 
     def _keys(self, packet: bytes, ip: IpPacket) -> list[tuple[int, bool]]:
         stickiness = self._placement.attributes.stickiness
@@ -100,7 +100,7 @@ class Return:
         return [flow_key(ip, stickiness)] + ([quoted] if quoted is not None else [])
 
     def _forward(
-        self, flow: Flow, packet: bytes, protocol: int, flags: int, swapped: bool, step: int, now: float
+        self, flow: Flow, packet: bytes, *, protocol: int, flags: int, swapped: bool, step: int, now: float
     ) -> ToEndpoint:
         target = flow.target
         flow.last_seen_at = now
@@ -108,10 +108,11 @@ class Return:
         flow.bytes += len(packet)
         target.packets_from += 1
         target.bytes_from += len(packet)
-        if flow.timeout < 0:
-            self._placement.table.set_timeout(flow, self._placement.idle_seconds(protocol, flow.key))
-            if is_steady(flow):
-                self._placement.changed("placed", flow)
+        if flow.state.half_open:
+            flow.change_state(half_open=False)
+            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(protocol, flow.key))
+            if flow.state.is_carriable:
+                self._placement.changes.flow_placed(flow)
         if flags & (FIN | RST) and self._placement.attributes.stickiness == FIVE_TUPLE:
             self._close(flow, flags, swapped)
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
@@ -124,8 +125,11 @@ class Return:
         if flags & RST:
             self._placement.end(flow)
             return
-        before = flow.flags & BOTH_FINS
-        flow.flags |= FIN_HIGH if swapped else FIN_LOW
-        if before != BOTH_FINS and flow.flags & BOTH_FINS == BOTH_FINS:
-            self._placement.changed("removed", flow)
-            self._placement.table.set_timeout(flow, self._settings.emulation.fin_linger_seconds)
+        was_closed = flow.state.is_closed
+        if swapped:
+            flow.change_state(fin_from_high=True)
+        else:
+            flow.change_state(fin_from_low=True)
+        if flow.state.is_closed and not was_closed:
+            self._placement.changes.flow_removed(flow)
+            self._placement.table.set_idle_timeout(flow, self._settings.emulation.fin_linger_seconds)

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gwlbemu.core.elb.attributes import Attributes
+from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
 from gwlbemu.core.elb.health import HealthCheck
+from gwlbemu.core.elb.target import Target
 from gwlbemu.core.emulation import Emulation
 from gwlbemu.errors import SettingError
-from gwlbemu.wire.geneve import PORT as GENEVE_PORT
+from gwlbemu.wire.geneve import PORT
 
-__all__ = [
-    "GENEVE_PORT",
-    "Attributes",
-    "Emulation",
-    "Endpoint",
-    "HealthCheck",
-    "Links",
-    "Settings",
-    "Target",
-    "check_ip_target",
-    "check_target_group",
-]
-
-EVERY_ZONE = "all"  # the zone of an address outside the load balancer's VPC (RegisterTargets)
-TARGETS_PER_ZONE = 300  # guide, Quotas: targets per Availability Zone per GENEVE target group
+GENEVE_PORT = PORT  # of every gateway target group (guide, Target groups)
 LONGEST_PACKET = 8500  # guide, Gateway Load Balancers, "Maximum transmission unit"
-_PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +23,6 @@ class Endpoint:
 
     id: int
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A member of the target group; `address` is 4 bytes, `zone` may be "all"."""
-
-    id: str
-    address: bytes
-    zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +40,9 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One node of one load balancer. `zones` are the enabled ones; nothing given means this node's zone alone."""
+    """One node of one load balancer. `node_address` is the 4 bytes of its ENI's address; `zones` are the enabled ones,
+    none given means this node's zone alone; `seed` decides every choice that AWS makes at random.
+    """
 
     load_balancer: str
     zone: str
@@ -73,7 +51,7 @@ class Settings:
     targets: tuple[Target, ...] = ()
     zones: tuple[str, ...] = ()
     target_group: str = ""
-    attributes: Attributes = field(default_factory=Attributes)
+    attributes: GatewayAttributes = field(default_factory=GatewayAttributes)
     health_check: HealthCheck = field(default_factory=HealthCheck)
     emulation: Emulation = field(default_factory=Emulation)
     seed: int = 0
@@ -82,9 +60,9 @@ class Settings:
 
 
 def check_target_group(protocol: str, port: int, target_type: str) -> None:
-    """Refuse a group that a Gateway Load Balancer cannot have (guide, Target groups).
+    """Refuse a target group that a Gateway Load Balancer cannot have (guide, Target groups).
 
-    Raises SettingError naming the attribute.
+    `protocol` and `target_type` are AWS's words. Raises SettingError naming what is wrong and what was expected.
     """
     if protocol != "GENEVE":
         raise SettingError(f"protocol '{protocol}' is not valid for a gateway target group, expected GENEVE")
@@ -93,21 +71,4 @@ def check_target_group(protocol: str, port: int, target_type: str) -> None:
     if target_type not in ("instance", "ip"):
         raise SettingError(
             f"target_type '{target_type}' is not valid for a GENEVE target group, expected instance or ip"
-        )
-
-
-def check_ip_target(address: str, vpc_cidrs: Iterable[str]) -> None:
-    """Refuse an address that cannot be an `ip` target.
-
-    It must be in the VPC or private (guide, Target groups, "IP addresses").
-    """
-    try:
-        parsed = ipaddress.IPv4Address(address)
-    except ValueError:
-        raise SettingError(f"target '{address}' is not an IPv4 address", "InvalidTarget") from None
-    if not any(parsed in network for network in [*_PRIVATE, *map(ipaddress.ip_network, vpc_cidrs)]):
-        raise SettingError(
-            f"target address {address} is not valid, expected one of the VPC, of 10.0.0.0/8, 100.64.0.0/10, "
-            "172.16.0.0/12 or 192.168.0.0/16",
-            "InvalidTarget",
         )

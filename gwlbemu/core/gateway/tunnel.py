@@ -12,18 +12,18 @@ from gwlbemu.wire.geneve import PORT, PROTOCOL_IPV4, PROTOCOL_IPV6
 from gwlbemu.wire.protocols import UDP
 
 OUTER_LENGTH = 68  # IPv4 20, UDP 8, GENEVE 8, options 32
-MANY_LENGTHS = 256
-_HEAD = struct.Struct(">2sH6sH8s").pack
+LENGTHS_CAPACITY = 256
+_HEADER = struct.Struct(">2sH6sH8s").pack
 
 
 @lru_cache(1 << 10)
 def prefix(protocol_type: int, endpoint: int) -> bytes:
-    """Return all of the GENEVE header but the cookie."""
+    """Return the 36 bytes of GENEVE header in front of the cookie; `protocol_type` is an ethertype."""
     return encode_header(protocol_type, endpoint, 0)[:36]
 
 
-class Heads(dict[int, bytes]):
-    """Length of the inner packet -> link header and outer IPv4 header of a datagram to one target.
+class OuterHeaders(dict[int, bytes]):
+    """Length of the inner packet in bytes -> link header and outer IPv4 header of a datagram to one target.
 
     The source port is not in there, so all tunnels to a target share them: memory goes by targets and lengths.
     """
@@ -38,12 +38,12 @@ class Heads(dict[int, bytes]):
 
     def __missing__(self, size: int) -> bytes:
         length = size + OUTER_LENGTH
-        if len(self) >= MANY_LENGTHS:
+        if len(self) >= LENGTHS_CAPACITY:
             self.clear()
-        head = self[size] = self._link + _HEAD(
+        header = self[size] = self._link + _HEADER(
             b"\x45\0", length, b"\0\0\0\0\xff\x11", -(self._sum + length) % 65535, self._addresses
         )
-        return head
+        return header
 
 
 class Tunnel:
@@ -68,6 +68,7 @@ class Tunnel:
 
     @property
     def source_port(self) -> int:
+        """The outer UDP source port."""
         return self.ports >> 16
 
     def header(self, cookie: int) -> bytes:

@@ -10,9 +10,12 @@ import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes
+from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
+from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
+from gwlbemu.core.elb.health import HealthCheck
+from gwlbemu.core.elb.target import Target
 from gwlbemu.core.emulation import Emulation, Scalar
-from gwlbemu.core.gateway.settings import Endpoint, HealthCheck, Settings, Target
+from gwlbemu.core.gateway.settings import Endpoint, Settings
 from gwlbemu.wire.aws import parse_endpoint
 
 
@@ -86,7 +89,9 @@ class NodeConfig:
             targets=tuple(Target(name, socket.inet_aton(address), zone) for name, address, zone in self.targets),
             zones=self.zones,
             target_group=self.target_group,
-            attributes=Attributes.from_text(*(self.attributes[key] for key in (LOAD_BALANCER, LISTENER, TARGET_GROUP))),
+            attributes=GatewayAttributes.from_text(
+                *(self.attributes[key] for key in (LOAD_BALANCER, LISTENER, TARGET_GROUP))
+            ),
             health_check=HealthCheck(**self.health_check),  # type: ignore[arg-type]
             emulation=Emulation.from_values(self.emulation),
             seed=self.seed,

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.key import from_key_bytes
+from gwlbemu.core.gateway.records import FlowChange, FlowChangeKind, TargetChange
 from gwlbemu.core.gateway.settings import Settings
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath.build import available, cache_folder, missing
-from gwlbemu.fastpath.fastpath import EndpointInterface, FastPath, FastPathSettings
+from gwlbemu.fastpath.fastpath import EndpointDevice, FastPath, FastPathSettings
 from gwlbemu.fastpath.mirror import FlowTraffic
 from gwlbemu.fastpath.tap import Tap
 from gwlbemu.ports.loop import Loop
@@ -58,7 +59,7 @@ def _settings(config: NodeConfig, settings: Settings, cache: Path) -> FastPathSe
         eni=config.eni.device,
         gateway_mac=_mac(config.eni.gateway_mac),
         endpoints=tuple(
-            EndpointInterface(identity.id, each.device, _mac(each.router_mac))
+            EndpointDevice(identity.id, each.device, _mac(each.router_mac))
             for identity, each in zip(settings.endpoints, config.endpoints, strict=True)
         ),
         next_hops={socket.inet_aton(address): _mac(mac) for address, mac in config.eni.neighbours.items()},
@@ -135,9 +136,9 @@ class Follower:
             assert self.balancer is not None
             self._stickiness = stickiness
             changes = self.balancer.take_flow_changes()
-            self._fast.apply([each for each in changes if each.kind == "removed"], now_ns=self._now_ns())
+            self._fast.apply([each for each in changes if _is_removal(each)], now_ns=self._now_ns())
             self._fast.set_stickiness(stickiness)
-            self._fast.apply([each for each in changes if each.kind != "removed"], now_ns=self._now_ns())
+            self._fast.apply([each for each in changes if not _is_removal(each)], now_ns=self._now_ns())
             self._tell(self._fast.refresh(()))
 
     def advanced(self) -> None:
@@ -157,7 +158,7 @@ class Follower:
         news, complete = self._fast.read_back(now_ns=self._now_ns())
         self._tell(news)
         for key, last_ns in self._fast.take_silent():
-            self.balancer.renew(key, last_seen_at=last_ns / NANO)
+            self.balancer.report_again(key, last_seen_at=last_ns / NANO)
         self._loop.call_at(self._loop.now + (ROUND_SECONDS if complete else STEP_SECONDS), self._step)
         self._after()
 
@@ -166,7 +167,7 @@ class Follower:
         eni = self._eni
         for each in news:
             carried = each.packets or each.returned_packets  # without any, the stamp is of when the entry was written
-            self.balancer.touch(
+            self.balancer.add_carried(
                 each.key,
                 last_seen_at=each.last_ns / NANO if carried else -math.inf,
                 packets=each.packets,
@@ -185,3 +186,7 @@ class Follower:
 
     def _now_ns(self) -> int:
         return int(self._loop.now * NANO)
+
+
+def _is_removal(change: FlowChange | TargetChange) -> bool:
+    return isinstance(change, FlowChange) and change.kind is FlowChangeKind.REMOVED

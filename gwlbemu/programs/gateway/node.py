@@ -59,7 +59,7 @@ class Node:
             else Follower(fast, loop, sides, eni_side, settings.attributes.stickiness, after=self._arm)
         )
         self.balancer = Balancer(
-            settings, now=loop.now, catch_up=None if self.follower is None else self.follower.catch_up
+            settings, now=loop.now, fetch_carried=None if self.follower is None else self.follower.catch_up
         )
         self.packets = Packets(sides, eni_side, loop.clock, self.discards, self.balancer, after_turn=self._arm)
         stack.enter_context(hold_udp_port(GENEVE_PORT))

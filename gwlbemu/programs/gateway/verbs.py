@@ -7,8 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway.records import FlowRecord
-from gwlbemu.core.gateway.settings import Target
 from gwlbemu.errors import SettingError
 from gwlbemu.ports.control import Arguments, Verb
 from gwlbemu.programs.gateway.trace import Trace, address_text

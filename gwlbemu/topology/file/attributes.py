@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes, parse
+from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
 from gwlbemu.core.emulation import EXPLANATIONS, Emulation, Scalar
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.document import Path, Problem
@@ -22,7 +23,7 @@ __all__ = [
 
 def complete(resource: str, given: Mapping[str, str]) -> dict[str, str]:
     """Every attribute of the resource: the given value or AWS's default."""
-    return Attributes().as_text(resource) | dict(given)
+    return ATTRIBUTES[GATEWAY]().as_text(resource) | dict(given)
 
 
 def attribute_problems(resource: str, given: Mapping[str, str], path: Path) -> Iterator[Problem]:
@@ -30,13 +31,13 @@ def attribute_problems(resource: str, given: Mapping[str, str], path: Path) -> I
     found = []
     for key, text in given.items():
         try:
-            parse(resource, {key: text})
+            ATTRIBUTES[GATEWAY].parse(resource, {key: text})
         except SettingError as error:
             found.append(Problem((*path, key), str(error)))
     yield from found
     if not found:
         try:
-            Attributes().changed(resource, given)
+            ATTRIBUTES[GATEWAY]().changed(resource, given)
         except SettingError as error:
             yield Problem(path, str(error))
 

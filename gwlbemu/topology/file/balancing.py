@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic.config import JsonDict
 
 from gwlbemu.core.elb import health as core
-from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TABLE, TARGET_GROUP
+from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
 from gwlbemu.core.elb.health import RANGES, check_health_check
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.fields import Address, AttributeValue, Model, Name
@@ -19,7 +20,7 @@ _CLASSIC = "a classic load balancer is not emulated: use its successors, applica
 
 def _keys(resource: str) -> JsonDict:
     """Names the attribute keys in the JSON Schema, so that an editor completes them."""
-    return {"propertyNames": {"enum": list(TABLE[resource])}}
+    return {"propertyNames": {"enum": list(ATTRIBUTES[GATEWAY].TABLE[resource])}}
 
 
 class HealthCheck(Model):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from gwlbemu.core.gateway.settings import EVERY_ZONE, TARGETS_PER_ZONE, check_ip_target
+from gwlbemu.core.elb.balancer_types import GATEWAY, TARGETS_PER_ZONE
+from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, attribute_problems
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
@@ -119,8 +120,8 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
                 f"{target} is in zone {zone}, which load balancer {balancer.name} has not enabled: expected {wanted}",
             )
     for zone, targets in count.items():
-        if targets > TARGETS_PER_ZONE:
-            yield Problem((*path, "targets"), f"{targets} targets in zone {zone}: expected at most {TARGETS_PER_ZONE}")
+        if targets > (most := TARGETS_PER_ZONE[GATEWAY]):
+            yield Problem((*path, "targets"), f"{targets} targets in zone {zone}: expected at most {most}")
 
 
 def _zone(vpc: Vpc, target_type: str, target: str) -> str:

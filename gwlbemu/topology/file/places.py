@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netaddr import IPAddress, IPNetwork
 
-from gwlbemu.core.gateway.settings import EVERY_ZONE
+from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 
-from gwlbemu.core.gateway.settings import EVERY_ZONE
+from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
 from gwlbemu.topology.plan.values import End, Namespace, Plan, Route, TargetGroup
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gwlbemu.core.elb.health import Health
+from gwlbemu.core.elb.health import RANGES, Health, HealthCheck, check_health_check
+from gwlbemu.errors import SettingError
 
 U, H, X = None, True, False  # not decided yet, healthy, unhealthy
 
@@ -25,3 +26,45 @@ def test_a_decision_changes_after_a_threshold_of_results_in_a_row(results, decis
         health = health.observe(bool(ok), 5, 2)
         seen.append(health.healthy)
     assert seen == decisions
+
+
+@pytest.mark.contract("TG-02")
+def test_health_checks_have_awss_defaults_and_ranges():
+    assert HealthCheck() == HealthCheck("TCP", 80, "/", 10, 5, 5, 2, "200-399")
+    assert RANGES == {
+        "port": (1, 65535),
+        "interval_seconds": (5, 300),
+        "timeout_seconds": (2, 120),
+        "healthy_threshold_count": (2, 10),
+        "unhealthy_threshold_count": (2, 10),
+    }
+    check_health_check(HealthCheck())
+    check_health_check(HealthCheck("HTTPS", 443, "/up", 300, 120, 10, 10))
+
+
+@pytest.mark.contract("TG-02")
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"protocol": "UDP"}, "protocol"),
+        ({"port": 0}, "port"),
+        ({"port": 65536}, "port"),
+        ({"interval_seconds": 4}, "interval_seconds"),
+        ({"interval_seconds": 301}, "interval_seconds"),
+        ({"timeout_seconds": 1}, "timeout_seconds"),
+        ({"timeout_seconds": 121, "interval_seconds": 300}, "timeout_seconds"),
+        ({"timeout_seconds": 11}, "timeout_seconds.*interval_seconds"),
+        ({"timeout_seconds": 10, "protocol": "HTTP"}, "timeout_seconds.*interval_seconds"),
+        ({"healthy_threshold_count": 1}, "healthy_threshold_count"),
+        ({"unhealthy_threshold_count": 11}, "unhealthy_threshold_count"),
+        ({"matcher": "200"}, "matcher"),
+        ({"protocol": "HTTP", "path": "up"}, "path"),
+    ],
+)
+def test_a_health_check_out_of_range_is_refused_by_name(wrong, named):
+    with pytest.raises(SettingError, match=named):
+        check_health_check(HealthCheck(**wrong))
+
+
+def test_a_tcp_health_checks_timeout_may_equal_its_interval():
+    check_health_check(HealthCheck(timeout_seconds=10))

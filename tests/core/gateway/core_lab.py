@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
+from gwlbemu.core.elb.target import Target
+from gwlbemu.core.emulation import Emulation
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.judged import Judged
-from gwlbemu.core.gateway.settings import Attributes, Emulation, Endpoint, Settings, Target
+from gwlbemu.core.gateway.settings import Endpoint, Settings
 from gwlbemu.core.gateway.verdict import Drop, Reset, ToEndpoint, ToTarget, Verdict
 from gwlbemu.wire.tcp import ACK, SYN, build_tcp
 from gwlbemu.wire.udp import build_udp
@@ -38,7 +41,7 @@ def settings(
         endpoints=(Endpoint(VPCE_A, "vpce-a"), Endpoint(VPCE_B, "vpce-b")),
         targets=members,
         zones=("a", "b"),
-        attributes=Attributes.from_text(load_balancer, listener, group),
+        attributes=GatewayAttributes.from_text(load_balancer, listener, group),
         emulation=Emulation.from_values(emulation or {}),
         **others,
     )

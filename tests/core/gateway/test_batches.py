@@ -181,7 +181,7 @@ def test_a_flow_that_ended_is_not_found_in_either_direction(ends):
 
 
 def test_more_lengths_than_are_remembered_of_a_target_are_all_written_right(monkeypatch):
-    monkeypatch.setattr(tunnel, "MANY_LENGTHS", 4)
+    monkeypatch.setattr(tunnel, "LENGTHS_CAPACITY", 4)
     packets = [query(payload=bytes(size)) for size in range(12)]
     one = Balancer(node_settings(1, links=LINKS), now=0.0)
     for now in (1.0, 2.0):
@@ -189,11 +189,11 @@ def test_more_lengths_than_are_remembered_of_a_target_are_all_written_right(monk
             carefully(one, VPCE_A, packets, now)
         )
     (flow,) = one._placement.table
-    assert 0 < len(flow.target.heads) <= 4
+    assert 0 < len(flow.target.outer_headers) <= 4
 
 
 def test_more_flows_than_are_remembered_are_all_carried(monkeypatch):
-    monkeypatch.setattr(lookup, "MANY", 10)
+    monkeypatch.setattr(lookup, "CAPACITY", 10)
     packets = [query(port) for port in range(1, 36)]
     one = node(2, links=LINKS)
     for now in (1.0, 2.0, 3.0):

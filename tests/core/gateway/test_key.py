@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
 from gwlbemu.core.gateway.key import ends_of_key, flow_key, key_of_ends
 from gwlbemu.wire.build import build_ip
 from gwlbemu.wire.ip import decode_ip

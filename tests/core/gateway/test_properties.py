@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gwlbemu.core.elb.attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
 from gwlbemu.core.gateway.key import flow_key, from_key_bytes, key_bytes, key_parts
 from gwlbemu.core.gateway.verdict import Drop, Reset, ToEndpoint, ToTarget
 from gwlbemu.wire.ip import decode_ip

@@ -2,8 +2,8 @@
 
 import pytest
 
+from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway.balancer import Balancer
-from gwlbemu.core.gateway.settings import Target
 from gwlbemu.core.gateway.verdict import Drop, Reason, ToEndpoint, ToTarget
 from gwlbemu.errors import SettingError
 from tests.core.gateway import core_lab

@@ -1,0 +1,14 @@
+"""The types of load balancer, by the word the ELBv2 API uses for them (CreateLoadBalancer, parameter Type)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gwlbemu.core.elb.attributes import Attributes
+from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
+
+GATEWAY = "gateway"
+# A new type is a new row.
+ATTRIBUTES: Mapping[str, type[Attributes]] = {GATEWAY: GatewayAttributes}
+# Quotas: how many targets of one Availability Zone a target group may have. Gateway: guide, Quotas.
+TARGETS_PER_ZONE: Mapping[str, int] = {GATEWAY: 300}
