@@ -1,7 +1,11 @@
 # Two commands on a fresh machine: `sudo make topology` and `sudo make test`. Both set up what is missing and say so.
 # Nothing global is installed but system packages (through apt-get, where it exists); Python lives in .venv.
 
-PYTHON   ?= python3
+# A Python in root's home is for root alone; the system's own, if it will do, is for everybody.
+PYTHON   ?= $(shell case "$$(python3 -c 'import sys; print(sys.base_prefix)' 2>/dev/null)" in \
+              (/root/*) /usr/bin/python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
+                2>/dev/null && echo /usr/bin/python3 || echo python3 ;; \
+              (*) echo python3 ;; esac)
 TOPOLOGY ?= topologies/two-zones.yaml
 LAB      ?=
 VENV     := .venv
@@ -129,6 +133,8 @@ need-venv:
 	@[ -x $(GWLBEMU) ] || { echo "there is no $(VENV) yet: 'sudo make topology' sets up what is missing" >&2; exit 1; }
 
 $(VENV)/bin/python:
+	@[ ! -d $(VENV) ] || [ -w $(VENV) ] || { \
+	  echo "set-up: the Python of $(VENV) is not for this user: sudo make clean setup-dev PYTHON=/usr/bin/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "set-up: Python 3.11 or newer is needed; PYTHON=... names another one" >&2; exit 1; }
 	@if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then :; \
