@@ -1,36 +1,62 @@
 # Two commands on a fresh machine: `sudo make topology` and `sudo make test`. Both set up what is missing and say so.
 # Nothing global is installed but system packages (through apt-get, where it exists); Python lives in .venv.
 
-PYTHON   ?= python3
+# A Python in root's home is for root alone; the system's own, if it will do, is for everybody.
+PYTHON   ?= $(shell case "$$(python3 -c 'import sys; print(sys.base_prefix)' 2>/dev/null)" in \
+              (/root/*) /usr/bin/python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
+                2>/dev/null && echo /usr/bin/python3 || echo python3 ;; \
+              (*) echo python3 ;; esac)
 TOPOLOGY ?= topologies/two-zones.yaml
+LAB      ?=
 VENV     := .venv
 GWLBEMU  := $(VENV)/bin/gwlbemu
+WHICH     = $(if $(LAB),--lab '$(LAB)')
 
-.PHONY: help topology inject pcap status down test test-fast check format fidelity bench setup setup-dev clean
+# What the tools remember, by user: what root's run has left must not stop another's.
+CACHE    := $(shell [ -w . ] && echo "$(CURDIR)/.cache-$$(id -u)" || echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/gwlbemu")
+export RUFF_CACHE_DIR := $(CACHE)/ruff
+export MYPY_CACHE_DIR := $(CACHE)/mypy
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
+export PYTEST_ADDOPTS := $(PYTEST_ADDOPTS) -o 'cache_dir=$(CACHE)/pytest'
+export COVERAGE_FILE := $(CACHE)/coverage/data
+
+.PHONY: help topology plan doctor inject pcap status down test test-fast coverage check format fidelity bench \
+        setup setup-dev need-venv clean
 help:
 	@echo "sudo make topology   set up what is missing, then bring up $(TOPOLOGY)"
 	@echo "sudo make inject     send a handful of crafted packets and tell the fate of each"
 	@echo "     make pcap       what just happened, packet by packet, from the capture"
 	@echo "sudo make status     processes, targets, drops of the lab"
 	@echo "sudo make down       remove the lab and nothing else"
+	@echo "     make plan       what $(TOPOLOGY) comes to; make doctor: what is wrong with it"
 	@echo "sudo make test       all tests; make test-fast: the pure ones, without root"
-	@echo "     make check      ruff and mypy"
+	@echo "sudo make coverage   all tests, and the lines that they ran (without root: the pure ones)"
+	@echo "     make check      ruff and mypy; make format: what ruff can mend by itself"
+	@echo "     make fidelity   FIDELITY.md, from the contract and the tests"
 	@echo "sudo make bench      the figures of the README, side by side, as ratios"
+	@echo "     make setup      the set-up alone; setup-dev: with the test tools; clean: remove it"
+	@echo "LAB=NAME chooses among several labs (topology: names it), TOPOLOGY=FILE another topology, PYTEST_ARGS='...' tests"
 
 topology: setup
-	@$(GWLBEMU) up $(TOPOLOGY)
+	@$(GWLBEMU) up '$(TOPOLOGY)' $(WHICH)
 
-inject:
-	@$(GWLBEMU) inject --demo
+plan: $(VENV)/.ready
+	@$(GWLBEMU) plan '$(TOPOLOGY)'
 
-pcap:
-	@$(GWLBEMU) inspect --last --journeys --limit 30
+doctor: $(VENV)/.ready
+	@$(GWLBEMU) doctor '$(TOPOLOGY)'
 
-status:
-	@$(GWLBEMU) status
+inject: need-venv
+	@$(GWLBEMU) inject --demo $(WHICH)
 
-down:
-	@$(GWLBEMU) down
+pcap: need-venv
+	@$(GWLBEMU) inspect --last --journeys --limit 30 $(WHICH)
+
+status: need-venv
+	@$(GWLBEMU) status $(WHICH)
+
+down: need-venv
+	@$(GWLBEMU) down $(WHICH)
 
 test: setup-dev
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
@@ -38,63 +64,88 @@ test: setup-dev
 test-fast: setup-dev
 	$(VENV)/bin/python -m pytest -m "not namespace and not slow" $(PYTEST_ARGS)
 
-check: setup-dev
+# The report comes out when a test has failed, too.
+coverage: setup-dev
+	@rm -rf '$(CACHE)/coverage' && mkdir -p '$(CACHE)/coverage'
+	@failed=0; $(VENV)/bin/coverage run -m pytest $(PYTEST_ARGS) || failed=$$?; \
+	$(VENV)/bin/coverage combine --quiet && $(VENV)/bin/coverage report && exit $$failed
+
+check: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: setup-dev
+format: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-fidelity: setup-dev
+fidelity: $(VENV)/.ready-dev
 	$(VENV)/bin/python -m tests.fidelity
 
 bench: setup-dev
 	@$(GWLBEMU) bench $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .cache-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # ---- set-up -----------------------------------------------------------------------------------------------------------
-# A command that is missing -> the Debian package that brings it. clang and libbpf are for the fast path only.
-RUN_COMMANDS  := ip:iproute2 nft:nftables curl:curl clang:clang
-DEV_COMMANDS  := $(RUN_COMMANDS) tshark:tshark tcpdump:tcpdump iperf3:iperf3 ping:iputils-ping openssl:openssl ethtool:ethtool bpftool:bpftool gcc:gcc
-RUN_FILES     := /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
+# A command or a file that is missing -> the Debian package that brings it. clang and libbpf are for the fast path only.
+RUN_NEEDS := ip:iproute2 nft:nftables curl:curl clang:clang \
+             /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
+DEV_NEEDS := $(RUN_NEEDS) tshark:tshark tcpdump:tcpdump iperf3:iperf3 ping:iputils-ping openssl:openssl ethtool:ethtool \
+             bpftool:bpftool gcc:gcc
+APT_INSTALL := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends
 
 define install_missing
-	@PATH="$$PATH:/usr/sbin:/sbin"; missing=""; \
-	for pair in $(1); do command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair#*:}"; done; \
-	for pair in $(RUN_FILES); do [ -e $${pair%%:*} ] || missing="$$missing $${pair#*:}"; done; \
-	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
-	if [ -n "$$missing" ]; then \
-	  if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
-	    echo "set-up: installing with apt-get:$$missing"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null || exit 1; \
-	  else echo "set-up: missing:$$missing (install them, or run 'sudo make' on a system with apt-get); going on without" >&2; fi; \
+	@PATH="$$PATH:/usr/sbin:/sbin"; missing=; packages=; \
+	for pair in $(1); do \
+	  thing=$${pair%%:*}; \
+	  command -v $$thing >/dev/null 2>&1 || [ -e $$thing ] || { missing="$$missing $$thing"; packages="$$packages $${pair#*:}"; }; \
+	done; \
+	if [ -z "$$missing" ]; then :; \
+	elif ! command -v apt-get >/dev/null 2>&1; then \
+	  echo "set-up: missing:$$missing. There is no apt-get here: install what Debian calls$$packages. Going on without" >&2; \
+	elif [ "$$(id -u)" != 0 ]; then \
+	  echo "set-up: missing:$$missing. 'sudo make $@' installs$$packages. Going on without" >&2; \
+	else \
+	  echo "set-up: installing with apt-get:$$packages"; \
+	  { $(APT_INSTALL) $$packages >/dev/null; } || { echo "set-up: apt-get could not install$$packages" >&2; exit 1; }; \
 	fi
 endef
 
+# What root installs belongs to whoever owns the tree, who can then go on without root.
+define install_python
+	@[ -w $(VENV)/bin ] || { \
+	  echo "set-up: $(VENV) lacks $(2), and only $$(stat -c %U $(VENV)) may write to it: sudo make $(3)" >&2; exit 1; }
+	@echo "set-up: installing $(2) into $(VENV)"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -e '$(1)'
+	@touch $@
+	@[ "$$(id -u)" != 0 ] || chown -hR --reference=. $(VENV) *.egg-info
+endef
+
 setup: $(VENV)/.ready
-	$(call install_missing,$(RUN_COMMANDS))
+	$(call install_missing,$(RUN_NEEDS))
 
 setup-dev: $(VENV)/.ready-dev
-	$(call install_missing,$(DEV_COMMANDS))
+	$(call install_missing,$(DEV_NEEDS))
+
+need-venv:
+	@[ -x $(GWLBEMU) ] || { echo "there is no $(VENV) yet: 'sudo make topology' sets up what is missing" >&2; exit 1; }
 
 $(VENV)/bin/python:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
-	  echo "set-up: installing with apt-get: python3-venv"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null; fi
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "set-up: Python 3.11 or newer is needed; PYTHON=... names another one" >&2; exit 1; }
+	@[ ! -d $(VENV) ] || [ -w $(VENV) ] || { \
+	  echo "set-up: the Python of $(VENV) is not for this user: sudo make clean setup-dev PYTHON=/usr/bin/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "set-up: Python 3.11 or newer is needed; PYTHON=... names another one" >&2; exit 1; }
+	@if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "set-up: installing with apt-get: python3-venv"; $(APT_INSTALL) python3-venv >/dev/null; \
+	else echo "set-up: $(PYTHON) cannot make virtual environments; what Debian calls python3-venv is missing" >&2; exit 1; fi
 	@echo "set-up: making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ready: pyproject.toml | $(VENV)/bin/python
-	@echo "set-up: installing gwlbemu and its libraries into $(VENV)"
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -e .
-	@touch $@
+	$(call install_python,.,gwlbemu and its libraries,setup)
 
 $(VENV)/.ready-dev: pyproject.toml | $(VENV)/.ready
-	@echo "set-up: installing the test tools into $(VENV)"
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@
+	$(call install_python,.[dev],the test tools,setup-dev)

@@ -43,7 +43,8 @@ T = TypeVar("T")
 class Lab:
     """A lab that is up for as long as the `with` block runs, and gone afterwards whatever happened in it.
 
-    `topology` is a plan, a path, or the text of a topology file. `name` replaces the file's name for the lab, `capture`
+    `topology` is a plan, a path, the name of a topology that comes with gwlbemu ("two-zones"; a file of that path comes
+    first), or the text of a topology file. `name` replaces the file's name for the lab, `capture`
     and `datapath` (auto, python, ebpf) what it says about those. Entering waits up to `wait` seconds until every target
     is healthy and raises LabError when one is not; 0 does not wait.
     """
@@ -316,7 +317,7 @@ class Lab:
 def _load(topology: str | os.PathLike[str], name: str | None) -> Plan:
     if isinstance(topology, str) and "\n" in topology:
         return load(topology, "<text>", lab=name)
-    return load(read_topology(topology), os.fspath(topology), lab=name)
+    return load(*read_topology(topology), lab=name)
 
 
 def _text(value: str | int | bool) -> str:

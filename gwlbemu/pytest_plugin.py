@@ -4,12 +4,12 @@
     def test_telnet_is_denied(lab):
         assert lab.inject(tcp=23)[0].outcome == "not-returned"
 
-The marker takes a path (beside the test file, or from pytest's root folder), the text of a topology or a plan, and the
-options of `gwlbemu.Lab`. It may stand on a test, a class or a module (`pytestmark`). Each test gets a fresh lab, called
-like the topology's with `-test` behind it (and the worker's name under pytest-xdist), so that it never meets one that
-you are working with; Ctrl-C and SIGTERM take it down, too. Root is needed, otherwise the test is skipped; nothing is
-made outside the lab's own namespaces. For a lab that several tests share, write a fixture of your own around
-`with Lab(...) as lab: yield lab`.
+The marker takes a path (beside the test file, or from pytest's root folder), the name of a topology that comes with
+gwlbemu ("two-zones"), the text of a topology or a plan, and the options of `gwlbemu.Lab`. It may stand on a test, a
+class or a module (`pytestmark`). Each test gets a fresh lab, called like the topology's with `-test` behind it (and the
+worker's name under pytest-xdist), so that it never meets one that you are working with; Ctrl-C and SIGTERM take it
+down, too. Root is needed, otherwise the test is skipped; nothing is made outside the lab's own namespaces. For a lab
+that several tests share, write a fixture of your own around `with Lab(...) as lab: yield lab`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gwlbemu.errors import TopologyError
+from gwlbemu.lab.topology_file import BUNDLED, bundled_names
 
 if TYPE_CHECKING:
     from gwlbemu.public import Lab
@@ -76,6 +77,9 @@ def open_lab(topology: Any, request: pytest.FixtureRequest, **options: Any) -> L
 def _find(name: str, request: pytest.FixtureRequest) -> Path:
     folders = [request.path.parent, request.config.rootpath]
     for folder in folders:
-        if (folder / name).exists():
+        if (folder / name).is_file():
             return folder / name
-    raise TopologyError(f"{name}: not found in {' or '.join(map(str, dict.fromkeys(folders)))}")
+    if name in bundled_names():
+        return BUNDLED / f"{name}.yaml"
+    places = " or ".join(map(str, dict.fromkeys(folders)))
+    raise TopologyError(f"{name}: not found in {places}. By name there are {', '.join(bundled_names())}")

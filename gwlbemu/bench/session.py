@@ -15,6 +15,7 @@ from gwlbemu.bench.loads import Flows
 from gwlbemu.bench.results import Results
 from gwlbemu.bench.stage import Stage, Way, refuse_if_up
 from gwlbemu.errors import GwlbemuError, NetError
+from gwlbemu.lab.topology_file import BUNDLED
 from gwlbemu.net.remove import down
 
 FEW = Flows(1000)
@@ -191,13 +192,12 @@ class Session:
     def _labs(self) -> None:
         """The command `gwlbemu up` from its start to healthy targets, as somebody at a terminal sees it."""
         self.stage.close()  # a crowd is not idle: its node looks through it every second
-        two_zones = Path(__file__).parents[2] / "topologies" / "two-zones.yaml"
+        two_zones = BUNDLED / "two-zones.yaml"
         hundred = self._folder / "hundred.yaml"
         hundred.write_text(scenes.hundred("bench-hundred", self.effort.instances))
         for number in range(self.effort.labs):
             self.say(f"labs, round {number + 1} of {self.effort.labs}")
-            if two_zones.exists():
-                self._lab("two-zones", two_zones, 9)
+            self._lab("two-zones", two_zones, 9)
             if number < 2:
                 self._lab("hundred", hundred, self.effort.instances)
 

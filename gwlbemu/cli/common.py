@@ -50,13 +50,13 @@ def name_silent(silent: Iterable[str]) -> None:
 
 
 def load_plan(file: str, lab_name: str | None) -> Plan:
-    """Read, check and resolve a topology file; `lab_name` replaces the file's own name for the lab."""
+    """Read, check and resolve a topology, by path or by name; `lab_name` replaces the file's own name for the lab."""
     from gwlbemu.topology.file.fields import NAME
     from gwlbemu.topology.plan.resolve import load
 
     if lab_name is not None and not NAME.fullmatch(lab_name):
         raise SettingError(f"--lab {lab_name!r}: expected at most 32 letters, digits and hyphens, no hyphen at an end")
-    return load(read_topology(file), file, lab=lab_name)
+    return load(*read_topology(file), lab=lab_name)
 
 
 def unwind_on_sigterm() -> None:

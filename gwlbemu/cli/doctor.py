@@ -24,7 +24,7 @@ def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int
     """
     if file is not None and lab_name is not None:
         raise click.UsageError("give a FILE or a --lab, not both")
-    report = examine_file(read_topology(file), file) if file is not None else _of_lab(lab_name)
+    report = examine_file(*read_topology(file)) if file is not None else _of_lab(lab_name)
     if as_json:
         print_json([_plain(report, number) for number in range(len(report.findings))])
     else:

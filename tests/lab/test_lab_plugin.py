@@ -33,6 +33,10 @@ def test_without_its_file(lab):
 
 def test_without_marker(lab):
     pass
+
+@pytest.mark.topology("minimal", capture=False)
+def test_of_a_bundled_topology(lab):
+    assert lab.name == "minimal-test"
 """
 
 
@@ -40,7 +44,7 @@ def test_a_users_own_tests_get_a_lab_each_and_nothing_is_left(pytester: pytest.P
     shutil.copy(TOPOLOGIES / "minimal.yaml", pytester.path / "vpc.yaml")
     pytester.makepyfile(TESTS)
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-q")
-    result.assert_outcomes(passed=1, failed=1, errors=2)
+    result.assert_outcomes(passed=2, failed=1, errors=2)
     result.stdout.fnmatch_lines(["*nowhere.yaml: not found in*", "*the fixture `lab` needs a marker*"])
     assert list_labs() == []
 
