@@ -50,7 +50,7 @@ def group_named(plan: Plan, name: str) -> TargetGroup:
 
 
 def _nodes_of_group(plan: Plan, group: str) -> list[GatewayNode]:
-    balancers = {balancer.name for balancer in plan.load_balancers if balancer.target_group == group}
+    balancers = {balancer.name for balancer in plan.balancers_of(group)}
     return [node for node in plan.gateway_nodes if node.load_balancer in balancers]
 
 
@@ -121,7 +121,7 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
         else:
             group_named_or_balancer(plan, resource)
             kinds = ("target-group",)
-            balancers = [balancer for balancer in plan.load_balancers if balancer.target_group == resource]
+            balancers = list(plan.balancers_of(resource))
         by_kind = {kind: {key: value for key, value in values.items() if key in TABLE[kind]} for kind in kinds}
         if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
             known = ", ".join(key for kind in kinds for key in TABLE[kind])
@@ -157,7 +157,7 @@ def group_named_or_balancer(plan: Plan, name: str) -> None:
 
 def _attributes(plan: Plan, balancer: LoadBalancer) -> Attributes:
     return Attributes.from_text(
-        balancer.attributes, balancer.listener_attributes, group_named(plan, balancer.target_group).attributes
+        balancer.attributes, balancer.listener_attributes, plan.group_of(balancer.name).attributes
     )
 
 
@@ -165,14 +165,18 @@ def _changed_plan(plan: Plan, resource: str, kind: str, texts: Mapping[str, str]
     if kind == "target-group":
         group = group_named(plan, resource)
         return _with_group(plan, dataclasses.replace(group, attributes=group.attributes | dict(texts)))
-    key = "attributes" if kind == "load-balancer" else "listener_attributes"
-    return dataclasses.replace(
-        plan,
-        load_balancers=tuple(
-            dataclasses.replace(old, **{key: getattr(old, key) | dict(texts)}) if old.name == resource else old
-            for old in plan.load_balancers
-        ),
+    balancers = tuple(
+        _changed_balancer(old, kind, texts) if old.name == resource else old for old in plan.load_balancers
     )
+    return dataclasses.replace(plan, load_balancers=balancers)
+
+
+def _changed_balancer(old: LoadBalancer, kind: str, texts: Mapping[str, str]) -> LoadBalancer:
+    if kind == "load-balancer":
+        return dataclasses.replace(old, attributes=old.attributes | dict(texts))
+    (listener,) = old.listeners  # a gateway load balancer's: its keys are asked for by the load balancer's name
+    changed = dataclasses.replace(listener, attributes=listener.attributes | dict(texts))
+    return dataclasses.replace(old, listeners=(changed,))
 
 
 def parse_duration(text: str) -> float:

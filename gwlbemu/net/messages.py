@@ -27,7 +27,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from pyroute2.netlink.rtnl.tcmsg.sched_tbf import get_parameters
 
-from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, Neighbour, Route
+from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, KernelRoute, Neighbour
 
 LOOPBACK_INDEX = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTPROT_STATIC, RTA_TYPES = 0, 253, 4, {"unicast": 1, "blackhole": 6}
@@ -132,7 +132,7 @@ def add_forwarding_entry(index: int, entry: ForwardingEntry) -> bytes:
     )
 
 
-def add_route(route: Route, index: int | None) -> bytes:
+def add_route(route: KernelRoute, index: int | None) -> bytes:
     """Add a route; `index` is that of its device, None for a blackhole."""
     network, _, length = route.destination.partition("/")
     attributes: list[tuple[str, Any]] = [("RTA_DST", network), ("RTA_TABLE", route.table)]

@@ -1,13 +1,12 @@
-"""The lab half of a plan, everything but load balancing: VPCs, subnets, instances, programs, taps."""
+"""The lab half of a plan, everything but load balancing and programs: VPCs, subnets, instances, taps."""
 
 from __future__ import annotations
 
 from gwlbemu.topology.file.places import subnets_by_name
-from gwlbemu.topology.file.programs import ProgramChoice, argv_and_config
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan import values as plan
+from gwlbemu.topology.plan.gateway import endpoints
 from gwlbemu.topology.plan.layout import INTERNET, Layout
-from gwlbemu.topology.plan.services import endpoints
 
 
 def vpcs(topology: Topology) -> tuple[plan.Vpc, ...]:
@@ -38,7 +37,7 @@ def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
     targets = {(group.vpc, target) for group in topology.target_groups for target in group.targets}
     found = []
     for one in topology.internet.instances if topology.internet else ():
-        station = layout.station(INTERNET, one.name)
+        interface = layout.interface(INTERNET, one.name)
         found.append(
             plan.Instance(
                 name=one.name,
@@ -46,15 +45,15 @@ def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
                 vpc="",
                 subnet=INTERNET,
                 zone="",
-                address=station.address,
-                ipv6_address=station.ipv6_address,
-                mac=station.mac,
+                address=interface.address,
+                ipv6_address=interface.ipv6_address,
+                mac=interface.mac,
                 source_dest_check=False,
             )
         )
     for vpc in topology.vpcs:
         for instance in vpc.instances:
-            station = layout.station(instance.subnet, instance.name)
+            interface = layout.interface(instance.subnet, instance.name)
             found.append(
                 plan.Instance(
                     name=instance.name,
@@ -62,39 +61,17 @@ def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
                     vpc=vpc.name,
                     subnet=instance.subnet,
                     zone=zones[instance.subnet],
-                    address=station.address,
-                    ipv6_address=station.ipv6_address,
+                    address=interface.address,
+                    ipv6_address=interface.ipv6_address,
                     public_address=instance.public_address or "",
-                    mac=station.mac,
+                    mac=interface.mac,
                     security_groups=instance.security_groups,
                     source_dest_check=instance.source_dest_check,
                     instance_type=instance.instance_type,
-                    appliance=bool({(vpc.name, instance.name), (vpc.name, station.address)} & targets),
+                    appliance=bool({(vpc.name, instance.name), (vpc.name, interface.address)} & targets),
                 )
             )
     return tuple(found)
-
-
-def programs(topology: Topology, layout: Layout) -> tuple[plan.Program, ...]:
-    chosen: list[tuple[str, ProgramChoice | None]] = [
-        (one.name, one.program) for one in (topology.internet.instances if topology.internet else ())
-    ]
-    chosen += [(instance.name, instance.program) for vpc in topology.vpcs for instance in vpc.instances]
-    ids = {endpoint.name: endpoint.endpoint_id for endpoint in endpoints(topology)}
-    known = {one.name: one for one in instances(topology, layout)}
-    found = []
-    for name, program in chosen:
-        if program is not None:
-            argv, config = argv_and_config(name, program, ids, _health_port(topology, known[name]))
-            found.append(plan.Program(name, layout.namespace(name), argv, config))
-    return tuple(found)
-
-
-def _health_port(topology: Topology, instance: plan.Instance) -> int:
-    """Where an appliance is probed: the port of its target group's health check."""
-    known = {instance.name, instance.address}
-    groups = [group for group in topology.target_groups if group.vpc == instance.vpc and known & set(group.targets)]
-    return groups[0].health_check.port if groups else 80
 
 
 def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:

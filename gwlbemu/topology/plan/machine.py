@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from netaddr import IPNetwork
 
 from gwlbemu.topology import names
-from gwlbemu.topology.plan.layout import Layout, Station
+from gwlbemu.topology.plan.layout import Layout, NetworkInterface
 from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, Link, Namespace, Neighbour
 
 VPC_MTU = 9001  # EC2 jumbo frames
@@ -72,16 +72,16 @@ def bridge(resource: str, name: str, mtu: int = VPC_MTU, addresses: tuple[str, .
     return Bridge(name, names.mac(resource, name), mtu, addresses)
 
 
-def station_neighbours(device: str, stations: Iterable[Station]) -> list[Neighbour]:
-    """Permanent neighbours for both families of each station."""
+def interface_neighbours(device: str, interfaces: Iterable[NetworkInterface]) -> list[Neighbour]:
+    """Permanent neighbours for both families of each interface."""
     return [
-        Neighbour(device, address, station.mac)
-        for station in stations
-        for address in (station.address, station.ipv6_address)
+        Neighbour(device, address, interface.mac)
+        for interface in interfaces
+        for address in (interface.address, interface.ipv6_address)
         if address
     ]
 
 
-def station_entries(name: str, stations: Iterable[Station]) -> list[ForwardingEntry]:
-    """Each station's MAC is behind the port that bears its name."""
-    return [ForwardingEntry(name, names.device(station.resource), station.mac) for station in stations]
+def interface_entries(name: str, interfaces: Iterable[NetworkInterface]) -> list[ForwardingEntry]:
+    """Each interface's MAC is behind the port that bears its name."""
+    return [ForwardingEntry(name, names.device(interface.resource), interface.mac) for interface in interfaces]

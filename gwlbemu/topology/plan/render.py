@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from gwlbemu.core.gateway.settings import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
-from gwlbemu.topology.plan.values import End, Namespace, Plan, Route, TargetGroup
+from gwlbemu.topology.plan.values import End, KernelRoute, Namespace, Plan, TargetGroup
 
 Health = Mapping[str, Sequence[Mapping[str, object]]]  # node -> what it says about each target: id, state, reason ...
 WIDTH = 100
@@ -74,7 +74,7 @@ def _columns(columns: list[list[str]]) -> list[str]:
 def _tunnels(plan: Plan, health: Health) -> Iterator[str]:
     """Each load balancer: its nodes, the endpoints they serve, the targets they may choose."""
     for balancer in plan.load_balancers:
-        group = next(group for group in plan.target_groups if group.name == balancer.target_group)
+        group = plan.group_of(balancer.name)
         across = balancer.attributes.get("load_balancing.cross_zone.enabled") == "true"
         yield f"load balancer {balancer.name}  target group {group.name}  cross-zone {'on' if across else 'off'}"
         for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
@@ -119,8 +119,9 @@ def _balancing(plan: Plan) -> Iterator[str]:
     for balancer in plan.load_balancers:
         yield f"load balancer {balancer.name}  {balancer.type}  zones {', '.join(balancer.zones)}"
         yield from _aligned((f"  {key}", value) for key, value in sorted(balancer.attributes.items()))
-        yield f"  listener  target group {balancer.target_group}"
-        yield from _aligned((f"    {key}", value) for key, value in sorted(balancer.listener_attributes.items()))
+        for listener in balancer.listeners:
+            yield f"  listener  target group {', '.join(dict.fromkeys(listener.target_groups()))}"
+            yield from _aligned((f"    {key}", value) for key, value in sorted(listener.attributes.items()))
         for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
             served = ", ".join(node.endpoints) or "no endpoint"
             address = f"{node.address}/{node.prefix_length}"
@@ -165,7 +166,7 @@ def _interfaces(namespace: Namespace, ends: list[tuple[End, End]]) -> Iterator[t
         yield f"  {end.name}", end.mac, f"mtu {end.mtu}", place, f"{' '.join(end.addresses)} {to}{rate}".strip()
 
 
-def _route(route: Route) -> str:
+def _route(route: KernelRoute) -> str:
     if route.kind != "unicast":
         return f"{route.kind} {route.destination}"
     via = f" via {route.via}" if route.via else ""

@@ -15,9 +15,9 @@ from netaddr import IPNetwork
 from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import BLACKHOLE, Attachment, RouteTable, Topology, TransitGateway
 from gwlbemu.topology.plan import rulesets
-from gwlbemu.topology.plan.layout import FABRIC, attachment_member
+from gwlbemu.topology.plan.layout import FABRIC, attachment_hop
 from gwlbemu.topology.plan.machine import Blueprint, Settings
-from gwlbemu.topology.plan.values import Link, Namespace, Neighbour, Route
+from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
 
 MTU = 8500  # Transit Gateway quotas: larger packets are dropped
 FIRST_TABLE = 1000
@@ -28,7 +28,7 @@ def transit_blueprint(topology: Topology, settings: Settings, gateway: TransitGa
     buckets = lcm(*(len(each.subnets) for each in gateway.attachments if each.appliance_mode == "enable"))
     zones = {subnet.name: subnet.zone for vpc in topology.vpcs for subnet in vpc.subnets}
     incoming = [(each, zones[subnet]) for each in gateway.attachments for subnet in each.subnets]
-    routes: list[Route] = []
+    routes: list[KernelRoute] = []
     plain: list[tuple[str, int]] = []
     marked: list[tuple[str, int, int]] = []
     for number, (attachment, zone) in enumerate(incoming):
@@ -53,7 +53,7 @@ def transit_blueprint(topology: Topology, settings: Settings, gateway: TransitGa
 
 
 def _device(attachment: Attachment, zone: str) -> str:
-    return names.device(attachment_member(attachment.name, zone))
+    return names.device(attachment_hop(attachment.name, zone))
 
 
 def _table(
@@ -64,7 +64,7 @@ def _table(
     zones: dict[str, str],
     bucket: int,
     table: int,
-) -> list[Route]:
+) -> list[KernelRoute]:
     """The attachment's route table for what came in through one zone and fell into one bucket of the flow hash."""
     own = next(each for each in gateway.route_tables if each.name == attachment.route_table)
     targets = {each.name: each for each in gateway.attachments}
@@ -83,33 +83,33 @@ def _route(
     zones: dict[str, str],
     bucket: int,
     table: int,
-) -> Route:
+) -> KernelRoute:
     source = f"route table {own.name}: {destination} -> {target.name if target else BLACKHOLE}"
     if target is None:
-        return Route(destination, kind="blackhole", table=table, source=source)
+        return KernelRoute(destination, kind="blackhole", table=table, source=source)
     there = {zones[subnet]: subnet for subnet in target.subnets}
     if target.appliance_mode == "enable":
         chosen = list(there)[bucket % len(there)]
     else:
         chosen = zone if zone in there else next(iter(there))
-    member = settings.layout.members[target.vpc][there[chosen]]
-    via = member.ipv6_address if IPNetwork(destination).version == 6 else member.address
-    return Route(destination, _device(target, chosen), via, table=table, source=f"{source} (zone {chosen})")
+    hop = settings.layout.next_hops[target.vpc][there[chosen]]
+    via = hop.ipv6_address if IPNetwork(destination).version == 6 else hop.address
+    return KernelRoute(destination, _device(target, chosen), via, table=table, source=f"{source} (zone {chosen})")
 
 
 def _neighbours(settings: Settings, attachment: Attachment, zones: dict[str, str]) -> list[Neighbour]:
-    members = settings.layout.members[attachment.vpc]
+    hops = settings.layout.next_hops[attachment.vpc]
     return [
-        Neighbour(_device(attachment, zones[subnet]), address, members[subnet].mac)
+        Neighbour(_device(attachment, zones[subnet]), address, hops[subnet].mac)
         for subnet in attachment.subnets
-        for address in (members[subnet].address, members[subnet].ipv6_address)
+        for address in (hops[subnet].address, hops[subnet].ipv6_address)
     ]
 
 
 def _link(settings: Settings, gateway: TransitGateway, attachment: Attachment, zone: str) -> Link:
-    member = settings.layout.members[attachment.vpc][attachment_member(attachment.name, zone)]
-    addresses = [f"{member.address}/{IPNetwork(FABRIC).prefixlen}", f"{member.ipv6_address}/64"]
+    hop = settings.layout.next_hops[attachment.vpc][attachment_hop(attachment.name, zone)]
+    addresses = [f"{hop.address}/{IPNetwork(FABRIC).prefixlen}", f"{hop.ipv6_address}/64"]
     return Link(
-        settings.port(attachment.vpc, "fabric", attachment_member(attachment.name, zone), MTU),
-        settings.end(gateway.name, _device(attachment, zone), member.mac, MTU, addresses=addresses),
+        settings.port(attachment.vpc, "fabric", attachment_hop(attachment.name, zone), MTU),
+        settings.end(gateway.name, _device(attachment, zone), hop.mac, MTU, addresses=addresses),
     )

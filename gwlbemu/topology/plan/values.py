@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.errors import SettingError
+from gwlbemu.topology.plan.listeners import Listener
 
 
 # ---- the machine half ------------------------------------------------------------------------------------------------
@@ -47,7 +48,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class KernelRoute:
     """One line of a namespace's main table (or of `table`)."""
 
     destination: str  # CIDR
@@ -99,7 +100,7 @@ class Namespace:
     role: str  # fabric | internet | subnet | instance | internet-gateway | nat-gateway | transit-gateway | node
     forwarding: bool = False
     bridges: tuple[Bridge, ...] = ()
-    routes: tuple[Route, ...] = ()
+    routes: tuple[KernelRoute, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     forwarding_entries: tuple[ForwardingEntry, ...] = ()
     nftables: str = ""  # a ruleset for `nft -f -`, or nothing
@@ -115,8 +116,15 @@ class Program:
 
     instance: str
     namespace: str
-    argv: tuple[str, ...]  # {python} and {state} are filled in by run: ("{python}", "-m", "appliances.firewall", ...)
+    argv: tuple[str, ...]  # `lab` fills in {python}, {config}, {log} and {control}: ("{python}", "-m", ...)
     config: str = ""  # text of the file that the process is given as {config} (an appliance's rules), or nothing
+    kind: str = "command"  # web | firewall | ids | passthrough | broken | command
+    listens: int | None = None  # TCP port: a web server's own, an appliance's for health checks; None of a command
+
+    @property
+    def is_python_appliance(self) -> bool:
+        """Whether it is one of the bundled appliances, which are Python and carry no super-packets."""
+        return self.kind in ("firewall", "ids", "passthrough", "broken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +219,31 @@ class GatewayNode:
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancer:
+    """A load balancer of any type: where it is, what it listens for and where that goes."""
+
     name: str
     type: str  # gateway
     vpc: str
     zones: tuple[str, ...]
-    target_group: str
-    attributes: dict[str, str]
-    listener_attributes: dict[str, str]
+    attributes: dict[str, str]  # every AWS attribute key with its value as AWS writes it
+    listeners: tuple[Listener, ...]
+
+    @property
+    def target_groups(self) -> tuple[str, ...]:
+        """The names of the target groups that its listeners forward to, each once."""
+        return tuple(dict.fromkeys(name for listener in self.listeners for name in listener.target_groups()))
+
+    @property
+    def target_group(self) -> str:
+        """The name of the one target group of a gateway load balancer."""
+        (name,) = self.target_groups
+        return name
+
+    @property
+    def listener_attributes(self) -> dict[str, str]:
+        """The attributes of the one listener of a gateway load balancer, by AWS key."""
+        (listener,) = self.listeners
+        return listener.attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,25 +288,29 @@ class Plan:
     internet_cidr: str = ""
 
     def group_of(self, balancer: str) -> TargetGroup:
-        """Return the target group that the load balancer `balancer` forwards to, where it can be only one.
+        """Return the one target group that the load balancer `balancer` forwards to.
+
+        Raises SettingError for a name that no load balancer has, and for a load balancer with several groups, which a
+        gateway load balancer never has.
+        """
+        groups = self.groups_of(balancer)
+        if len(groups) != 1:
+            names = ", ".join(group.name for group in groups) or "no target group"
+            raise SettingError(f"load balancer {balancer} forwards to {names}: expected one target group")
+        return groups[0]
+
+    def groups_of(self, balancer: str) -> tuple[TargetGroup, ...]:
+        """Return every target group that the load balancer `balancer` forwards to, each once.
 
         Raises SettingError for a name that no load balancer has.
         """
         for one in self.load_balancers:
             if one.name == balancer:
-                return next(group for group in self.target_groups if group.name == one.target_group)
+                groups = {group.name: group for group in self.target_groups}
+                return tuple(groups[name] for name in one.target_groups)
         known = ", ".join(one.name for one in self.load_balancers) or "none"
-        raise SettingError(
-            f"LoadBalancerNotFound: no load balancer {balancer}; there are: {known}", "LoadBalancerNotFound"
-        )
-
-    def groups_of(self, balancer: str) -> tuple[TargetGroup, ...]:
-        """Return every target group that the load balancer `balancer` forwards to, each once, in the file's order.
-
-        Raises SettingError for a name that no load balancer has.
-        """
-        return (self.group_of(balancer),)
+        raise SettingError(f"no load balancer {balancer}; there are: {known}", "LoadBalancerNotFound")
 
     def balancers_of(self, group: str) -> tuple[LoadBalancer, ...]:
         """Return the load balancers that forward to the target group `group`; none for a group nobody uses."""
-        return tuple(one for one in self.load_balancers if one.target_group == group)
+        return tuple(one for one in self.load_balancers if group in one.target_groups)
