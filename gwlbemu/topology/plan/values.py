@@ -13,6 +13,10 @@ from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.plan.listeners import Listener
 
+# The form of a plan as `encode` writes it, which a running lab keeps. To be raised by one with every change to the values
+# below that makes what another version wrote unreadable, or misread. Version 1, without this number: one listener.
+VERSION = 2
+
 
 # ---- the machine half ------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
@@ -265,6 +269,8 @@ class CaptureSettings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """Everything that is decided about a lab."""
+
     lab: str
     source: str  # the topology file, as the user named it
     namespaces: tuple[Namespace, ...]
@@ -285,7 +291,8 @@ class Plan:
     emulation: dict[str, str | int | float | bool | None] = field(default_factory=dict)  # what AWS leaves open
     description: str = ""
     route_tables: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # name -> (destination, target)
-    internet_cidr: str = ""
+    internet_cidr: str = ""  # "" without an internet
+    version: int = VERSION  # of the form in which it is written down (see `encode`)
 
     def group_of(self, balancer: str) -> TargetGroup:
         """Return the one target group that the load balancer `balancer` forwards to.
