@@ -12,10 +12,11 @@ from gwlbemu.lab.state import State
 from gwlbemu.net import processes
 from gwlbemu.net.record import ROOT, list_labs
 from gwlbemu.net.record import read as read_record
+from gwlbemu.topology import names
 from gwlbemu.topology.plan.encode import from_json
 from gwlbemu.topology.plan.values import Plan
 
-CAPTURE = "capture"
+CAPTURE = names.CAPTURE  # the name of the capture's process
 
 
 @dataclass(frozen=True, slots=True)

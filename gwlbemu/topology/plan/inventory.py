@@ -24,7 +24,7 @@ def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
             zone=subnet.zone,
             cidr=subnet.cidr,
             ipv6_cidr=subnet.ipv6_cidr or "",
-            route_table=subnet.route_table or "main",
+            route_table=subnet.route_table or "",
             namespace=layout.namespace(subnet.name),
         )
         for vpc in topology.vpcs

@@ -36,7 +36,7 @@ class NetworkInterface:
 class NextHop:
     """One neighbour on a VPC's fabric, to which a route can lead."""
 
-    name: str  # of the resource; of a transit gateway's attachment with the zone (see `attachment_hop`)
+    name: str  # of the resource; of a transit gateway's attachment with the zone (see `names.attachment`)
     mac: str
     address: str
     ipv6_address: str
@@ -68,11 +68,6 @@ def gateway(cidr: str) -> str:
 def with_length(address: str, cidr: str) -> str:
     """Return an address with the prefix length of its network, such as 10.0.1.10/24."""
     return f"{address}/{IPNetwork(cidr).prefixlen}"
-
-
-def attachment_hop(attachment: str, zone: str) -> str:
-    """Return the name that a transit gateway attachment has as a next hop on its VPC's fabric in one zone."""
-    return f"{attachment}-{zone}"
 
 
 def lay_out(topology: Topology, lab: str) -> Layout:
@@ -138,7 +133,7 @@ def _next_hops(topology: Topology, vpc: Vpc) -> dict[str, NextHop]:
     for gateway_ in topology.transit_gateways:
         for attachment in gateway_.attachments:
             if attachment.vpc == vpc.name:
-                each = [attachment_hop(attachment.name, zone_of[subnet]) for subnet in attachment.subnets]
+                each = [names.attachment(attachment.name, zone_of[subnet]) for subnet in attachment.subnets]
                 found += [(name, names.mac(name, "attachment"), "") for name in each]
     v4, v6 = IPNetwork(FABRIC), IPNetwork(FABRIC_V6)
     return {

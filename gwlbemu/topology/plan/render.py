@@ -98,7 +98,7 @@ def _network(plan: Plan) -> Iterator[str]:
         yield f"VPC {vpc.name}  {vpc.cidr}  {vpc.ipv6_cidr}".rstrip() + gateway
         for subnet in (subnet for subnet in plan.subnets if subnet.vpc == vpc.name):
             cidrs = f"{subnet.cidr}  {subnet.ipv6_cidr}".rstrip()
-            yield f"  subnet {subnet.name}  zone {subnet.zone}  {cidrs}  route table {subnet.route_table}"
+            yield f"  subnet {subnet.name}  zone {subnet.zone}  {cidrs}  route table {subnet.route_table or 'main'}"
             for one in (one for one in plan.instances if one.subnet == subnet.name):
                 check = "" if one.source_dest_check else "  source/destination check off"
                 public = f"  public {one.public_address}" if one.public_address else ""

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from netaddr import IPNetwork
 
+from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import LOCAL, RouteTable, Subnet, Topology, Vpc
-from gwlbemu.topology.plan.layout import Layout, NextHop, attachment_hop
+from gwlbemu.topology.plan.layout import Layout, NextHop
 from gwlbemu.topology.plan.values import KernelRoute
 
-MAIN = RouteTable.model_construct(name="main", routes=())
+_MAIN = RouteTable.model_construct(name="main", routes=())
 
 
 def table_named(vpc: Vpc, name: str | None) -> RouteTable:
     """A VPC's route table; without a name the main table, which holds the local route only."""
-    return next((table for table in vpc.route_tables if table.name == name), MAIN)
+    return next((table for table in vpc.route_tables if table.name == name), _MAIN)
 
 
 def lines(topology: Topology, layout: Layout, vpc: Vpc, table: RouteTable, own: Subnet | None) -> list[KernelRoute]:
@@ -65,5 +66,5 @@ def _next_hop(topology: Topology, vpc: Vpc, hops: dict[str, NextHop], target: st
     for gateway in topology.transit_gateways:
         if gateway.name == target and own is not None:
             attachment = next(a for a in gateway.attachments if a.vpc == vpc.name)
-            return hops[attachment_hop(attachment.name, own.zone)]
+            return hops[names.attachment(attachment.name, own.zone)]
     return hops[target]

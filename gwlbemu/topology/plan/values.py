@@ -13,7 +13,7 @@ from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.plan.listeners import Listener
 
-# The form of a plan as `encode` writes it, which a running lab keeps. To be raised by one with every change to the values
+# The form of a plan as `encode` writes it, which a running lab keeps. Raise it by one with every change to the values
 # below that makes what another version wrote unreadable, or misread. Version 1, without this number: one listener.
 VERSION = 2
 
@@ -157,7 +157,7 @@ class Subnet:
     zone: str
     cidr: str
     ipv6_cidr: str
-    route_table: str
+    route_table: str  # "" for the main route table, which has the local route only
     namespace: str
 
 

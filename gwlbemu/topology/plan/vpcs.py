@@ -19,8 +19,6 @@ from gwlbemu.topology.plan.machine import (
 )
 from gwlbemu.topology.plan.values import ForwardingEntry, Link, Namespace, Neighbour
 
-UPLINK = "uplink"  # joins a subnet's bridge to the fabric, for instances and NAT gateways that are route targets
-
 
 def vpc_blueprint(topology: Topology, settings: Settings, vpc: Vpc) -> Blueprint:
     """The fabric and the subnets of a VPC."""
@@ -44,7 +42,7 @@ def fabric_neighbours(settings: Settings, vpc: Vpc, own: str) -> list[Neighbour]
 
 def _fabric(settings: Settings, vpc: Vpc) -> Blueprint:
     entries = [
-        ForwardingEntry("fabric", names.device(_uplink(hop.behind) if hop.behind else hop.name), hop.mac)
+        ForwardingEntry("fabric", names.device(names.uplink(hop.behind) if hop.behind else hop.name), hop.mac)
         for hop in settings.layout.next_hops[vpc.name].values()
     ]
     namespace = Namespace(
@@ -80,9 +78,8 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
         )
     ]
     if any(other.behind == subnet.name for other in layout.next_hops[vpc.name].values()):
-        links.append(
-            Link(settings.port(vpc.name, "fabric", _uplink(subnet.name)), settings.port(subnet.name, "subnet", UPLINK))
-        )
+        outer = settings.port(vpc.name, "fabric", names.uplink(subnet.name))
+        links.append(Link(outer, settings.port(subnet.name, "subnet", names.UPLINK)))
     return Blueprint((namespace,), tuple(links))
 
 
@@ -94,7 +91,3 @@ def _security_groups(settings: Settings, vpc: Vpc, subnet: Subnet) -> str:
             groups = [group for group in vpc.security_groups if group.name in instance.security_groups]
             found += rulesets.security_groups_at_port(names.device(instance.name), groups, members)
     return found
-
-
-def _uplink(subnet: str) -> str:
-    return f"{subnet}-{UPLINK}"
