@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from gwlbemu.core.elb.attributes import TABLE, Attributes
 from gwlbemu.core.gateway.settings import check_ip_target
 from gwlbemu.errors import SettingError
-from gwlbemu.lab.running import RunningLab
+from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.net.record import open_existing
-from gwlbemu.topology.plan.encode import from_json, to_json
+from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, Plan, Target, TargetGroup
 
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -28,7 +28,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 def _changing(lab: RunningLab) -> Iterator[Plan]:
     """Hold the lab's lock; yields the plan as it is now, not as it was when the lab was opened."""
     with open_existing(lab.plan.lab, root=lab.state.root):
-        yield from_json(lab.state.plan.read_text())
+        yield read_plan(lab.state)
 
 
 def _write(lab: RunningLab, plan: Plan) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pydantic import TypeAdapter
 from pydantic_core import from_json as read_json
 
-from gwlbemu.errors import LabError
 from gwlbemu.topology.plan.values import VERSION, Plan
 
 _PLAN = TypeAdapter(Plan)
+
+
+class PlanVersionError(ValueError):
+    """A plan that another version of gwlbemu wrote, whose plans look different (see `values.VERSION`)."""
 
 
 def to_json(plan: Plan) -> str:
@@ -19,14 +22,9 @@ def to_json(plan: Plan) -> str:
 def from_json(text: str) -> Plan:
     """Return the plan that `to_json` wrote.
 
-    Raises LabError when another version of gwlbemu wrote it, whose plans look different (see `values.VERSION`), and
-    ValueError for any other text.
+    Raises PlanVersionError for a plan of another version, and ValueError for any other text.
     """
     found = read_json(text)
     if isinstance(found, dict) and "lab" in found and found.get("version") != VERSION:
-        lab = found["lab"]
-        raise LabError(
-            f"lab {lab} was brought up by another version of gwlbemu, which this one can only take down:"
-            f" gwlbemu down --lab {lab}"
-        )
+        raise PlanVersionError(f"expected a plan of version {VERSION}, got {found.get('version', 1)}")
     return _PLAN.validate_python(found)
