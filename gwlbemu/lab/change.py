@@ -42,6 +42,7 @@ def _nodes_needed(lab: RunningLab, nodes: Sequence[GatewayNode]) -> Sequence[Gat
 
 
 def group_named(plan: Plan, name: str) -> TargetGroup:
+    """Return the target group called `name`. Raises SettingError (TargetGroupNotFound) when there is none."""
     for group in plan.target_groups:
         if group.name == name:
             return group
@@ -96,7 +97,11 @@ def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) ->
 
 
 def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
-    """DeregisterTargets; False when the target was not registered, which AWS accepts too."""
+    """Deregister a target by its id, as DeregisterTargets does.
+
+    Returns False when it was not registered, which AWS accepts too. Raises SettingError for an unknown group, LabError
+    when a node that has to hear of it is frozen or dead.
+    """
     with _changing(lab) as plan:
         group = group_named(plan, group_name)
         if target_id not in {target.id for target in group.targets}:
@@ -141,12 +146,16 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
 
 
 def advance(lab: RunningLab, seconds: float) -> dict[str, list[str]]:
-    """Move every node's clock forward; returns the flows that this ended, a line each, by node."""
+    """Move the clock of every node forward by `seconds`.
+
+    Returns by node the flows that this ended, a line of text each. Raises LabError when a node is frozen or dead.
+    """
     nodes = _nodes_needed(lab, lab.plan.gateway_nodes)
     return {node.name: lab.call(node.name, "advance", seconds=seconds)["ended"] for node in nodes}
 
 
 def group_named_or_balancer(plan: Plan, name: str) -> None:
+    """Raise SettingError (LoadBalancerNotFound) for a name that neither a load balancer nor a target group has."""
     names = [balancer.name for balancer in plan.load_balancers] + [group.name for group in plan.target_groups]
     if name not in names:
         raise SettingError(
@@ -180,7 +189,7 @@ def _changed_balancer(old: LoadBalancer, kind: str, texts: Mapping[str, str]) ->
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of 351, 351s, 6m or 1h. Raises SettingError for anything else."""
+    """Return the seconds of a text such as 351, 351s, 6m or 1h. Raises SettingError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|)", text)
     if match is None:
         raise SettingError(f"{text!r} is not a time: expected a number with s, m or h, such as 351s")

@@ -113,7 +113,9 @@ class Network:
             {gateway.name: gateway for gateway in topology.transit_gateways},
             {gateway.name: gateway.subnet for vpc in topology.vpcs for gateway in vpc.nat_gateways},
             {
-                subnet.name: _router(vpc, index, ("subnets", number), subnet.route_table, subnet.name, subnet.zone)
+                subnet.name: _router(
+                    vpc, index, ("subnets", number), subnet.route_table, subnet=subnet.name, zone=subnet.zone
+                )
                 for index, vpc in enumerate(topology.vpcs)
                 for number, subnet in enumerate(vpc.subnets)
             },
@@ -145,7 +147,7 @@ class Network:
         return "", ""
 
 
-def _router(vpc: Vpc, index: int, own: Path, table: str | None, subnet: str = "", zone: str = "") -> Router:
+def _router(vpc: Vpc, index: int, own: Path, table: str | None, *, subnet: str = "", zone: str = "") -> Router:
     path: Path = ("vpcs", index, *own)
     for number, one in enumerate(vpc.route_tables):
         if one.name == table:

@@ -21,12 +21,12 @@ __all__ = [
 
 
 def complete(resource: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Every attribute of the resource: the given value or AWS's default."""
+    """Return every attribute of the resource by key: the given text, or AWS's default."""
     return Attributes().as_text(resource) | dict(given)
 
 
 def attribute_problems(resource: str, given: Mapping[str, str], path: Path) -> Iterator[Problem]:
-    """What AWS would refuse about each of the given keys, and then about all of them together."""
+    """Yield what AWS would refuse about each of the given keys; if nothing, about all of them together."""
     found = []
     for key, text in given.items():
         try:
@@ -42,7 +42,7 @@ def attribute_problems(resource: str, given: Mapping[str, str], path: Path) -> I
 
 
 def switch_problems(given: Mapping[str, Scalar], path: Path) -> Iterator[Problem]:
-    """What is wrong with the given switches."""
+    """Yield what is wrong with the given switches of `emulation`."""
     for key, value in given.items():
         try:
             Emulation.from_values({key: value})
@@ -51,7 +51,7 @@ def switch_problems(given: Mapping[str, Scalar], path: Path) -> Iterator[Problem
 
 
 def explained(given: Mapping[str, Scalar]) -> Iterator[tuple[str, str, str]]:
-    """Every switch: its key, its value, what it means."""
+    """Yield every switch of `emulation`: its key, its value as text, what it means."""
     switches = Emulation.from_values(given)
     for key, meaning in EXPLANATIONS.items():
         value = getattr(switches, key)

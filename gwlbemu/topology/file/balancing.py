@@ -25,7 +25,10 @@ def _keys(resource: str) -> JsonDict:
 
 
 class HealthCheck(Model):
-    """Defaults and ranges: GWLB guide, Health checks for target groups (contract TG-02)."""
+    """How a target group's targets are probed.
+
+    Defaults and ranges: GWLB guide, Health checks for target groups (contract TG-02).
+    """
 
     protocol: Literal["TCP", "HTTP", "HTTPS"] = "TCP"
     port: int = Field(default=80, ge=RANGES["port"][0], le=RANGES["port"][1])
@@ -45,7 +48,7 @@ class HealthCheck(Model):
         return self
 
     def settings(self) -> core.HealthCheck:
-        """The same as the core has it."""
+        """Return the same as the core has it."""
         return core.HealthCheck(**self.model_dump())
 
 

@@ -16,6 +16,7 @@ from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
 
 
 def balancing_problems(topology: Topology) -> Iterator[Problem]:
+    """Yield what AWS would refuse about endpoints, load balancers and target groups, and names of nothing."""
     places = subnets_by_name(topology)
     zones = {
         lb.name: [places[s.subnet][1].zone for s in lb.subnets if s.subnet in places] for lb in topology.load_balancers

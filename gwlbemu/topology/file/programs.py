@@ -25,12 +25,16 @@ class FirewallRule(Model):
 
 
 class FirewallTimeouts(Model):
+    """Seconds without a packet after which the firewall forgets a flow."""
+
     tcp: float = Field(default=350, gt=0)
     udp: float = Field(default=120, gt=0)
     other: float = Field(default=120, gt=0)
 
 
 class Firewall(Model):
+    """A stateful firewall: the first rule that matches decides, else `default`."""
+
     default: Literal["allow", "deny", "reject"] = "deny"
     rules: tuple[FirewallRule, ...] = ()
     midstream: Literal["allow", "deny"] = Field(
@@ -47,6 +51,8 @@ class Ids(Model):
 
 
 class Web(Model):
+    """A web server on a TCP port that answers with its own name and what it was asked."""
+
     port: int = Field(default=80, ge=1, le=65535)
 
 
@@ -62,7 +68,7 @@ class Plain(Model):
 
 
 class ProgramChoice(Model):
-    """Exactly one of the keys."""
+    """The program of an instance: exactly one of the keys. `command` is a command line of your own."""
 
     web: Web | None = None
     firewall: Firewall | None = None

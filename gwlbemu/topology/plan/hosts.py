@@ -13,7 +13,7 @@ from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
 
 
 def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instance: Instance) -> Blueprint:
-    """An instance of a VPC: its address, its security groups, its source/destination check."""
+    """Return an instance of a VPC: its address, its security groups, its source/destination check."""
     subnet = next(subnet for subnet in vpc.subnets if subnet.name == instance.subnet)
     interface = settings.layout.interface(subnet.name, instance.name)
     groups = [group for group in vpc.security_groups if group.name in instance.security_groups]
@@ -21,29 +21,35 @@ def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instanc
     if instance.source_dest_check:
         rules = rulesets.source_destination_check(interface.address, interface.ipv6_address) + rules
     return _plugged_in(
-        settings, interface, "instance", subnet.cidr, subnet.ipv6_cidr, VPC_MTU, rules, not instance.source_dest_check
+        settings,
+        interface,
+        "instance",
+        cidr=subnet.cidr,
+        ipv6_cidr=subnet.ipv6_cidr,
+        rules=rules,
+        forwarding=not instance.source_dest_check,
     )
 
 
 def internet_instance_blueprint(
     settings: Settings, interface: NetworkInterface, cidr: str, ipv6_cidr: str | None
 ) -> Blueprint:
-    """An instance on the internet."""
-    return _plugged_in(settings, interface, "instance", cidr, ipv6_cidr, INTERNET_MTU, "", False)
+    """Return an instance on the internet; the CIDRs are those of the internet."""
+    return _plugged_in(settings, interface, "instance", cidr=cidr, ipv6_cidr=ipv6_cidr, mtu=INTERNET_MTU)
 
 
 def nat_gateway_blueprint(settings: Settings, subnet: Subnet, name: str) -> Blueprint:
-    """A NAT gateway: one interface; what it forwards leaves by the same subnet with the gateway's address."""
+    """Return a NAT gateway: what it forwards leaves by its one interface with the gateway's address."""
     interface = settings.layout.interface(subnet.name, name)
     rules = rulesets.nat_gateway(interface.address)
-    return _plugged_in(settings, interface, "nat-gateway", subnet.cidr, None, VPC_MTU, rules, True)
+    return _plugged_in(settings, interface, "nat-gateway", cidr=subnet.cidr, rules=rules, forwarding=True)
 
 
 def node_blueprint(
     settings: Settings, subnet: Subnet, interface: NetworkInterface, endpoints: list[tuple[Vpc, Endpoint]]
 ) -> Blueprint:
-    """A load balancer's node: its ENI in the subnet, and one interface on a VPC's fabric per endpoint."""
-    eni = _plugged_in(settings, interface, "node", subnet.cidr, None, VPC_MTU, rulesets.node(), False)
+    """Return a load balancer's node: its ENI in the subnet, and one interface on a VPC's fabric per endpoint."""
+    eni = _plugged_in(settings, interface, "node", cidr=subnet.cidr, rules=rulesets.node())
     links = [
         Link(
             settings.port(vpc.name, "fabric", endpoint.name),
@@ -55,7 +61,7 @@ def node_blueprint(
 
 
 def group_members(settings: Settings, vpc: Vpc) -> dict[str, tuple[str, ...]]:
-    """The addresses of the instances in each security group of a VPC."""
+    """Return the addresses of the instances in each security group of a VPC, by the name of the group."""
 
     def addresses(group: SecurityGroup) -> tuple[str, ...]:
         interfaces = [
@@ -70,11 +76,12 @@ def _plugged_in(
     settings: Settings,
     interface: NetworkInterface,
     role: str,
+    *,
     cidr: str,
-    ipv6_cidr: str | None,
-    mtu: int,
-    rules: str,
-    forwarding: bool,
+    ipv6_cidr: str | None = None,
+    mtu: int = VPC_MTU,
+    rules: str = "",
+    forwarding: bool = False,
 ) -> Blueprint:
     """One namespace with one interface on the subnet's bridge, a default route, and every neighbour known."""
     router = interface.subnet

@@ -26,7 +26,7 @@ _LINKS_V6 = IPNetwork("fe80::1e7:0/112")
 
 
 def internet_blueprint(topology: Topology, settings: Settings) -> Blueprint:
-    """The internet and the internet gateways of all VPCs."""
+    """Return the internet with its instances, and the internet gateways of all VPCs; nothing without an internet."""
     internet = topology.internet
     if internet is None:
         return Blueprint()
@@ -42,7 +42,7 @@ def internet_blueprint(topology: Topology, settings: Settings) -> Blueprint:
 
 
 def public_addresses(settings: Settings, vpc: Vpc) -> dict[str, str]:
-    """Private -> public, for the internet gateway of a VPC."""
+    """Return the public address of each private one that the internet gateway of a VPC translates."""
     owners = [(i.subnet, i.name, i.public_address) for i in vpc.instances]
     owners += [(g.subnet, g.name, g.public_address) for g in vpc.nat_gateways]
     found = {settings.layout.interface(subnet, name).address: public for subnet, name, public in owners}

@@ -10,6 +10,7 @@ from gwlbemu.topology.plan.layout import INTERNET, Layout
 
 
 def vpcs(topology: Topology) -> tuple[plan.Vpc, ...]:
+    """Return every VPC."""
     return tuple(
         plan.Vpc(vpc.name, vpc.cidr, vpc.ipv6_cidr or "", vpc.internet_gateway.name if vpc.internet_gateway else "")
         for vpc in topology.vpcs
@@ -17,6 +18,7 @@ def vpcs(topology: Topology) -> tuple[plan.Vpc, ...]:
 
 
 def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
+    """Return every subnet of every VPC."""
     return tuple(
         plan.Subnet(
             name=subnet.name,
@@ -33,6 +35,7 @@ def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
 
 
 def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
+    """Return every instance, those on the internet first; an appliance is whatever is a target."""
     zones = {name: subnet.zone for name, (_, subnet) in subnets_by_name(topology).items()}
     targets = {(group.vpc, target) for group in topology.target_groups for target in group.targets}
     found = []
@@ -75,7 +78,7 @@ def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
 
 
 def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:
-    """Every instance's interface, every endpoint, both sides of every internet gateway."""
+    """Return what the capture listens on: every instance, every endpoint, both sides of every gateway."""
     found = [plan.Tap(f"{one.name}/eth0", one.namespace, "eth0") for one in instances(topology, layout)]
     found += [
         plan.Tap(endpoint.name, layout.namespace(endpoint.node), endpoint.device) for endpoint in endpoints(topology)
@@ -91,7 +94,10 @@ def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:
 
 
 def route_tables(topology: Topology) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Every table as AWS shows it: the local line first, unless a line of the table replaces it."""
+    """Return the lines (destination, target) of every table by its name, as AWS shows them.
+
+    The local line comes first, unless a line of the table replaces it.
+    """
     found = {}
     for vpc in topology.vpcs:
         for table in vpc.route_tables:

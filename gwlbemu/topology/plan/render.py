@@ -14,13 +14,16 @@ WIDTH = 100
 
 
 def plan_text(plan: Plan) -> str:
-    """Everything that was decided: names, addresses, routes, MACs, MTUs, attributes, switches of the emulation."""
+    """Return everything that was decided as text: names, addresses, routes, MACs, MTUs, attributes, switches."""
     parts = [_head(plan), _network(plan), _route_tables(plan), _balancing(plan), _machine(plan), _switches(plan)]
     return "\n".join(line.rstrip() for part in parts for line in (*part, "")).rstrip()
 
 
 def lab_map(plan: Plan, health: Health | None = None) -> str:
-    """Zones, subnets, endpoints, load balancers, appliances and, when `health` is given, how they are."""
+    """Return a map of the lab as text: zones, subnets, endpoints, load balancers and appliances.
+
+    `health` has by node what it says about its targets (see `Balancer.target_health`); without it no states are shown.
+    """
     lines = list(_head(plan))
     lines.append("")
     if plan.internet_cidr:

@@ -16,12 +16,15 @@ from gwlbemu.topology.plan.vpcs import vpc_blueprint
 
 
 def load(text: str, source: str, *, lab: str | None = None) -> plan.Plan:
-    """The plan of a topology file's text; `lab` replaces the lab's name. Raises TopologyError."""
+    """Return the plan of a topology file's text.
+
+    `source` is the file's name as the user gave it, `lab` replaces the lab's name. Raises TopologyError.
+    """
     return resolve(parse(text, source), lab=lab)
 
 
 def resolve(parsed: Parsed, *, lab: str | None = None) -> plan.Plan:
-    """Decide everything that the file leaves open."""
+    """Return the plan of a checked topology: all that the file leaves open is decided. `lab` replaces its name."""
     return _plan(parsed.topology, parsed.source, lab or parsed.topology.lab)
 
 

@@ -18,12 +18,12 @@ _MAIN = RouteTable.model_construct(name="main", routes=())
 
 
 def table_named(vpc: Vpc, name: str | None) -> RouteTable:
-    """A VPC's route table; without a name the main table, which holds the local route only."""
+    """Return a VPC's route table; without a name the main table, which holds the local route only."""
     return next((table for table in vpc.route_tables if table.name == name), _MAIN)
 
 
 def lines(topology: Topology, layout: Layout, vpc: Vpc, table: RouteTable, own: Subnet | None) -> list[KernelRoute]:
-    """The main table of a subnet (`own`), or of the internet gateway (`own` is None)."""
+    """Return a route table as the kernel's: of the subnet `own`, or of the internet gateway when `own` is None."""
     hops = layout.next_hops[vpc.name]
     explicit = {route.destination: route.target for route in table.routes}
     found: list[KernelRoute] = []

@@ -16,8 +16,10 @@ _ROLES = ("fabric", "subnet", "internet")
 
 @dataclass(frozen=True, slots=True)
 class MacEntry:
-    """Where frames for `mac` go: to the other end of `device`. With a `bridge` the MAC is the router's own, at
-    `device`, and the route table says where they go; `bridge` is the one that the router has.
+    """Where frames for `mac` go: to the other end of `device`.
+
+    With a `bridge`, which is the one that the router has, the MAC is the router's own, at `device`, and the route table
+    says where they go.
     """
 
     mac: str
@@ -27,7 +29,7 @@ class MacEntry:
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """The program on all `devices` of one namespace, and what it knows."""
+    """The eBPF program on all `devices` of one namespace, and the MACs that it knows."""
 
     namespace: str
     devices: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""The resolved plan: every name, address, route, MAC and MTU decided; frozen, printable, all that `net` and `run` need.
+"""The resolved plan: every name, address, route, MAC and MTU decided; frozen, printable, all that `net` and `lab` need.
 
 Two halves. The machine half (Namespace, Link) says what the kernel shall hold and knows no AWS word; `net` builds it.
-The lab half (Instance, Endpoint, Node, TargetGroup, ...) says what it means; `run` and `cli` read it.
+The lab half (Instance, Endpoint, Node, TargetGroup, ...) says what it means; `lab` and what stands above it read it.
 Addresses are text, networks are CIDR text, MACs are `02:..` text: a plan is JSON (see `encode`).
 """
 
@@ -36,7 +36,7 @@ class End:
     namespace: str
     name: str  # interface name, at most 15 bytes
     mac: str
-    mtu: int
+    mtu: int  # bytes
     addresses: tuple[str, ...] = ()
     bridge: str | None = None  # the bridge of the same namespace that this end is a port of
     offload: bool = False  # False: segmentation and checksum offload are switched off, so that taps show real frames
@@ -53,7 +53,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class KernelRoute:
-    """One line of a namespace's main table (or of `table`)."""
+    """One route of a namespace, in its main table or in `table`."""
 
     destination: str  # CIDR
     device: str | None = None  # None with kind "blackhole"
@@ -139,34 +139,38 @@ class Instance:
     namespace: str
     vpc: str  # "" for an instance on the internet
     subnet: str  # "internet" for an instance on the internet
-    zone: str
+    zone: str  # "" for an instance on the internet
     address: str
-    ipv6_address: str = ""
-    public_address: str = ""
+    ipv6_address: str = ""  # "" for none
+    public_address: str = ""  # which the internet gateway translates to `address`; "" for none
     mac: str = ""
     security_groups: tuple[str, ...] = ()
     source_dest_check: bool = True
     instance_type: str = ""
-    appliance: bool = False
+    appliance: bool = False  # a target of a target group
 
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
+    """A subnet of a VPC: one namespace, which routes by the route table."""
+
     name: str
     vpc: str
     zone: str
     cidr: str
-    ipv6_cidr: str
+    ipv6_cidr: str  # "" for none
     route_table: str  # "" for the main route table, which has the local route only
     namespace: str
 
 
 @dataclass(frozen=True, slots=True)
 class Vpc:
+    """A VPC: its networks, and its way to the internet."""
+
     name: str
     cidr: str
-    ipv6_cidr: str
-    internet_gateway: str  # name or ""
+    ipv6_cidr: str  # "" for none
+    internet_gateway: str  # name, or "" for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A member of a target group. `id` is the instance's name, or the address for target type ip."""
+    """A registered target of a group. `id` is the instance's name, or the address for target type ip."""
 
     id: str
     address: str
@@ -196,6 +200,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TargetGroup:
+    """A target group: what is registered, and how it is probed."""
+
     name: str
     vpc: str
     target_type: str  # instance | ip
@@ -228,7 +234,7 @@ class LoadBalancer:
     name: str
     type: str  # gateway
     vpc: str
-    zones: tuple[str, ...]
+    zones: tuple[str, ...]  # enabled ones
     attributes: dict[str, str]  # every AWS attribute key with its value as AWS writes it
     listeners: tuple[Listener, ...]
 
@@ -261,10 +267,12 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class CaptureSettings:
+    """What the lab's capture keeps: a ring of pcapng files."""
+
     enabled: bool = True
     file_size_mib: int = 64  # per file
     files: int = 4  # the oldest is overwritten
-    snapshot_length: int = 9100
+    snapshot_length: int = 9100  # bytes of a packet that are kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,20 +21,20 @@ from gwlbemu.topology.plan.values import ForwardingEntry, Link, Namespace, Neigh
 
 
 def vpc_blueprint(topology: Topology, settings: Settings, vpc: Vpc) -> Blueprint:
-    """The fabric and the subnets of a VPC."""
+    """Return the fabric and the subnets of a VPC."""
     return Blueprint.joined(
         [_fabric(settings, vpc), *(_subnet(topology, settings, vpc, subnet) for subnet in vpc.subnets)]
     )
 
 
 def fabric_addresses(hop: NextHop, vpc: Vpc) -> tuple[str, ...]:
-    """What a namespace has on its `fabric` interface."""
+    """Return the addresses, with prefix lengths, of the interface `fabric` of a router of the VPC."""
     v4 = f"{hop.address}/{IPNetwork(FABRIC).prefixlen}"
     return (v4, f"{hop.ipv6_address}/64") if vpc.ipv6_cidr else (v4,)
 
 
 def fabric_neighbours(settings: Settings, vpc: Vpc, own: str) -> list[Neighbour]:
-    """Everybody else on the fabric, so that nobody has to ask."""
+    """Return everybody else on the VPC's fabric as a permanent neighbour, so that nobody has to ask."""
     others = [hop for name, hop in settings.layout.next_hops[vpc.name].items() if name != own]
     found = [Neighbour("fabric", hop.address, hop.mac) for hop in others]
     return found + [Neighbour("fabric", hop.ipv6_address, hop.mac) for hop in others if vpc.ipv6_cidr]
