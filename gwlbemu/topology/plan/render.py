@@ -77,13 +77,15 @@ def _columns(columns: list[list[str]]) -> list[str]:
 def _tunnels(plan: Plan, health: Health) -> Iterator[str]:
     """Each load balancer: its nodes, the endpoints they serve, the targets they may choose."""
     for balancer in plan.load_balancers:
-        group = plan.group_of(balancer.name)
+        groups = plan.groups_of(balancer.name)
         across = balancer.attributes.get("load_balancing.cross_zone.enabled") == "true"
-        yield f"load balancer {balancer.name}  target group {group.name}  cross-zone {'on' if across else 'off'}"
+        names = ", ".join(group.name for group in groups)
+        yield f"load balancer {balancer.name}  target group {names}  cross-zone {'on' if across else 'off'}"
         for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
             states = {str(target["id"]): str(target["state"]) for target in health.get(node.name, ())}
             targets = [
                 f"{target.id} {states.get(target.id, '')}".rstrip()
+                for group in groups
                 for target in group.targets
                 if across or target.zone in (node.zone, EVERY_ZONE)
             ]

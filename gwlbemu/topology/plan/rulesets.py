@@ -17,8 +17,8 @@ def fabric_keeps_ttl() -> str:
     """Return the rules by which a subnet leaves the TTL of the GENEVE tunnel as it was.
 
     A VPC's fabric does not count hops on AWS; a router here does. The outer TTL is 255 on the wire (contract GV-02),
-    and an appliance may answer with TTL 2 (gwlbtun does). Other packets lose one hop per subnet they are routed through:
-    nftables cannot add one to a TTL.
+    and an appliance may answer with TTL 2 (gwlbtun does). Other packets lose one hop per subnet that they are routed
+    through: nftables cannot add one to a TTL.
     """
     return _table(
         "ip fabric",
