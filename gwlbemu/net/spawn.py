@@ -51,15 +51,7 @@ def spawn(
         with inside(namespace):
             first = os.fork()
             if first == 0:
-                _be_first_child(
-                    pids=pids_writer,
-                    gate_writer=gate_writer,
-                    gate=gate,
-                    trouble=trouble_writer,
-                    output=output,
-                    argv=argv,
-                    environment=variables,
-                )
+                _be_first_child(pids_writer, gate_writer, gate, trouble_writer, output, argv, variables)
         for end in (gate, trouble_writer, pids_writer):
             os.close(end)
         answer = os.read(pids, 4)
@@ -86,7 +78,6 @@ def _close_quietly(fd: int) -> None:
 
 
 def _be_first_child(
-    *,
     pids: int,
     gate_writer: int,
     gate: int,
