@@ -84,7 +84,7 @@ def _super_packets_in_python(lab: RunningLab) -> list[str]:
     if not lab.plan.offload:
         return []
     slow = [node.name for node in lab.plan.gateway_nodes if lab.call(node.name, "status")["datapath"] == "python"]
-    slow += [program.instance for program in lab.plan.programs if any("appliances." in word for word in program.argv)]
+    slow += [program.instance for program in lab.plan.programs if program.is_python_appliance]
     return [
         f"offload is true, but {name} is a Python program and carries no super-packets: TCP will not get through"
         for name in slow

@@ -17,9 +17,9 @@ from gwlbemu.core.elb.attributes import Attributes
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
 from gwlbemu.core.elb.target import check_ip_target
 from gwlbemu.errors import SettingError
-from gwlbemu.lab.running import RunningLab
+from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.net.record import open_existing
-from gwlbemu.topology.plan.encode import from_json, to_json
+from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, Plan, Target, TargetGroup
 
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -29,7 +29,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 def _changing(lab: RunningLab) -> Iterator[Plan]:
     """Hold the lab's lock; yields the plan as it is now, not as it was when the lab was opened."""
     with open_existing(lab.plan.lab, root=lab.state.root):
-        yield from_json(lab.state.plan.read_text())
+        yield read_plan(lab.state)
 
 
 def _write(lab: RunningLab, plan: Plan) -> None:
@@ -43,6 +43,7 @@ def _nodes_needed(lab: RunningLab, nodes: Sequence[GatewayNode]) -> Sequence[Gat
 
 
 def group_named(plan: Plan, name: str) -> TargetGroup:
+    """Return the target group called `name`. Raises SettingError (TargetGroupNotFound) when there is none."""
     for group in plan.target_groups:
         if group.name == name:
             return group
@@ -51,7 +52,7 @@ def group_named(plan: Plan, name: str) -> TargetGroup:
 
 
 def _nodes_of_group(plan: Plan, group: str) -> list[GatewayNode]:
-    balancers = {balancer.name for balancer in plan.load_balancers if balancer.target_group == group}
+    balancers = {balancer.name for balancer in plan.balancers_of(group)}
     return [node for node in plan.gateway_nodes if node.load_balancer in balancers]
 
 
@@ -97,7 +98,11 @@ def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) ->
 
 
 def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
-    """DeregisterTargets; False when the target was not registered, which AWS accepts too."""
+    """Deregister a target by its id, as DeregisterTargets does.
+
+    Returns False when it was not registered, which AWS accepts too. Raises SettingError for an unknown group, LabError
+    when a node that has to hear of it is frozen or dead.
+    """
     with _changing(lab) as plan:
         group = group_named(plan, group_name)
         if target_id not in {target.id for target in group.targets}:
@@ -122,8 +127,8 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
         else:
             group_named_or_balancer(plan, resource)
             kinds = ("target-group",)
-            balancers = [balancer for balancer in plan.load_balancers if balancer.target_group == resource]
-        table = ATTRIBUTES[GATEWAY].TABLE
+            balancers = list(plan.balancers_of(resource))
+        table = ATTRIBUTES[balancers[0].type if balancers else GATEWAY].TABLE
         by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in kinds}
         if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
             known = ", ".join(key for kind in kinds for key in table[kind])
@@ -143,12 +148,16 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
 
 
 def advance(lab: RunningLab, seconds: float) -> dict[str, list[str]]:
-    """Move every node's clock forward; returns the flows that this ended, a line each, by node."""
+    """Move the clock of every node forward by `seconds`.
+
+    Returns by node the flows that this ended, a line of text each. Raises LabError when a node is frozen or dead.
+    """
     nodes = _nodes_needed(lab, lab.plan.gateway_nodes)
     return {node.name: lab.call(node.name, "advance", seconds=seconds)["ended"] for node in nodes}
 
 
 def group_named_or_balancer(plan: Plan, name: str) -> None:
+    """Raise SettingError (LoadBalancerNotFound) for a name that neither a load balancer nor a target group has."""
     names = [balancer.name for balancer in plan.load_balancers] + [group.name for group in plan.target_groups]
     if name not in names:
         raise SettingError(
@@ -158,8 +167,8 @@ def group_named_or_balancer(plan: Plan, name: str) -> None:
 
 
 def _attributes(plan: Plan, balancer: LoadBalancer) -> Attributes:
-    return ATTRIBUTES[GATEWAY].from_text(
-        balancer.attributes, balancer.listener_attributes, group_named(plan, balancer.target_group).attributes
+    return ATTRIBUTES[balancer.type].from_text(
+        balancer.attributes, balancer.listener_attributes, plan.group_of(balancer.name).attributes
     )
 
 
@@ -167,18 +176,22 @@ def _changed_plan(plan: Plan, resource: str, kind: str, texts: Mapping[str, str]
     if kind == "target-group":
         group = group_named(plan, resource)
         return _with_group(plan, dataclasses.replace(group, attributes=group.attributes | dict(texts)))
-    key = "attributes" if kind == "load-balancer" else "listener_attributes"
-    return dataclasses.replace(
-        plan,
-        load_balancers=tuple(
-            dataclasses.replace(old, **{key: getattr(old, key) | dict(texts)}) if old.name == resource else old
-            for old in plan.load_balancers
-        ),
+    balancers = tuple(
+        _changed_balancer(old, kind, texts) if old.name == resource else old for old in plan.load_balancers
     )
+    return dataclasses.replace(plan, load_balancers=balancers)
+
+
+def _changed_balancer(old: LoadBalancer, kind: str, texts: Mapping[str, str]) -> LoadBalancer:
+    if kind == "load-balancer":
+        return dataclasses.replace(old, attributes=old.attributes | dict(texts))
+    (listener,) = old.listeners  # a gateway load balancer's: its keys are asked for by the load balancer's name
+    changed = dataclasses.replace(listener, attributes=listener.attributes | dict(texts))
+    return dataclasses.replace(old, listeners=(changed,))
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of 351, 351s, 6m or 1h. Raises SettingError for anything else."""
+    """Return the seconds of a text such as 351, 351s, 6m or 1h. Raises SettingError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|)", text)
     if match is None:
         raise SettingError(f"{text!r} is not a time: expected a number with s, m or h, such as 351s")

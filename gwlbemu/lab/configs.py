@@ -10,14 +10,15 @@ from gwlbemu.lab.state import State
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.programs.gateway.config import EndpointInterface, Eni, NodeConfig
 from gwlbemu.programs.recorder.config import CaptureConfig, TapConfig
+from gwlbemu.topology.names import CAPTURE, DISCARDS
 from gwlbemu.topology.plan.values import Plan
 
 
 def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
-    """The configuration of the plan's node `name`."""
+    """Return the configuration of the plan's gateway node `name`, with the paths of the lab's `state` folder."""
     node = next(each for each in plan.gateway_nodes if each.name == name)
     balancer = next(each for each in plan.load_balancers if each.name == node.load_balancer)
-    group = next(each for each in plan.target_groups if each.name == balancer.target_group)
+    group = plan.group_of(balancer.name)
     return NodeConfig(
         name=node.name,
         load_balancer=balancer.name,
@@ -42,28 +43,25 @@ def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
         datapath=plan.datapath,
         offload=plan.offload,
         control=str(state.control(node.name)),
-        discards=str(state.control("discards")) if plan.capture.enabled else "",
+        discards=str(state.control(DISCARDS)) if plan.capture.enabled else "",
     )
 
 
 def capture_config_for(plan: Plan, state: State) -> str:
-    """The configuration of the lab's capture, as JSON."""
-    balancers = {each.target_group for each in plan.load_balancers}
+    """Return the configuration of the lab's capture as JSON, with the paths of the lab's `state` folder."""
+    used = {group.name for balancer in plan.load_balancers for group in plan.groups_of(balancer.name)}
     return CaptureConfig(
         lab=plan.lab,
         taps=tuple(TapConfig(each.name, str(path_of(each.namespace)), each.device) for each in plan.taps),
         nodes={each.name: each.address for each in plan.gateway_nodes},
         endpoints={each.endpoint_id: each.name for each in plan.endpoints},
         targets={
-            target.address: target.id
-            for group in plan.target_groups
-            if group.name in balancers
-            for target in group.targets
+            target.address: target.id for group in plan.target_groups if group.name in used for target in group.targets
         },
         folder=str(state.capture_folder),
         file_bytes=plan.capture.file_size_mib << 20,
         files=plan.capture.files,
         snapshot_length=plan.capture.snapshot_length,
-        control=str(state.control("capture")),
-        discards=str(state.control("discards")),
+        control=str(state.control(CAPTURE)),
+        discards=str(state.control(DISCARDS)),
     ).to_json()

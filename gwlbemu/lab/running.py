@@ -12,10 +12,11 @@ from gwlbemu.lab.state import State
 from gwlbemu.net import processes
 from gwlbemu.net.record import ROOT, list_labs
 from gwlbemu.net.record import read as read_record
-from gwlbemu.topology.plan.encode import from_json
+from gwlbemu.topology import names
+from gwlbemu.topology.plan.encode import PlanVersionError, from_json
 from gwlbemu.topology.plan.values import Plan
 
-CAPTURE = "capture"
+CAPTURE = names.CAPTURE  # the name of the capture's process
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,23 @@ def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
     elif name not in labs:
         raise LabError(f"no lab {name} is up" + (f" (up: {', '.join(labs)})" if labs else ""))
     state = State(name, root)
+    return RunningLab(read_plan(state), state)
+
+
+def read_plan(state: State) -> Plan:
+    """Return the plan of a running lab as it is now.
+
+    Raises LabError when there is none (half built), when another version of gwlbemu wrote it, and when it is damaged.
+    """
+    take_it_down = f"gwlbemu down --lab {state.lab}"
     try:
-        return RunningLab(from_json(state.plan.read_text()), state)
+        return from_json(state.plan.read_text())
     except FileNotFoundError:
-        raise LabError(f"lab {name} is half built: take it down first (gwlbemu down --lab {name})") from None
+        raise LabError(f"lab {state.lab} is half built: take it down first ({take_it_down})") from None
+    except PlanVersionError:
+        raise LabError(
+            f"lab {state.lab} was brought up by another version of gwlbemu: this one can only take it down"
+            f" ({take_it_down})"
+        ) from None
     except ValueError:
         raise state.damaged(state.plan) from None

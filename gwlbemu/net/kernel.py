@@ -28,6 +28,7 @@ def set_namespace(fd: int) -> None:
 
 
 def mount(source: str, target: str, flags: int) -> None:
+    """Mount `source` on `target` with the MS_ flags of mount(2), without a file system of its own. Raises OSError."""
     _check(_libc.mount(source.encode(), target.encode(), b"none", ctypes.c_ulong(flags), None))
 
 

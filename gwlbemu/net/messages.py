@@ -27,7 +27,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from pyroute2.netlink.rtnl.tcmsg.sched_tbf import get_parameters
 
-from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, Neighbour, Route
+from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, KernelRoute, Neighbour
 
 LOOPBACK_INDEX = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTPROT_STATIC, RTA_TYPES = 0, 253, 4, {"unicast": 1, "blackhole": 6}
@@ -132,8 +132,8 @@ def add_forwarding_entry(index: int, entry: ForwardingEntry) -> bytes:
     )
 
 
-def add_route(route: Route, index: int | None) -> bytes:
-    """Add a route; `index` is that of its device, None for a blackhole."""
+def add_route(route: KernelRoute, index: int | None) -> bytes:
+    """Add a route; `index` is the number of its device, None for a blackhole."""
     network, _, length = route.destination.partition("/")
     attributes: list[tuple[str, Any]] = [("RTA_DST", network), ("RTA_TABLE", route.table)]
     if route.via is not None:
@@ -174,7 +174,7 @@ def add_rule(family: int, incoming: str, table: int, mark: int | None = None) ->
 
 
 def limit_rate(index: int, megabits: float, mtu: int) -> bytes:
-    """Put a ceiling on what leaves through an interface: a token bucket with 50 ms of queue."""
+    """Put a ceiling of `megabits` (10^6 bits per second) on what leaves: a token bucket with 50 ms of queue."""
     rate = int(megabits * 1_000_000 / 8)  # bytes per second
     # A bucket of 4 ms (one tick at 250 Hz) lets the timer keep up, a super-packet must fit in any case.
     burst = max(rate // 250, 66_000, 2 * mtu)

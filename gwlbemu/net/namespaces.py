@@ -26,6 +26,7 @@ class Identity:
 
 
 def path_of(name: str) -> Path:
+    """Return the path of a named network namespace, whether it is there or not."""
     return DIRECTORY / name
 
 

@@ -19,7 +19,7 @@ Request = tuple[str, bytes]  # what it is for, in words; an rtnetlink message th
 
 
 class Netlink:
-    """Open one with `inside(namespace)`; send from anywhere."""
+    """An rtnetlink socket. Open one with `inside(namespace)`; send from anywhere; close it."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
@@ -28,9 +28,11 @@ class Netlink:
         self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
 
     def fileno(self) -> int:
+        """Return the descriptor of the socket, which belongs to the namespace that it was opened in."""
         return self._socket.fileno()
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
     def send(self, requests: Sequence[Request]) -> None:

@@ -37,6 +37,7 @@ class OwnedNamespace:
 
     @property
     def identity(self) -> Identity:
+        """Which namespace it is, whatever has its name by now."""
         return Identity(self.inode, self.cookie)
 
 
@@ -51,6 +52,7 @@ class OwnedProcess:
 
     @property
     def id(self) -> ProcessId:
+        """Which process it is, whatever has its pid by now."""
         return ProcessId(self.pid, self.started)
 
 
@@ -80,6 +82,7 @@ class Record:
         os.write(self._fd, json.dumps({"kind": kind, **asdict(entry)}).encode() + b"\n")
 
     def contents(self) -> Contents:
+        """Return everything that the record names by now."""
         return read(self.lab, root=self.folder.parent)
 
     def close(self) -> None:
@@ -96,7 +99,7 @@ class Record:
 
 
 def folder_of(lab: str, *, root: Path = ROOT) -> Path:
-    """The state folder of a lab; LabError for a name that cannot be one."""
+    """Return the state folder of a lab under `root`. Raises LabError for a name that cannot be one."""
     if not _LAB.fullmatch(lab):
         raise LabError(f"{lab!r} is no lab name: letters, digits, '-', '_' and '.', 64 at most")
     return root / lab

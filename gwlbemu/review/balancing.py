@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gwlbemu.core.elb.balancer_types import TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.finding import Finding
 from gwlbemu.topology.file.attributes import LOAD_BALANCER, TARGET_GROUP, complete
@@ -21,32 +22,35 @@ SLOW_SECONDS = 30  # ours: AWS's defaults take 20
 
 
 def balancing_findings(topology: Topology) -> Iterator[Finding]:
+    """Yield what is wrong with the target groups that load balancers forward to."""
+    order = [group.name for group in topology.target_groups]
     for number, balancer in enumerate(topology.load_balancers):
-        names = [group.name for group in topology.target_groups]
-        place = names.index(balancer.listener.target_group)
-        group, path = topology.target_groups[place], ("target_groups", place)
-        if not group.targets:
-            text = f"target group {group.name} of load balancer {balancer.name} has no targets: every packet is dropped"
-            yield Finding("no-targets", "error", text, (*path, "targets"), "targets: [the appliances]")
-        else:
-            yield from _empty_zones(topology, balancer, group, ("load_balancers", number), path)
-        yield from _stickiness(topology, balancer, group, path)
-        yield from _slow(group, path)
+        for place in map(order.index, balancer.target_groups()):
+            group, path = topology.target_groups[place], ("target_groups", place)
+            if not group.targets:
+                what = f"target group {group.name} of load balancer {balancer.name} has no targets"
+                text, change = f"{what}: every packet is dropped", "targets: [the appliances]"
+                yield Finding("no-targets", "error", text, (*path, "targets"), change)
+            else:
+                yield from _empty_zones(topology, balancer, group, ("load_balancers", number), path)
+            yield from _stickiness(topology, balancer, group, path)
+            yield from _slow(group, path)
 
 
 def zones_with_endpoints(topology: Topology, balancer: str) -> list[str]:
-    """The zones in which a load balancer has endpoints, and so gets packets."""
+    """Return the zones in which a load balancer has endpoints, and so gets packets."""
     places = subnets_by_name(topology)
     found = [places[e.subnet][1].zone for vpc in topology.vpcs for e in vpc.endpoints if e.service == balancer]
     return sorted(set(found))
 
 
 def cross_zone(balancer: LoadBalancer) -> bool:
-    return complete(LOAD_BALANCER, balancer.attributes)[CROSS_ZONE] == "true"
+    """Return whether cross-zone load balancing is on: as the file says, else AWS's default."""
+    return complete(balancer.type, LOAD_BALANCER, balancer.attributes)[CROSS_ZONE] == "true"
 
 
 def zones_of_targets(topology: Topology, group: TargetGroup) -> dict[str, str]:
-    """The zone of every target, `all` for an address outside the VPC."""
+    """Return the zone of every target of a group by the target's id; `all` for an address outside the VPC."""
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
     places = subnets_by_name(topology)
     homes = {instance.name: places[instance.subnet][1].zone for instance in vpc.instances}
@@ -70,7 +74,7 @@ def _empty_zones(
 
 
 def _stickiness(topology: Topology, balancer: LoadBalancer, group: TargetGroup, path: Path) -> Iterator[Finding]:
-    attributes = complete(TARGET_GROUP, group.attributes)
+    attributes = complete(TYPE_OF_PROTOCOL[group.protocol], TARGET_GROUP, group.attributes)
     homes = {vpc.name for vpc in topology.vpcs for endpoint in vpc.endpoints if endpoint.service == balancer.name}
     if attributes["stickiness.enabled"] != "true":
         return

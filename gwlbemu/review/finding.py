@@ -13,7 +13,10 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`kind` is stable, for scripts. `path` is where in the file to mend it, `change` what to write there."""
+    """One thing that is wrong. `kind` is a stable word for scripts, `text` a sentence for people.
+
+    `path` is where in the file to mend it, `change` what to write there.
+    """
 
     kind: str
     severity: Severity
@@ -23,6 +26,6 @@ class Finding:
 
 
 def listed(names: list[str], most: int = 3) -> str:
-    """`a, b, c and 2 more`."""
+    """Return the first `most` names in words, such as `a, b, c and 2 more`."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -23,20 +23,22 @@ APPLIANCE_MTU = 8568  # 8500 of the inner packet and 68 in front of it: GWLB gui
 
 
 def instance_findings(topology: Topology) -> Iterator[Finding]:
+    """Yield source/destination checks that drop what is forwarded, and security groups that keep out the tunnel."""
     yield from _source_destination_checks(topology)
     network = Network.of(topology)
     found: dict[tuple[Path, str, str], list[str]] = {}
+    groups = {group.name: group for group in topology.target_groups}
     for balancer in topology.load_balancers:
-        group = next(one for one in topology.target_groups if one.name == balancer.listener.target_group)
-        for target in group.targets:
-            for path, text, change in _closed(network, balancer, group, target):
-                found.setdefault((path, text, change), []).append(target)
+        for group in (groups[name] for name in balancer.target_groups()):
+            for target in group.targets:
+                for path, text, change in _closed(network, balancer, group, target):
+                    found.setdefault((path, text, change), []).append(target)
     for (path, text, change), targets in found.items():
         yield Finding("security-group", "error", f"{listed(targets)}: {text}", path, change)
 
 
 def mtu_findings(topology: Topology, mtus: Mapping[str, int]) -> Iterator[Finding]:
-    """`mtus`: the MTU of each appliance's interface, by instance name."""
+    """Yield the appliances whose interface is too narrow; `mtus` is the MTU of each, in bytes, by instance name."""
     for name, (path, _) in instances_by_name(topology).items():
         if name in mtus and mtus[name] < APPLIANCE_MTU:
             text = (
@@ -47,7 +49,7 @@ def mtu_findings(topology: Topology, mtus: Mapping[str, int]) -> Iterator[Findin
 
 
 def instances_by_name(topology: Topology) -> dict[str, tuple[Path, Instance]]:
-    """Every instance of a VPC, and where it stands in the file."""
+    """Return every instance of a VPC by its name, with its path in the file."""
     return {
         instance.name: (("vpcs", index, "instances", number), instance)
         for index, vpc in enumerate(topology.vpcs)
@@ -110,8 +112,8 @@ def _nodes(network: Network, balancer: LoadBalancer, zone: str) -> Iterator[tupl
     for place in balancer.subnets:
         own, subnet = next((v, s) for v in network.topology.vpcs for s in v.subnets if s.name == place.subnet)
         if cross_zone(balancer) or subnet.zone == zone or not _zonal(own, zone):
-            station = network.layout.station(subnet.name, names.node(balancer.name, subnet.zone))
-            yield subnet.name, subnet.cidr, station.address
+            interface = network.layout.interface(subnet.name, names.node(balancer.name, subnet.zone))
+            yield subnet.name, subnet.cidr, interface.address
 
 
 def _zonal(vpc: Vpc, zone: str) -> bool:

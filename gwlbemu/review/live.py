@@ -22,7 +22,10 @@ Targets = Sequence[Mapping[str, Any]]
 
 
 def live_findings(topology: Topology, plan: Plan, answers: Mapping[str, Targets | None]) -> Iterator[Finding]:
-    """`answers`: node -> what it says about its targets, None when it does not answer."""
+    """Yield dead nodes, zones without a healthy target, and targets that return nothing.
+
+    `answers` has by node what it says about its targets (see `Balancer.target_health`), None when it does not answer.
+    """
     yield from _dead_nodes(topology, plan, answers)
     said = {node: targets for node, targets in answers.items() if targets is not None}
     yield from _zones_without_health(topology, plan, said)
@@ -61,7 +64,8 @@ def _zones_without_health(topology: Topology, plan: Plan, answers: Mapping[str, 
             states = ", ".join(f"{one['id']} is {one['state']}" for one in scope)
             text = f"{node.name} has no healthy target ({states}): it fails open, to targets that do not work"
             change = f"{CROSS_ZONE}: true, so that healthy targets of other zones help"
-            others = set(zones_of_targets(topology, groups[balancer.listener.target_group]).values()) - zones
+            homes = [zones_of_targets(topology, groups[name]) for name in balancer.target_groups()]
+            others = {zone for home in homes for zone in home.values()} - zones
             if everywhere or not others:
                 change = "nothing to change here: no zone has a healthy target (gwlbemu targets tells why)"
             path = (*_balancer_path(topology, balancer.name), "attributes", CROSS_ZONE)

@@ -13,7 +13,10 @@ from gwlbemu.topology.plan.values import Plan
 
 
 def review(topology: Topology, *, mtus: Mapping[str, int]) -> list[Finding]:
-    """Everything worth saying, the worst first; `mtus` is the MTU of each instance's interface (`planned_mtus`)."""
+    """Return everything worth saying, the worst first.
+
+    `mtus` has the MTU of each appliance's interface in bytes, by instance name (see `planned_mtus`).
+    """
     return sorted_findings(
         [
             *route_findings(topology),
@@ -25,12 +28,12 @@ def review(topology: Topology, *, mtus: Mapping[str, int]) -> list[Finding]:
 
 
 def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first, otherwise in the order they came."""
+    """Return the findings with the worst first, otherwise in the order they came."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def planned_mtus(plan: Plan) -> dict[str, int]:
-    """The MTU of the interface of every appliance in a plan: the smaller one of the link's two ends."""
+    """Return the MTU of the interface of every appliance, by its name: the smaller one of the link's two ends."""
     appliances = {one.namespace: one.name for one in plan.instances if one.appliance}
     found: dict[str, int] = {}
     for link in plan.links:
@@ -41,7 +44,7 @@ def planned_mtus(plan: Plan) -> dict[str, int]:
 
 
 def with_changes(topology: Topology, plan: Plan) -> Topology:
-    """The topology as a running lab has it by now: targets and attributes from the lab's plan."""
+    """Return the topology as a running lab has it by now: targets and attributes are those of the lab's plan."""
     groups = {group.name: group for group in plan.target_groups}
     balancers = {balancer.name: balancer for balancer in plan.load_balancers}
     return topology.model_copy(

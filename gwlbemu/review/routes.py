@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from gwlbemu.review.finding import Finding, Severity, listed
-from gwlbemu.review.walk import Hop, Network, Way, walk
+from gwlbemu.review.walk import Decision, Network, Walk, walk
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Attachment, Instance, Topology
 
@@ -23,8 +23,8 @@ class Pair:
 
     first: str
     second: str
-    there: Way
-    back: Way
+    there: Walk
+    back: Walk
     both: bool = False
 
 
@@ -40,6 +40,7 @@ class Fault:
 
 
 def route_findings(topology: Topology) -> Iterator[Finding]:
+    """Yield the pairs of ends whose packets and answers do not pass the same endpoints."""
     network = Network.of(topology)
     found: dict[Fault, list[str]] = {}
     for pair in _pairs(network):
@@ -57,8 +58,8 @@ def _pairs(network: Network) -> Iterator[Pair]:
     ends = _representatives(network)
     for version in (4, 6):
         for client in internet.instances[:1] if internet else ():
-            station = network.layout.station("internet", client.name)
-            address = station.address if version == 4 else station.ipv6_address
+            interface = network.layout.interface("internet", client.name)
+            address = interface.address if version == 4 else interface.ipv6_address
             for instance in ends if address else ():
                 yield from _with_internet(network, client.name, address, instance, version)
         for one, other in combinations(ends, 2):
@@ -95,7 +96,7 @@ def _with_internet(
         yield Pair(client, instance.name, walk(network, gate, own), out)
     elif out.translated_by:
         subnet = network.nat_subnets[out.translated_by]
-        to_nat = walk(network, gate, network.layout.station(subnet, out.translated_by).address)
+        to_nat = walk(network, gate, network.layout.interface(subnet, out.translated_by).address)
         yield Pair(instance.name, client, out, to_nat.then(walk(network, network.subnets[subnet], own)))
 
 
@@ -117,29 +118,31 @@ def _twin(network: Network, endpoint: str) -> tuple[str, str]:
     return vpc.name, one.service
 
 
-def _skips(network: Network, way: Way, expected: tuple[str, ...], severity: Severity) -> Fault:
+def _skips(network: Network, way: Walk, expected: tuple[str, ...], severity: Severity) -> Fault:
     """The first decision after what both ways have in common is the one that should have led to the endpoint."""
     common = 0
     while common < min(len(way.passed), len(expected) - 1) and way.endpoints[common] == expected[common]:
         common += 1
     vpc, missing = network.endpoints[expected[common]]
     after = way.passed[common - 1][1] + 1 if common else 0
-    hops = [hop for hop in way.hops[after:] if hop.last]
-    inside = [hop for hop in hops if hop.place.vpc == vpc.name]
-    across = [hop for hop in hops if not hop.place.vpc]
-    hop = (inside or across or hops)[0]
+    decisions = [decision for decision in way.decisions[after:] if decision.last]
+    inside = [decision for decision in decisions if decision.router.vpc == vpc.name]
+    across = [decision for decision in decisions if not decision.router.vpc]
+    decision = (inside or across or decisions)[0]
     change = f"target: {missing.name}"
     if not inside and (attachment := _attachment_of(network, vpc.name)):
         change = f"target: {attachment}"
-    elif hop.route is None:
-        change = _new_line(network, hop, way.destination, missing.name)
+    elif decision.route is None:
+        change = _new_line(network, decision, way.destination, missing.name)
     effect = (
         "the load balancer sees one direction only, and drops a flow that it did not see begin"
         if severity == "error"
         else "the appliances see half of every connection (AWS supports that and advises against it)"
     )
-    why = f"skips {missing.name}, which the other direction passes: {_told(hop)}; {effect}"
-    return Fault("skips-endpoint", severity, why, hop.path if hop.route is None else (*hop.path, "target"), change)
+    why = f"skips {missing.name}, which the other direction passes: {_told(decision)}; {effect}"
+    return Fault(
+        "skips-endpoint", severity, why, decision.path if decision.route is None else (*decision.path, "target"), change
+    )
 
 
 def _attachment_of(network: Network, vpc: str) -> str:
@@ -147,19 +150,19 @@ def _attachment_of(network: Network, vpc: str) -> str:
     return next((each.name for one in gateways for each in one.attachments if each.vpc == vpc), "")
 
 
-def _told(hop: Hop) -> str:
-    if hop.place.table is None:
-        what = f"subnet {hop.place.subnet}" if hop.place.subnet else "the internet gateway"
+def _told(decision: Decision) -> str:
+    if decision.router.table is None:
+        what = f"subnet {decision.router.subnet}" if decision.router.subnet else "the internet gateway"
         return f"{what} has no route table, so that everything in the VPC is local"
-    if hop.route is None:
-        return f"route table {hop.place.table.name} has only its local line for it"
-    return f"route table {hop.place.table.name} has {hop.destination} -> {hop.target}"
+    if decision.route is None:
+        return f"route table {decision.router.table.name} has only its local line for it"
+    return f"route table {decision.router.table.name} has {decision.destination} -> {decision.target}"
 
 
-def _new_line(network: Network, hop: Hop, destination: str, endpoint: str) -> str:
-    _, cidr = network.subnet_of(network.vpc(hop.place.vpc), destination)
-    line = f"{{destination: {cidr or hop.destination}, target: {endpoint}}}"
-    return f"add {line}" if hop.place.table else f"route_table: one of its own, with {line}"
+def _new_line(network: Network, decision: Decision, destination: str, endpoint: str) -> str:
+    _, cidr = network.subnet_of(network.vpc(decision.router.vpc), destination)
+    line = f"{{destination: {cidr or decision.destination}, target: {endpoint}}}"
+    return f"add {line}" if decision.router.table else f"route_table: one of its own, with {line}"
 
 
 def _other_zone(network: Network, pair: Pair, names: tuple[str, str]) -> tuple[str, Fault]:
@@ -171,22 +174,22 @@ def _other_zone(network: Network, pair: Pair, names: tuple[str, str]) -> tuple[s
     wrong_there = not pair.both and zone[there[place]] != network.subnets[home].zone
     way, wrong, right = (pair.there, there, back) if wrong_there else (pair.back, back, there)
     number = next(number for name, number in way.passed if name == wrong[place])
-    hop = way.hops[number]
+    decision = way.decisions[number]
     why = (
         f"passes {wrong[place]} of zone {zone[wrong[place]]}, and the other direction {right[place]} of zone"
         f" {zone[right[place]]}: each zone has a flow table of its own, and the answer finds no flow"
     )
-    path, change = (*hop.path, "target"), f"target: {right[place]}"
+    path, change = (*decision.path, "target"), f"target: {right[place]}"
     if attachment := _disabled(network, way, number):
         path, change = attachment
         why += "; the transit gateway keeps traffic in the zone it came from"
     return names[0] if wrong_there else names[1], Fault("other-zone", "error", why, path, change)
 
 
-def _disabled(network: Network, way: Way, number: int) -> tuple[Path, str] | None:
-    """The attachment without appliance mode through which a way entered the VPC of hop `number`."""
-    vpc = way.hops[number].place.vpc
-    if not any(not hop.place.vpc for hop in way.hops[:number]):
+def _disabled(network: Network, way: Walk, number: int) -> tuple[Path, str] | None:
+    """The attachment without appliance mode through which a way entered the VPC of decision `number`."""
+    vpc = way.decisions[number].router.vpc
+    if not any(not decision.router.vpc for decision in way.decisions[:number]):
         return None
     for index, gateway in enumerate(network.topology.transit_gateways):
         for place, attachment in enumerate(gateway.attachments):

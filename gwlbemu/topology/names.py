@@ -1,7 +1,7 @@
-"""Names that the file does not give: MAC addresses, interface names, endpoint ids.
+"""Names that the file does not give: MAC addresses, interface names, endpoint ids; and those that it may not give.
 
-All are derived from the resource's own name and nothing else, not from the lab's name or the order of the file: the
-same topology gives the same bytes on every run, so captures can be compared.
+Those that are made here are derived from the resource's own name and nothing else, not from the lab's name or the order
+of the file: the same topology gives the same bytes on every run, so captures can be compared.
 """
 
 from __future__ import annotations
@@ -9,16 +9,41 @@ from __future__ import annotations
 from hashlib import blake2b
 
 LONGEST_DEVICE = 15  # IFNAMSIZ less the final zero
+UPLINK = "uplink"  # joins a subnet's bridge to the fabric, for instances and NAT gateways that are route targets
+
+_KERNEL = "the kernel's settings of a namespace have a folder of that name beside those of its interfaces"
+# What no resource and no zone may be called, and why.
+RESERVED = {
+    "all": _KERNEL + ", and it is the zone of a target outside the VPC",
+    "default": _KERNEL,
+    "lo": "every namespace has an interface of that name",
+    "eth0": "the interface of every instance and NAT gateway",
+    "eni": "the interface of every load balancer node",
+    "fabric": "the interface of every subnet towards its VPC",
+    "subnet": "the bridge of every subnet",
+    UPLINK: "a port of the bridge of a subnet",
+    "internet": "the namespace in which the internet's instances are",
+    "local": "the target of a route that stays in the VPC",
+    "blackhole": "the target of a transit gateway's route that drops",
+}
+# The lab's own processes and sockets, in one folder with those of the instances' programs: no instance with a program
+# and no load balancer node may be called so. One to come should have a dot in its name (`lab.resolver`): no resource
+# can have one, so that no topology file of today has to change for it.
+CAPTURE, DISCARDS = "capture", "discards"
+RESERVED_FOR_PROCESSES = {
+    CAPTURE: "the lab's capture",
+    DISCARDS: "the socket by which nodes hand dropped packets to the lab's capture",
+}
 
 
 def mac(resource: str, interface: str) -> str:
-    """A locally administered unicast MAC for one interface of a resource."""
+    """Return the MAC address (02:.. text, locally administered, unicast) of one interface of a resource."""
     digest = blake2b(f"{resource}/{interface}".encode(), digest_size=5).digest()
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest))
 
 
 def device(resource: str) -> str:
-    """The name of an interface that belongs to a resource: the resource's own where it fits."""
+    """Return the name of an interface that belongs to a resource: the resource's own where it fits into 15 bytes."""
     if len(resource) <= LONGEST_DEVICE:
         return resource
     digest = blake2b(resource.encode(), digest_size=2).hexdigest()
@@ -26,17 +51,17 @@ def device(resource: str) -> str:
 
 
 def endpoint_id(endpoint: str) -> str:
-    """An endpoint id for an endpoint whose id the file does not give (contract GV-07)."""
+    """Return the id (vpce-0 and 16 hex digits) of an endpoint whose id the file does not give (contract GV-07)."""
     return f"vpce-0{blake2b(endpoint.encode(), digest_size=8).hexdigest()}"
 
 
 def load_balancer_dimension(load_balancer: str) -> str:
-    """The value of CloudWatch's dimension LoadBalancer: gateway/name/16 hex digits, as the GWLB guide writes it."""
+    """Return the value of CloudWatch's dimension LoadBalancer: gateway/name/16 hex digits (GWLB guide)."""
     return _with_id(f"gateway/{load_balancer}")
 
 
 def target_group_dimension(target_group: str) -> str:
-    """The value of CloudWatch's dimension TargetGroup: targetgroup/name/16 hex digits."""
+    """Return the value of CloudWatch's dimension TargetGroup: targetgroup/name/16 hex digits."""
     return _with_id(f"targetgroup/{target_group}")
 
 
@@ -45,10 +70,20 @@ def _with_id(path: str) -> str:
 
 
 def namespace(lab: str, resource: str) -> str:
-    """The name under /run/netns."""
+    """Return the name under /run/netns of a resource's network namespace."""
     return f"{lab}-{resource}"
 
 
 def node(load_balancer: str, zone: str) -> str:
-    """The name of a load balancer's node in a zone."""
+    """Return the name of a load balancer's node in a zone."""
     return f"{load_balancer}-node-{zone}"
+
+
+def attachment(name: str, zone: str) -> str:
+    """Return the name that a transit gateway's attachment has on its VPC's fabric in one zone."""
+    return f"{name}-{zone}"
+
+
+def uplink(subnet: str) -> str:
+    """Return the name, on the fabric, of the port that leads to a subnet's bridge."""
+    return f"{subnet}-{UPLINK}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gwlbemu.errors import LabError, NetError
-from gwlbemu.lab.running import RunningLab
+from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.ports.interface import mtu
@@ -15,7 +15,6 @@ from gwlbemu.review.live import Targets, live_findings
 from gwlbemu.review.review import planned_mtus, review, sorted_findings, with_changes
 from gwlbemu.topology.file.document import dotted, line_of
 from gwlbemu.topology.file.parse import Parsed, parse
-from gwlbemu.topology.plan.encode import from_json
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
 
@@ -48,7 +47,7 @@ def examine_lab(lab: RunningLab) -> Report:
 
     Raises LabError for a lab that came up from no file.
     """
-    parsed, plan = _parsed(lab), from_json(lab.state.plan.read_text())
+    parsed, plan = _parsed(lab), read_plan(lab.state)
     topology = with_changes(parsed.topology, plan)
     mtus = planned_mtus(plan) | measured_mtus(plan)
     answers = {node.name: _targets(lab, node.name) for node in plan.gateway_nodes}

@@ -82,7 +82,7 @@ def test_plan_and_schema_need_no_root(gwlbemu: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert "vpce" in gwlbemu("plan", str(MINIMAL)).out
     plan = gwlbemu("plan", "--json", str(MINIMAL)).json
-    assert {"lab", "namespaces", "links", "endpoints", "nodes", "target_groups"} <= plan.keys()
+    assert {"lab", "namespaces", "links", "endpoints", "gateway_nodes", "target_groups"} <= plan.keys()
     assert json.loads(gwlbemu("schema").out)["title"] == "gwlbemu topology"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from hashlib import blake2b
 
-from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, Link, Namespace, Neighbour, Plan, Route
+from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, KernelRoute, Link, Namespace, Neighbour, Plan
 
 SIDES = {"east": 1, "west": 2}
 
@@ -30,10 +30,10 @@ def _router(lab: str, side: str) -> Namespace:
         forwarding=True,
         bridges=(Bridge("subnet", mac(side, "subnet"), 9001, (f"10.0.{number}.1/24", f"fd00:{number}::1/64")),),
         routes=(
-            Route(f"10.0.{SIDES[other]}.0/24", "fabric", f"169.254.0.{SIDES[other]}"),
-            Route(f"fd00:{SIDES[other]}::/64", "fabric", f"fe80::{SIDES[other]}"),
-            Route("10.0.0.0/16", kind="blackhole"),
-            Route("192.0.2.0/24", "fabric", f"169.254.0.{SIDES[other]}", table=1000),
+            KernelRoute(f"10.0.{SIDES[other]}.0/24", "fabric", f"169.254.0.{SIDES[other]}"),
+            KernelRoute(f"fd00:{SIDES[other]}::/64", "fabric", f"fe80::{SIDES[other]}"),
+            KernelRoute("10.0.0.0/16", kind="blackhole"),
+            KernelRoute("192.0.2.0/24", "fabric", f"169.254.0.{SIDES[other]}", table=1000),
         ),
         rules=(("subnet", 1000),),
         neighbours=(
@@ -52,7 +52,7 @@ def _host(lab: str, side: str, nftables: str) -> Namespace:
         f"{lab}-{side}-host",
         f"{side}-host",
         "instance",
-        routes=(Route("0.0.0.0/0", "eth0", f"10.0.{number}.1"), Route("::/0", "eth0", f"fd00:{number}::1")),
+        routes=(KernelRoute("0.0.0.0/0", "eth0", f"10.0.{number}.1"), KernelRoute("::/0", "eth0", f"fd00:{number}::1")),
         neighbours=(
             Neighbour("eth0", f"10.0.{number}.1", mac(side, "subnet")),
             Neighbour("eth0", f"fd00:{number}::1", mac(side, "subnet")),

@@ -10,5 +10,7 @@ from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
 GATEWAY = "gateway"
 # A new type is a new row.
 ATTRIBUTES: Mapping[str, type[Attributes]] = {GATEWAY: GatewayAttributes}
+# A target group has no type of its own in the API: its protocol says which type of load balancer may use it.
+TYPE_OF_PROTOCOL: Mapping[str, str] = {"GENEVE": GATEWAY}
 # Quotas: how many targets of one Availability Zone a target group may have. Gateway: guide, Quotas.
 TARGETS_PER_ZONE: Mapping[str, int] = {GATEWAY: 300}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES
 from gwlbemu.core.emulation import EXPLANATIONS, Emulation, Scalar
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.document import Path, Problem
@@ -21,29 +21,29 @@ __all__ = [
 ]
 
 
-def complete(resource: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Every attribute of the resource: the given value or AWS's default."""
-    return ATTRIBUTES[GATEWAY]().as_text(resource) | dict(given)
+def complete(balancer_type: str, resource: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return every attribute of the resource by key: the given text, or AWS's default for that type of balancer."""
+    return ATTRIBUTES[balancer_type]().as_text(resource) | dict(given)
 
 
-def attribute_problems(resource: str, given: Mapping[str, str], path: Path) -> Iterator[Problem]:
-    """What AWS would refuse about each of the given keys, and then about all of them together."""
+def attribute_problems(balancer_type: str, resource: str, given: Mapping[str, str], path: Path) -> Iterator[Problem]:
+    """Yield what AWS would refuse about each of the given keys; if nothing, about all of them together."""
     found = []
     for key, text in given.items():
         try:
-            ATTRIBUTES[GATEWAY].parse(resource, {key: text})
+            ATTRIBUTES[balancer_type].parse(resource, {key: text})
         except SettingError as error:
             found.append(Problem((*path, key), str(error)))
     yield from found
     if not found:
         try:
-            ATTRIBUTES[GATEWAY]().changed(resource, given)
+            ATTRIBUTES[balancer_type]().changed(resource, given)
         except SettingError as error:
             yield Problem(path, str(error))
 
 
 def switch_problems(given: Mapping[str, Scalar], path: Path) -> Iterator[Problem]:
-    """What is wrong with the given switches."""
+    """Yield what is wrong with the given switches of `emulation`."""
     for key, value in given.items():
         try:
             Emulation.from_values({key: value})
@@ -52,7 +52,7 @@ def switch_problems(given: Mapping[str, Scalar], path: Path) -> Iterator[Problem
 
 
 def explained(given: Mapping[str, Scalar]) -> Iterator[tuple[str, str, str]]:
-    """Every switch: its key, its value, what it means."""
+    """Yield every switch of `emulation`: its key, its value as text, what it means."""
     switches = Emulation.from_values(given)
     for key, meaning in EXPLANATIONS.items():
         value = getattr(switches, key)

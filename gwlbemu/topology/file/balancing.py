@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from gwlbemu.core.elb import health as core
@@ -12,6 +13,7 @@ from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
 from gwlbemu.core.elb.health import RANGES, check_health_check
 from gwlbemu.errors import SettingError
+from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.fields import Address, AttributeValue, Model, Name
 
 _HEALTHY, _UNHEALTHY = RANGES["healthy_threshold_count"], RANGES["unhealthy_threshold_count"]
@@ -24,7 +26,10 @@ def _keys(resource: str) -> JsonDict:
 
 
 class HealthCheck(Model):
-    """Defaults and ranges: GWLB guide, Health checks for target groups (contract TG-02)."""
+    """How a target group's targets are probed.
+
+    Defaults and ranges: GWLB guide, Health checks for target groups (contract TG-02).
+    """
 
     protocol: Literal["TCP", "HTTP", "HTTPS"] = "TCP"
     port: int = Field(default=80, ge=RANGES["port"][0], le=RANGES["port"][1])
@@ -44,7 +49,7 @@ class HealthCheck(Model):
         return self
 
     def settings(self) -> core.HealthCheck:
-        """The same as the core has it."""
+        """Return the same as the core has it."""
         return core.HealthCheck(**self.model_dump())
 
 
@@ -68,8 +73,77 @@ class LoadBalancerSubnet(Model):
     address: Address | None = None
 
 
+class WeightedTargetGroup(Model):
+    """A target group of a forward action, and its share of what the action gets (TargetGroupTuple)."""
+
+    target_group: Name
+    weight: int = Field(default=1, ge=0, le=999)
+
+
+class ForwardConfig(Model):
+    """The target groups of a forward action."""
+
+    target_groups: tuple[WeightedTargetGroup, ...] = Field(min_length=1)
+
+
+class Action(Model):
+    """Forward to one `target_group`, or to several with weights (`forward_config`)."""
+
+    type: Literal["forward"]
+    target_group: Name | None = None
+    forward_config: ForwardConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Action:
+        if (self.target_group is None) == (self.forward_config is None):
+            raise ValueError("expected exactly one of the keys target_group and forward_config")
+        return self
+
+    def weighted_target_groups(self) -> list[tuple[Path, WeightedTargetGroup]]:
+        """Return the target groups with their weights, and where each name stands, from the action on."""
+        if self.forward_config is None:
+            return [(("target_group",), WeightedTargetGroup(target_group=self.target_group or ""))]
+        groups = enumerate(self.forward_config.target_groups)
+        return [(("forward_config", "target_groups", number, "target_group"), one) for number, one in groups]
+
+
+class Condition(Model):
+    """What a request has to match (RuleCondition): one of `values` in its `field`."""
+
+    field: Literal["http-header", "http-request-method", "host-header", "path-pattern", "query-string", "source-ip"]
+    values: tuple[str, ...] = Field(min_length=1)
+
+
+class Rule(Model):
+    """Actions for what meets every condition; the lowest priority is asked first."""
+
+    priority: int = Field(ge=1, le=50000)
+    conditions: tuple[Condition, ...] = Field(min_length=1)
+    actions: tuple[Action, ...] = Field(min_length=1)
+
+
 class Listener(Model):
-    """A gateway load balancer has one listener, without protocol and port."""
+    """A listener as CreateListener has it. A gateway load balancer's has neither protocol and port nor rules."""
+
+    protocol: Literal["HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP"] | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    default_actions: tuple[Action, ...] = Field(min_length=1)
+    rules: tuple[Rule, ...] = ()
+    attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(LISTENER))
+
+    def forwards(self) -> Iterator[tuple[Path, str]]:
+        """Yield the name of every target group that is forwarded to, and where it stands, from the listener on."""
+        actions: list[tuple[Path, Action]] = [
+            (("default_actions", number), action) for number, action in enumerate(self.default_actions)
+        ]
+        for place, rule in enumerate(self.rules):
+            actions += [(("rules", place, "actions", number), action) for number, action in enumerate(rule.actions)]
+        for path, action in actions:
+            yield from ((path + rest, one.target_group) for rest, one in action.weighted_target_groups())
+
+
+class ShortListener(Model):
+    """The short form of one listener that forwards to one target group."""
 
     target_group: Name
     attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(LISTENER))
@@ -90,9 +164,44 @@ _ShortSubnet = Annotated[
 ]
 
 
+_ONE_OF: JsonDict = {"oneOf": [{"required": ["listener"]}, {"required": ["listeners"]}]}
+
+
 class LoadBalancer(Model):
+    """A load balancer; `listener` is short for one of `listeners` that forwards to one target group."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_OF)
+
     name: Name
     type: Annotated[Literal["gateway"], BeforeValidator(_known_type, json_schema_input_type=Literal["gateway"])]
     subnets: tuple[_ShortSubnet, ...] = Field(min_length=1)
     attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(LOAD_BALANCER))
-    listener: Listener
+    listener: ShortListener | None = None
+    listeners: tuple[Listener, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> LoadBalancer:
+        if (self.listener is None) == (self.listeners is None):
+            got = "both" if self.listener else "none"
+            raise ValueError(f"expected exactly one of the keys listener (short for one) and listeners, got {got}")
+        return self
+
+    def all_listeners(self) -> list[tuple[Path, Listener]]:
+        """Return every listener in its long form, and where it stands, from the load balancer on."""
+        if self.listener is None:
+            return [(("listeners", number), listener) for number, listener in enumerate(self.listeners or ())]
+        action = Action(type="forward", target_group=self.listener.target_group)
+        return [(("listener",), Listener(default_actions=(action,), attributes=self.listener.attributes))]
+
+    def forwards(self) -> list[tuple[Path, str]]:
+        """Return the name of every target group that is forwarded to, and where it stands, from the load balancer on.
+
+        A name may come twice.
+        """
+        if self.listener is not None:
+            return [(("listener", "target_group"), self.listener.target_group)]
+        return [(here + rest, name) for here, listener in self.all_listeners() for rest, name in listener.forwards()]
+
+    def target_groups(self) -> tuple[str, ...]:
+        """Return the names of the target groups that it forwards to, each once."""
+        return tuple(dict.fromkeys(name for _, name in self.forwards()))

@@ -11,6 +11,7 @@ from gwlbemu.topology.file.schema import RESERVED_FIRST, RESERVED_LAST, Internet
 
 
 def address_problems(topology: Topology) -> Iterator[Problem]:
+    """Yield networks and addresses that overlap, lie outside what holds them, or are taken or reserved."""
     for index, vpc in enumerate(topology.vpcs):
         yield from _subnets(vpc, ("vpcs", index))
         yield from _plugged_in(topology, vpc, ("vpcs", index))

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, TARGETS_PER_ZONE
+from gwlbemu.core.elb.balancer_types import GATEWAY, TARGETS_PER_ZONE, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, attribute_problems
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
+from gwlbemu.topology.file.check_gateway import listener_problems
 from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.places import subnets_by_name, target_zone
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
 
 
 def balancing_problems(topology: Topology) -> Iterator[Problem]:
+    """Yield what AWS would refuse about endpoints, load balancers and target groups, and names of nothing."""
     places = subnets_by_name(topology)
     zones = {
         lb.name: [places[s.subnet][1].zone for s in lb.subnets if s.subnet in places] for lb in topology.load_balancers
@@ -78,29 +80,41 @@ def _load_balancer(
                 here, f"zone {subnet.zone} has subnet {seen[subnet.zone]} already: expected one subnet per zone"
             )
         seen.setdefault(subnet.zone, subnet.name)
-    group = next((group for group in topology.target_groups if group.name == balancer.listener.target_group), None)
-    here = (*path, "listener", "target_group")
-    if group is None:
-        yield Problem(here, f"there is no target group {balancer.listener.target_group}")
-    elif home and group.vpc != home.name:
-        yield Problem(here, f"target group {group.name} is in VPC {group.vpc} and the load balancer in {home.name}")
-    for other in topology.load_balancers[: topology.load_balancers.index(balancer)]:
-        if group and other.listener.target_group == group.name:
+    yield from _forwards(topology, balancer, home, path)
+    yield from listener_problems(balancer, path)
+    yield from attribute_problems(balancer.type, LOAD_BALANCER, balancer.attributes, (*path, "attributes"))
+    for rest, listener in balancer.all_listeners():
+        yield from attribute_problems(balancer.type, LISTENER, listener.attributes, (*path, *rest, "attributes"))
+
+
+def _forwards(topology: Topology, balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator[Problem]:
+    """A target group stands in the load balancer's VPC and belongs to one load balancer (ELBv2 guide)."""
+    groups = {group.name: group for group in topology.target_groups}
+    earlier = topology.load_balancers[: topology.load_balancers.index(balancer)]
+    for rest, name in balancer.forwards():
+        here = (*path, *rest)
+        if name not in groups:
+            yield Problem(here, f"there is no target group {name}")
+            continue
+        if home and groups[name].vpc != home.name:
             yield Problem(
-                here, f"target group {group.name} belongs to load balancer {other.name}: expected a group of its own"
+                here, f"target group {name} is in VPC {groups[name].vpc} and the load balancer in {home.name}"
             )
-    yield from attribute_problems(LOAD_BALANCER, balancer.attributes, (*path, "attributes"))
-    yield from attribute_problems(LISTENER, balancer.listener.attributes, (*path, "listener", "attributes"))
+        other = next((one.name for one in earlier if name in one.target_groups()), None)
+        if other:
+            yield Problem(here, f"target group {name} belongs to load balancer {other}: expected a group of its own")
 
 
 def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[str]], path: Path) -> Iterator[Problem]:
-    yield from attribute_problems(TARGET_GROUP, group.attributes, (*path, "attributes"))
+    yield from attribute_problems(
+        TYPE_OF_PROTOCOL[group.protocol], TARGET_GROUP, group.attributes, (*path, "attributes")
+    )
     vpc = next((vpc for vpc in topology.vpcs if vpc.name == group.vpc), None)
     if vpc is None:
         known = ", ".join(vpc.name for vpc in topology.vpcs)
         yield Problem((*path, "vpc"), f"there is no VPC {group.vpc}: expected one of {known}")
         return
-    balancer = next((lb for lb in topology.load_balancers if lb.listener.target_group == group.name), None)
+    balancer = next((lb for lb in topology.load_balancers if group.name in lb.target_groups()), None)
     enabled = zones[balancer.name] if balancer else []
     count: Counter[str] = Counter()
     for number, target in enumerate(group.targets):

@@ -11,6 +11,7 @@ from gwlbemu.topology.file.schema import SecurityGroupRule, Topology, Vpc
 
 
 def instance_problems(topology: Topology) -> Iterator[Problem]:
+    """Yield what is wrong with security groups and their rules, and endpoints that a firewall's rules do not find."""
     endpoints = {name for vpc in topology.vpcs for e in vpc.endpoints for name in (e.name, e.id) if name}
     for index, vpc in enumerate(topology.vpcs):
         yield from _groups(vpc, ("vpcs", index))

@@ -18,6 +18,7 @@ EDGE_TARGETS = {ENDPOINT, INSTANCE}
 
 
 def route_problems(topology: Topology) -> Iterator[Problem]:
+    """Yield routes and associations that AWS would refuse, and routes to nothing."""
     for index, vpc in enumerate(topology.vpcs):
         here: Path = ("vpcs", index)
         yield from _associations(vpc, here)
@@ -27,7 +28,7 @@ def route_problems(topology: Topology) -> Iterator[Problem]:
 
 
 def targets_of(topology: Topology, vpc: Vpc) -> dict[str, str]:
-    """What a route of the VPC may lead to: name -> kind."""
+    """Return what a route of the VPC may lead to: the kind of thing by its name."""
     found = {endpoint.name: ENDPOINT for endpoint in vpc.endpoints}
     found |= {gateway.name: NAT for gateway in vpc.nat_gateways}
     found |= {instance.name: INSTANCE for instance in vpc.instances}
@@ -65,7 +66,9 @@ def _table(topology: Topology, vpc: Vpc, table: RouteTable, targets: dict[str, s
             )
             continue
         yield from _destination(vpc, route, edge, here)
-        yield from _target(topology, vpc, route, kind or LOCAL, edge, zones, here)
+        yield from _target(vpc, route, kind or LOCAL, edge, here)
+        if kind == TRANSIT:
+            yield from _attachment(topology, vpc, route, zones, here)
 
 
 def _destination(vpc: Vpc, route: Route, edge: bool, path: Path) -> Iterator[Problem]:
@@ -86,9 +89,7 @@ def _destination(vpc: Vpc, route: Route, edge: bool, path: Path) -> Iterator[Pro
         yield Problem(here, f"{route.destination} is more specific than local: expected the whole CIDR of a subnet")
 
 
-def _target(
-    topology: Topology, vpc: Vpc, route: Route, kind: str, edge: bool, zones: set[str], path: Path
-) -> Iterator[Problem]:
+def _target(vpc: Vpc, route: Route, kind: str, edge: bool, path: Path) -> Iterator[Problem]:
     here = (*path, "target")
     v6 = IPNetwork(route.destination).version == 6
     whole = IPNetwork(vpc.ipv6_cidr or "::/128") if v6 else IPNetwork(vpc.cidr)
@@ -107,11 +108,15 @@ def _target(
         )
     if kind == NAT and v6:
         yield Problem(here, f"{route.target} is a NAT gateway: expected an IPv4 destination")
-    if kind == TRANSIT:
-        of_subnet = {subnet.name: subnet.zone for subnet in vpc.subnets}
-        gateway = next(gateway for gateway in topology.transit_gateways if gateway.name == route.target)
-        attachment = next(attachment for attachment in gateway.attachments if attachment.vpc == vpc.name)
-        for zone in sorted(zones - {of_subnet.get(subnet, "") for subnet in attachment.subnets}):
-            yield Problem(
-                here, f"attachment {attachment.name} has no subnet in zone {zone}, where this route table is used"
-            )
+
+
+def _attachment(topology: Topology, vpc: Vpc, route: Route, zones: set[str], path: Path) -> Iterator[Problem]:
+    """A route to a transit gateway needs its attachment in every zone that the route table is used in."""
+    of_subnet = {subnet.name: subnet.zone for subnet in vpc.subnets}
+    gateway = next(gateway for gateway in topology.transit_gateways if gateway.name == route.target)
+    attachment = next(attachment for attachment in gateway.attachments if attachment.vpc == vpc.name)
+    for zone in sorted(zones - {of_subnet.get(subnet, "") for subnet in attachment.subnets}):
+        yield Problem(
+            (*path, "target"),
+            f"attachment {attachment.name} has no subnet in zone {zone}, where this route table is used",
+        )

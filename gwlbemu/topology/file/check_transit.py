@@ -11,6 +11,7 @@ from gwlbemu.topology.file.schema import BLACKHOLE, Attachment, Topology, Transi
 
 
 def transit_problems(topology: Topology) -> Iterator[Problem]:
+    """Yield what AWS would refuse about transit gateways, and names of nothing."""
     for index, gateway in enumerate(topology.transit_gateways):
         here: Path = ("transit_gateways", index)
         attachments = [attachment.name for attachment in gateway.attachments]

@@ -81,14 +81,14 @@ def refuse(source: str, lines: dict[Path, int], problems: Iterable[Problem]) -> 
 
 
 def line_of(lines: dict[Path, int], path: Path) -> int:
-    """The line of `path`, or of the nearest thing around it that stands in the file."""
+    """Return the line (from 1) of `path`, or of the nearest thing around it that stands in the file."""
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)
 
 
 def dotted(path: Path) -> str:
-    """`vpcs[0].subnets[2].cidr`: the way a person would write the path."""
+    """Return a path the way a person would write it, such as `vpcs[0].subnets[2].cidr`."""
     text = ""
     for part in path:
         if isinstance(part, int):

@@ -12,6 +12,8 @@ from typing import Annotated
 from netaddr import AddrFormatError, IPAddress, IPNetwork
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+from gwlbemu.topology.names import RESERVED
+
 
 class Model(BaseModel):
     """Base of every model of the file: unknown keys refused, no silent conversion ("80" is not 80), frozen."""
@@ -20,7 +22,6 @@ class Model(BaseModel):
 
 
 PROTOCOLS = ("any", "tcp", "udp", "icmp", "gre", "esp")
-RESERVED = {"all", "default", "lo", "local", "internet", "fabric", "subnet", "eth0", "eni", "blackhole", "uplink"}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 _ENDPOINT_ID = re.compile(r"vpce-0[0-9a-f]{16}")
 
@@ -31,7 +32,7 @@ def _name(text: str) -> str:
             "expected a name of at most 32 letters, digits and hyphens, not beginning or ending with a hyphen"
         )
     if text in RESERVED:
-        raise ValueError(f"the name {text} has a meaning of its own here: choose another one")
+        raise ValueError(f"the name {text} has a meaning of its own here ({RESERVED[text]}): choose another one")
     return text
 
 

@@ -28,7 +28,10 @@ class Parsed:
 
 
 def parse(text: str, source: str) -> Parsed:
-    """Read, understand and check a topology file; `source` is the file's name as the user gave it."""
+    """Read, understand and check the text of a topology file; `source` is the file's name as the user gave it.
+
+    Raises one TopologyError that lists everything that is wrong, a line each: `source:line: key: what was expected`.
+    """
     read = document.read(text, source)
     try:
         topology = Topology.model_validate(read.data)

@@ -1,11 +1,9 @@
-"""The programs an instance may run, and the command line and rule file of each."""
+"""The programs that an instance may run, and their settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from gwlbemu.topology.file.fields import Model, Name, PortList, Protocols, Texts
@@ -27,12 +25,16 @@ class FirewallRule(Model):
 
 
 class FirewallTimeouts(Model):
+    """Seconds without a packet after which the firewall forgets a flow."""
+
     tcp: float = Field(default=350, gt=0)
     udp: float = Field(default=120, gt=0)
     other: float = Field(default=120, gt=0)
 
 
 class Firewall(Model):
+    """A stateful firewall: the first rule that matches decides, else `default`."""
+
     default: Literal["allow", "deny", "reject"] = "deny"
     rules: tuple[FirewallRule, ...] = ()
     midstream: Literal["allow", "deny"] = Field(
@@ -49,6 +51,8 @@ class Ids(Model):
 
 
 class Web(Model):
+    """A web server on a TCP port that answers with its own name and what it was asked."""
+
     port: int = Field(default=80, ge=1, le=65535)
 
 
@@ -64,7 +68,7 @@ class Plain(Model):
 
 
 class ProgramChoice(Model):
-    """Exactly one of the keys."""
+    """The program of an instance: exactly one of the keys. `command` is a command line of your own."""
 
     web: Web | None = None
     firewall: Firewall | None = None
@@ -79,6 +83,12 @@ class ProgramChoice(Model):
             raise ValueError(f"expected exactly one of {', '.join(type(self).model_fields)}")
         return self
 
+    @property
+    def kind(self) -> str:
+        """The key that was chosen: web, firewall, ids, passthrough, broken or command."""
+        (key,) = self.model_fields_set
+        return key
+
 
 def _short(value: object) -> object:
     if not isinstance(value, str):
@@ -90,31 +100,3 @@ def _short(value: object) -> object:
 
 _Short = Literal["web", "passthrough", "broken", "firewall", "ids"]
 Program = Annotated[ProgramChoice, BeforeValidator(_short, json_schema_input_type=_Short | ProgramChoice)]
-
-
-def argv_and_config(
-    instance: str, choice: ProgramChoice, endpoint_ids: Mapping[str, str], health_port: int
-) -> tuple[tuple[str, ...], str]:
-    """The command line of an instance's program and the text of its rule file; {words} are filled in by `run`."""
-    if choice.command is not None:
-        return choice.command, ""
-    if choice.web is not None:
-        return ("{python}", "-m", "gwlbemu.programs.web", "--name", instance, "--port", str(choice.web.port)), ""
-    common = ("--interface", "eth0", "--control", "{control}", "--health-port", str(health_port))
-    if choice.firewall is not None:
-        rules = choice.firewall.model_dump(mode="json", exclude_none=True, exclude={"midstream"})
-        for rule in rules["rules"]:
-            if "protocol" in rule:
-                rule["protocol"] = [int(text) if text.isdecimal() else text for text in rule["protocol"]]
-            if "endpoint" in rule:
-                rule["endpoint"] = endpoint_ids.get(rule["endpoint"], rule["endpoint"])
-        text = yaml.safe_dump(rules, sort_keys=False)
-        own: tuple[str, ...] = ("--rules", "{config}", "--log", "{log}", "--midstream", choice.firewall.midstream)
-        return ("{python}", "-m", "appliances.firewall", *common, *own), text
-    if choice.ids is not None:
-        own = ("--rules", "{config}", "--eve", "{log}", *(("--ips",) if choice.ids.ips else ()))
-        return ("{python}", "-m", "appliances.ids", *common, *own), choice.ids.rules
-    if choice.broken is not None:
-        own = ("--mode", choice.broken.mode, "--delay", str(choice.broken.delay))
-        return ("{python}", "-m", "appliances.broken", *common, *own), ""
-    return ("{python}", "-m", "appliances.passthrough", *common), ""

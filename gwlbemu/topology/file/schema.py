@@ -41,6 +41,8 @@ class Route(Model):
 
 
 class RouteTable(Model):
+    """A route table of a VPC, or of a transit gateway."""
+
     name: Name
     routes: tuple[Route, ...] = ()
 
@@ -116,6 +118,8 @@ class Instance(Model):
 
 
 class Vpc(Model):
+    """A VPC with everything that is in it. Without `internet_gateway` nothing leads to the internet."""
+
     name: Name
     cidr: VpcCidr
     ipv6_cidr: Ipv6Cidr | None = None
@@ -129,6 +133,8 @@ class Vpc(Model):
 
 
 class InternetInstance(Model):
+    """A machine on the internet: one `eth0`, no security groups. `rate_mbit` is its ceiling in each direction."""
+
     name: Name
     address: Address | None = None
     ipv6_address: Ipv6Address | None = None
@@ -137,6 +143,8 @@ class InternetInstance(Model):
 
 
 class Internet(Model):
+    """The internet: one network, which every internet gateway is connected to."""
+
     cidr: InternetCidr
     ipv6_cidr: Ipv6Cidr | None = None
     instances: tuple[InternetInstance, ...] = ()
@@ -161,6 +169,11 @@ class TransitGateway(Model):
 
 
 class Capture(Model):
+    """The lab's capture: a ring of `files` pcapng files of `file_size_mib` MiB each.
+
+    Of a packet `snapshot_length` bytes are kept.
+    """
+
     enabled: bool = True
     file_size_mib: int = Field(default=64, ge=1, le=4096)
     files: int = Field(default=4, ge=1, le=100)
@@ -194,5 +207,5 @@ class Topology(Model):
 
 
 def json_schema() -> dict[str, object]:
-    """The JSON Schema of a topology file, from which editors complete."""
+    """Return the JSON Schema of a topology file, from which editors complete."""
     return {**Topology.model_json_schema(), "title": "gwlbemu topology"}

@@ -7,13 +7,11 @@ import ipaddress
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.plan.values import Instance, Plan
 
-WEB = "gwlbemu.programs.web"
-
 
 def client_and_server(
     plan: Plan, *, sender: Instance | None = None, receiver: Instance | None = None
 ) -> tuple[Instance, Instance]:
-    """Two ends that can talk, as far as addresses tell; an end that is given stays.
+    """Return two ends that can talk, as far as addresses tell; an end that is given stays.
 
     By preference a web server with a public address, and somebody on the internet. Never an appliance. Raises
     SettingError when there are no two.
@@ -44,20 +42,20 @@ def _reaches(plan: Plan, sender: Instance, receiver: Instance) -> bool:
 
 
 def web_port(plan: Plan, instance: Instance) -> int | None:
-    """The port of the instance's web server; None when its program is no web server of ours."""
+    """Return the TCP port of the instance's web server; None when its program is no web server of ours."""
     for program in plan.programs:
-        if program.instance == instance.name and WEB in program.argv:
-            return int(program.argv[program.argv.index("--port") + 1])
+        if program.instance == instance.name and program.kind == "web":
+            return program.listens
     return None
 
 
 def destination_address(sender: Instance, receiver: Instance) -> str:
-    """The public address for somebody on the internet, the private one inside."""
+    """Return the address by which `sender` reaches `receiver`: on the internet the public one, inside the private."""
     return receiver.public_address if not sender.vpc and receiver.public_address else receiver.address
 
 
 def source_address(sender: Instance, destination: str) -> str:
-    """The sender's address of the destination's family."""
+    """Return the sender's address of the destination's family. Raises SettingError when it has none."""
     if ":" not in destination:
         return sender.address
     if not sender.ipv6_address:
@@ -66,6 +64,7 @@ def source_address(sender: Instance, destination: str) -> str:
 
 
 def instance_named(plan: Plan, name: str) -> Instance:
+    """Return the instance called `name`. Raises SettingError when there is none."""
     for instance in plan.instances:
         if instance.name == name:
             return instance
@@ -74,7 +73,10 @@ def instance_named(plan: Plan, name: str) -> Instance:
 
 
 def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance | None]:
-    """What `name`, an instance or an address, means to the sender: the address, and whose it is if it is anybody's."""
+    """Return the address that `name`, an instance or an address, means to the sender, and whose it is, if anybody's.
+
+    Raises SettingError when `name` is neither.
+    """
     try:
         address = str(ipaddress.ip_address(name))
     except ValueError:
@@ -84,12 +86,12 @@ def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance 
 
 
 def instance_at(plan: Plan, name: str) -> Instance | None:
-    """The instance that is called `name` or has it as an address."""
+    """Return the instance that is called `name` or has it as an address; None when there is none."""
     return next((instance for instance in plan.instances if instance.name == name), None) or owner_of(plan, name)
 
 
 def owner_of(plan: Plan, address: str) -> Instance | None:
-    """The instance that has the address, public or private."""
+    """Return the instance that has the address, public or private, of either family; None when there is none."""
     return next(
         (i for i in plan.instances if address in (i.address, i.public_address, i.ipv6_address) and address), None
     )

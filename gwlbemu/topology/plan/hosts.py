@@ -7,45 +7,53 @@ from netaddr import IPNetwork
 from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import Endpoint, Instance, SecurityGroup, Subnet, Topology, Vpc
 from gwlbemu.topology.plan import rulesets
-from gwlbemu.topology.plan.layout import INTERNET, Station, gateway, with_length
-from gwlbemu.topology.plan.machine import INTERNET_MTU, VPC_MTU, Blueprint, Settings, station_neighbours
-from gwlbemu.topology.plan.values import Link, Namespace, Neighbour, Route
+from gwlbemu.topology.plan.layout import INTERNET, NetworkInterface, gateway, with_length
+from gwlbemu.topology.plan.machine import INTERNET_MTU, VPC_MTU, Blueprint, Settings, interface_neighbours
+from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
 
 
 def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instance: Instance) -> Blueprint:
-    """An instance of a VPC: its address, its security groups, its source/destination check."""
+    """Return an instance of a VPC: its address, its security groups, its source/destination check."""
     subnet = next(subnet for subnet in vpc.subnets if subnet.name == instance.subnet)
-    station = settings.layout.station(subnet.name, instance.name)
+    interface = settings.layout.interface(subnet.name, instance.name)
     groups = [group for group in vpc.security_groups if group.name in instance.security_groups]
     rules = rulesets.security_groups(groups, group_members(settings, vpc)) if groups else ""
     if instance.source_dest_check:
-        rules = rulesets.source_destination_check(station.address, station.ipv6_address) + rules
+        rules = rulesets.source_destination_check(interface.address, interface.ipv6_address) + rules
     return _plugged_in(
-        settings, station, "instance", subnet.cidr, subnet.ipv6_cidr, VPC_MTU, rules, not instance.source_dest_check
+        settings,
+        interface,
+        "instance",
+        cidr=subnet.cidr,
+        ipv6_cidr=subnet.ipv6_cidr,
+        rules=rules,
+        forwarding=not instance.source_dest_check,
     )
 
 
-def internet_instance_blueprint(settings: Settings, station: Station, cidr: str, ipv6_cidr: str | None) -> Blueprint:
-    """An instance on the internet."""
-    return _plugged_in(settings, station, "instance", cidr, ipv6_cidr, INTERNET_MTU, "", False)
+def internet_instance_blueprint(
+    settings: Settings, interface: NetworkInterface, cidr: str, ipv6_cidr: str | None
+) -> Blueprint:
+    """Return an instance on the internet; the CIDRs are those of the internet."""
+    return _plugged_in(settings, interface, "instance", cidr=cidr, ipv6_cidr=ipv6_cidr, mtu=INTERNET_MTU)
 
 
 def nat_gateway_blueprint(settings: Settings, subnet: Subnet, name: str) -> Blueprint:
-    """A NAT gateway: one interface; what it forwards leaves by the same subnet with the gateway's address."""
-    station = settings.layout.station(subnet.name, name)
-    rules = rulesets.nat_gateway(station.address)
-    return _plugged_in(settings, station, "nat-gateway", subnet.cidr, None, VPC_MTU, rules, True)
+    """Return a NAT gateway: what it forwards leaves by its one interface with the gateway's address."""
+    interface = settings.layout.interface(subnet.name, name)
+    rules = rulesets.nat_gateway(interface.address)
+    return _plugged_in(settings, interface, "nat-gateway", cidr=subnet.cidr, rules=rules, forwarding=True)
 
 
 def node_blueprint(
-    settings: Settings, subnet: Subnet, station: Station, endpoints: list[tuple[Vpc, Endpoint]]
+    settings: Settings, subnet: Subnet, interface: NetworkInterface, endpoints: list[tuple[Vpc, Endpoint]]
 ) -> Blueprint:
-    """A load balancer's node: its ENI in the subnet, and one interface on a VPC's fabric per endpoint."""
-    eni = _plugged_in(settings, station, "node", subnet.cidr, None, VPC_MTU, rulesets.node(), False)
+    """Return a load balancer's node: its ENI in the subnet, and one interface on a VPC's fabric per endpoint."""
+    eni = _plugged_in(settings, interface, "node", cidr=subnet.cidr, rules=rulesets.node())
     links = [
         Link(
             settings.port(vpc.name, "fabric", endpoint.name),
-            settings.end(station.resource, names.device(endpoint.name), names.mac(endpoint.name, "endpoint")),
+            settings.end(interface.resource, names.device(endpoint.name), names.mac(endpoint.name, "endpoint")),
         )
         for vpc, endpoint in endpoints
     ]
@@ -53,49 +61,55 @@ def node_blueprint(
 
 
 def group_members(settings: Settings, vpc: Vpc) -> dict[str, tuple[str, ...]]:
-    """The addresses of the instances in each security group of a VPC."""
+    """Return the addresses of the instances in each security group of a VPC, by the name of the group."""
 
     def addresses(group: SecurityGroup) -> tuple[str, ...]:
-        stations = [settings.layout.station(i.subnet, i.name) for i in vpc.instances if group.name in i.security_groups]
-        return tuple(address for s in stations for address in (s.address, s.ipv6_address) if address)
+        interfaces = [
+            settings.layout.interface(i.subnet, i.name) for i in vpc.instances if group.name in i.security_groups
+        ]
+        return tuple(address for s in interfaces for address in (s.address, s.ipv6_address) if address)
 
     return {group.name: addresses(group) for group in vpc.security_groups}
 
 
 def _plugged_in(
     settings: Settings,
-    station: Station,
+    interface: NetworkInterface,
     role: str,
+    *,
     cidr: str,
-    ipv6_cidr: str | None,
-    mtu: int,
-    rules: str,
-    forwarding: bool,
+    ipv6_cidr: str | None = None,
+    mtu: int = VPC_MTU,
+    rules: str = "",
+    forwarding: bool = False,
 ) -> Blueprint:
     """One namespace with one interface on the subnet's bridge, a default route, and every neighbour known."""
-    router = station.subnet
+    router = interface.subnet
     bridge = INTERNET if router == INTERNET else "subnet"
     router_mac = names.mac(router, bridge)
-    addresses, routes = [with_length(station.address, cidr)], [Route("0.0.0.0/0", station.device, gateway(cidr))]
-    neighbours = [Neighbour(station.device, gateway(cidr), router_mac)]
-    if ipv6_cidr and station.ipv6_address:
-        addresses.append(f"{station.ipv6_address}/{IPNetwork(ipv6_cidr).prefixlen}")
-        routes.append(Route("::/0", station.device, gateway(ipv6_cidr)))
-        neighbours.append(Neighbour(station.device, gateway(ipv6_cidr), router_mac))
-    others = [other for other in settings.layout.stations[router] if other.resource != station.resource]
+    addresses, routes = (
+        [with_length(interface.address, cidr)],
+        [KernelRoute("0.0.0.0/0", interface.device, gateway(cidr))],
+    )
+    neighbours = [Neighbour(interface.device, gateway(cidr), router_mac)]
+    if ipv6_cidr and interface.ipv6_address:
+        addresses.append(f"{interface.ipv6_address}/{IPNetwork(ipv6_cidr).prefixlen}")
+        routes.append(KernelRoute("::/0", interface.device, gateway(ipv6_cidr)))
+        neighbours.append(Neighbour(interface.device, gateway(ipv6_cidr), router_mac))
+    others = [other for other in settings.layout.interfaces[router] if other.resource != interface.resource]
     namespace = Namespace(
-        name=settings.layout.namespace(station.resource),
-        resource=station.resource,
+        name=settings.layout.namespace(interface.resource),
+        resource=interface.resource,
         role=role,
         forwarding=forwarding,
         routes=tuple(routes),
-        neighbours=(*neighbours, *station_neighbours(station.device, others)),
+        neighbours=(*neighbours, *interface_neighbours(interface.device, others)),
         nftables=rules,
     )
     link = Link(
-        settings.port(router, bridge, station.resource, mtu, station.rate_mbit),
+        settings.port(router, bridge, interface.resource, mtu, interface.rate_mbit),
         settings.end(
-            station.resource, station.device, station.mac, mtu, addresses=addresses, rate_mbit=station.rate_mbit
+            interface.resource, interface.device, interface.mac, mtu, addresses=addresses, rate_mbit=interface.rate_mbit
         ),
     )
     return Blueprint((namespace,), (link,))

@@ -14,11 +14,11 @@ from gwlbemu.topology.plan.machine import (
     Blueprint,
     Settings,
     bridge,
+    interface_entries,
+    interface_neighbours,
     router_addresses,
-    station_entries,
-    station_neighbours,
 )
-from gwlbemu.topology.plan.values import Link, Namespace, Neighbour, Route
+from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
 from gwlbemu.topology.plan.vpcs import fabric_addresses, fabric_neighbours
 
 _LINKS = IPNetwork("169.254.128.0/17")  # one /30 per internet gateway
@@ -26,43 +26,43 @@ _LINKS_V6 = IPNetwork("fe80::1e7:0/112")
 
 
 def internet_blueprint(topology: Topology, settings: Settings) -> Blueprint:
-    """The internet and the internet gateways of all VPCs."""
+    """Return the internet with its instances, and the internet gateways of all VPCs; nothing without an internet."""
     internet = topology.internet
     if internet is None:
         return Blueprint()
     gateways = [vpc for vpc in topology.vpcs if vpc.internet_gateway]
-    stations = settings.layout.stations[INTERNET]
+    interfaces = settings.layout.interfaces[INTERNET]
     return Blueprint.joined(
         [
             _router(settings, internet, gateways),
-            *(internet_instance_blueprint(settings, one, internet.cidr, internet.ipv6_cidr) for one in stations),
+            *(internet_instance_blueprint(settings, one, internet.cidr, internet.ipv6_cidr) for one in interfaces),
             *(_gateway(topology, settings, internet, vpc, number) for number, vpc in enumerate(gateways)),
         ]
     )
 
 
 def public_addresses(settings: Settings, vpc: Vpc) -> dict[str, str]:
-    """Private -> public, for the internet gateway of a VPC."""
+    """Return the public address of each private one that the internet gateway of a VPC translates."""
     owners = [(i.subnet, i.name, i.public_address) for i in vpc.instances]
     owners += [(g.subnet, g.name, g.public_address) for g in vpc.nat_gateways]
-    found = {settings.layout.station(subnet, name).address: public for subnet, name, public in owners}
+    found = {settings.layout.interface(subnet, name).address: public for subnet, name, public in owners}
     return {private: public for private, public in found.items() if public}
 
 
 def _router(settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blueprint:
-    stations = settings.layout.stations[INTERNET]
-    lines: list[Route] = []
-    neighbours = station_neighbours(INTERNET, stations)
+    interfaces = settings.layout.interfaces[INTERNET]
+    lines: list[KernelRoute] = []
+    neighbours = interface_neighbours(INTERNET, interfaces)
     for number, vpc in enumerate(gateways):
         name = _name(vpc)
         (_, _), (there, there_v6) = _addresses(number)
         mac = names.mac(name, "internet")
         neighbours.append(Neighbour(names.device(name), there, mac))
         for public in public_addresses(settings, vpc).values():
-            lines.append(Route(f"{public}/32", names.device(name), there, source=f"public address behind {name}"))
+            lines.append(KernelRoute(f"{public}/32", names.device(name), there, source=f"public address behind {name}"))
         if vpc.ipv6_cidr and internet.ipv6_cidr:
             neighbours.append(Neighbour(names.device(name), there_v6, mac))
-            lines.append(Route(vpc.ipv6_cidr, names.device(name), there_v6, source=f"IPv6 block of {vpc.name}"))
+            lines.append(KernelRoute(vpc.ipv6_cidr, names.device(name), there_v6, source=f"IPv6 block of {vpc.name}"))
     namespace = Namespace(
         name=settings.layout.namespace(INTERNET),
         resource=INTERNET,
@@ -71,7 +71,7 @@ def _router(settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blue
         bridges=(bridge(INTERNET, INTERNET, INTERNET_MTU, router_addresses(internet.cidr, internet.ipv6_cidr)),),
         routes=tuple(lines),
         neighbours=tuple(neighbours),
-        forwarding_entries=tuple(station_entries(INTERNET, stations)),
+        forwarding_entries=tuple(interface_entries(INTERNET, interfaces)),
     )
     return Blueprint((namespace,))
 
@@ -79,14 +79,14 @@ def _router(settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blue
 def _gateway(topology: Topology, settings: Settings, internet: Internet, vpc: Vpc, number: int) -> Blueprint:
     """An internet gateway: its main table is the edge route table, and the way out."""
     name, edge = _name(vpc), vpc.internet_gateway.route_table if vpc.internet_gateway else None
-    member = settings.layout.members[vpc.name][name]
+    hop = settings.layout.next_hops[vpc.name][name]
     (here, here_v6), (there, there_v6) = _addresses(number)
     router_mac, dual = names.mac(INTERNET, f"link {name}"), bool(vpc.ipv6_cidr and internet.ipv6_cidr)
     lines = routes.lines(topology, settings.layout, vpc, routes.table_named(vpc, edge), None)
-    lines.append(Route("0.0.0.0/0", INTERNET, here, source="the internet"))
+    lines.append(KernelRoute("0.0.0.0/0", INTERNET, here, source="the internet"))
     neighbours = [*fabric_neighbours(settings, vpc, name), Neighbour(INTERNET, here, router_mac)]
     if dual:
-        lines.append(Route("::/0", INTERNET, here_v6, source="the internet"))
+        lines.append(KernelRoute("::/0", INTERNET, here_v6, source="the internet"))
         neighbours.append(Neighbour(INTERNET, here_v6, router_mac))
     namespace = Namespace(
         name=settings.layout.namespace(name),
@@ -102,7 +102,7 @@ def _gateway(topology: Topology, settings: Settings, internet: Internet, vpc: Vp
     links = (
         Link(
             settings.port(vpc.name, "fabric", name),
-            settings.end(name, "fabric", member.mac, addresses=fabric_addresses(member, vpc)),
+            settings.end(name, "fabric", hop.mac, addresses=fabric_addresses(hop, vpc)),
         ),
         Link(
             settings.end(

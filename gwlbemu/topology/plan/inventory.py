@@ -1,16 +1,16 @@
-"""The lab half of a plan, everything but load balancing: VPCs, subnets, instances, programs, taps."""
+"""The lab half of a plan, everything but load balancing and programs: VPCs, subnets, instances, taps."""
 
 from __future__ import annotations
 
 from gwlbemu.topology.file.places import subnets_by_name
-from gwlbemu.topology.file.programs import ProgramChoice, argv_and_config
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan import values as plan
+from gwlbemu.topology.plan.gateway import endpoints
 from gwlbemu.topology.plan.layout import INTERNET, Layout
-from gwlbemu.topology.plan.services import endpoints
 
 
 def vpcs(topology: Topology) -> tuple[plan.Vpc, ...]:
+    """Return every VPC."""
     return tuple(
         plan.Vpc(vpc.name, vpc.cidr, vpc.ipv6_cidr or "", vpc.internet_gateway.name if vpc.internet_gateway else "")
         for vpc in topology.vpcs
@@ -18,6 +18,7 @@ def vpcs(topology: Topology) -> tuple[plan.Vpc, ...]:
 
 
 def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
+    """Return every subnet of every VPC."""
     return tuple(
         plan.Subnet(
             name=subnet.name,
@@ -25,7 +26,7 @@ def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
             zone=subnet.zone,
             cidr=subnet.cidr,
             ipv6_cidr=subnet.ipv6_cidr or "",
-            route_table=subnet.route_table or "main",
+            route_table=subnet.route_table or "",
             namespace=layout.namespace(subnet.name),
         )
         for vpc in topology.vpcs
@@ -34,11 +35,12 @@ def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
 
 
 def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
+    """Return every instance, those on the internet first; an appliance is whatever is a target."""
     zones = {name: subnet.zone for name, (_, subnet) in subnets_by_name(topology).items()}
     targets = {(group.vpc, target) for group in topology.target_groups for target in group.targets}
     found = []
     for one in topology.internet.instances if topology.internet else ():
-        station = layout.station(INTERNET, one.name)
+        interface = layout.interface(INTERNET, one.name)
         found.append(
             plan.Instance(
                 name=one.name,
@@ -46,15 +48,15 @@ def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
                 vpc="",
                 subnet=INTERNET,
                 zone="",
-                address=station.address,
-                ipv6_address=station.ipv6_address,
-                mac=station.mac,
+                address=interface.address,
+                ipv6_address=interface.ipv6_address,
+                mac=interface.mac,
                 source_dest_check=False,
             )
         )
     for vpc in topology.vpcs:
         for instance in vpc.instances:
-            station = layout.station(instance.subnet, instance.name)
+            interface = layout.interface(instance.subnet, instance.name)
             found.append(
                 plan.Instance(
                     name=instance.name,
@@ -62,43 +64,21 @@ def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
                     vpc=vpc.name,
                     subnet=instance.subnet,
                     zone=zones[instance.subnet],
-                    address=station.address,
-                    ipv6_address=station.ipv6_address,
+                    address=interface.address,
+                    ipv6_address=interface.ipv6_address,
                     public_address=instance.public_address or "",
-                    mac=station.mac,
+                    mac=interface.mac,
                     security_groups=instance.security_groups,
                     source_dest_check=instance.source_dest_check,
                     instance_type=instance.instance_type,
-                    appliance=bool({(vpc.name, instance.name), (vpc.name, station.address)} & targets),
+                    appliance=bool({(vpc.name, instance.name), (vpc.name, interface.address)} & targets),
                 )
             )
     return tuple(found)
 
 
-def programs(topology: Topology, layout: Layout) -> tuple[plan.Program, ...]:
-    chosen: list[tuple[str, ProgramChoice | None]] = [
-        (one.name, one.program) for one in (topology.internet.instances if topology.internet else ())
-    ]
-    chosen += [(instance.name, instance.program) for vpc in topology.vpcs for instance in vpc.instances]
-    ids = {endpoint.name: endpoint.endpoint_id for endpoint in endpoints(topology)}
-    known = {one.name: one for one in instances(topology, layout)}
-    found = []
-    for name, program in chosen:
-        if program is not None:
-            argv, config = argv_and_config(name, program, ids, _health_port(topology, known[name]))
-            found.append(plan.Program(name, layout.namespace(name), argv, config))
-    return tuple(found)
-
-
-def _health_port(topology: Topology, instance: plan.Instance) -> int:
-    """Where an appliance is probed: the port of its target group's health check."""
-    known = {instance.name, instance.address}
-    groups = [group for group in topology.target_groups if group.vpc == instance.vpc and known & set(group.targets)]
-    return groups[0].health_check.port if groups else 80
-
-
 def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:
-    """Every instance's interface, every endpoint, both sides of every internet gateway."""
+    """Return what the capture listens on: every instance, every endpoint, both sides of every gateway."""
     found = [plan.Tap(f"{one.name}/eth0", one.namespace, "eth0") for one in instances(topology, layout)]
     found += [
         plan.Tap(endpoint.name, layout.namespace(endpoint.node), endpoint.device) for endpoint in endpoints(topology)
@@ -114,7 +94,10 @@ def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:
 
 
 def route_tables(topology: Topology) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Every table as AWS shows it: the local line first, unless a line of the table replaces it."""
+    """Return the lines (destination, target) of every table by its name, as AWS shows them.
+
+    The local line comes first, unless a line of the table replaces it.
+    """
     found = {}
     for vpc in topology.vpcs:
         for table in vpc.route_tables:

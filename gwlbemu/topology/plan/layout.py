@@ -1,7 +1,7 @@
 """Who has which address: the decisions that everything else in the plan is built from.
 
-A *station* is something with one interface on a subnet's bridge (an instance, a NAT gateway, a load balancer's node).
-A *member* is something with a fabric address in a VPC: whatever can be the target of a route there.
+Two kinds of things have addresses. A NetworkInterface (of an instance, a NAT gateway, a load balancer's node) stands on
+a subnet's bridge. A NextHop stands on a VPC's fabric: there is one for each thing that a route there can lead to.
 """
 
 from __future__ import annotations
@@ -20,65 +20,65 @@ FABRIC_V6 = "fe80::fab:0/112"
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
-    """One interface on a subnet's bridge."""
+class NetworkInterface:
+    """The one interface that a resource has on a subnet's bridge (an elastic network interface, in AWS's words)."""
 
     resource: str
-    subnet: str
+    subnet: str  # name, or "internet"
     device: str  # eth0 | eni
     address: str
-    ipv6_address: str
+    ipv6_address: str  # "" for none
     mac: str
-    rate_mbit: float | None = None
+    rate_mbit: float | None = None  # ceiling in each direction; None for none
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One fabric address of a VPC. `behind`: the subnet whose bridge it sits on, for an instance or NAT gateway."""
+class NextHop:
+    """One neighbour on a VPC's fabric, to which a route can lead."""
 
-    name: str
+    name: str  # of the resource; of a transit gateway's attachment with the zone (see `names.attachment`)
     mac: str
     address: str
     ipv6_address: str
-    behind: str = ""
+    behind: str = ""  # the subnet on whose bridge it stands, for an instance or a NAT gateway
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
+    """Every address of a lab: of what stands on the bridges of subnets, and on the fabrics of VPCs."""
+
     lab: str
-    stations: dict[str, tuple[Station, ...]]  # by subnet, or "internet"
-    members: dict[str, dict[str, Member]]  # by VPC, by name
+    interfaces: dict[str, tuple[NetworkInterface, ...]]  # by subnet, or "internet"
+    next_hops: dict[str, dict[str, NextHop]]  # by VPC, by name
 
     def namespace(self, resource: str) -> str:
+        """Return the name of the resource's network namespace."""
         return names.namespace(self.lab, resource)
 
-    def station(self, subnet: str, resource: str) -> Station:
-        return next(station for station in self.stations[subnet] if station.resource == resource)
+    def interface(self, subnet: str, resource: str) -> NetworkInterface:
+        """Return the interface of a resource in the subnet that it is in."""
+        return next(interface for interface in self.interfaces[subnet] if interface.resource == resource)
 
 
 def gateway(cidr: str) -> str:
-    """A subnet's router: its first address."""
+    """Return the address of a subnet's router: the first of `cidr`, of either family."""
     return str(IPNetwork(cidr)[1])
 
 
 def with_length(address: str, cidr: str) -> str:
+    """Return an address with the prefix length of its network, such as 10.0.1.10/24."""
     return f"{address}/{IPNetwork(cidr).prefixlen}"
 
 
-def attachment_member(attachment: str, zone: str) -> str:
-    """The name under which a transit gateway attachment is a member of its VPC's fabric in one zone."""
-    return f"{attachment}-{zone}"
-
-
 def lay_out(topology: Topology, lab: str) -> Layout:
-    """Give every station and every member its address."""
-    stations = {subnet.name: _stations(topology, vpc, subnet) for vpc in topology.vpcs for subnet in vpc.subnets}
+    """Give every interface and every next hop of a checked topology its address; `lab` is the lab's name."""
+    interfaces = {subnet.name: _interfaces(topology, vpc, subnet) for vpc in topology.vpcs for subnet in vpc.subnets}
     if topology.internet:
-        stations[INTERNET] = _internet_stations(topology)
-    return Layout(lab, stations, {vpc.name: _members(topology, vpc) for vpc in topology.vpcs})
+        interfaces[INTERNET] = _internet_interfaces(topology)
+    return Layout(lab, interfaces, {vpc.name: _next_hops(topology, vpc) for vpc in topology.vpcs})
 
 
-def _stations(topology: Topology, vpc: Vpc, subnet: Subnet) -> tuple[Station, ...]:
+def _interfaces(topology: Topology, vpc: Vpc, subnet: Subnet) -> tuple[NetworkInterface, ...]:
     wanted: list[tuple[str, str, str | None, str | None, float | None]] = [
         (i.name, "eth0", i.address, i.ipv6_address, i.rate_mbit) for i in vpc.instances if i.subnet == subnet.name
     ]
@@ -92,7 +92,7 @@ def _stations(topology: Topology, vpc: Vpc, subnet: Subnet) -> tuple[Station, ..
     return _settle(wanted, subnet.name, subnet.cidr, subnet.ipv6_cidr)
 
 
-def _internet_stations(topology: Topology) -> tuple[Station, ...]:
+def _internet_interfaces(topology: Topology) -> tuple[NetworkInterface, ...]:
     internet = topology.internet
     if internet is None:
         return ()
@@ -102,18 +102,18 @@ def _internet_stations(topology: Topology) -> tuple[Station, ...]:
 
 def _settle(
     wanted: list[tuple[str, str, str | None, str | None, float | None]], subnet: str, cidr: str, ipv6_cidr: str | None
-) -> tuple[Station, ...]:
+) -> tuple[NetworkInterface, ...]:
     """Given addresses stand; the others get the lowest free ones (instances) or the highest (nodes)."""
     network = IPNetwork(cidr)
     taken = {address for _, _, address, _, _ in wanted if address}
-    stations = []
+    interfaces = []
     for resource, device, given, given_v6, rate in wanted:
         address = given or next(free for free in _candidates(network, device) if free not in taken)
         taken.add(address)
         ipv6 = given_v6 or (str(IPNetwork(ipv6_cidr)[int(IPAddress(address)) - network.first]) if ipv6_cidr else "")
         ipv6 = ipv6 if device == "eth0" else ""  # the outer header is IPv4 always: a node needs no IPv6
-        stations.append(Station(resource, subnet, device, address, ipv6, names.mac(resource, device), rate))
-    return tuple(stations)
+        interfaces.append(NetworkInterface(resource, subnet, device, address, ipv6, names.mac(resource, device), rate))
+    return tuple(interfaces)
 
 
 def _candidates(network: IPNetwork, device: str) -> Iterator[str]:
@@ -121,7 +121,7 @@ def _candidates(network: IPNetwork, device: str) -> Iterator[str]:
     return (str(network[offset]) for offset in (usable if device == "eth0" else reversed(usable)))
 
 
-def _members(topology: Topology, vpc: Vpc) -> dict[str, Member]:
+def _next_hops(topology: Topology, vpc: Vpc) -> dict[str, NextHop]:
     found: list[tuple[str, str, str]] = [(s.name, names.mac(s.name, "fabric"), "") for s in vpc.subnets]
     if vpc.internet_gateway:
         found.append((vpc.internet_gateway.name, names.mac(vpc.internet_gateway.name, "fabric"), ""))
@@ -133,10 +133,10 @@ def _members(topology: Topology, vpc: Vpc) -> dict[str, Member]:
     for gateway_ in topology.transit_gateways:
         for attachment in gateway_.attachments:
             if attachment.vpc == vpc.name:
-                each = [attachment_member(attachment.name, zone_of[subnet]) for subnet in attachment.subnets]
+                each = [names.attachment(attachment.name, zone_of[subnet]) for subnet in attachment.subnets]
                 found += [(name, names.mac(name, "attachment"), "") for name in each]
     v4, v6 = IPNetwork(FABRIC), IPNetwork(FABRIC_V6)
     return {
-        name: Member(name, mac, str(v4[number]), str(v6[number]), behind)
+        name: NextHop(name, mac, str(v4[number]), str(v6[number]), behind)
         for number, (name, mac, behind) in enumerate(found, start=1)
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from netaddr import IPNetwork
 
 from gwlbemu.topology import names
-from gwlbemu.topology.plan.layout import Layout, Station
+from gwlbemu.topology.plan.layout import Layout, NetworkInterface
 from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, Link, Namespace, Neighbour
 
 VPC_MTU = 9001  # EC2 jumbo frames
@@ -20,13 +20,14 @@ INTERNET_MTU = 1500
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """A part of the machine half."""
+    """A part of the machine half: namespaces, and links between namespaces of this part or another one."""
 
     namespaces: tuple[Namespace, ...] = ()
     links: tuple[Link, ...] = ()
 
     @staticmethod
     def joined(parts: Iterable[Blueprint]) -> Blueprint:
+        """Return all parts as one."""
         together = tuple(parts)
         return Blueprint(
             tuple(namespace for part in together for namespace in part.namespaces),
@@ -52,36 +53,37 @@ class Settings:
         bridge: str | None = None,
         rate_mbit: float | None = None,
     ) -> End:
-        """One end of a link in the namespace of `resource`."""
+        """Return one end of a link in the namespace of `resource`."""
         namespace = self.layout.namespace(resource)
         return End(namespace, name, mac, mtu, tuple(addresses), bridge, self.offload, rate_mbit)
 
     def port(self, resource: str, bridge: str, name: str, mtu: int = VPC_MTU, rate_mbit: float | None = None) -> End:
-        """A port of a bridge in the namespace of `resource`, named after what is plugged in."""
+        """Return a port of a bridge in the namespace of `resource`, named after what is plugged in."""
         device = names.device(name)
         return self.end(resource, device, names.mac(resource, f"port {name}"), mtu, bridge=bridge, rate_mbit=rate_mbit)
 
 
 def router_addresses(cidr: str, ipv6_cidr: str | None) -> tuple[str, ...]:
-    """The router of a subnet has its first address, in both families."""
+    """Return the addresses of a subnet's router, with prefix lengths: the first one of each family."""
     found = [IPNetwork(cidr), *([IPNetwork(ipv6_cidr)] if ipv6_cidr else [])]
     return tuple(f"{network[1]}/{network.prefixlen}" for network in found)
 
 
 def bridge(resource: str, name: str, mtu: int = VPC_MTU, addresses: tuple[str, ...] = ()) -> Bridge:
+    """Return a bridge called `name` in the namespace of `resource`; `addresses` have prefix lengths."""
     return Bridge(name, names.mac(resource, name), mtu, addresses)
 
 
-def station_neighbours(device: str, stations: Iterable[Station]) -> list[Neighbour]:
-    """Permanent neighbours for both families of each station."""
+def interface_neighbours(device: str, interfaces: Iterable[NetworkInterface]) -> list[Neighbour]:
+    """Return permanent neighbours on `device` for both families of each interface."""
     return [
-        Neighbour(device, address, station.mac)
-        for station in stations
-        for address in (station.address, station.ipv6_address)
+        Neighbour(device, address, interface.mac)
+        for interface in interfaces
+        for address in (interface.address, interface.ipv6_address)
         if address
     ]
 
 
-def station_entries(name: str, stations: Iterable[Station]) -> list[ForwardingEntry]:
-    """Each station's MAC is behind the port that bears its name."""
-    return [ForwardingEntry(name, names.device(station.resource), station.mac) for station in stations]
+def interface_entries(name: str, interfaces: Iterable[NetworkInterface]) -> list[ForwardingEntry]:
+    """Return forwarding entries of the bridge called `name`: each interface's MAC is behind the port named after it."""
+    return [ForwardingEntry(name, names.device(interface.resource), interface.mac) for interface in interfaces]

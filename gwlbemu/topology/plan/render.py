@@ -7,20 +7,23 @@ from textwrap import wrap
 
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
-from gwlbemu.topology.plan.values import End, Namespace, Plan, Route, TargetGroup
+from gwlbemu.topology.plan.values import End, KernelRoute, Namespace, Plan, TargetGroup
 
 Health = Mapping[str, Sequence[Mapping[str, object]]]  # node -> what it says about each target: id, state, reason ...
 WIDTH = 100
 
 
 def plan_text(plan: Plan) -> str:
-    """Everything that was decided: names, addresses, routes, MACs, MTUs, attributes, switches of the emulation."""
+    """Return everything that was decided as text: names, addresses, routes, MACs, MTUs, attributes, switches."""
     parts = [_head(plan), _network(plan), _route_tables(plan), _balancing(plan), _machine(plan), _switches(plan)]
     return "\n".join(line.rstrip() for part in parts for line in (*part, "")).rstrip()
 
 
 def lab_map(plan: Plan, health: Health | None = None) -> str:
-    """Zones, subnets, endpoints, load balancers, appliances and, when `health` is given, how they are."""
+    """Return a map of the lab as text: zones, subnets, endpoints, load balancers and appliances.
+
+    `health` has by node what it says about its targets (see `Balancer.target_health`); without it no states are shown.
+    """
     lines = list(_head(plan))
     lines.append("")
     if plan.internet_cidr:
@@ -74,13 +77,15 @@ def _columns(columns: list[list[str]]) -> list[str]:
 def _tunnels(plan: Plan, health: Health) -> Iterator[str]:
     """Each load balancer: its nodes, the endpoints they serve, the targets they may choose."""
     for balancer in plan.load_balancers:
-        group = next(group for group in plan.target_groups if group.name == balancer.target_group)
+        groups = plan.groups_of(balancer.name)
         across = balancer.attributes.get("load_balancing.cross_zone.enabled") == "true"
-        yield f"load balancer {balancer.name}  target group {group.name}  cross-zone {'on' if across else 'off'}"
+        names = ", ".join(group.name for group in groups)
+        yield f"load balancer {balancer.name}  target group {names}  cross-zone {'on' if across else 'off'}"
         for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
             states = {str(target["id"]): str(target["state"]) for target in health.get(node.name, ())}
             targets = [
                 f"{target.id} {states.get(target.id, '')}".rstrip()
+                for group in groups
                 for target in group.targets
                 if across or target.zone in (node.zone, EVERY_ZONE)
             ]
@@ -98,7 +103,7 @@ def _network(plan: Plan) -> Iterator[str]:
         yield f"VPC {vpc.name}  {vpc.cidr}  {vpc.ipv6_cidr}".rstrip() + gateway
         for subnet in (subnet for subnet in plan.subnets if subnet.vpc == vpc.name):
             cidrs = f"{subnet.cidr}  {subnet.ipv6_cidr}".rstrip()
-            yield f"  subnet {subnet.name}  zone {subnet.zone}  {cidrs}  route table {subnet.route_table}"
+            yield f"  subnet {subnet.name}  zone {subnet.zone}  {cidrs}  route table {subnet.route_table or 'main'}"
             for one in (one for one in plan.instances if one.subnet == subnet.name):
                 check = "" if one.source_dest_check else "  source/destination check off"
                 public = f"  public {one.public_address}" if one.public_address else ""
@@ -119,8 +124,9 @@ def _balancing(plan: Plan) -> Iterator[str]:
     for balancer in plan.load_balancers:
         yield f"load balancer {balancer.name}  {balancer.type}  zones {', '.join(balancer.zones)}"
         yield from _aligned((f"  {key}", value) for key, value in sorted(balancer.attributes.items()))
-        yield f"  listener  target group {balancer.target_group}"
-        yield from _aligned((f"    {key}", value) for key, value in sorted(balancer.listener_attributes.items()))
+        for listener in balancer.listeners:
+            yield f"  listener  target group {', '.join(dict.fromkeys(listener.target_groups()))}"
+            yield from _aligned((f"    {key}", value) for key, value in sorted(listener.attributes.items()))
         for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
             served = ", ".join(node.endpoints) or "no endpoint"
             address = f"{node.address}/{node.prefix_length}"
@@ -165,7 +171,7 @@ def _interfaces(namespace: Namespace, ends: list[tuple[End, End]]) -> Iterator[t
         yield f"  {end.name}", end.mac, f"mtu {end.mtu}", place, f"{' '.join(end.addresses)} {to}{rate}".strip()
 
 
-def _route(route: Route) -> str:
+def _route(route: KernelRoute) -> str:
     if route.kind != "unicast":
         return f"{route.kind} {route.destination}"
     via = f" via {route.via}" if route.via else ""

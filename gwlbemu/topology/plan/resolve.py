@@ -5,27 +5,32 @@ from __future__ import annotations
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.file.places import subnets_by_name
 from gwlbemu.topology.file.schema import Topology
-from gwlbemu.topology.plan import hosts, inventory, services
+from gwlbemu.topology.plan import gateway, hosts, inventory, services
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.internet import internet_blueprint
 from gwlbemu.topology.plan.layout import lay_out
 from gwlbemu.topology.plan.machine import Blueprint, Settings
+from gwlbemu.topology.plan.programs import programs
 from gwlbemu.topology.plan.transit import transit_blueprint
 from gwlbemu.topology.plan.vpcs import vpc_blueprint
 
 
 def load(text: str, source: str, *, lab: str | None = None) -> plan.Plan:
-    """The plan of a topology file's text; `lab` replaces the lab's name. Raises TopologyError."""
+    """Return the plan of a topology file's text.
+
+    `source` is the file's name as the user gave it, `lab` replaces the lab's name. Raises TopologyError.
+    """
     return resolve(parse(text, source), lab=lab)
 
 
 def resolve(parsed: Parsed, *, lab: str | None = None) -> plan.Plan:
-    """Decide everything that the file leaves open."""
+    """Return the plan of a checked topology: all that the file leaves open is decided. `lab` replaces its name."""
     return _plan(parsed.topology, parsed.source, lab or parsed.topology.lab)
 
 
 def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
     layout = lay_out(topology, name)
+    instances = inventory.instances(topology, layout)
     machine = _machine(topology, Settings(layout, topology.offload))
     return plan.Plan(
         lab=name,
@@ -34,12 +39,12 @@ def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
         links=machine.links,
         vpcs=inventory.vpcs(topology),
         subnets=inventory.subnets(topology, layout),
-        instances=inventory.instances(topology, layout),
-        endpoints=services.endpoints(topology),
+        instances=instances,
+        endpoints=gateway.endpoints(topology),
         load_balancers=services.load_balancers(topology),
         target_groups=services.target_groups(topology, layout),
-        gateway_nodes=services.gateway_nodes(topology, layout),
-        programs=inventory.programs(topology, layout),
+        gateway_nodes=gateway.gateway_nodes(topology, layout),
+        programs=programs(topology, layout, instances),
         taps=inventory.taps(topology, layout),
         capture=plan.CaptureSettings(**topology.capture.model_dump()),
         datapath=topology.datapath,
@@ -57,14 +62,8 @@ def _machine(topology: Topology, settings: Settings) -> Blueprint:
     subnets = subnets_by_name(topology)
     parts = [vpc_blueprint(topology, settings, vpc) for vpc in topology.vpcs]
     parts.append(internet_blueprint(topology, settings))
-    parts += [transit_blueprint(topology, settings, gateway) for gateway in topology.transit_gateways]
+    parts += [transit_blueprint(topology, settings, each) for each in topology.transit_gateways]
     for vpc in topology.vpcs:
         parts += [hosts.instance_blueprint(topology, settings, vpc, instance) for instance in vpc.instances]
         parts += [hosts.nat_gateway_blueprint(settings, subnets[g.subnet][1], g.name) for g in vpc.nat_gateways]
-    for node in services.gateway_nodes(topology, settings.layout):
-        place = next(b for b in topology.load_balancers if b.name == node.load_balancer).subnets
-        subnet = next(subnets[one.subnet][1] for one in place if subnets[one.subnet][1].zone == node.zone)
-        station = settings.layout.station(subnet.name, node.name)
-        endpoints = services.endpoints_of(topology, node.load_balancer, node.zone)
-        parts.append(hosts.node_blueprint(settings, subnet, station, endpoints))
-    return Blueprint.joined(parts)
+    return Blueprint.joined([*parts, *gateway.node_blueprints(topology, settings)])

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from netaddr import IPNetwork
 
+from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import LOCAL, RouteTable, Subnet, Topology, Vpc
-from gwlbemu.topology.plan.layout import Layout, Member, attachment_member
-from gwlbemu.topology.plan.values import Route
+from gwlbemu.topology.plan.layout import Layout, NextHop
+from gwlbemu.topology.plan.values import KernelRoute
 
-MAIN = RouteTable.model_construct(name="main", routes=())
+_MAIN = RouteTable.model_construct(name="main", routes=())
 
 
 def table_named(vpc: Vpc, name: str | None) -> RouteTable:
-    """A VPC's route table; without a name the main table, which holds the local route only."""
-    return next((table for table in vpc.route_tables if table.name == name), MAIN)
+    """Return a VPC's route table; without a name the main table, which holds the local route only."""
+    return next((table for table in vpc.route_tables if table.name == name), _MAIN)
 
 
-def lines(topology: Topology, layout: Layout, vpc: Vpc, table: RouteTable, own: Subnet | None) -> list[Route]:
-    """The main table of a subnet (`own`), or of the internet gateway (`own` is None)."""
-    members = layout.members[vpc.name]
+def lines(topology: Topology, layout: Layout, vpc: Vpc, table: RouteTable, own: Subnet | None) -> list[KernelRoute]:
+    """Return a route table as the kernel's: of the subnet `own`, or of the internet gateway when `own` is None."""
+    hops = layout.next_hops[vpc.name]
     explicit = {route.destination: route.target for route in table.routes}
-    found: list[Route] = []
+    found: list[KernelRoute] = []
     for cidr, of_subnet in ((vpc.cidr, "cidr"), (vpc.ipv6_cidr, "ipv6_cidr")):
         if cidr is None:
             continue
@@ -36,32 +37,34 @@ def lines(topology: Topology, layout: Layout, vpc: Vpc, table: RouteTable, own: 
                 continue
             target = explicit.get(destination, whole)
             here = f"route table {table.name}: {destination if destination in explicit else cidr} -> {target}"
-            member = members[subnet.name] if target == LOCAL else _next_hop(topology, vpc, members, target, own)
-            found.append(_via(destination, member, f"{here} ({subnet.name})" if target == LOCAL else here))
+            hop = hops[subnet.name] if target == LOCAL else _next_hop(topology, vpc, hops, target, own)
+            found.append(_via(destination, hop, f"{here} ({subnet.name})" if target == LOCAL else here))
         if whole == LOCAL:
             found.append(
-                Route(cidr, kind="blackhole", source=f"route table {table.name}: {cidr} -> local (no such subnet)")
+                KernelRoute(
+                    cidr, kind="blackhole", source=f"route table {table.name}: {cidr} -> local (no such subnet)"
+                )
             )
         else:
             source = f"route table {table.name}: {cidr} -> {whole}"
-            found.append(_via(cidr, _next_hop(topology, vpc, members, whole, own), source))
+            found.append(_via(cidr, _next_hop(topology, vpc, hops, whole, own), source))
     inside = {vpc.cidr, vpc.ipv6_cidr} | {s.cidr for s in vpc.subnets} | {s.ipv6_cidr for s in vpc.subnets}
     for destination, target in explicit.items():
         if destination not in inside:
-            member = _next_hop(topology, vpc, members, target, own)
-            found.append(_via(destination, member, f"route table {table.name}: {destination} -> {target}"))
+            hop = _next_hop(topology, vpc, hops, target, own)
+            found.append(_via(destination, hop, f"route table {table.name}: {destination} -> {target}"))
     return found
 
 
-def _via(destination: str, member: Member, source: str) -> Route:
-    via = member.ipv6_address if IPNetwork(destination).version == 6 else member.address
-    return Route(destination, "fabric", via, source=source)
+def _via(destination: str, hop: NextHop, source: str) -> KernelRoute:
+    via = hop.ipv6_address if IPNetwork(destination).version == 6 else hop.address
+    return KernelRoute(destination, "fabric", via, source=source)
 
 
-def _next_hop(topology: Topology, vpc: Vpc, members: dict[str, Member], target: str, own: Subnet | None) -> Member:
+def _next_hop(topology: Topology, vpc: Vpc, hops: dict[str, NextHop], target: str, own: Subnet | None) -> NextHop:
     """The fabric neighbour that a target is; a transit gateway is its attachment in the subnet's own zone."""
     for gateway in topology.transit_gateways:
         if gateway.name == target and own is not None:
             attachment = next(a for a in gateway.attachments if a.vpc == vpc.name)
-            return members[attachment_member(attachment.name, own.zone)]
-    return members[target]
+            return hops[names.attachment(attachment.name, own.zone)]
+    return hops[target]

@@ -14,10 +14,11 @@ _QUOTED_CHECKSUM, _QUOTED_SOURCE, _QUOTED_DESTINATION = 8 + 10, 8 + 12, 8 + 16  
 
 
 def fabric_keeps_ttl() -> str:
-    """A VPC's fabric does not count hops on AWS; for the GENEVE tunnel, where it matters, this undoes ours.
+    """Return the rules by which a subnet leaves the TTL of the GENEVE tunnel as it was.
 
-    The outer TTL is 255 on the wire (contract GV-02), and an appliance may answer with TTL 2 (gwlbtun does). Other
-    packets lose one hop per subnet they are routed through: nftables cannot add one to a TTL.
+    A VPC's fabric does not count hops on AWS; a router here does. The outer TTL is 255 on the wire (contract GV-02),
+    and an appliance may answer with TTL 2 (gwlbtun does). Other packets lose one hop per subnet that they are routed
+    through: nftables cannot add one to a TTL.
     """
     return _table(
         "ip fabric",
@@ -105,7 +106,10 @@ def _quote_chain(way: str, address: str) -> str:
 
 
 def nat_gateway(address: str) -> str:
-    """What is forwarded leaves with the gateway's own address; answers come back by connection tracking."""
+    """Return the rules of a NAT gateway with this address.
+
+    What is forwarded leaves with the gateway's own address; answers come back by connection tracking.
+    """
     return _table(
         "ip nat",
         _chain(
@@ -131,7 +135,10 @@ def transit_gateway(buckets: int, mtu: int) -> str:
 
 
 def node() -> str:
-    """The node's process reads its packets before the kernel does: the kernel shall not answer any of them as well."""
+    """Return the rules of a load balancer's node.
+
+    Its process reads packets before the kernel does: the kernel shall not answer any of them as well.
+    """
     return _table(
         "inet node",
         _chain(
@@ -143,7 +150,10 @@ def node() -> str:
 
 
 def source_destination_check(address: str, ipv6_address: str) -> str:
-    """Contract EP-09: an interface takes and sends only packets that carry its own address."""
+    """Return the rules of an interface that takes and sends only packets with its own address (contract EP-09).
+
+    `ipv6_address` is "" for none.
+    """
     there = [f'iifname "eth0" ip daddr != {{ {address}, 224.0.0.0/4, 255.255.255.255 }} drop']
     back = [f'oifname "eth0" ip saddr != {address} drop']
     own = f"{ipv6_address}, " if ipv6_address else ""

@@ -15,9 +15,11 @@ _ROLES = ("fabric", "subnet", "internet")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where frames for `mac` go: to the other end of `device`. With a `bridge` the MAC is the router's own, at
-    `device`, and the route table says where they go; `bridge` is the one that the router has.
+class MacEntry:
+    """Where frames for `mac` go: to the other end of `device`.
+
+    With a `bridge`, which is the one that the router has, the MAC is the router's own, at `device`, and the route table
+    says where they go.
     """
 
     mac: str
@@ -27,11 +29,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """The program on all `devices` of one namespace, and what it knows."""
+    """The eBPF program on all `devices` of one namespace, and the MACs that it knows."""
 
     namespace: str
     devices: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[MacEntry, ...]
 
 
 def shortcuts(plan: Plan) -> tuple[Shortcut, ...]:
@@ -48,14 +50,14 @@ def shortcuts(plan: Plan) -> tuple[Shortcut, ...]:
 def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
     by_name = {end.name: end for end in ends}
     places = [
-        Place(entry.mac, entry.port)
+        MacEntry(entry.mac, entry.port)
         for entry in namespace.forwarding_entries
         if entry.port in by_name and not _has_a_say(by_name[entry.port], namespace)
     ]
     if namespace.forwarding:
         (bridge,) = namespace.bridges
         own: list[Bridge | End] = [bridge, *(end for end in ends if end.bridge is None)]
-        places += [Place(each.mac, each.name, bridge.name) for each in own]
+        places += [MacEntry(each.mac, each.name, bridge.name) for each in own]
     return Shortcut(namespace.name, tuple(by_name), tuple(places))
 
 

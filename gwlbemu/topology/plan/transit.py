@@ -8,36 +8,48 @@ both directions chooses the zone instead.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import lcm
 
 from netaddr import IPNetwork
 
 from gwlbemu.topology import names
-from gwlbemu.topology.file.schema import BLACKHOLE, Attachment, RouteTable, Topology, TransitGateway
+from gwlbemu.topology.file.schema import BLACKHOLE, Attachment, Topology, TransitGateway
 from gwlbemu.topology.plan import rulesets
-from gwlbemu.topology.plan.layout import FABRIC, attachment_member
+from gwlbemu.topology.plan.layout import FABRIC
 from gwlbemu.topology.plan.machine import Blueprint, Settings
-from gwlbemu.topology.plan.values import Link, Namespace, Neighbour, Route
+from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
 
 MTU = 8500  # Transit Gateway quotas: larger packets are dropped
 FIRST_TABLE = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """What came in through an attachment in one zone and fell into one bucket of the flow hash: `table` routes it."""
+
+    attachment: Attachment
+    zone: str
+    bucket: int  # from 0
+    table: int
+
+
 def transit_blueprint(topology: Topology, settings: Settings, gateway: TransitGateway) -> Blueprint:
-    """The namespace of a transit gateway and its links into the fabrics of the attached VPCs."""
+    """Return the namespace of a transit gateway and its links into the fabrics of the attached VPCs."""
     buckets = lcm(*(len(each.subnets) for each in gateway.attachments if each.appliance_mode == "enable"))
     zones = {subnet.name: subnet.zone for vpc in topology.vpcs for subnet in vpc.subnets}
     incoming = [(each, zones[subnet]) for each in gateway.attachments for subnet in each.subnets]
-    routes: list[Route] = []
+    routes: list[KernelRoute] = []
     plain: list[tuple[str, int]] = []
     marked: list[tuple[str, int, int]] = []
     for number, (attachment, zone) in enumerate(incoming):
         device = _device(attachment, zone)
+        first = FIRST_TABLE + number * buckets
         for bucket in range(buckets):
-            table = FIRST_TABLE + number * buckets + bucket
-            marked.append((device, bucket + 1, table))
-            routes += _table(settings, gateway, attachment, zone, zones, bucket, table)
-        plain.append((device, FIRST_TABLE + number * buckets))
+            marked.append((device, bucket + 1, first + bucket))
+            routes += _table(settings, gateway, _Arrival(attachment, zone, bucket, first + bucket), zones)
+        plain.append((device, first))
     namespace = Namespace(
         name=settings.layout.namespace(gateway.name),
         resource=gateway.name,
@@ -53,63 +65,45 @@ def transit_blueprint(topology: Topology, settings: Settings, gateway: TransitGa
 
 
 def _device(attachment: Attachment, zone: str) -> str:
-    return names.device(attachment_member(attachment.name, zone))
+    return names.device(names.attachment(attachment.name, zone))
 
 
 def _table(
-    settings: Settings,
-    gateway: TransitGateway,
-    attachment: Attachment,
-    zone: str,
-    zones: dict[str, str],
-    bucket: int,
-    table: int,
-) -> list[Route]:
-    """The attachment's route table for what came in through one zone and fell into one bucket of the flow hash."""
-    own = next(each for each in gateway.route_tables if each.name == attachment.route_table)
+    settings: Settings, gateway: TransitGateway, arrival: _Arrival, zones: dict[str, str]
+) -> Iterator[KernelRoute]:
+    """Yield the lines of the attachment's route table for what arrives; `zones` has the zone of every subnet."""
+    own = next(each for each in gateway.route_tables if each.name == arrival.attachment.route_table)
     targets = {each.name: each for each in gateway.attachments}
-    return [
-        _route(settings, own, route.destination, targets.get(route.target), zone, zones, bucket, table)
-        for route in own.routes
-    ]
-
-
-def _route(
-    settings: Settings,
-    own: RouteTable,
-    destination: str,
-    target: Attachment | None,
-    zone: str,
-    zones: dict[str, str],
-    bucket: int,
-    table: int,
-) -> Route:
-    source = f"route table {own.name}: {destination} -> {target.name if target else BLACKHOLE}"
-    if target is None:
-        return Route(destination, kind="blackhole", table=table, source=source)
-    there = {zones[subnet]: subnet for subnet in target.subnets}
-    if target.appliance_mode == "enable":
-        chosen = list(there)[bucket % len(there)]
-    else:
-        chosen = zone if zone in there else next(iter(there))
-    member = settings.layout.members[target.vpc][there[chosen]]
-    via = member.ipv6_address if IPNetwork(destination).version == 6 else member.address
-    return Route(destination, _device(target, chosen), via, table=table, source=f"{source} (zone {chosen})")
+    for route in own.routes:
+        target = targets.get(route.target)
+        source = f"route table {own.name}: {route.destination} -> {target.name if target else BLACKHOLE}"
+        if target is None:
+            yield KernelRoute(route.destination, kind="blackhole", table=arrival.table, source=source)
+            continue
+        there = {zones[subnet]: subnet for subnet in target.subnets}
+        if target.appliance_mode == "enable":
+            zone = list(there)[arrival.bucket % len(there)]
+        else:
+            zone = arrival.zone if arrival.zone in there else next(iter(there))
+        hop = settings.layout.next_hops[target.vpc][there[zone]]
+        via = hop.ipv6_address if IPNetwork(route.destination).version == 6 else hop.address
+        device, source = _device(target, zone), f"{source} (zone {zone})"
+        yield KernelRoute(route.destination, device, via, table=arrival.table, source=source)
 
 
 def _neighbours(settings: Settings, attachment: Attachment, zones: dict[str, str]) -> list[Neighbour]:
-    members = settings.layout.members[attachment.vpc]
+    hops = settings.layout.next_hops[attachment.vpc]
     return [
-        Neighbour(_device(attachment, zones[subnet]), address, members[subnet].mac)
+        Neighbour(_device(attachment, zones[subnet]), address, hops[subnet].mac)
         for subnet in attachment.subnets
-        for address in (members[subnet].address, members[subnet].ipv6_address)
+        for address in (hops[subnet].address, hops[subnet].ipv6_address)
     ]
 
 
 def _link(settings: Settings, gateway: TransitGateway, attachment: Attachment, zone: str) -> Link:
-    member = settings.layout.members[attachment.vpc][attachment_member(attachment.name, zone)]
-    addresses = [f"{member.address}/{IPNetwork(FABRIC).prefixlen}", f"{member.ipv6_address}/64"]
+    hop = settings.layout.next_hops[attachment.vpc][names.attachment(attachment.name, zone)]
+    addresses = [f"{hop.address}/{IPNetwork(FABRIC).prefixlen}", f"{hop.ipv6_address}/64"]
     return Link(
-        settings.port(attachment.vpc, "fabric", attachment_member(attachment.name, zone), MTU),
-        settings.end(gateway.name, _device(attachment, zone), member.mac, MTU, addresses=addresses),
+        settings.port(attachment.vpc, "fabric", names.attachment(attachment.name, zone), MTU),
+        settings.end(gateway.name, _device(attachment, zone), hop.mac, MTU, addresses=addresses),
     )

@@ -1,7 +1,7 @@
-"""The resolved plan: every name, address, route, MAC and MTU decided; frozen, printable, all that `net` and `run` need.
+"""The resolved plan: every name, address, route, MAC and MTU decided; frozen, printable, all that `net` and `lab` need.
 
 Two halves. The machine half (Namespace, Link) says what the kernel shall hold and knows no AWS word; `net` builds it.
-The lab half (Instance, Endpoint, Node, TargetGroup, ...) says what it means; `run` and `cli` read it.
+The lab half (Instance, Endpoint, Node, TargetGroup, ...) says what it means; `lab` and what stands above it read it.
 Addresses are text, networks are CIDR text, MACs are `02:..` text: a plan is JSON (see `encode`).
 """
 
@@ -10,6 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gwlbemu.core.elb.health import HealthCheck
+from gwlbemu.errors import SettingError
+from gwlbemu.topology.plan.listeners import Listener
+
+# The form of a plan as `encode` writes it, which a running lab keeps. Raise it by one with every change to the values
+# below that makes what another version wrote unreadable, or misread. Version 1, without this number: one listener.
+VERSION = 2
 
 
 # ---- the machine half ------------------------------------------------------------------------------------------------
@@ -30,7 +36,7 @@ class End:
     namespace: str
     name: str  # interface name, at most 15 bytes
     mac: str
-    mtu: int
+    mtu: int  # bytes
     addresses: tuple[str, ...] = ()
     bridge: str | None = None  # the bridge of the same namespace that this end is a port of
     offload: bool = False  # False: segmentation and checksum offload are switched off, so that taps show real frames
@@ -46,8 +52,8 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """One line of a namespace's main table (or of `table`)."""
+class KernelRoute:
+    """One route of a namespace, in its main table or in `table`."""
 
     destination: str  # CIDR
     device: str | None = None  # None with kind "blackhole"
@@ -98,7 +104,7 @@ class Namespace:
     role: str  # fabric | internet | subnet | instance | internet-gateway | nat-gateway | transit-gateway | node
     forwarding: bool = False
     bridges: tuple[Bridge, ...] = ()
-    routes: tuple[Route, ...] = ()
+    routes: tuple[KernelRoute, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     forwarding_entries: tuple[ForwardingEntry, ...] = ()
     nftables: str = ""  # a ruleset for `nft -f -`, or nothing
@@ -114,8 +120,15 @@ class Program:
 
     instance: str
     namespace: str
-    argv: tuple[str, ...]  # {python} and {state} are filled in by run: ("{python}", "-m", "appliances.firewall", ...)
+    argv: tuple[str, ...]  # `lab` fills in {python}, {config}, {log} and {control}: ("{python}", "-m", ...)
     config: str = ""  # text of the file that the process is given as {config} (an appliance's rules), or nothing
+    kind: str = "command"  # web | firewall | ids | passthrough | broken | command
+    listens: int | None = None  # TCP port: a web server's own, an appliance's for health checks; None of a command
+
+    @property
+    def is_python_appliance(self) -> bool:
+        """Whether it is one of the bundled appliances, which are Python and carry no super-packets."""
+        return self.kind in ("firewall", "ids", "passthrough", "broken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,34 +139,38 @@ class Instance:
     namespace: str
     vpc: str  # "" for an instance on the internet
     subnet: str  # "internet" for an instance on the internet
-    zone: str
+    zone: str  # "" for an instance on the internet
     address: str
-    ipv6_address: str = ""
-    public_address: str = ""
+    ipv6_address: str = ""  # "" for none
+    public_address: str = ""  # which the internet gateway translates to `address`; "" for none
     mac: str = ""
     security_groups: tuple[str, ...] = ()
     source_dest_check: bool = True
     instance_type: str = ""
-    appliance: bool = False
+    appliance: bool = False  # a target of a target group
 
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
+    """A subnet of a VPC: one namespace, which routes by the route table."""
+
     name: str
     vpc: str
     zone: str
     cidr: str
-    ipv6_cidr: str
-    route_table: str
+    ipv6_cidr: str  # "" for none
+    route_table: str  # "" for the main route table, which has the local route only
     namespace: str
 
 
 @dataclass(frozen=True, slots=True)
 class Vpc:
+    """A VPC: its networks, and its way to the internet."""
+
     name: str
     cidr: str
-    ipv6_cidr: str
-    internet_gateway: str  # name or ""
+    ipv6_cidr: str  # "" for none
+    internet_gateway: str  # name, or "" for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +191,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A member of a target group. `id` is the instance's name, or the address for target type ip."""
+    """A registered target of a group. `id` is the instance's name, or the address for target type ip."""
 
     id: str
     address: str
@@ -183,6 +200,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TargetGroup:
+    """A target group: what is registered, and how it is probed."""
+
     name: str
     vpc: str
     target_type: str  # instance | ip
@@ -210,13 +229,31 @@ class GatewayNode:
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancer:
+    """A load balancer of any type: where it is, what it listens for and where that goes."""
+
     name: str
     type: str  # gateway
     vpc: str
-    zones: tuple[str, ...]
-    target_group: str
-    attributes: dict[str, str]
-    listener_attributes: dict[str, str]
+    zones: tuple[str, ...]  # enabled ones
+    attributes: dict[str, str]  # every AWS attribute key with its value as AWS writes it
+    listeners: tuple[Listener, ...]
+
+    @property
+    def target_groups(self) -> tuple[str, ...]:
+        """The names of the target groups that its listeners forward to, each once."""
+        return tuple(dict.fromkeys(name for listener in self.listeners for name in listener.target_groups()))
+
+    @property
+    def target_group(self) -> str:
+        """The name of the one target group of a gateway load balancer."""
+        (name,) = self.target_groups
+        return name
+
+    @property
+    def listener_attributes(self) -> dict[str, str]:
+        """The attributes of the one listener of a gateway load balancer, by AWS key."""
+        (listener,) = self.listeners
+        return listener.attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,14 +267,18 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class CaptureSettings:
+    """What the lab's capture keeps: a ring of pcapng files."""
+
     enabled: bool = True
     file_size_mib: int = 64  # per file
     files: int = 4  # the oldest is overwritten
-    snapshot_length: int = 9100
+    snapshot_length: int = 9100  # bytes of a packet that are kept
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """Everything that is decided about a lab."""
+
     lab: str
     source: str  # the topology file, as the user named it
     namespaces: tuple[Namespace, ...]
@@ -258,4 +299,33 @@ class Plan:
     emulation: dict[str, str | int | float | bool | None] = field(default_factory=dict)  # what AWS leaves open
     description: str = ""
     route_tables: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # name -> (destination, target)
-    internet_cidr: str = ""
+    internet_cidr: str = ""  # "" without an internet
+    version: int = VERSION  # of the form in which it is written down (see `encode`)
+
+    def group_of(self, balancer: str) -> TargetGroup:
+        """Return the one target group that the load balancer `balancer` forwards to.
+
+        Raises SettingError for a name that no load balancer has, and for a load balancer with several groups, which a
+        gateway load balancer never has.
+        """
+        groups = self.groups_of(balancer)
+        if len(groups) != 1:
+            names = ", ".join(group.name for group in groups) or "no target group"
+            raise SettingError(f"load balancer {balancer} forwards to {names}: expected one target group")
+        return groups[0]
+
+    def groups_of(self, balancer: str) -> tuple[TargetGroup, ...]:
+        """Return every target group that the load balancer `balancer` forwards to, each once.
+
+        Raises SettingError for a name that no load balancer has.
+        """
+        for one in self.load_balancers:
+            if one.name == balancer:
+                groups = {group.name: group for group in self.target_groups}
+                return tuple(groups[name] for name in one.target_groups)
+        known = ", ".join(one.name for one in self.load_balancers) or "none"
+        raise SettingError(f"no load balancer {balancer}; there are: {known}", "LoadBalancerNotFound")
+
+    def balancers_of(self, group: str) -> tuple[LoadBalancer, ...]:
+        """Return the load balancers that forward to the target group `group`; none for a group nobody uses."""
+        return tuple(one for one in self.load_balancers if group in one.target_groups)

@@ -8,44 +8,42 @@ from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
 from gwlbemu.topology.plan import routes, rulesets
 from gwlbemu.topology.plan.hosts import group_members
-from gwlbemu.topology.plan.layout import FABRIC, Member
+from gwlbemu.topology.plan.layout import FABRIC, NextHop
 from gwlbemu.topology.plan.machine import (
     Blueprint,
     Settings,
     bridge,
+    interface_entries,
+    interface_neighbours,
     router_addresses,
-    station_entries,
-    station_neighbours,
 )
 from gwlbemu.topology.plan.values import ForwardingEntry, Link, Namespace, Neighbour
 
-UPLINK = "uplink"  # joins a subnet's bridge to the fabric, for instances and NAT gateways that are route targets
-
 
 def vpc_blueprint(topology: Topology, settings: Settings, vpc: Vpc) -> Blueprint:
-    """The fabric and the subnets of a VPC."""
+    """Return the fabric and the subnets of a VPC."""
     return Blueprint.joined(
         [_fabric(settings, vpc), *(_subnet(topology, settings, vpc, subnet) for subnet in vpc.subnets)]
     )
 
 
-def fabric_addresses(member: Member, vpc: Vpc) -> tuple[str, ...]:
-    """What a namespace has on its `fabric` interface."""
-    v4 = f"{member.address}/{IPNetwork(FABRIC).prefixlen}"
-    return (v4, f"{member.ipv6_address}/64") if vpc.ipv6_cidr else (v4,)
+def fabric_addresses(hop: NextHop, vpc: Vpc) -> tuple[str, ...]:
+    """Return the addresses, with prefix lengths, of the interface `fabric` of a router of the VPC."""
+    v4 = f"{hop.address}/{IPNetwork(FABRIC).prefixlen}"
+    return (v4, f"{hop.ipv6_address}/64") if vpc.ipv6_cidr else (v4,)
 
 
 def fabric_neighbours(settings: Settings, vpc: Vpc, own: str) -> list[Neighbour]:
-    """Everybody else on the fabric, so that nobody has to ask."""
-    others = [member for name, member in settings.layout.members[vpc.name].items() if name != own]
-    found = [Neighbour("fabric", member.address, member.mac) for member in others]
-    return found + [Neighbour("fabric", member.ipv6_address, member.mac) for member in others if vpc.ipv6_cidr]
+    """Return everybody else on the VPC's fabric as a permanent neighbour, so that nobody has to ask."""
+    others = [hop for name, hop in settings.layout.next_hops[vpc.name].items() if name != own]
+    found = [Neighbour("fabric", hop.address, hop.mac) for hop in others]
+    return found + [Neighbour("fabric", hop.ipv6_address, hop.mac) for hop in others if vpc.ipv6_cidr]
 
 
 def _fabric(settings: Settings, vpc: Vpc) -> Blueprint:
     entries = [
-        ForwardingEntry("fabric", names.device(_uplink(member.behind) if member.behind else member.name), member.mac)
-        for member in settings.layout.members[vpc.name].values()
+        ForwardingEntry("fabric", names.device(names.uplink(hop.behind) if hop.behind else hop.name), hop.mac)
+        for hop in settings.layout.next_hops[vpc.name].values()
     ]
     namespace = Namespace(
         name=settings.layout.namespace(vpc.name),
@@ -59,7 +57,7 @@ def _fabric(settings: Settings, vpc: Vpc) -> Blueprint:
 
 def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) -> Blueprint:
     layout = settings.layout
-    member, stations = layout.members[vpc.name][subnet.name], layout.stations[subnet.name]
+    hop, interfaces = layout.next_hops[vpc.name][subnet.name], layout.interfaces[subnet.name]
     own = {one.name for one in vpc.subnets}
     tunnels = any(balancer.subnets[0].subnet in own for balancer in topology.load_balancers)
     namespace = Namespace(
@@ -69,20 +67,19 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
         forwarding=True,
         bridges=(bridge(subnet.name, "subnet", addresses=router_addresses(subnet.cidr, subnet.ipv6_cidr)),),
         routes=tuple(routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)),
-        neighbours=tuple(station_neighbours("subnet", stations) + fabric_neighbours(settings, vpc, subnet.name)),
-        forwarding_entries=tuple(station_entries("subnet", stations)),
+        neighbours=tuple(interface_neighbours("subnet", interfaces) + fabric_neighbours(settings, vpc, subnet.name)),
+        forwarding_entries=tuple(interface_entries("subnet", interfaces)),
         nftables=(rulesets.fabric_keeps_ttl() if tunnels else "") + _security_groups(settings, vpc, subnet),
     )
     links = [
         Link(
             settings.port(vpc.name, "fabric", subnet.name),
-            settings.end(subnet.name, "fabric", member.mac, addresses=fabric_addresses(member, vpc)),
+            settings.end(subnet.name, "fabric", hop.mac, addresses=fabric_addresses(hop, vpc)),
         )
     ]
-    if any(other.behind == subnet.name for other in layout.members[vpc.name].values()):
-        links.append(
-            Link(settings.port(vpc.name, "fabric", _uplink(subnet.name)), settings.port(subnet.name, "subnet", UPLINK))
-        )
+    if any(other.behind == subnet.name for other in layout.next_hops[vpc.name].values()):
+        outer = settings.port(vpc.name, "fabric", names.uplink(subnet.name))
+        links.append(Link(outer, settings.port(subnet.name, "subnet", names.UPLINK)))
     return Blueprint((namespace,), tuple(links))
 
 
@@ -94,7 +91,3 @@ def _security_groups(settings: Settings, vpc: Vpc, subnet: Subnet) -> str:
             groups = [group for group in vpc.security_groups if group.name in instance.security_groups]
             found += rulesets.security_groups_at_port(names.device(instance.name), groups, members)
     return found
-
-
-def _uplink(subnet: str) -> str:
-    return f"{subnet}-{UPLINK}"

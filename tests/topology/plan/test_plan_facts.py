@@ -11,7 +11,7 @@ from appliances.ids.rules import parse as parse_signatures
 from gwlbemu.topology.file.parse import parse
 from gwlbemu.topology.plan.encode import from_json, to_json
 from gwlbemu.topology.plan.resolve import resolve
-from gwlbemu.topology.plan.values import End, Namespace, Plan, Route
+from gwlbemu.topology.plan.values import End, KernelRoute, Namespace, Plan
 from tests.paths import TOPOLOGIES
 from tests.topology.builder import plan_of, put
 
@@ -184,7 +184,7 @@ def test_a_subnet_never_routes_its_own_addresses_away() -> None:
 
 def test_every_route_says_which_line_of_the_file_it_comes_from() -> None:
     (route,) = [line for line in namespace(plan_of(), "app-a").routes if line.destination == "0.0.0.0/0"]
-    assert route == Route("0.0.0.0/0", "fabric", route.via, source="route table app-a: 0.0.0.0/0 -> vpce-a")
+    assert route == KernelRoute("0.0.0.0/0", "fabric", route.via, source="route table app-a: 0.0.0.0/0 -> vpce-a")
 
 
 def test_an_instance_can_be_the_target_of_a_route_from_another_subnet() -> None:
@@ -286,9 +286,9 @@ def test_a_dual_stack_vpc_routes_both_families_alike() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_appliances_understand_their_rule_files(path: Path) -> None:
     for program in resolve(parse(path.read_text(), path.name)).programs:
-        if "appliances.firewall" in program.argv:
+        if program.kind == "firewall":
             assert parse_policy(program.config, program.instance).rules
-        if "appliances.ids" in program.argv:
+        if program.kind == "ids":
             assert parse_signatures(program.config, program.instance)
 
 

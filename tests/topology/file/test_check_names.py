@@ -1,0 +1,136 @@
+"""Which names a topology may use: those of the lab's own things are refused, where they would be in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gwlbemu.errors import TopologyError
+from gwlbemu.topology import names
+from gwlbemu.topology.file.parse import parse
+from tests.paths import TOPOLOGIES
+from tests.topology.builder import Data, plan_of, put, text_of
+
+
+def complaints(text: str) -> list[str]:
+    with pytest.raises(TopologyError) as caught:
+        parse(text, "lab.yaml")
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("name", names.RESERVED)
+def test_a_reserved_name_is_refused_with_its_line_and_its_meaning(name: str) -> None:
+    text = text_of(put("vpcs.0.instances.0.name", name))
+    (line,) = complaints(text)
+    number = 1 + next(n for n, each in enumerate(text.splitlines()) if each.strip().lstrip("- ") == f"name: {name}")
+    assert line.startswith(f"lab.yaml:{number}: vpcs[0].instances[0].name: the name {name} has a meaning of its own")
+    assert names.RESERVED[name] in line
+
+
+def test_no_zone_is_called_all() -> None:
+    (line,) = complaints(text_of(put("vpcs.0.subnets.1.zone", "all")))
+    assert "vpcs[0].subnets[1].zone: the name all has a meaning of its own" in line
+
+
+@pytest.mark.parametrize("name", names.RESERVED_FOR_PROCESSES)
+@pytest.mark.parametrize("where", ["internet.instances.0", "vpcs.0.instances.0"])
+def test_no_instance_has_the_name_of_a_process_or_socket_of_the_lab(name: str, where: str) -> None:
+    (line,) = complaints(text_of(put(f"{where}.name", name)))
+    assert f".instances[0].name: no instance may be called {name}, like " in line
+
+
+def rename_vpc(data: Data) -> None:
+    put("vpcs.0.name", "capture")(data)
+
+
+def rename_group(data: Data) -> None:
+    put("target_groups.0.name", "capture")(data)
+    put("load_balancers.0.listener.target_group", "capture")(data)
+
+
+def rename_balancer(data: Data) -> None:
+    put("load_balancers.0.name", "capture")(data)
+    put("vpcs.0.endpoints.0.service", "capture")(data)
+
+
+def rename_main(data: Data) -> None:
+    put("vpcs.0.route_tables.1.name", "main")(data)
+    put("vpcs.0.subnets.0.route_table", "main")(data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        rename_vpc,
+        rename_group,
+        rename_balancer,
+        rename_main,
+        put("vpcs.0.subnets.1.name", "discards"),
+        put("vpcs.0.subnets.1.zone", "capture"),
+        put("vpcs.1.instances.1.name", "resolver"),
+        put("vpcs.1.instances.1.name", "keeper"),
+        put("lab", "capture"),
+    ],
+)
+def test_a_name_that_is_in_nobodys_way_is_taken(change: Callable[[Data], None]) -> None:
+    parse(text_of(change), "lab.yaml")
+
+
+def test_a_route_table_called_main_is_not_that_of_subnets_without_one() -> None:
+    plan = plan_of(rename_main)
+    assert {subnet.name: subnet.route_table for subnet in plan.subnets if subnet.vpc == "app"} == {
+        "app-a": "main",
+        "app-b": "",
+        "ep-a": "ep-a",
+    }
+
+
+def route_to_web(data: Data) -> None:
+    put("vpcs.0.route_tables.0.routes.0.target", "web")(data)
+
+
+def test_the_port_behind_which_a_route_target_is_has_a_name_of_its_own() -> None:
+    """Of subnet app-a, since routes lead to an instance in it."""
+    taken = put("vpcs.0.subnets.1.name", "app-a-uplink")
+    parse(text_of(taken), "lab.yaml")
+
+    def both(data: Data) -> None:
+        route_to_web(data)
+        taken(data)
+
+    (line,) = complaints(text_of(both))
+    assert "vpcs[0].subnets[1].name: its interface in VPC app would be app-a-uplink, like that of vpcs[0].sub" in line
+
+
+def test_an_attachments_name_in_a_zone_is_nobody_elses() -> None:
+    text = (TOPOLOGIES / "transit-gateway.yaml").read_text()
+    plan = parse(text, "tgw.yaml").topology
+    attachment = plan.transit_gateways[0].attachments[0]
+    vpc = next(vpc for vpc in plan.vpcs if vpc.name == attachment.vpc)
+    zone = next(subnet.zone for subnet in vpc.subnets if subnet.name == attachment.subnets[0])
+    taken = vpc.subnets[-1].name
+    lines = complaints(text.replace(taken, f"{attachment.name}-{zone}"))
+    assert any(f"its interface in VPC {vpc.name} would be {attachment.name}-{zone}" in line for line in lines), lines
+
+
+def test_two_long_names_that_are_cut_to_the_same_interface_are_refused() -> None:
+    found: dict[str, str] = {}
+    for number in range(100_000):
+        name = f"application-server-{number}"
+        if names.device(name) in found:
+            break
+        found[names.device(name)] = name
+    pair = (found[names.device(name)], name)
+
+    def change(data: Data) -> None:
+        for each in pair:
+            put("vpcs.0.instances+", {"name": each, "subnet": "app-b"})(data)
+
+    (line,) = complaints(text_of(change))
+    assert f"vpcs[0].instances[2].name: its interface in subnet app-b would be {names.device(name)}" in line
+
+
+def test_a_name_that_is_taken_is_told_once() -> None:
+    (line,) = complaints(text_of(put("vpcs.0.instances+", {"name": "web", "subnet": "app-a"})))
+    assert "vpcs[0].instances[1].name: the name web is taken by vpcs[0].instances[0]" in line
