@@ -104,6 +104,10 @@ class Loop:
             self._arm()
         return timer
 
+    def call_after(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call `callback` once when `seconds` of real time have passed, whatever `advance` adds to the clock."""
+        return self.asyncio.call_later(seconds, callback)
+
     def advance(self, seconds: float) -> None:
         """Move the clock; timers that became due run in the next turn."""
         self.clock.advance(seconds)

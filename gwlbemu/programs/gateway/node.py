@@ -29,6 +29,8 @@ from gwlbemu.programs.gateway.config import NodeConfig
 from gwlbemu.programs.gateway.fast import Follower, UpPort, open_fast_path
 from gwlbemu.programs.gateway.links import links
 from gwlbemu.programs.gateway.packets import Packets, Side
+from gwlbemu.programs.gateway.trace import TracingJudge, address_text
+from gwlbemu.programs.gateway.traces import Traces
 from gwlbemu.programs.gateway.verbs import NodeVerbs
 from gwlbemu.programs.process import run_process
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
@@ -62,6 +64,7 @@ class Node:
             settings, now=loop.now, catch_up=None if self.follower is None else self.follower.catch_up
         )
         self.packets = Packets(sides, eni_side, loop.clock, self.discards, self.balancer, after_turn=self._arm)
+        self.traces = Traces(now=loop.clock.since_boot, later=loop.call_after, active=self._trace)
         stack.enter_context(hold_udp_port(GENEVE_PORT))
         self._expiry: Timer | None = None
         self._expiry_at = math.inf
@@ -118,6 +121,31 @@ class Node:
     def _probed(self, target: str, ok: bool, reason: str) -> None:
         self.balancer.receive_probe_result(target, ok, now=self.loop.now, reason=reason)
         self.changed()
+
+    def _trace(self, active: bool) -> None:
+        """Let the traces see every packet while there is one: the kernel carries none meanwhile."""
+        self.packets.judge = self._tracing_judge() if active else self.balancer
+        if self.follower is not None:
+            self.follower.pause(active)
+
+    def _tracing_judge(self) -> TracingJudge:
+        names: dict[bytes, str] = {}
+
+        def target_name(address: bytes) -> str:
+            if address not in names:
+                health = self.balancer.target_health(now=self.loop.now)
+                names.update({each.address: each.id for each in health})
+                names.setdefault(address, address_text(address))
+            return names[address]
+
+        return TracingJudge(
+            self.balancer,
+            self.settings.links,
+            self.traces.live,
+            endpoints={endpoint.id: endpoint.name for endpoint in self.settings.endpoints},
+            target_name=target_name,
+            clock=self.loop.clock.since_boot,
+        )
 
     def advance(self, seconds: float) -> None:
         """Let time pass at once, in the kernel too."""
