@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gwlbemu.errors import LabError
-from gwlbemu.lab.control import call
+from gwlbemu.lab.control import TIMEOUT, call
 from gwlbemu.lab.state import State
 from gwlbemu.net import processes
 from gwlbemu.net.record import ROOT, list_labs
@@ -36,14 +36,14 @@ class RunningLab:
     plan: Plan
     state: State
 
-    def call(self, name: str, verb: str, **arguments: Any) -> dict[str, Any]:
-        """Ask one process (a node, an appliance or `capture`) over its control socket.
+    def call(self, name: str, verb: str, *, within_seconds: float = TIMEOUT, **arguments: Any) -> dict[str, Any]:
+        """Ask one process (a node, an appliance or `capture`) over its control socket and return its answer.
 
-        Raises LabError when it does not answer, SettingError when it refuses.
+        Raises LabError when it is frozen or dead or does not answer in time, SettingError when it refuses.
         """
         self.need(name)
         try:
-            return call(self.state.control(name), verb, **arguments)
+            return call(self.state.control(name), verb, within_seconds=within_seconds, **arguments)
         except LabError:
             self.need(name)
             raise

@@ -2,7 +2,7 @@
 
 Whoever starts a trace is given its id, and is its owner: nobody else reads, renews or stops it by accident. The lease
 runs out `lease_seconds` after the last start, read or renewal; then the trace is gone, so that a client that was
-killed keeps the fast path off for a few seconds and not for ever. Leases go by real time: `advance` does not touch them.
+killed keeps the fast path off for a few seconds and not for ever. Leases go by real time, whatever `advance` adds.
 """
 
 from __future__ import annotations

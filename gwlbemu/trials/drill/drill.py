@@ -33,6 +33,7 @@ from gwlbemu.trials.drill.stage import (
     zone_to_lose,
 )
 from gwlbemu.trials.drill.watch import Key, Watch, gateway_nodes
+from gwlbemu.trials.trace import TraceSession
 
 START_SECONDS = 10.0
 WARM_UP_SECONDS = 0.5
@@ -75,14 +76,13 @@ def run(lab: RunningLab, stage: Stage, event: str, policy: str, *, flows: int, p
 
     Raises LabError when the lab cannot do it, or does not recover.
     """
-    watch = Watch(lab, {server.name: server.addresses for server in stage.servers})
-    watch.start()
-    try:
+    with TraceSession(lab) as session:
+        if session.silent:
+            raise LabError("; ".join(session.silent.values()))
+        watch = Watch(lab, session, {server.name: server.addresses for server in stage.servers})
         with _traffic(lab, stage, flows, port) as traffic:
             now = _Run(lab, stage, port, watch, Clock(lab, watch.read), traffic)
             return _strike(now, event, policy)
-    finally:
-        watch.stop()
 
 
 def _strike(now: _Run, event: str, policy: str) -> RunReport:

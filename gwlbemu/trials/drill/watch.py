@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import GatewayNode
 from gwlbemu.trials.drill.outcome import Hop
+from gwlbemu.trials.trace import TraceSession
 from gwlbemu.views.answers import Step, flow_of, step_of
 
 TCP = 6
@@ -39,33 +39,19 @@ def gateway_nodes(lab: RunningLab) -> list[GatewayNode]:
 
 
 class Watch:
-    """Traces every node from `start` to `stop`; `read` takes what is new."""
+    """What `session`, a trace on every node, and the nodes' tables say about connections to `servers` (addresses by
+    name). `read` takes what is new.
+    """
 
-    def __init__(self, lab: RunningLab, servers: dict[str, frozenset[str]]) -> None:
-        self._lab, self._servers = lab, servers
-        self._read: dict[str, int] = {}
+    def __init__(self, lab: RunningLab, session: TraceSession, servers: dict[str, frozenset[str]]) -> None:
+        self._lab, self._session, self._servers = lab, session, servers
         self.trails: dict[Key, Trail] = {}
-
-    def start(self) -> None:
-        for node in gateway_nodes(self._lab):
-            self._lab.call(node.name, "trace_start", match=[])
-            self._read[node.name] = 0
-
-    def stop(self) -> None:
-        for name in self._read:
-            try:
-                self._lab.call(name, "trace_stop")
-            except (LabError, SettingError):
-                continue  # a node that is not there traces nothing
-        self._read = {}
 
     def read(self) -> None:
         """Take the verdicts since the last time."""
-        for name, after in self._read.items():
-            answer = self._lab.call(name, "trace_read", after=after)
-            self._read[name] = answer["count"]
-            for event in answer["events"]:
-                self._note(step_of(name, event))
+        for node, events in self._session.read().items():
+            for event in events:
+                self._note(step_of(node, event))
 
     def flows(self, keys: Collection[Key]) -> dict[Key, dict[Hop, str]]:
         """The nodes' own tables: which target each connection is bound to at each hop; with 5-tuple keys only."""
