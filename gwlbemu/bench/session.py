@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from gwlbemu.bench.loads import Flows
 from gwlbemu.bench.results import Results
 from gwlbemu.bench.stage import Stage, Way, refuse_if_up
 from gwlbemu.errors import GwlbemuError, NetError
+from gwlbemu.lab.commands import own_module
 from gwlbemu.net.remove import down
 
 FEW = Flows(1000)
@@ -204,7 +204,7 @@ class Session:
     def _lab(self, name: str, file: Path, instances: int) -> None:
         lab = f"bench-up-{name}"
         refuse_if_up(lab)
-        words = [sys.executable, "-m", "gwlbemu.cli.main", "up", str(file), "--lab", lab]
+        words = own_module("gwlbemu.cli.main", "up", str(file), "--lab", lab)
         start = time.perf_counter()
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

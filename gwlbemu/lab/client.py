@@ -83,14 +83,17 @@ def namespace_of(plan: Plan, name: str) -> Path:
     return path_of(namespaces[name])
 
 
-def start(plan: Plan, name: str, argv: Sequence[str]) -> Client:
-    """Start a command inside `name`, without input. Raises NetError when there is no such program."""
+def start(plan: Plan, name: str, argv: Sequence[str], *, directory: Path | None = None) -> Client:
+    """Start a command inside `name`, without input, in `directory` (None: where we are).
+
+    Raises NetError when there is no such program, SettingError for an `argv` that is no list of words.
+    """
     _check_words(argv)
     with ExitStack() as opened:
         stdout, stderr = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         try:
             with inside(namespace_of(plan, name)):
-                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=directory)
         except OSError as error:
             raise NetError(f"cannot start {argv[0]} in {name}: {error.strerror}") from error
         opened.pop_all()

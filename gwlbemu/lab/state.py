@@ -30,6 +30,11 @@ class State:
         return self.folder / "topology.yaml"
 
     @property
+    def directory(self) -> Path:
+        """Holds, as text, the working directory of the users' own commands."""
+        return self.folder / "directory"
+
+    @property
     def shortcuts(self) -> Path:
         return self.folder / "shortcuts.json"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from gwlbemu.errors import LabError
 from gwlbemu.lab import client
 from gwlbemu.lab.client import Client
+from gwlbemu.lab.commands import ROOT_FOLDER, own_module
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import Standing, standings
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, instance_named, receiver_of
@@ -85,7 +85,8 @@ def _answers(process: Client) -> bool:
 def start_traffic(plan: Plan, sender: Instance, server: Server, port: int, *, flows: int, records: int = 0) -> Client:
     """Open `flows` connections from the client to a server; without `records` they go on until they are stopped."""
     words = [server.address, "--port", str(port), "--flows", str(flows), "--records", str(records)]
-    return client.start(plan, sender.name, [sys.executable, "-m", "gwlbemu.programs.traffic", *words])
+    command = own_module("gwlbemu.programs.traffic", *words)
+    return client.start(plan, sender.name, command, directory=ROOT_FOLDER)
 
 
 def newest(process: Client) -> list[Standing]:
