@@ -34,7 +34,7 @@ class FrameLoop:
         self._decide = decide
         self._later = later
 
-    def turn(self, now: float) -> None:
+    def move(self, now: float) -> None:
         """Take one batch from the port and do what is decided about each frame."""
         back: list[bytes] = []
         for frame in self._port.recv():

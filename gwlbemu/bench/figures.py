@@ -24,6 +24,7 @@ class Spread:
 
 
 def spread(values: list[float]) -> Spread:
+    """Return median, least and greatest of one number per round."""
     return Spread(median(values), min(values), max(values))
 
 
@@ -56,6 +57,7 @@ class Figure:
         return [one / two for one, two in pairs if two]
 
     def spread(self, results: Results) -> Spread | None:
+        """Return the figure over all rounds; None when it was not measured."""
         values = self.values(results)
         return spread(values) if values else None
 

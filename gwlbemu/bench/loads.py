@@ -49,10 +49,12 @@ class Delivered:
 
     @property
     def rate(self) -> float:
+        """Packets a second that arrived."""
         return self.delivered / self.seconds
 
     @property
     def loss(self) -> float:
+        """The part of what was sent that did not arrive, from 0 to 1."""
         return max(0.0, 1 - self.delivered / self.offered) if self.offered else 0.0
 
 

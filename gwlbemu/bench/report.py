@@ -30,6 +30,7 @@ def shown(found: Spread, unit: str) -> str:
 
 
 def limit(figure: Figure, value: float | None) -> str:
+    """Return a figure's limit as text."""
     if value is None:
         return "-"
     return f"{'<=' if figure.at_most else '>='} {number(value, figure.unit)}"

@@ -35,7 +35,7 @@ def main(words: list[str]) -> int:
     mac = bytes.fromhex(mac_text.replace(":", ""))
     source, destination = socket.inet_aton(source_text), socket.inet_aton(destination_text)
     kept = [frame(first + i, mac, source, destination, size) for i in range(min(flows, KEPT))]
-    port = PacketPort(device, deaf=True)
+    port = PacketPort(device, send_only=True)
     offered = 0
     start = time.monotonic()
     while (passed := time.monotonic() - start) < seconds and (not count or offered < count):

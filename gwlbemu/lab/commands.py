@@ -8,7 +8,7 @@ file: where the lab was brought up), so that relative paths in it mean what they
 
     {python} -m MODULE ...   is run the same way, with that folder looked in last: a module beside the topology is
                              found, and hides none of Python's, of gwlbemu or of appliances
-    {python} SCRIPT ...      is Python as usual: the script's own folder and PYTHONPATH come first, as its author expects
+    {python} SCRIPT ...      is Python as usual: its own folder comes first, PYTHONPATH counts, as its author expects
     {python} -c ...          and other options: Python without the current directory and without PYTHONPATH
 """
 

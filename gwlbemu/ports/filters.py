@@ -25,10 +25,10 @@ RETURN = 0x06
 PACKET_TYPE = 0xFFFFF004  # SKF_AD_OFF + SKF_AD_PKTTYPE: 0 is PACKET_HOST, sent to our own MAC
 WHOLE = 0xFFFF_FFFF
 
-Program = tuple[Instruction, ...]
+SocketFilter = tuple[Instruction, ...]
 
 
-def ip_to_us() -> Program:
+def ip_to_us() -> SocketFilter:
     """Every IPv4 and IPv6 frame sent to this interface's own MAC: what a router would be given."""
     return (
         Instruction(LOAD_WORD, 0, 0, PACKET_TYPE),
@@ -41,7 +41,7 @@ def ip_to_us() -> Program:
     )
 
 
-def udp_to_us() -> Program:
+def udp_to_us() -> SocketFilter:
     """Every IPv4 UDP datagram or fragment of one, to this interface's own MAC, whatever its address and port.
 
     A GENEVE packet with a wrong destination address or port is dropped by the balancer and counted (GV-10), so it must
@@ -59,7 +59,7 @@ def udp_to_us() -> Program:
     )
 
 
-def udp_port_to_us(port: int) -> Program:
+def udp_port_to_us(port: int) -> SocketFilter:
     """Like `udp_to_us`, but only destination `port`, and later fragments: for one who uses UDP for other things."""
     return (
         Instruction(LOAD_WORD, 0, 0, PACKET_TYPE),
@@ -78,6 +78,6 @@ def udp_port_to_us(port: int) -> Program:
     )
 
 
-def nothing() -> Program:
+def nothing() -> SocketFilter:
     """Refuse every packet: for a socket that only holds a port."""
     return (Instruction(RETURN, 0, 0, 0),)

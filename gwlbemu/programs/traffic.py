@@ -61,6 +61,7 @@ class Connection:
 
     @property
     def over(self) -> bool:
+        """Whether it has ended, or never began."""
         return self.standing.end not in ("connecting", "open")
 
     def ask(self) -> None:
@@ -69,7 +70,7 @@ class Connection:
             self._unsent += b"GET /record/%d HTTP/1.1\r\nHost: drill\r\n\r\n" % self._asked
             self._asked += 1
 
-    def turn(self, now: float) -> None:
+    def exchange(self, now: float) -> None:
         """Send and read what can be sent and read."""
         try:
             if self.standing.end == "connecting" and not self._connected(now):
@@ -145,9 +146,11 @@ class Traffic:
         self._leaving = self._forget = False
 
     def leave(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: print the last line and end."""
         self._leaving = True
 
     def forget(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: forget each connection's longest gap so far."""
         self._forget = True
 
     def run(self) -> None:
@@ -165,7 +168,7 @@ class Traffic:
                     connection.ask()
             for connection in self._connections:
                 if not connection.over:
-                    connection.turn(now)
+                    connection.exchange(now)
             if now >= tell_at:
                 tell_at = now + TELL_SECONDS
                 self.tell()
@@ -173,6 +176,7 @@ class Traffic:
         self.tell()
 
     def tell(self) -> None:
+        """Print how every connection stands, as one line of JSON."""
         line = [{name: getattr(each.standing, name) for name in Standing.__slots__} for each in self._connections]
         print(json.dumps(line), flush=True)
 
@@ -189,6 +193,7 @@ class Traffic:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run until a signal, or until every connection is over; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m gwlbemu.programs.traffic", description="Live TCP connections.")
     parser.add_argument("address", help="of the web server")
     parser.add_argument("--port", type=int, default=80, help="(default: 80)")

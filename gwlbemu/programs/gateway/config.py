@@ -60,6 +60,7 @@ class NodeConfig:
     discards: str  # path of the capture's socket for dropped packets, "" without a capture
 
     def to_json(self) -> str:
+        """Return the text that `from_json` reads."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod

@@ -96,7 +96,12 @@ class NodeVerbs:
                 }
                 for side in sides
             ],
-            "discards": {"told": node.discards.told, "untold": node.discards.untold},
+            "discards": {  # told and untold: the same under the names that they had first
+                "reported": node.discards.reported,
+                "unreported": node.discards.unreported,
+                "told": node.discards.reported,
+                "untold": node.discards.unreported,
+            },
             **self.targets({}),
         }
 
