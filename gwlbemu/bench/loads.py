@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from gwlbemu.bench import machine, tools
-from gwlbemu.bench.scenes import APPLIANCE, CLIENT, COUNTED, SERVER
+from gwlbemu.bench.plans import APPLIANCE, CLIENT, COUNTED, SERVER
 from gwlbemu.errors import NetError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of

@@ -41,8 +41,8 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
             _keep_source(plan, state)
             state.directory.write_text(str(_command_folder(plan)))
             build(plan, record, on_step=on_step)
-            on_step("take shortcuts")
-            shortcuts.take(plan, state)
+            on_step("install shortcuts")
+            shortcuts.install(plan, state)
             _start_processes(plan, state, record, on_step)
         except BaseException:
             take_down(record, grace=0.2)

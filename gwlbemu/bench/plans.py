@@ -65,7 +65,7 @@ table netdev bench {{
 """
 
 
-def way(
+def path_plan(
     lab: str,
     *,
     datapath: str = "python",
@@ -121,7 +121,7 @@ def kernel_only(plan: Plan, *, programs: bool = False) -> Plan:
     )
 
 
-def hundred(lab: str, instances: int = 100) -> str:
+def many_instances(lab: str, instances: int = 100) -> str:
     """A topology like two-zones with this many instances, a program in each but the client, as there."""
     zones, per_subnet = ("a", "b"), 12
     servers = instances - 7  # the client and six appliances
