@@ -28,6 +28,6 @@ def run_process(work: Callable[[Loop, ExitStack], None], *, report: Callable[[st
         report(str(error))
         return FAILED
     except OSError as error:
-        report(error.strerror or str(error))
+        report(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         return FAILED
     return 0
