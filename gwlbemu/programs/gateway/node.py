@@ -133,10 +133,8 @@ class Node:
 
         def target_name(address: bytes) -> str:
             if address not in names:
-                health = self.balancer.target_health(now=self.loop.now)
-                names.update({each.address: each.id for each in health})
-                names.setdefault(address, address_text(address))
-            return names[address]
+                names.update({each.address: each.id for each in self.balancer.target_health(now=self.loop.now)})
+            return names.get(address) or address_text(address)
 
         return TracingJudge(
             self.balancer,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.judged import Judged, one_by_one
@@ -86,7 +86,7 @@ class Trace:
         self._count += 1
         self._events.append(event._replace(number=self._count))
 
-    def read(self, after: int = 0) -> dict[str, object]:
+    def read(self, after: int = 0) -> dict[str, Any]:
         """Return `events`, those since number `after` (0: all that are kept), and `count`, how many there have been."""
         return {"events": [event._asdict() for event in self._events if event.number > after], "count": self._count}
 
