@@ -54,9 +54,7 @@ class FakeLab:
         return [each for _, each in self.asked].count(verb)
 
 
-def event(
-    number: int, *, at: float, port: int = 80, source: str = "10.0.0.1", verdict: str = "to-target"
-) -> dict[str, Any]:
+def event(number: int, *, at: float, port: int = 80) -> dict[str, Any]:
     """A verdict as a node reports it, on a TCP packet from port 1000 to `port` of 10.0.0.2."""
     return {
         "number": number,
@@ -64,9 +62,9 @@ def event(
         "endpoint": "vpce",
         "direction": "out",
         "identity": [6, 1000, port, 7, 40],
-        "source": source,
+        "source": "10.0.0.1",
         "destination": "10.0.0.2",
-        "verdict": verdict,
+        "verdict": "to-target",
         "target": "fw",
         "cookie": "0x00000001",
         "reason": "",

@@ -15,6 +15,7 @@ from gwlbemu.views.appliance_logs import LoggedFlow
 from tests.lab.worlds import world
 
 CLIENT, PUBLIC, PRIVATE = "198.51.100.10", "203.0.113.10", "10.0.1.10"
+UNREACHABLE = IP(src=PUBLIC, dst=CLIENT) / ICMP(type=3, code=3)
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +97,10 @@ def test_what_left_the_last_endpoint_and_did_not_arrive_is_lost(client: Instance
         (IP(src=PUBLIC, dst=CLIENT) / UDP(sport=53, dport=5000), True),
         (IP(src=PUBLIC, dst=CLIENT) / UDP(sport=53, dport=5001), False),
         (IP(src=PUBLIC, dst=CLIENT) / TCP(sport=53, dport=5000), False),
-        (IP(src=PUBLIC, dst=CLIENT) / ICMP(type=3, code=3) / IP(src=CLIENT, dst=PUBLIC, id=7) / UDP(sport=5000, dport=53),
-         True),
-        (IP(src=PUBLIC, dst=CLIENT) / ICMP(type=3, code=3) / IP(src=CLIENT, dst=PUBLIC, id=8) / UDP(sport=5000, dport=53),
-         False),
+        (UNREACHABLE / IP(src=CLIENT, dst=PUBLIC, id=7) / UDP(sport=5000, dport=53), True),
+        (UNREACHABLE / IP(src=CLIENT, dst=PUBLIC, id=8) / UDP(sport=5000, dport=53), False),
     ],
-)  # fmt: skip
+)
 def test_an_answer_has_the_ports_the_other_way_round_or_quotes_the_packet(
     client: Instance, answer: Any, counts: bool
 ) -> None:

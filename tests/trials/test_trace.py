@@ -22,7 +22,7 @@ def session(lab: FakeLab, match: list[Any] | None = None) -> TraceSession:
 def test_it_reads_what_is_new_at_every_node_and_ends_every_trace() -> None:
     lab = FakeLab()
     with session(lab, [(6, "10.0.0.1", "10.0.0.2", 1000, 80)]) as traced:
-        assert lab.matches == dict.fromkeys(("node-a", "node-b"), [[6, "10.0.0.1", "10.0.0.2", 1000, 80]])
+        assert lab.matches == {name: [[6, "10.0.0.1", "10.0.0.2", 1000, 80]] for name in ("node-a", "node-b")}
         assert traced.nodes == ("node-a", "node-b")
         lab.events["node-a"].append(event(1, at=1.0))
         assert traced.read() == {"node-a": [event(1, at=1.0)], "node-b": []}

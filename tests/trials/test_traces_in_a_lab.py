@@ -1,4 +1,4 @@
-"""Traces of several clients in one lab: none stops or sees another's, and a client that is killed leaves none behind."""
+"""Traces of several clients in one lab: none stops or sees another's, and one that is killed leaves none behind."""
 
 from __future__ import annotations
 
