@@ -12,14 +12,14 @@ from gwlbemu.ports.port import Port
 from gwlbemu.programs.discards import Discards
 
 
-class Judge(Protocol):
+class FrameJudge(Protocol):
     """What says where frames go: the core, or a trace around it."""
 
     def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged:
-        """Judge a batch of Ethernet frames from an endpoint, in order; `now` in seconds of the loop's clock."""
+        """FrameJudge a batch of Ethernet frames from an endpoint, in order; `now` in seconds of the loop's clock."""
 
     def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged:
-        """Judge a batch of Ethernet frames that arrived at the ENI, in order."""
+        """FrameJudge a batch of Ethernet frames that arrived at the ENI, in order."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Packets:
         eni: Side,
         clock: Clock,
         discards: Discards,
-        judge: Judge,
+        judge: FrameJudge,
         *,
         after_batch: Callable[[], None],
     ) -> None:

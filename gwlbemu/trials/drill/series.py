@@ -59,7 +59,7 @@ def _drill(lab: RunningLab, options: Options, tell: Tell) -> list[RunReport]:
     original = lab.plan
     try:
         return [
-            _one(lab, original, ends, event, policy, options, tell)
+            _one(lab, original, ends, options, tell, event=event, policy=policy)
             for event in options.events
             for policy in options.policies
         ]
@@ -68,7 +68,7 @@ def _drill(lab: RunningLab, options: Options, tell: Tell) -> list[RunReport]:
 
 
 def _one(
-    lab: RunningLab, original: Plan, ends: Participants, event: str, policy: str, options: Options, tell: Tell
+    lab: RunningLab, original: Plan, ends: Participants, options: Options, tell: Tell, *, event: str, policy: str
 ) -> RunReport:
     """One drill; what AWS refuses or the topology cannot do is a report too, not the end of the series."""
     tell(f"{event}, {policy} ...")
