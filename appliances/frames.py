@@ -50,7 +50,7 @@ class FrameLoop:
             self._port.send(back)
 
     def status(self) -> dict[str, int]:
-        """Counters of this loop and of the port."""
+        """Return counters of this loop and of the port."""
         return {**self.counters, "kernel drops": self._port.drops(), "unsent": self._port.unsent}
 
     def _act(self, action: Action, received: Received, back: list[bytes], now: float) -> None:

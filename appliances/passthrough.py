@@ -40,7 +40,7 @@ class Reflector:
             self._port.send(back)
 
     def status(self) -> dict[str, int]:
-        """Counters of this appliance and of the port."""
+        """Return counters of this appliance and of the port."""
         return {
             "received": self.received,
             "returned": self.returned,

@@ -47,7 +47,7 @@ class Figure:
     at_most: bool = False
 
     def values(self, results: Results) -> list[float]:
-        """The figure of every round; nothing when a side of it was not measured."""
+        """Return the figure of every round; nothing when a side of it was not measured."""
         mine = _numbers(results, self.series)
         if self.other is None:
             return mine
@@ -130,5 +130,5 @@ EXPERIMENTS = tuple(dict.fromkeys(figure.experiment for figure in FIGURES))
 
 
 def chosen(names: tuple[str, ...]) -> tuple[Figure, ...]:
-    """The figures of these names (of a figure or of an experiment); all of them when none is named."""
+    """Return the figures of these names (of a figure or of an experiment); all of them when none is named."""
     return tuple(figure for figure in FIGURES if not names or {figure.name, figure.experiment} & set(names))

@@ -41,17 +41,17 @@ class MeasuredPath:
         raise NetError(f"{self.name}: no node process is running")
 
     def installed(self) -> int:
-        """How many flows go on without another decision: entries in the kernel, or else flows of the core."""
+        """Return how many flows go on without another decision: entries in the kernel, or else flows of the core."""
         entries = self.fast_stats().get("entries")
         return self.known() if entries is None else entries
 
     def known(self) -> int:
-        """How many flows the core knows."""
+        """Return how many flows the core knows."""
         assert self.node is not None
         return int(self.lab.call(self.node, "metrics")["metrics"]["ActiveFlowCount"])
 
     def fast_stats(self) -> dict[str, int]:
-        """What a fast node says about its map; nothing from a Python node."""
+        """Return what a fast node says about its map; nothing from a Python node."""
         assert self.node is not None
         stats: dict[str, int] = self.lab.call(self.node, "status").get("fastpath", {})
         return stats
@@ -82,7 +82,7 @@ PATHS = {  # what we are compared with is the kernel's own: its bridges, its rou
 
 
 class PathLabs:
-    """Brings up paths by name, and remembers why one cannot be."""
+    """Brings up paths by name, and remembers in `missing` why one cannot be."""
 
     def __init__(self, reflector: str, say: Callable[[str], None]) -> None:
         self._reflector, self._say = reflector, say
@@ -91,7 +91,7 @@ class PathLabs:
         self._labs: list[str] = []
 
     def open(self, name: str) -> MeasuredPath | None:
-        """The path, brought up at its first use; None when this machine has no such path (see `missing`)."""
+        """Return the path, brought up at its first use; None when this machine has no such path (see `missing`)."""
         if name in self.paths or name in self.missing:
             return self.paths.get(name)
         lab = LAB.format(name)
@@ -150,13 +150,13 @@ class PathLabs:
 
 
 def refuse_if_up(lab: str) -> None:
-    """LabError when a lab of this name is somebody else's."""
+    """Raise LabError when a lab of this name is somebody else's."""
     if lab in list_labs():
         raise LabError(f"a lab {lab} is up already: another run, or one that was killed (gwlbemu down --lab {lab})")
 
 
 def ends_of(plan: Plan) -> Ends:
-    """Where loads begin and end in a lab of `plans.path_plan`."""
+    """Return where loads begin and end in a lab of `plans.path_plan`."""
     by_name = {each.name: each.namespace for each in plan.instances}
     client = next(each for each in plan.namespaces if each.name == by_name["client"])
     router = next(each.mac for each in client.neighbours if each.address == "10.0.1.1")
@@ -165,7 +165,7 @@ def ends_of(plan: Plan) -> Ends:
 
 @contextmanager
 def path_labs(reflector: Path | None, say: Callable[[str], None]) -> Iterator[PathLabs]:
-    """A stage whose labs are all gone at the end of the block."""
+    """Bring up paths for as long as the block runs; all their labs are gone at its end."""
     opened = PathLabs(str(reflector) if reflector else "", say)
     try:
         yield opened

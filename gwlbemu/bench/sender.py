@@ -17,7 +17,7 @@ BATCH, SOURCE_PORTS, KEPT = 64, 40_000, 20_000
 
 
 def frame(number: int, mac: bytes, source: bytes, destination: bytes, size: int) -> bytes:
-    """The frame of one flow."""
+    """Return the Ethernet frame of flow `number`, `size` bytes with its header."""
     length = size - 34
     ports = struct.pack(">HHH", 10_000 + number % SOURCE_PORTS, 20_000 + number // SOURCE_PORTS, length)
     body = bytes(length - 8)

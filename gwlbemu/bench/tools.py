@@ -59,7 +59,7 @@ def _pin(pid: int, core: int | None) -> None:
 
 
 def sender(folder: Path) -> list[str]:
-    """The command of the packet sender: C where a compiler is, otherwise Python."""
+    """Return the command of the packet sender: C where a compiler is, otherwise Python."""
     compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
     if compiler is None:
         return own_module("gwlbemu.bench.sender")

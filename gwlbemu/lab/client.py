@@ -46,11 +46,11 @@ class Client:
         return self._process.poll() is None
 
     def output(self) -> str:
-        """What it has printed to its standard output so far."""
+        """Return what it has printed to its standard output so far."""
         return self._texts()[0]
 
     def errors(self) -> str:
-        """What it has printed to its standard error so far."""
+        """Return what it has printed to its standard error so far."""
         return self._texts()[1]
 
     def wait(self, timeout: float = 30.0) -> Completed:
@@ -78,7 +78,10 @@ class Client:
 
 
 def namespace_of(plan: Plan, name: str) -> Path:
-    """The network namespace of an instance, subnet, gateway or node; LabError when there is nothing of that name."""
+    """Return the path of the network namespace of an instance, subnet, gateway or node.
+
+    Raises LabError when the lab has nothing of that name.
+    """
     namespaces = {namespace.resource: namespace.name for namespace in plan.namespaces}
     if name not in namespaces:
         raise LabError(f"nothing called {name} in lab {plan.lab}; there are: {', '.join(sorted(namespaces))}")

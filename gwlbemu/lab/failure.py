@@ -41,7 +41,7 @@ def heal(lab: RunningLab, kind: str, name: str) -> list[str]:
 
 
 def failures(lab: RunningLab) -> list[tuple[str, str]]:
-    """What is broken now: (kind, name), in the order it was broken."""
+    """Return what is broken now: (kind, name), in the order it was broken."""
     try:
         return [(kind, name) for kind, name in json.loads(lab.state.failures.read_text())]
     except FileNotFoundError:

@@ -49,13 +49,13 @@ class RunningLab:
             raise
 
     def need(self, *names: str) -> None:
-        """LabError when one of the processes is dead or frozen: a frozen one would do what it is told when it wakes."""
+        """Raise LabError when one of the processes is dead or frozen: a frozen one would act when it wakes."""
         for process in self.processes():
             if process.name in names and process.state != "running":
                 raise LabError(f"{process.name} is {process.state}; its log is {process.log}")
 
     def processes(self) -> list[Process]:
-        """Every process that was started for the lab, dead ones too; of one that was started again, the newest."""
+        """Return every process of the lab, dead ones too; of one that was started again, the newest."""
         newest = {entry.name: entry for entry in read_record(self.plan.lab, root=self.state.root).processes}
         return [
             Process(entry.name, entry.namespace, entry.pid, processes.state(entry.id), str(self.state.log(entry.name)))
@@ -64,7 +64,10 @@ class RunningLab:
 
 
 def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
-    """The lab called `name`, or the only one that is up; LabError when there is none, or when `name` is needed."""
+    """Return the lab called `name`, or without a name the only one that is up.
+
+    Raises LabError when there is none, when several are up and none is named, and for a damaged state folder.
+    """
     labs = list_labs(root=root)
     if name is None:
         if len(labs) != 1:

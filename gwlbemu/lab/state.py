@@ -47,27 +47,27 @@ class State:
         return self.folder / "capture"
 
     def capture_files(self) -> list[Path]:
-        """The capture's files so far, oldest first."""
+        """Return the capture's files so far, oldest first."""
         return sorted(self.capture_folder.glob("*.pcapng"), key=lambda path: path.stat().st_mtime_ns)
 
     def node(self, name: str) -> Path:
-        """The configuration of a node, or of the capture."""
+        """Return the path of the configuration of a node, or of the capture."""
         return self.folder / "nodes" / f"{name}.json"
 
     def control(self, name: str) -> Path:
-        """The control socket of a process."""
+        """Return the path of the control socket of a process."""
         return self.folder / "control" / f"{name}.sock"
 
     def log(self, name: str) -> Path:
-        """What a process prints."""
+        """Return the path of what a process prints."""
         return self.folder / "logs" / f"{name}.log"
 
     def decisions(self, name: str) -> Path:
-        """Where an appliance writes what it decided, as JSON lines; a program that writes none has no such file."""
+        """Return the path of what an appliance decided, as JSON lines; a program that writes none has no such file."""
         return self.folder / "logs" / f"{name}.jsonl"
 
     def program(self, name: str) -> Path:
-        """The rule file of an instance's program."""
+        """Return the path of the rule file of an instance's program."""
         return self.folder / "programs" / f"{name}.conf"
 
     @property
@@ -83,7 +83,7 @@ class State:
         fresh.rename(path)
 
     def damaged(self, path: Path) -> LabError:
-        """What to raise for a file of ours that cannot be read."""
+        """Return the error to raise for a file of ours that cannot be read."""
         return LabError(f"{path} is damaged: take the lab down (gwlbemu down --lab {self.lab})")
 
     def make_folders(self) -> None:

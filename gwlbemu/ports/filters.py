@@ -29,7 +29,7 @@ SocketFilter = tuple[Instruction, ...]
 
 
 def ip_to_us() -> SocketFilter:
-    """Every IPv4 and IPv6 frame sent to this interface's own MAC: what a router would be given."""
+    """Return a filter for every IPv4 and IPv6 frame sent to this interface's own MAC: what a router would be given."""
     return (
         Instruction(LOAD_WORD, 0, 0, PACKET_TYPE),
         Instruction(JUMP_EQUAL, 0, 4, 0),
@@ -42,7 +42,7 @@ def ip_to_us() -> SocketFilter:
 
 
 def udp_to_us() -> SocketFilter:
-    """Every IPv4 UDP datagram or fragment of one, to this interface's own MAC, whatever its address and port.
+    """Return a filter for IPv4 UDP datagrams and their fragments to this interface's own MAC, whatever address and port.
 
     A GENEVE packet with a wrong destination address or port is dropped by the balancer and counted (GV-10), so it must
     get there; UDP checksums are not looked at.
@@ -60,7 +60,7 @@ def udp_to_us() -> SocketFilter:
 
 
 def udp_port_to_us(port: int) -> SocketFilter:
-    """Like `udp_to_us`, but only destination `port`, and later fragments: for one who uses UDP for other things."""
+    """Return a filter like `udp_to_us` for destination `port` only, and later fragments: others use UDP as well."""
     return (
         Instruction(LOAD_WORD, 0, 0, PACKET_TYPE),
         Instruction(JUMP_EQUAL, 0, 10, 0),
@@ -79,5 +79,5 @@ def udp_port_to_us(port: int) -> SocketFilter:
 
 
 def nothing() -> SocketFilter:
-    """Refuse every packet: for a socket that only holds a port."""
+    """Return a filter that refuses every packet: for a socket that only holds a port."""
     return (Instruction(RETURN, 0, 0, 0),)

@@ -42,7 +42,7 @@ class Clock:
 
     @staticmethod
     def wall_ns() -> int:
-        """The time of day, in nanoseconds since 1970, for records that people read."""
+        """Return the time of day, in nanoseconds since 1970, for records that people read."""
         return time.time_ns()
 
 

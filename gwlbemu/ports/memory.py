@@ -53,7 +53,7 @@ class MemoryPort:
         self._queue.extend(bytes(frame) for frame in taken)
 
     def drops(self) -> int:
-        """Frames lost before `recv`: see `Port`."""
+        """Return how many frames were lost before `recv`: see `Port`."""
         return self._dropped
 
     def close(self) -> None:

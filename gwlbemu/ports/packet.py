@@ -114,7 +114,7 @@ class PacketPort:
 
     def drops(self) -> int:
         # Reading PACKET_STATISTICS sets it to zero: packet(7).
-        """Frames lost before `recv`: see `Port`."""
+        """Return how many frames were lost before `recv`: see `Port`."""
         (_, dropped) = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         self._dropped += dropped
         return self._dropped

@@ -57,7 +57,7 @@ class Ring:
             raise NetError(f"opening a tap on interface {device}: {error.strerror}") from None
 
     def fileno(self) -> int:
-        """A descriptor that is readable while `read` has something to return."""
+        """Return a descriptor that is readable while `read` has something to return."""
         return self._socket.fileno()
 
     def read(self) -> list[TappedFrame]:
@@ -84,7 +84,7 @@ class Ring:
             at += following
 
     def drops(self) -> int:
-        """Frames lost because we were too slow, since the tap was opened."""
+        """Return how many frames were lost because all blocks were full, since the tap was opened."""
         _, dropped, _ = struct.unpack("3I", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))
         self._dropped += dropped
         return self._dropped

@@ -48,7 +48,7 @@ def parse_states(line: str) -> list[ConnectionState]:
 
 
 class Connection:
-    """One connection: asks when told to, counts what comes."""
+    """One connection: `ask` requests the next record, `exchange` sends and receives."""
 
     def __init__(self, address: str, port: int, now: float) -> None:
         self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
@@ -176,7 +176,7 @@ class Traffic:
         self.tell()
 
     def tell(self) -> None:
-        """Print how every connection stands, as one line of JSON."""
+        """Print the state of every connection, as one line of JSON."""
         line = [{name: getattr(each.state, name) for name in ConnectionState.__slots__} for each in self._connections]
         print(json.dumps(line), flush=True)
 

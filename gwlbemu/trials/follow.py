@@ -22,7 +22,7 @@ class Pattern:
     port: int | None = None
 
     def matches(self, step: Step) -> bool:
-        """Whether a verdict is about a packet of this pattern."""
+        """Return whether a verdict is about a packet of this pattern."""
         if self.protocol is not None and step.protocol != self.protocol:
             return False
         if self.port is not None and self.port not in (step.source_port, step.destination_port):
@@ -79,7 +79,7 @@ def following(lab: RunningLab, pattern: Pattern) -> Iterator[FlowTrace]:
 
 
 def addresses_of(plan: Plan, name: str) -> frozenset[str]:
-    """Every address of an instance, or the address itself and its translation by an internet gateway."""
+    """Return every address of an instance, or the address itself and its translation by an internet gateway."""
     for instance in plan.instances:
         own = {instance.address, instance.public_address, instance.ipv6_address} - {""}
         if name == instance.name or name in own:

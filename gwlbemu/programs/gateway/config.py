@@ -78,7 +78,7 @@ class NodeConfig:
         )
 
     def settings(self) -> Settings:
-        """What the core is told. Raises SettingError for an attribute that AWS would refuse."""
+        """Return what the core is told. Raises SettingError for an attribute that AWS would refuse."""
         return Settings(
             load_balancer=self.load_balancer,
             zone=self.zone,

@@ -78,7 +78,7 @@ class Trace:
         self._count = 0
 
     def wants(self, flow: TracedFlow) -> bool:
-        """Whether packets of `flow` are to be noted."""
+        """Return whether packets of `flow` are to be noted."""
         return not self._flows or flow in self._flows
 
     def note(self, event: Event) -> None:

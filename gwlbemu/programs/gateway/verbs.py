@@ -121,7 +121,7 @@ class NodeVerbs:
         return {"targets": [each._asdict() | {"address": address_text(each.address)} for each in health]}
 
     def flows(self, arguments: Arguments) -> Mapping[str, Any]:
-        """A page of `limit` flows from number `offset` on; `more` tells whether there are others behind it.
+        """Answer a page of `limit` flows from number `offset` on; `more` tells whether there are others behind it.
 
         With `newest` the flow that was placed last is number 0.
         """

@@ -62,7 +62,7 @@ class _Run:
         }
 
     def carriers(self) -> dict[ConnectionKey, Carriers]:
-        """Who carries each connection: the node's table where it names the port, else its latest verdict."""
+        """Return who carries each connection: the node's table where it names the port, else its latest verdict."""
         self.watch.read()
         keys = set(self.states())
         histories = {key: dict(history.targets) for key, history in self.watch.histories.items() if key in keys}

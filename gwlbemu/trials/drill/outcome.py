@@ -27,7 +27,7 @@ SILENT_SECONDS = 1.5  # without data for so long at the end: not alive
 _BY_POLICY = dict(zip(POLICIES, ("lost", "moved", "reset"), strict=True))
 
 NodeEndpoint = tuple[str, str]  # node, endpoint
-Carriers = Mapping[NodeEndpoint, str]  # which target carries a flow at each of its hops
+Carriers = Mapping[NodeEndpoint, str]  # which target carries a flow, at each node and endpoint on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ClockJump:
 class FlowObservation:
     """What was seen of one flow until `until`. `silent` is the longest time without data (from, to)."""
 
-    end: str  # open, reset, closed, ...: see drill_traffic
+    end: str  # open, reset, closed, ...: see `programs.traffic`
     last_at: float
     until: float
     silent: tuple[float, float]
@@ -60,12 +60,12 @@ def outcome(seen: FlowObservation) -> str:
 
 
 def is_moved(before: Carriers, after: Carriers) -> bool:
-    """Whether a hop that both know has another target."""
+    """Return whether an endpoint of a node that both know has another target."""
     return any(after[hop] != target for hop, target in before.items() if hop in after)
 
 
 def silent_seconds(silent: tuple[float, float], jumps: Iterable[ClockJump]) -> float:
-    """The longest time without data on the nodes' clock: what was measured, and what was skipped meanwhile.
+    """Return the longest time without data on the nodes' clock: what was measured, and what was skipped meanwhile.
 
     A jump during ordinary traffic falls between two records as well: only one in a silence that has lasted counts.
     """
@@ -74,7 +74,11 @@ def silent_seconds(silent: tuple[float, float], jumps: Iterable[ClockJump]) -> f
 
 
 def expected(event: str, policy: str, *, hit: bool, cut_off: bool, noticed: bool) -> str:
-    """The word that the contract wants. `cut_off`: in a failed zone; `noticed`: the health checks found the failure."""
+    """Return the outcome that the contract wants.
+
+    `hit`: the failed target was on the flow's way; `cut_off`: it is in a failed zone; `noticed`: the health checks
+    found the failure.
+    """
     if cut_off:
         return "lost"
     if not hit:
@@ -85,5 +89,5 @@ def expected(event: str, policy: str, *, hit: bool, cut_off: bool, noticed: bool
 
 
 def holds(wanted: str, seen: FlowObservation) -> bool:
-    """Whether the load balancer did its part: a flow that it moved and that the new target refuses was moved."""
+    """Return whether the load balancer did its part: a flow that it moved and that the new target refuses was moved."""
     return outcome(seen) == wanted or (wanted == "moved" and is_moved(seen.before, seen.after))

@@ -42,7 +42,10 @@ class Participants:
 
 
 def choose_participants(lab: RunningLab, source: str | None, destinations: Sequence[str], port: int) -> Participants:
-    """Choose the ends, or take those that are named; LabError when no server answers on `port`."""
+    """Return a client and a server per zone, or those that are named.
+
+    `source` and `destinations` are instances or addresses. Raises LabError when no server answers on TCP `port`.
+    """
     sender = instance_named(lab.plan, source) if source else client_and_server(lab.plan)[0]
     found = [_server(lab.plan, sender, name) for name in destinations or _candidates(lab.plan, sender)]
     tries = [(server, start_traffic(lab.plan, sender, server, port, flows=1, records=1)) for server in found]
@@ -95,14 +98,14 @@ def start_traffic(
 
 
 def newest(process: Client) -> list[ConnectionState]:
-    """How the connections of a traffic program stood when it last told; [] before it did."""
+    """Return how the connections of a traffic program stood when it last printed a line; [] before it did."""
     text = process.output()
     lines = text[: text.rfind("\n") + 1].splitlines()
     return parse_states(lines[-1]) if lines else []
 
 
 def target_to_fail(lab: RunningLab, all_carriers: Iterable[Carriers]) -> str:
-    """The target that carries most flows, of those whose flows have another healthy target to go to.
+    """Return the target that carries most flows, of those whose flows have another healthy target to go to.
 
     Raises NotPossible when there is none.
     """
@@ -134,7 +137,7 @@ def healthy_by_node(lab: RunningLab) -> dict[str, set[str]]:
 
 
 def zone_to_lose(plan: Plan, servers: Sequence[DrillServer]) -> str:
-    """A zone with a server of the drill, another one having one as well. Raises NotPossible when there is none."""
+    """Return a zone that has a server of the drill and is not the only one. Raises NotPossible when there is none."""
     zones = sorted({server.zone for server in servers if server.zone})
     if len(zones) < 2:
         raise NotPossible("a zone can be lost only where servers in two zones answer")
@@ -142,7 +145,7 @@ def zone_to_lose(plan: Plan, servers: Sequence[DrillServer]) -> str:
 
 
 def group_of(plan: Plan, target: str) -> TargetGroup:
-    """The target group of a gateway load balancer that `target` is registered with."""
+    """Return the target group of a gateway load balancer that `target` is registered with."""
     for group in gateway_groups(plan):
         if target in {each.id for each in group.targets}:
             return group
@@ -156,7 +159,7 @@ def gateway_groups(plan: Plan) -> list[TargetGroup]:
 
 
 def instance_of(plan: Plan, target: str) -> str:
-    """The instance behind a target, which may be an address."""
+    """Return the instance behind a target, which may be an address."""
     for each in plan.instances:
         if target in (each.name, each.address):
             return each.name
@@ -169,11 +172,11 @@ def targets_in(plan: Plan, zone: str) -> set[str]:
 
 
 def is_cut_off(plan: Plan, server: DrillServer, hops: Collection[NodeEndpoint], zone: str) -> bool:
-    """Whether a flow has its server, or a node on its way, in a zone that is lost."""
+    """Return whether a flow has its server, or a node on its way, in a zone that is lost."""
     zones = {node.name: node.zone for node in plan.gateway_nodes}
     return server.zone == zone or any(zones[node] == zone for node, _ in hops)
 
 
 def is_hit(carriers: Mapping[NodeEndpoint, str], targets: Collection[str]) -> bool:
-    """Whether a flow that is carried so has one of `targets` on its way."""
+    """Return whether a flow that is carried so has one of `targets` on its way."""
     return any(target in targets for target in carriers.values())

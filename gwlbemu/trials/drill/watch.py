@@ -48,7 +48,10 @@ class ConnectionWatch:
                 self._note(step_of(node, event))
 
     def flows(self, keys: Collection[ConnectionKey]) -> dict[ConnectionKey, dict[NodeEndpoint, str]]:
-        """The nodes' own tables: which target each connection is bound to at each hop; with 5-tuple keys only."""
+        """Return which target each connection is bound to in the nodes' own tables.
+
+        With stickiness other than the 5-tuple a table names no ports, so that a connection is not found there.
+        """
         found: dict[ConnectionKey, dict[NodeEndpoint, str]] = {key: {} for key in keys}
         for node in self._lab.plan.gateway_nodes:
             offset, more = 0, True
