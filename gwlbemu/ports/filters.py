@@ -42,7 +42,7 @@ def ip_to_us() -> SocketFilter:
 
 
 def udp_to_us() -> SocketFilter:
-    """Return a filter for IPv4 UDP datagrams and their fragments to this interface's own MAC, whatever address and port.
+    """Return a filter for IPv4 UDP datagrams and their fragments to this interface's own MAC, at any address and port.
 
     A GENEVE packet with a wrong destination address or port is dropped by the balancer and counted (GV-10), so it must
     get there; UDP checksums are not looked at.
