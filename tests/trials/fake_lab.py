@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 from gwlbemu.errors import LabError, SettingError
@@ -19,17 +18,10 @@ class FakeLab:
     matches: dict[str, Any] = field(default_factory=dict)
     live: set[tuple[str, str]] = field(default_factory=set)
 
-    @property
-    def plan(self) -> Any:
-        nodes = tuple(SimpleNamespace(name=name, load_balancer="inspect") for name in self.events)
-        balancers = (SimpleNamespace(name="inspect", type="gateway"),)
-        return SimpleNamespace(gateway_nodes=nodes, load_balancers=balancers, instances=())
-
-    def processes(self) -> list[Any]:
-        return [
-            SimpleNamespace(name=name, state="frozen" if name in self.frozen else "running", log=f"{name}.log")
-            for name in self.events
-        ]
+    def ask_nodes(self, verb: str, **arguments: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """What `views.ask.ask_nodes` does with a lab."""
+        silent = {name: f"{name} is frozen; its log is {name}.log" for name in self.events if name in self.frozen}
+        return {name: self.call(name, verb, **arguments) for name in self.events if name not in silent}, silent
 
     def call(self, name: str, verb: str, *, within_seconds: float = 30.0, **arguments: Any) -> dict[str, Any]:
         self.asked.append((name, verb))
