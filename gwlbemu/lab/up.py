@@ -74,8 +74,10 @@ def _keep_source(plan: Plan, state: State) -> None:
 
 def _command_folder(plan: Plan) -> Path:
     """The folder of the topology file; of a topology without a file, where we are."""
-    source = Path(plan.source)
-    return source.resolve().parent if source.is_file() else Path.cwd()
+    with suppress(OSError):
+        source = Path(plan.source)
+        return source.resolve().parent if source.is_file() else Path.cwd()
+    return ROOT_FOLDER  # what we are in has been removed
 
 
 def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) -> None:
