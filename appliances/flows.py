@@ -1,4 +1,4 @@
-"""A bounded table of flows that forgets the idle ones."""
+"""A bounded table that forgets what has been idle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 SWEEP = 8  # entries looked at per added flow, so that forgetting keeps up with adding
 
 
-class FlowTable(Generic[Key, Value]):
+class IdleTable(Generic[Key, Value]):
     """Values by flow key, each with an idle deadline; when `capacity` is reached the longest unused entry goes."""
 
     def __init__(self, capacity: int = 250_000) -> None:

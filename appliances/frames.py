@@ -34,7 +34,7 @@ class FrameLoop:
         self._decide = decide
         self._later = later
 
-    def turn(self, now: float) -> None:
+    def move(self, now: float) -> None:
         """Take one batch from the port and do what is decided about each frame."""
         back: list[bytes] = []
         for frame in self._port.recv():
@@ -50,7 +50,7 @@ class FrameLoop:
             self._port.send(back)
 
     def status(self) -> dict[str, int]:
-        """Counters of this loop and of the port."""
+        """Return counters of this loop and of the port."""
         return {**self.counters, "kernel drops": self._port.drops(), "unsent": self._port.unsent}
 
     def _act(self, action: Action, received: Received, back: list[bytes], now: float) -> None:

@@ -44,7 +44,7 @@ def read(packet: bytes) -> Inner:
 
 
 def ports(ip: IpPacket) -> tuple[int, int] | None:
-    """Source and destination port; None where the packet has none or does not show them (a later fragment)."""
+    """Return source and destination port; None where the packet has none or does not show them (a later fragment)."""
     if ip.protocol in (TCP, UDP) and not ip.fragment_offset:
         return ip.source_port, ip.destination_port
     return None

@@ -30,8 +30,8 @@ class Reflector:
         self._port = port
         self._good: set[bytes] = set()
 
-    def turn(self, now: float) -> None:
-        """Return one batch."""
+    def move(self, now: float) -> None:
+        """Return one batch to where it came from."""
         frames = self._port.recv()
         back = [swap(frame) for frame in frames if self._is_good(frame)]
         self.received += len(frames)
@@ -40,7 +40,7 @@ class Reflector:
             self._port.send(back)
 
     def status(self) -> dict[str, int]:
-        """Counters of this appliance and of the port."""
+        """Return counters of this appliance and of the port."""
         return {
             "received": self.received,
             "returned": self.returned,
@@ -69,6 +69,7 @@ class Reflector:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run until a signal; return the exit code."""
     options = process.parser("appliances.passthrough", DESCRIPTION).parse_args(arguments)
     return process.run(options, lambda port, later: Reflector(port))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -12,12 +11,13 @@ from typing import Protocol
 
 from appliances.frames import Later
 from appliances.health import FAILURES, HealthServer
-from gwlbemu.errors import GwlbemuError, NetError, SettingError
+from gwlbemu.errors import NetError, SettingError
 from gwlbemu.ports.control import Arguments, ControlServer, Verb
 from gwlbemu.ports.filters import udp_port_to_us
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.port import Port
+from gwlbemu.ports.process import FAILED, run_process
 from gwlbemu.ports.sink import hold_udp_port
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 
@@ -25,8 +25,11 @@ from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 class Mover(Protocol):
     """What moves the frames: FrameLoop, or the pass-through's own."""
 
-    def turn(self, now: float) -> None: ...
-    def status(self) -> dict[str, int]: ...
+    def move(self, now: float) -> None:
+        """Read one batch of frames, act on each, send what is to be sent; `now` is on the loop's clock, in seconds."""
+
+    def status(self) -> dict[str, int]:
+        """Return counters by name."""
 
 
 MakeMover = Callable[[Port, Later], Mover]
@@ -49,24 +52,21 @@ def parser(module: str, description: str, epilog: str = "") -> argparse.Argument
 
 def run(options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[str, Verb] | None = None) -> int:
     """Run until SIGTERM or SIGINT; return the exit code. Errors that a user can meet are one line on stderr."""
-    try:
-        with ExitStack() as stack:
-            _serve(options, make_mover, verbs or {}, stack)
-    except GwlbemuError as error:
-        return failure(options.name, error)
-    return 0
+    return run_process(
+        lambda loop, stack: _serve(options, make_mover, verbs or {}, loop, stack),
+        report=lambda text: failure(options.name, text),
+    )
 
 
-def failure(name: str, error: Exception) -> int:
+def failure(name: str, error: object) -> int:
     """Say on stderr why the appliance cannot run; return the exit code for it."""
     print(f"{name}: {error}", file=sys.stderr)
-    return 2
+    return FAILED
 
 
-def _serve(options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[str, Verb], stack: ExitStack) -> None:
-    loop = Loop()
-    stack.callback(loop.close)
-    loop.stop_on(signal.SIGTERM, signal.SIGINT)
+def _serve(
+    options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[str, Verb], loop: Loop, stack: ExitStack
+) -> None:
     port = PacketPort(options.interface, program=udp_port_to_us(GENEVE_PORT))
     stack.callback(port.close)
     mover = make_mover(port, loop.call_at)
@@ -81,7 +81,7 @@ def _serve(options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[st
             loop.run_until_complete(control.open())
     except OSError as error:
         raise NetError(f"opening the appliance's ports: {error.strerror or error}") from None
-    loop.add_reader(port.fileno(), lambda: mover.turn(loop.now))
+    loop.add_reader(port.fileno(), lambda: mover.move(loop.now))
     print(f"{options.name}: ready on {options.interface}, health checks on port {options.health_port}", flush=True)
     loop.run()
     loop.remove_reader(port.fileno())

@@ -24,15 +24,27 @@ from gwlbemu.lab.up import up
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Plan, Target
-from gwlbemu.trials.craft import Recipe
+from gwlbemu.trials.craft import PacketSpec
 from gwlbemu.trials.follow import FlowTrace, Pattern, addresses_of, following
-from gwlbemu.trials.inject import Fate, inject
-from gwlbemu.trials.order import check_number, order
+from gwlbemu.trials.inject import inject
+from gwlbemu.trials.injection import check_number, prepare
+from gwlbemu.trials.packet_report import PacketReport
 from gwlbemu.views import answers
 from gwlbemu.views.answers import Ended, Flow, Metrics, Status, TargetState
 from gwlbemu.views.waiting import wait_until_healthy
 
-__all__ = ["Client", "Completed", "Ended", "Fate", "Flow", "FlowTrace", "Lab", "Metrics", "Status", "TargetState"]
+__all__ = [
+    "Client",
+    "Completed",
+    "Ended",
+    "Flow",
+    "FlowTrace",
+    "Lab",
+    "Metrics",
+    "PacketReport",
+    "Status",
+    "TargetState",
+]
 
 POLL = 0.02  # seconds between two looks of `wait_until`
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
@@ -147,7 +159,7 @@ class Lab:
         source_port: int = 0,
         count: int = 1,
         interval: float = 0.0,
-    ) -> list[Fate]:
+    ) -> list[PacketReport]:
         """Send crafted packets from inside `source` and tell the fate of each.
 
         Exactly one of: a scapy packet (or the text of one), `tcp=PORT`, `udp=PORT`, `icmp=True`. Without `source` and
@@ -156,14 +168,14 @@ class Lab:
         """
         body = payload.encode() if isinstance(payload, str) else payload
         recipes = [
-            *([Recipe("expression", expression=packet)] if packet is not None else []),
-            *([Recipe("tcp", tcp, flags=flags, payload=body)] if tcp is not None else []),
-            *([Recipe("udp", udp, payload=body)] if udp is not None else []),
-            *([Recipe("icmp", payload=body)] if icmp else []),
+            *([PacketSpec("expression", expression=packet)] if packet is not None else []),
+            *([PacketSpec("tcp", tcp, flags=flags, payload=body)] if tcp is not None else []),
+            *([PacketSpec("udp", udp, payload=body)] if udp is not None else []),
+            *([PacketSpec("icmp", payload=body)] if icmp else []),
         ]
         if len(recipes) != 1:
             raise TypeError("inject: expected exactly one of a packet, tcp=PORT, udp=PORT, icmp=True")
-        ordered = order(
+        ordered = prepare(
             self.running.plan, recipes, source=source, destination=destination, source_port=source_port, count=count
         )
         return inject(self.running, ordered.sender, ordered.receiver, ordered.packets, interval)
@@ -179,7 +191,7 @@ class Lab:
     ) -> AbstractContextManager[FlowTrace]:
         """Follow real traffic: `with lab.trace_flow("client", "web-a", tcp=80) as trace: ...` and then `trace.hops`.
 
-        Both directions; whatever is not given matches everything. One trace (or `inject`) at a time.
+        Both directions; whatever is not given matches everything.
         """
         chosen = {"tcp": tcp, "udp": udp, "icmp": 0 if icmp else None}
         for name, port in chosen.items():

@@ -27,6 +27,7 @@ class Broken:
         self._number = 0
 
     def decide(self, received: Received, *, now: float) -> Action:
+        """Give the action of the mode for one packet."""
         situation = Situation(self._number, self.delay)
         self._number += 1
         return MODES[self.mode](received, situation)
@@ -43,6 +44,7 @@ class Broken:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run until a signal; return the exit code."""
     modes = "\n".join(f"  {name:20}{mode.__doc__}" for name, mode in MODES.items())
     parser = process.parser("appliances.broken", DESCRIPTION, f"modes:\n{modes}")
     parser.add_argument(

@@ -38,6 +38,7 @@ Each decision about a first packet, and each packet that is not returned, is one
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run until a signal; return the exit code, 2 for a rule file or a log that is refused."""
     parser = process.parser("appliances.firewall", DESCRIPTION, EPILOG)
     parser.add_argument("--rules", type=Path, required=True, metavar="FILE.yaml", help="the policy, see below")
     parser.add_argument("--log", type=Path, required=True, metavar="FILE", help="append decisions here, as JSON lines")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from appliances.action import RETURN, Action, Answer, Discard
 from appliances.firewall.rules import Policy, Rule
-from appliances.flows import FlowTable
+from appliances.flows import IdleTable
 from appliances.inner import Inner, flow_key, ports, read
 from appliances.tunnel import Received
 from gwlbemu.errors import WireError
@@ -44,7 +44,7 @@ class Decision(NamedTuple):
 
 
 @dataclass(slots=True)
-class Flow:
+class DecidedFlow:
     """An allowed flow; `finished` holds the addresses that have sent a FIN."""
 
     finished: frozenset[tuple[bytes, int]] = frozenset()
@@ -56,8 +56,8 @@ class Judge:
 
     def __init__(self, policy: Policy, *, midstream_allowed: bool, report: Callable[[Decision], None]) -> None:
         self.policy = policy
-        self.flows: FlowTable[Hashable, Flow] = FlowTable()
-        self._fragments: FlowTable[Hashable, bool] = FlowTable()
+        self.flows: IdleTable[Hashable, DecidedFlow] = IdleTable()
+        self._fragments: IdleTable[Hashable, bool] = IdleTable()
         self._midstream_allowed = midstream_allowed
         self._report = report
 
@@ -84,7 +84,7 @@ class Judge:
             if rule.action != "allow":
                 return self._refuse(received, inner, rule)
             self._log(received, inner, rule.name, "allow")
-            flow = Flow()
+            flow = DecidedFlow()
         self._follow(flow, inner)
         self.flows.put(key, flow, timeout=self._timeout(flow, inner.ip.protocol), now=now)
         return RETURN
@@ -114,7 +114,7 @@ class Judge:
             if rule.action != "allow":
                 return self._refuse(received, inner, rule)
             self._log(received, inner, rule.name, "allow")
-            flow = Flow()
+            flow = DecidedFlow()
         if not ip.fragment_offset:
             self.flows.put(key, flow, timeout=self._timeout(flow, ip.protocol), now=now)
         self._fragments.put(datagram, True, timeout=FRAGMENT_TIMEOUT, now=now)
@@ -128,13 +128,13 @@ class Judge:
     def _log(self, received: Received, inner: Inner, rule: str, action: str) -> None:
         self._report(Decision(rule, action, received.endpoint, received.cookie, inner.ip))
 
-    def _timeout(self, flow: Flow, protocol: int) -> float:
+    def _timeout(self, flow: DecidedFlow, protocol: int) -> float:
         if protocol == TCP:
             return CLOSING_TIMEOUT if flow.closing else self.policy.timeouts.tcp
         return self.policy.timeouts.udp if protocol == UDP else self.policy.timeouts.other
 
     @staticmethod
-    def _follow(flow: Flow, inner: Inner) -> None:
+    def _follow(flow: DecidedFlow, inner: Inner) -> None:
         if inner.tcp is None:
             return
         if inner.tcp.flags & FIN:

@@ -44,6 +44,7 @@ class Ids:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run until a signal; return the exit code, 2 for a rule file or a log that is refused."""
     parser = process.parser("appliances.ids", DESCRIPTION, rule_language.__doc__ or "")
     parser.add_argument("--rules", type=Path, required=True, metavar="FILE.rules", help="Suricata rules, see below")
     parser.add_argument("--eve", type=Path, required=True, metavar="FILE", help="append alerts here, as EVE JSON lines")

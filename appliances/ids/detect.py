@@ -17,7 +17,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from appliances.flows import FlowTable
+from appliances.flows import IdleTable
 from appliances.ids.match import contents_match
 from appliances.ids.rules import Rule
 from appliances.ids.stream import NOTHING, Chunk, Stream
@@ -30,7 +30,7 @@ OTHER_TIMEOUT = 120.0
 End = tuple[bytes, int]
 
 
-class Finding(NamedTuple):
+class Inspection(NamedTuple):
     """What a packet came to: rules that became true, and whether it has to be kept."""
 
     flow_id: int
@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(slots=True)
-class Flow:
+class InspectedFlow:
     """What is remembered of one flow."""
 
     number: int
@@ -57,17 +57,17 @@ class Detector:
     """All flows and all rules of one IDS."""
 
     def __init__(self, rules: tuple[Rule, ...], *, ips: bool) -> None:
-        self.flows: FlowTable[Hashable, Flow] = FlowTable()
+        self.flows: IdleTable[Hashable, InspectedFlow] = IdleTable()
         self._rules = rules
         self._ips = ips
         self._count = 0
 
-    def inspect(self, endpoint: int, inner: Inner, *, now: float) -> Finding:
+    def inspect(self, endpoint: int, inner: Inner, *, now: float) -> Inspection:
         """Try the rules on a packet; `now` in seconds."""
         flow = self._flow(flow_key(endpoint, inner.ip), inner, now)
         to_server = (inner.ip.source, inner.ip.source_port) == flow.client
         if flow.blocked:
-            return Finding(flow.number, to_server, keep=True)
+            return Inspection(flow.number, to_server, keep=True)
         self._follow(flow, inner, to_server)
         chunk = self._payload(flow, inner, to_server)
         candidates = flow.rules.get(to_server)
@@ -76,20 +76,22 @@ class Detector:
         alerts = tuple(rule for rule in candidates if self._is_true(rule, flow, chunk))
         keep = self._ips and any(rule.action == "drop" for rule in alerts)
         flow.blocked = keep and inner.tcp is not None
-        return Finding(flow.number, to_server, alerts, keep)
+        return Inspection(flow.number, to_server, alerts, keep)
 
-    def _flow(self, key: FlowKey, inner: Inner, now: float) -> Flow:
+    def _flow(self, key: FlowKey, inner: Inner, now: float) -> InspectedFlow:
         flow = self.flows.find(key, now=now)
         opens = inner.tcp is not None and inner.tcp.flags & (SYN | ACK | RST) == SYN
         if flow is None or (opens and (flow.established or flow.blocked)):
             self._count += 1
             number = zlib.crc32(repr(key).encode()) << 16 | self._count & 0xFFFF
-            flow = Flow(number, _client(inner), established=inner.tcp is not None and not inner.tcp.flags & SYN)
+            flow = InspectedFlow(
+                number, _client(inner), established=inner.tcp is not None and not inner.tcp.flags & SYN
+            )
         self.flows.put(key, flow, timeout=TIMEOUTS.get(inner.ip.protocol, OTHER_TIMEOUT), now=now)
         return flow
 
     @staticmethod
-    def _follow(flow: Flow, inner: Inner, to_server: bool) -> None:
+    def _follow(flow: InspectedFlow, inner: Inner, to_server: bool) -> None:
         if inner.tcp is None:
             flow.answered = flow.answered or not to_server
             flow.established = flow.answered
@@ -99,7 +101,7 @@ class Detector:
             flow.established = True
 
     @staticmethod
-    def _payload(flow: Flow, inner: Inner, to_server: bool) -> Chunk:
+    def _payload(flow: InspectedFlow, inner: Inner, to_server: bool) -> Chunk:
         if inner.tcp is None:
             payload = inner.payload
             return Chunk(payload, 0) if payload else NOTHING
@@ -119,7 +121,7 @@ class Detector:
         )
 
     @staticmethod
-    def _is_true(rule: Rule, flow: Flow, chunk: Chunk) -> bool:
+    def _is_true(rule: Rule, flow: InspectedFlow, chunk: Chunk) -> bool:
         if rule.established and not flow.established:
             return False
         if rule.contents:

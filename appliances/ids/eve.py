@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from appliances.ids.detect import Finding
+from appliances.ids.detect import Inspection
 from appliances.ids.rules import Rule
 from appliances.inner import Inner
 from appliances.networks import address_text
@@ -21,7 +21,7 @@ NAMES_IN_EVE = {**{number: name.upper() for number, name in NAMES.items()}, ICMP
 GENERATOR = 1  # gid of every rule without a gid keyword
 
 
-def alert(rule: Rule, finding: Finding, received: Received, inner: Inner, *, at: float) -> str:
+def alert(rule: Rule, finding: Inspection, received: Received, inner: Inner, *, at: float) -> str:
     """Return the EVE line of one rule that one packet made true; `at` is seconds since 1970."""
     ip, outer = inner.ip, received.outer
     entry: dict[str, object] = {

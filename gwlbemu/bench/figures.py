@@ -24,6 +24,7 @@ class Spread:
 
 
 def spread(values: list[float]) -> Spread:
+    """Return median, least and greatest of one number per round."""
     return Spread(median(values), min(values), max(values))
 
 
@@ -46,7 +47,7 @@ class Figure:
     at_most: bool = False
 
     def values(self, results: Results) -> list[float]:
-        """The figure of every round; nothing when a side of it was not measured."""
+        """Return the figure of every round; nothing when a side of it was not measured."""
         mine = _numbers(results, self.series)
         if self.other is None:
             return mine
@@ -56,6 +57,7 @@ class Figure:
         return [one / two for one, two in pairs if two]
 
     def spread(self, results: Results) -> Spread | None:
+        """Return the figure over all rounds; None when it was not measured."""
         values = self.values(results)
         return spread(values) if values else None
 
@@ -128,5 +130,5 @@ EXPERIMENTS = tuple(dict.fromkeys(figure.experiment for figure in FIGURES))
 
 
 def chosen(names: tuple[str, ...]) -> tuple[Figure, ...]:
-    """The figures of these names (of a figure or of an experiment); all of them when none is named."""
+    """Return the figures of these names (of a figure or of an experiment); all of them when none is named."""
     return tuple(figure for figure in FIGURES if not names or {figure.name, figure.experiment} & set(names))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from gwlbemu.bench import machine, tools
-from gwlbemu.bench.scenes import APPLIANCE, CLIENT, COUNTED, SERVER
+from gwlbemu.bench.plans import APPLIANCE, CLIENT, COUNTED, SERVER
 from gwlbemu.errors import NetError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
@@ -49,10 +49,12 @@ class Delivered:
 
     @property
     def rate(self) -> float:
+        """Packets a second that arrived."""
         return self.delivered / self.seconds
 
     @property
     def loss(self) -> float:
+        """The part of what was sent that did not arrive, from 0 to 1."""
         return max(0.0, 1 - self.delivered / self.offered) if self.offered else 0.0
 
 
@@ -72,7 +74,7 @@ def packets(
 
 
 def delivered(server: str) -> int:
-    """Packets that the server's counter has seen so far."""
+    """Return the number of packets that the server's counter has seen so far."""
     answer = json.loads(tools.output(server, ["nft", "-j", "list", "counters"]))
     for entry in answer["nftables"]:
         if entry.get("counter", {}).get("name") == COUNTED:
@@ -81,7 +83,7 @@ def delivered(server: str) -> int:
 
 
 def stream(ends: Ends, *, seconds: float, segment: int = SEGMENT) -> float:
-    """One TCP stream by iperf3, in Gbit/s received; the first fifth is not counted."""
+    """Send one TCP stream with iperf3 and return the Gbit/s received; the first fifth of the time is not counted."""
     sending, receiving = machine.cores()
     with tools.running(ends.server, ["iperf3", "-s", "-1", "--forceflush"], core=receiving) as server:
         assert server.stdout is not None
@@ -94,13 +96,13 @@ def stream(ends: Ends, *, seconds: float, segment: int = SEGMENT) -> float:
 
 
 def received(server: str) -> tuple[int, int]:
-    """Packets and bytes that the server's interface has received so far."""
+    """Return how many packets and bytes the server's interface has received so far."""
     (link,) = json.loads(tools.output(server, ["ip", "-s", "-j", "link", "show", "dev", "eth0"]))
     return int(link["stats64"]["rx"]["packets"]), int(link["stats64"]["rx"]["bytes"])
 
 
 def throughput(answer: str) -> float:
-    """Gbit/s out of iperf3's JSON."""
+    """Return the Gbit/s that iperf3's JSON tells."""
     data = json.loads(answer)
     if "error" in data:
         raise NetError(f"iperf3: {data['error']}")
@@ -108,7 +110,7 @@ def throughput(answer: str) -> float:
 
 
 def round_trip(ends: Ends, *, count: int) -> float:
-    """The median of `count` UDP echoes, in microseconds.
+    """Measure `count` UDP echoes and return the median, in microseconds.
 
     Both sockets are this process's: a kernel path is run through within the send call, and nobody has to wake up but
     a node process that takes part.
@@ -143,8 +145,9 @@ def _socket(namespace: str, address: str, port: int) -> socket.socket:
 
 
 def scapy_packets(*, seconds: float) -> float:
-    """Packets/s of scapy doing a node's work, one at a time: reads the 64-byte packet, builds it into its GENEVE head,
-    and takes it out again when it comes back.
+    """Return the packets/s of scapy doing a node's work for one packet at a time.
+
+    It reads the 64-byte packet, builds it into its GENEVE head, and takes it out again when it comes back.
     """
     from scapy.contrib.geneve import GENEVE, GeneveOptions
     from scapy.layers.inet import IP, UDP

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def describe() -> dict[str, str]:
-    """CPU model, cores, memory and kernel, in words."""
+    """Return CPU model, cores, memory and kernel, in words."""
     return {
         "cpu": cpu_model(Path("/proc/cpuinfo").read_text()),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -18,34 +18,34 @@ def describe() -> dict[str, str]:
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """The name in /proc/cpuinfo; a virtual machine may hide it."""
+    """Return the name in /proc/cpuinfo; a virtual machine may hide it."""
     found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return found[1].strip() if found else "unknown"
 
 
 def load() -> float:
-    """Processes that want a core, on average over a minute."""
+    """Return the number of processes that want a core, on average over a minute."""
     return os.getloadavg()[0]
 
 
 def free_memory() -> int:
-    """Bytes that can be taken without harm."""
+    """Return the bytes of memory that are free to use (MemAvailable)."""
     return kilobytes(Path("/proc/meminfo").read_text(), "MemAvailable")
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process that are in memory."""
+    """Return the resident memory of a process, in bytes."""
     return kilobytes(Path(f"/proc/{pid}/status").read_text(), "VmRSS")
 
 
 def kilobytes(text: str, key: str) -> int:
-    """The value of a line `key:  123 kB`, in bytes; 0 when there is none."""
+    """Return the value of a line `key:  123 kB`, in bytes; 0 when there is none."""
     found = re.search(rf"^{key}:\s*(\d+) kB$", text, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 
 def map_memory(pid: int) -> int:
-    """Bytes that the kernel accounts to the BPF maps a process holds (memlock in fdinfo)."""
+    """Return the bytes that the kernel accounts to the BPF maps a process holds (memlock in fdinfo)."""
     total = 0
     seen = set()
     for info in Path(f"/proc/{pid}/fdinfo").iterdir():
@@ -61,6 +61,6 @@ def map_memory(pid: int) -> int:
 
 
 def cores() -> tuple[int, int]:
-    """Where senders are pinned, and where node processes are: two different cores, if there are two."""
+    """Return the core of the senders and the core of node processes: two different ones, if there are two."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[1] if len(usable) > 1 else usable[0]

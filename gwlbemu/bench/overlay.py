@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 
 from gwlbemu.bench import tools
-from gwlbemu.bench.scenes import APPLIANCE
+from gwlbemu.bench.plans import APPLIANCE
 from gwlbemu.topology.plan.values import Plan
 
 VXLAN_MACS = ("02:00:00:00:0a:01", "02:00:00:00:0a:02")  # the node's end, the appliance's

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from gwlbemu.bench import tools
-from gwlbemu.bench.scenes import APPLIANCE
+from gwlbemu.bench.plans import APPLIANCE
 from gwlbemu.errors import NetError
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import open_existing

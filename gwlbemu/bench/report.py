@@ -24,19 +24,20 @@ def number(value: float, unit: str = "") -> str:
 
 
 def shown(found: Spread, unit: str) -> str:
-    """Median (least-most) and the unit."""
+    """Return median, least, greatest and unit as text."""
     low, high = number(found.least, unit), number(found.most, unit)
     return f"{number(found.median, unit)} ({low}-{high}) {unit}"
 
 
 def limit(figure: Figure, value: float | None) -> str:
+    """Return a figure's limit as text."""
     if value is None:
         return "-"
     return f"{'<=' if figure.at_most else '>='} {number(value, figure.unit)}"
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Plain columns, two spaces apart."""
+    """Return rows as lines of text in columns, two spaces apart."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -71,7 +72,7 @@ def series_rows(results: Results) -> list[list[str]]:
 
 
 def text(figures: Sequence[Figure], results: Results) -> str:
-    """The whole report."""
+    """Return the whole report, as text."""
     lines = [f"{key}: {value}" for key, value in (results.machine | results.settings).items()]
     lines += [f"figures of: the {results.subject} node", ""]
     lines += columns([["figure", "median (min-max)", "must reach", "aim", "verdict"], *figure_rows(figures, results)])

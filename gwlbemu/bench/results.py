@@ -32,6 +32,7 @@ class Results:
             self.loss.setdefault(experiment, {}).setdefault(path, []).append(loss)
 
     def to_json(self) -> str:
+        """Return the text that `from_json` reads."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
 
     @classmethod

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from gwlbemu.bench import loads, machine, tools
 from gwlbemu.bench.figures import Figure
+from gwlbemu.bench.labs import path_labs
 from gwlbemu.bench.results import Results
 from gwlbemu.bench.session import Effort, Session
-from gwlbemu.bench.stage import stage
 from gwlbemu.fastpath.build import available, compile_object
 
 
@@ -33,7 +33,7 @@ def measure(figures: Sequence[Figure], effort: Effort, say: Callable[[str], None
             "rounds": str(effort.rounds),
             "load average at the start": f"{machine.load():.1f}",
         }
-        with stage(reflector, say) as opened:
+        with path_labs(reflector, say) as opened:
             if reason:
                 opened.missing |= dict.fromkeys(("fast", "fast-super"), reason)
             experiments = dict.fromkeys(figure.experiment for figure in figures)

@@ -17,7 +17,7 @@ BATCH, SOURCE_PORTS, KEPT = 64, 40_000, 20_000
 
 
 def frame(number: int, mac: bytes, source: bytes, destination: bytes, size: int) -> bytes:
-    """The frame of one flow."""
+    """Return the Ethernet frame of flow `number`, `size` bytes with its header."""
     length = size - 34
     ports = struct.pack(">HHH", 10_000 + number % SOURCE_PORTS, 20_000 + number // SOURCE_PORTS, length)
     body = bytes(length - 8)
@@ -35,7 +35,7 @@ def main(words: list[str]) -> int:
     mac = bytes.fromhex(mac_text.replace(":", ""))
     source, destination = socket.inet_aton(source_text), socket.inet_aton(destination_text)
     kept = [frame(first + i, mac, source, destination, size) for i in range(min(flows, KEPT))]
-    port = PacketPort(device, deaf=True)
+    port = PacketPort(device, send_only=True)
     offered = 0
     start = time.monotonic()
     while (passed := time.monotonic() - start) < seconds and (not count or offered < count):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from gwlbemu.bench import loads, machine, scenes
+from gwlbemu.bench import loads, machine, plans
+from gwlbemu.bench.labs import MeasuredPath, PathLabs, refuse_if_up
 from gwlbemu.bench.loads import Flows
 from gwlbemu.bench.results import Results
-from gwlbemu.bench.stage import Stage, Way, refuse_if_up
 from gwlbemu.errors import GwlbemuError, NetError
+from gwlbemu.lab.commands import own_module
 from gwlbemu.lab.topology_file import BUNDLED
 from gwlbemu.net.remove import down
 
@@ -49,14 +49,14 @@ class Session:
 
     def __init__(
         self,
-        stage: Stage,
+        labs: PathLabs,
         sender: list[str],
         effort: Effort,
         results: Results,
         folder: Path,
         say: Callable[[str], None],
     ) -> None:
-        self.stage, self.sender, self.effort, self.results, self.say = stage, sender, effort, results, say
+        self.labs, self.sender, self.effort, self.results, self.say = labs, sender, effort, results, say
         self._folder = folder
 
     def run(self, experiment: str) -> None:
@@ -69,32 +69,32 @@ class Session:
             "up": self._labs,
         }[experiment]()
 
-    def _each_round(self, experiment: str, paths: list[str], measure: Callable[[Way], None]) -> None:
+    def _each_round(self, experiment: str, paths: list[str], measure: Callable[[MeasuredPath], None]) -> None:
         broken: set[str] = set()
         for number in range(self.effort.rounds):
             self.say(f"{experiment}, round {number + 1} of {self.effort.rounds}")
             for name in paths:
-                way = None if name in broken else self.stage.open(name)
-                if way is None:
+                path = None if name in broken else self.labs.open(name)
+                if path is None:
                     continue
                 try:
-                    measure(way)
+                    measure(path)
                 except (GwlbemuError, OSError) as error:
                     broken.add(name)
                     self.results.missing[f"{experiment}/{name}"] = str(error)
 
     def _packets(self) -> None:
-        def measure(way: Way) -> None:
-            self._rate("packets", way.name, way, FEW)
+        def measure(path: MeasuredPath) -> None:
+            self._rate("packets", path.name, path, FEW)
 
         self._each_round("packets", ["plain", "hops", "vxlan", "ovs", "python", "fast-long", "fast"], measure)
         for _ in range(self.effort.rounds):
             self.results.add("packets", "scapy", loads.scapy_packets(seconds=0.3))
 
-    def _rate(self, experiment: str, label: str, way: Way, flows: Flows) -> None:
+    def _rate(self, experiment: str, label: str, path: MeasuredPath, flows: Flows) -> None:
         """64-byte packets/s that arrive of what an unlimited sender offers."""
-        loads.packets(way.ends, self.sender, flows, seconds=1, rate=WARM_RATE, count=min(flows.count, 2000))
-        got = loads.packets(way.ends, self.sender, flows, seconds=self.effort.seconds)
+        loads.packets(path.ends, self.sender, flows, seconds=1, rate=WARM_RATE, count=min(flows.count, 2000))
+        got = loads.packets(path.ends, self.sender, flows, seconds=self.effort.seconds)
         if not got.delivered:
             raise NetError("no packet arrived")
         self.results.add(experiment, label, got.rate, loss=got.loss)
@@ -106,28 +106,28 @@ class Session:
     def _streams(self, suffix: str, segment: int) -> None:
         sizes: dict[str, float] = {}
 
-        def measure(way: Way) -> None:
-            packets, size = loads.received(way.ends.server)
-            speed = loads.stream(way.ends, seconds=self.effort.tcp_seconds, segment=segment)
-            more_packets, more_size = loads.received(way.ends.server)
-            sizes[way.name] = (more_size - size) / max(more_packets - packets, 1)
-            series = "tcp-wire" if way.name in WIRE_PATHS else "tcp-super"
-            self.results.add(series + suffix, way.name.removesuffix("-super"), speed)
+        def measure(path: MeasuredPath) -> None:
+            packets, size = loads.received(path.ends.server)
+            speed = loads.stream(path.ends, seconds=self.effort.tcp_seconds, segment=segment)
+            more_packets, more_size = loads.received(path.ends.server)
+            sizes[path.name] = (more_size - size) / max(more_packets - packets, 1)
+            series = "tcp-wire" if path.name in WIRE_PATHS else "tcp-super"
+            self.results.add(series + suffix, path.name.removesuffix("-super"), speed)
 
         self._each_round(f"tcp{suffix}", ["plain", "vxlan", "fast-super", "fast", "python", "ovs"], measure)
         words = ", ".join(f"{name} {size:,.0f}" for name, size in sizes.items())
         self.results.notes.append(f"tcp{suffix}: bytes of a packet as the server receives it: {words}")
 
     def _round_trips(self) -> None:
-        def measure(way: Way) -> None:
-            self.results.add("round-trip", way.name, loads.round_trip(way.ends, count=self.effort.echoes))
+        def measure(path: MeasuredPath) -> None:
+            self.results.add("round-trip", path.name, loads.round_trip(path.ends, count=self.effort.echoes))
 
         self._each_round("round-trip", ["plain", "hops", "vxlan", "ovs", "python", "fast"], measure)
 
     # ---- many flows --------------------------------------------------------------------------------------------------
     def _flows(self) -> None:
         """New flows in bursts; the bursts become a crowd, which is measured against a node that knows few flows."""
-        few, crowd = self.stage.open(self.results.subject), self.stage.open("crowd")
+        few, crowd = self.labs.open(self.results.subject), self.labs.open("crowd")
         if few is None or crowd is None:
             return
         pid = crowd.node_pid
@@ -149,16 +149,16 @@ class Session:
             self._rate("crowd", "few", few, FEW)
             self._rate("crowd", "crowd", crowd, Flows(used))
 
-    def _bursts(self, way: Way) -> None:
+    def _bursts(self, path: MeasuredPath) -> None:
         """One burst of new flows per round, more than the node can follow."""
         used = 0
         for _ in range(self.effort.rounds):
             count = int(BURST_RATE * self.effort.seconds)
-            before = way.installed()
+            before = path.installed()
             got = loads.packets(
-                way.ends, self.sender, Flows(count, used), seconds=self.effort.seconds, rate=BURST_RATE, count=count
+                path.ends, self.sender, Flows(count, used), seconds=self.effort.seconds, rate=BURST_RATE, count=count
             )
-            placed = way.installed() - before
+            placed = path.installed() - before
             self.results.add("new-flows", self.results.subject, placed / got.seconds, loss=1 - placed / got.offered)
             used += count
 
@@ -168,33 +168,33 @@ class Session:
             self.results.notes.append(f"free memory is enough for a crowd of {room:,} flows only")
         return min(self.effort.crowd, room)
 
-    def _fill(self, way: Way, wanted: int) -> int:
+    def _fill(self, path: MeasuredPath, wanted: int) -> int:
         """Place flows 0 to `wanted`, no faster than the node follows; returns how many numbers were used in time."""
         rate = min(0.5 * median(self.results.series["new-flows"][self.results.subject]), 4 * WARM_RATE)
         give_up_at = time.monotonic() + self.effort.fill_seconds
         used = 0
         while used < wanted and time.monotonic() < give_up_at:
-            used += self._place(way, used, wanted, rate)
-        if way.known() < used * 0.999:  # once more those that were lost on the way
+            used += self._place(path, used, wanted, rate)
+        if path.known() < used * 0.999:  # once more those that were lost on the way
             first = 0
             while first < used:
-                first += self._place(way, first, used, 4 * rate)
+                first += self._place(path, first, used, 4 * rate)
         return used
 
-    def _place(self, way: Way, first: int, end: int, rate: float) -> int:
+    def _place(self, path: MeasuredPath, first: int, end: int, rate: float) -> int:
         count = min(end - first, int(rate * FILL_BURST_SECONDS))
         flows = Flows(count, first)
-        loads.packets(way.ends, self.sender, flows, seconds=loads.LONGEST, rate=rate, count=count)
+        loads.packets(path.ends, self.sender, flows, seconds=loads.LONGEST, rate=rate, count=count)
         self.say(f"crowd: flows up to {first + count:,}")
         return count
 
     # ---- labs --------------------------------------------------------------------------------------------------------
     def _labs(self) -> None:
         """The command `gwlbemu up` from its start to healthy targets, as somebody at a terminal sees it."""
-        self.stage.close()  # a crowd is not idle: its node looks through it every second
+        self.labs.close()  # a crowd is not idle: its node looks through it every second
         two_zones = BUNDLED / "two-zones.yaml"
         hundred = self._folder / "hundred.yaml"
-        hundred.write_text(scenes.hundred("bench-hundred", self.effort.instances))
+        hundred.write_text(plans.many_instances("bench-hundred", self.effort.instances))
         for number in range(self.effort.labs):
             self.say(f"labs, round {number + 1} of {self.effort.labs}")
             self._lab("two-zones", two_zones, 9)
@@ -204,7 +204,7 @@ class Session:
     def _lab(self, name: str, file: Path, instances: int) -> None:
         lab = f"bench-up-{name}"
         refuse_if_up(lab)
-        words = [sys.executable, "-m", "gwlbemu.cli.main", "up", str(file), "--lab", lab]
+        words = own_module("gwlbemu.cli.main", "up", str(file), "--lab", lab)
         start = time.perf_counter()
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

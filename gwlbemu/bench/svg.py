@@ -36,7 +36,7 @@ def plots(results: Results) -> dict[str, str]:
 
 
 def plot(experiment: str, bars: dict[str, Spread], results: Results) -> str:
-    """The plot of one experiment; limits that follow from another bar (0.7 x plain) are drawn where they fall."""
+    """Return the plot of one experiment as SVG; a limit that follows from another bar (0.7 x plain) is drawn there."""
     unit = UNITS.get(experiment, "")
     marks = limits(experiment, results)
     top = max([bar.most for bar in bars.values()] + [value for value, _ in marks]) or 1.0
@@ -83,7 +83,7 @@ def _bar(path: str, bar: Spread, y: float, top: float, unit: str) -> list[str]:
 
 
 def limits(experiment: str, results: Results) -> list[tuple[float, str]]:
-    """Where the must-reach limits of an experiment's figures lie on its axis, with a word for each."""
+    """Return where the must-reach limits of an experiment's figures lie on its axis, with a word for each."""
     found = []
     for figure in FIGURES:
         if figure.series[0] != experiment or figure.needed is None:

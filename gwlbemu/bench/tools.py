@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwlbemu.errors import NetError
+from gwlbemu.lab.commands import own_module
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 
@@ -22,7 +22,7 @@ SOURCE = Path(__file__).with_name("blast.c")
 def running(namespace: str, argv: Sequence[str], *, core: int | None = None) -> Iterator[subprocess.Popen[str]]:
     """A program in `namespace`, on one core if given; it is killed at the end of the block if it still runs."""
     with inside(path_of(namespace)):
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
     try:
         _pin(process.pid, core)
         yield process
@@ -37,7 +37,7 @@ def output(
     """Run a program to its end and return what it wrote; NetError when it fails or takes too long."""
     with inside(path_of(namespace)):
         process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
         )
     try:
         _pin(process.pid, core)
@@ -59,10 +59,10 @@ def _pin(pid: int, core: int | None) -> None:
 
 
 def sender(folder: Path) -> list[str]:
-    """The command of the packet sender: C where a compiler is, otherwise Python."""
+    """Return the command of the packet sender: C where a compiler is, otherwise Python."""
     compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
     if compiler is None:
-        return [sys.executable, "-m", "gwlbemu.bench.sender"]
+        return own_module("gwlbemu.bench.sender")
     program = folder / "blast"
     done = subprocess.run(
         [compiler, "-O2", str(SOURCE), "-o", str(program)], capture_output=True, text=True, check=False

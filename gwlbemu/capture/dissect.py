@@ -27,7 +27,7 @@ class Layer(NamedTuple):
         return self.data[self.ip.header_length :]
 
 
-class Tunnel(NamedTuple):
+class TunnelLayer(NamedTuple):
     """A GENEVE header, and AWS's options where it has them in the right shape."""
 
     header: geneve.Header
@@ -42,7 +42,7 @@ class Dissection(NamedTuple):
 
     ethertype: int
     outer: Layer | None
-    tunnel: Tunnel | None
+    tunnel: TunnelLayer | None
     inner: Layer | None
     trouble: str = ""
 
@@ -97,8 +97,8 @@ def _layer(packet: bytes, cut: bool) -> Layer:
     return Layer(ip, packet[: ip.total_length])
 
 
-def _tunnel(header: geneve.Header) -> tuple[Tunnel, str]:
+def _tunnel(header: geneve.Header) -> tuple[TunnelLayer, str]:
     try:
-        return Tunnel(header, aws.parse(header)), ""
+        return TunnelLayer(header, aws.parse(header)), ""
     except WireError as error:
-        return Tunnel(header, _NO_OPTIONS), str(error)
+        return TunnelLayer(header, _NO_OPTIONS), str(error)

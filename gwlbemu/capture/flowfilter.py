@@ -31,6 +31,7 @@ class End:
     port: int | None = None
 
     def matches(self, address: bytes, port: int) -> bool:
+        """Return whether an address and a port are this end's."""
         if self.port is not None and port != self.port:
             return False
         if self.network is None:

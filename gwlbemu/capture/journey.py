@@ -30,7 +30,7 @@ class Record(NamedTuple):
     direction: Direction = ""
 
 
-class Identity(NamedTuple):
+class PacketIdentity(NamedTuple):
     """What stays the same about a packet on its way."""
 
     version: int
@@ -54,7 +54,7 @@ class Sighting(NamedTuple):
 class Journey(NamedTuple):
     """One packet, in the order in which the taps saw it."""
 
-    identity: Identity
+    identity: PacketIdentity
     sightings: tuple[Sighting, ...]
 
     @property
@@ -69,12 +69,12 @@ class Journey(NamedTuple):
         return packet_text(self.sightings[0].layer)
 
 
-def identify(layer: Layer) -> Identity:
+def identify(layer: Layer) -> PacketIdentity:
     """Return the identity of a packet."""
     ip = layer.ip
     digest = blake2b(_lasting(layer), digest_size=8).digest()
     length = ip.total_length - ip.header_length
-    return Identity(
+    return PacketIdentity(
         ip.version,
         ip.protocol,
         ip.identification,
@@ -91,8 +91,8 @@ def journeys(records: Iterable[Record], *, longest_ns: int = LONGEST_NS) -> list
 
     Records without an IP packet are passed over.
     """
-    found: list[tuple[Identity, list[Sighting], set[object]]] = []
-    latest: dict[Identity, int] = {}
+    found: list[tuple[PacketIdentity, list[Sighting], set[object]]] = []
+    latest: dict[PacketIdentity, int] = {}
     for record in sorted(records, key=lambda record: record.at_ns):
         dissection = dissect_frame(record.frame)
         layer = dissection.flow_layer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from gwlbemu.capture.dissect import Dissection, Layer, Tunnel, dissect
+from gwlbemu.capture.dissect import Dissection, Layer, TunnelLayer, dissect
 from gwlbemu.capture.flowfilter import FlowFilter
 from gwlbemu.capture.link import ethertype_name
 from gwlbemu.capture.packet import CapturedPacket
@@ -62,7 +62,7 @@ def time_text(at_ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds % 86400, UTC):%H:%M:%S}.{nanoseconds:09d}"
 
 
-def tunnel_text(tunnel: Tunnel) -> str:
+def tunnel_text(tunnel: TunnelLayer) -> str:
     """Return the GENEVE header: AWS's options by name, others by class, type and bytes, and every bit that is not
     usual.
     """
@@ -112,7 +112,7 @@ def _content(captured: CapturedPacket, dissection: Dissection) -> str:
     return f"{ethertype_name(dissection.ethertype)} len {captured.original_length}"
 
 
-def _others(tunnel: Tunnel) -> list[Option]:
+def _others(tunnel: TunnelLayer) -> list[Option]:
     known = {kind for kind, value in enumerate(tunnel.options, 1) if value is not None}
     return [
         option for option in tunnel.header.options if not (option.option_class == OPTION_CLASS and option.type in known)
@@ -148,7 +148,7 @@ def _layer_dictionary(layer: Layer | None) -> dict[str, object] | None:
     }
 
 
-def _tunnel_dictionary(tunnel: Tunnel) -> dict[str, object]:
+def _tunnel_dictionary(tunnel: TunnelLayer) -> dict[str, object]:
     options = tunnel.options
     return {
         "protocol_type": tunnel.header.protocol_type,

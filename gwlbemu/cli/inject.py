@@ -13,9 +13,10 @@ from gwlbemu.capture.pcapng import enhanced_packet, interface_description, secti
 from gwlbemu.cli.common import json_option, lab_option, name_silent, need_root, print_json, unwind_on_sigterm
 from gwlbemu.errors import WireError
 from gwlbemu.lab.running import open_lab
-from gwlbemu.trials.craft import Recipe
-from gwlbemu.trials.inject import Fate, inject, sent_frame
-from gwlbemu.trials.order import demo_recipes, order
+from gwlbemu.trials.craft import PacketSpec
+from gwlbemu.trials.inject import inject, sent_frame
+from gwlbemu.trials.injection import demo_packets, prepare
+from gwlbemu.trials.packet_report import PacketReport
 
 
 @click.command("inject")
@@ -77,17 +78,17 @@ def inject_command(
         )
     body = payload.encode()
     if expression is not None:
-        recipes: tuple[Recipe, ...] = (Recipe("expression", expression=expression),)
+        recipes: tuple[PacketSpec, ...] = (PacketSpec("expression", expression=expression),)
     elif demo:
-        recipes = demo_recipes(lab.plan, source=source, destination=destination)
+        recipes = demo_packets(lab.plan, source=source, destination=destination)
     elif tcp is not None:
-        recipes = (Recipe("tcp", tcp, flags=flags, payload=body),)
+        recipes = (PacketSpec("tcp", tcp, flags=flags, payload=body),)
     elif udp is not None:
-        recipes = (Recipe("udp", udp, payload=body),)
+        recipes = (PacketSpec("udp", udp, payload=body),)
     else:
-        recipes = (Recipe("icmp", payload=body),)
-    ordered = order(lab.plan, recipes, source=source, destination=destination, source_port=sport or 0, count=count)
-    unwind_on_sigterm()  # a trace that nobody ends keeps the fast path paused
+        recipes = (PacketSpec("icmp", payload=body),)
+    ordered = prepare(lab.plan, recipes, source=source, destination=destination, source_port=sport or 0, count=count)
+    unwind_on_sigterm()
     began_ns = time.time_ns()
     fates = inject(lab, ordered.sender, ordered.receiver, ordered.packets, interval)
     if pcap:
@@ -103,7 +104,7 @@ def inject_command(
     return 0 if not silent and (demo or all(fate.outcome == "delivered" for fate in fates)) else 1
 
 
-def _write(path: Path, tap: str, began_ns: int, sent: Iterable[tuple[bytes, Fate]]) -> None:
+def _write(path: Path, tap: str, began_ns: int, sent: Iterable[tuple[bytes, PacketReport]]) -> None:
     """What was sent, each packet with its fate as a comment; all of a run carry the time at which it began."""
     blocks = [section_header(), interface_description(tap)]
     blocks += [enhanced_packet(0, began_ns, frame, direction="out", comments=[fate.why]) for frame, fate in sent]
@@ -113,7 +114,7 @@ def _write(path: Path, tap: str, began_ns: int, sent: Iterable[tuple[bytes, Fate
         raise WireError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _lines(fate: Fate) -> list[str]:
+def _lines(fate: PacketReport) -> list[str]:
     """A packet's story: what was sent, each hop, how it ended, what came back."""
     lines = [f"#{fate.number}  {fate.summary}"]
     for hop in fate.hops:

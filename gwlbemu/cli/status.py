@@ -12,7 +12,7 @@ from gwlbemu.cli.common import json_option, lab_option, print_json, table
 from gwlbemu.errors import LabError
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import CAPTURE, Process, RunningLab, open_lab
-from gwlbemu.lab.shortcuts import standing
+from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology.plan.shortcuts import shortcuts
 
 _PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")
@@ -50,7 +50,7 @@ def lab_status(lab: RunningLab) -> dict[str, Any]:
 
 def shortcuts_of(lab: RunningLab) -> dict[str, Any]:
     """In how many of the lab's fabrics and routers a shortcut stands, and why not in all."""
-    now = standing(lab.state)
+    now = installed(lab.state)
     return {"standing": len(now.namespaces), "of": len(shortcuts(lab.plan)), "reason": now.reason}
 
 

@@ -37,18 +37,20 @@ class Client:
 
     @property
     def pid(self) -> int:
+        """Its process id."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
+        """Whether it has not ended yet."""
         return self._process.poll() is None
 
     def output(self) -> str:
-        """What it has printed to its standard output so far."""
+        """Return what it has printed to its standard output so far."""
         return self._texts()[0]
 
     def errors(self) -> str:
-        """What it has printed to its standard error so far."""
+        """Return what it has printed to its standard error so far."""
         return self._texts()[1]
 
     def wait(self, timeout: float = 30.0) -> Completed:
@@ -76,21 +78,27 @@ class Client:
 
 
 def namespace_of(plan: Plan, name: str) -> Path:
-    """The network namespace of an instance, subnet, gateway or node; LabError when there is nothing of that name."""
+    """Return the path of the network namespace of an instance, subnet, gateway or node.
+
+    Raises LabError when the lab has nothing of that name.
+    """
     namespaces = {namespace.resource: namespace.name for namespace in plan.namespaces}
     if name not in namespaces:
         raise LabError(f"nothing called {name} in lab {plan.lab}; there are: {', '.join(sorted(namespaces))}")
     return path_of(namespaces[name])
 
 
-def start(plan: Plan, name: str, argv: Sequence[str]) -> Client:
-    """Start a command inside `name`, without input. Raises NetError when there is no such program."""
+def start(plan: Plan, name: str, argv: Sequence[str], *, directory: Path | None = None) -> Client:
+    """Start a command inside `name`, without input, in `directory` (None: where we are).
+
+    Raises NetError when there is no such program, SettingError for an `argv` that is no list of words.
+    """
     _check_words(argv)
     with ExitStack() as opened:
         stdout, stderr = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         try:
             with inside(namespace_of(plan, name)):
-                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=directory)
         except OSError as error:
             raise NetError(f"cannot start {argv[0]} in {name}: {error.strerror}") from error
         opened.pop_all()

@@ -41,7 +41,7 @@ def heal(lab: RunningLab, kind: str, name: str) -> list[str]:
 
 
 def failures(lab: RunningLab) -> list[tuple[str, str]]:
-    """What is broken now: (kind, name), in the order it was broken."""
+    """Return what is broken now: (kind, name), in the order it was broken."""
     try:
         return [(kind, name) for kind, name in json.loads(lab.state.failures.read_text())]
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     restarted: list[str] = []
     cables = list(_cables(lab.plan, kind, name))
     if cables and broken:
-        shortcuts.give_up(lab.plan, lab.state, {end.namespace for end in cables})
+        shortcuts.remove(lab.plan, lab.state, {end.namespace for end in cables})
     for end in cables:
         if set_link(path_of(end.namespace), end.name, up=not broken):
             done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
@@ -82,12 +82,12 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     lab.state.keep(lab.state.failures, json.dumps(now))
     if cables and not broken:
         pulled = {end.namespace for each in now for end in _cables(lab.plan, *each)}
-        shortcuts.take(lab.plan, lab.state, broken=pulled)
+        shortcuts.install(lab.plan, lab.state, broken=pulled)
     return done
 
 
 def names_of(plan: Plan, kind: str) -> set[str]:
-    """What `fail KIND` can be told."""
+    """Return the names that `fail KIND` takes."""
     programs = {program.instance for program in plan.programs}
     if kind == "zone":
         return {subnet.zone for subnet in plan.subnets}

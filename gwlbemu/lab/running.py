@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gwlbemu.errors import LabError
-from gwlbemu.lab.control import call
+from gwlbemu.lab.control import TIMEOUT, call
 from gwlbemu.lab.state import State
 from gwlbemu.net import processes
 from gwlbemu.net.record import ROOT, list_labs
@@ -37,26 +37,26 @@ class RunningLab:
     plan: Plan
     state: State
 
-    def call(self, name: str, verb: str, **arguments: Any) -> dict[str, Any]:
-        """Ask one process (a node, an appliance or `capture`) over its control socket.
+    def call(self, name: str, verb: str, *, within_seconds: float = TIMEOUT, **arguments: Any) -> dict[str, Any]:
+        """Ask one process (a node, an appliance or `capture`) over its control socket and return its answer.
 
-        Raises LabError when it does not answer, SettingError when it refuses.
+        Raises LabError when it is frozen or dead or does not answer in time, SettingError when it refuses.
         """
         self.need(name)
         try:
-            return call(self.state.control(name), verb, **arguments)
+            return call(self.state.control(name), verb, within_seconds=within_seconds, **arguments)
         except LabError:
             self.need(name)
             raise
 
     def need(self, *names: str) -> None:
-        """LabError when one of the processes is dead or frozen: a frozen one would do what it is told when it wakes."""
+        """Raise LabError when one of the processes is dead or frozen: a frozen one would act when it wakes."""
         for process in self.processes():
             if process.name in names and process.state != "running":
                 raise LabError(f"{process.name} is {process.state}; its log is {process.log}")
 
     def processes(self) -> list[Process]:
-        """Every process that was started for the lab, dead ones too; of one that was started again, the newest."""
+        """Return every process of the lab, dead ones too; of one that was started again, the newest."""
         newest = {entry.name: entry for entry in read_record(self.plan.lab, root=self.state.root).processes}
         return [
             Process(entry.name, entry.namespace, entry.pid, processes.state(entry.id), str(self.state.log(entry.name)))
@@ -65,7 +65,10 @@ class RunningLab:
 
 
 def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
-    """The lab called `name`, or the only one that is up; LabError when there is none, or when `name` is needed."""
+    """Return the lab called `name`, or without a name the only one that is up.
+
+    Raises LabError when there is none, when several are up and none is named, and for a damaged state folder.
+    """
     labs = list_labs(root=root)
     if name is None:
         if len(labs) != 1:

@@ -1,8 +1,8 @@
 """Keeps a lab's shortcuts (see `topology.shortcuts`) on every fabric and router in which no cable is pulled.
 
 A shortcut hands frames to the other end of a link without looking at the near one. So where `fail` pulls cables the
-kernel does everything itself until they are healed. `shortcuts.json` of the state folder says where one stands, and
-why there are none on a machine that has none.
+kernel does everything itself until they are healed. `shortcuts.json` of the state folder says where one is
+installed, and why there are none on a machine that has none.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ from gwlbemu.topology.plan.values import Plan
 
 
 @dataclass(slots=True)
-class Standing:
-    """The namespaces that have theirs, and `reason` why some or all have not."""
+class InstalledShortcuts:
+    """The namespaces that have their shortcut, and `reason` why some or all have not."""
 
     namespaces: list[str] = field(default_factory=list)
     reason: str = ""
 
 
-def standing(state: State) -> Standing:
-    """Read what stands in a lab. Nothing, where the file is damaged: to take one again does no harm."""
+def installed(state: State) -> InstalledShortcuts:
+    """Return where a lab has shortcuts. Nowhere, if the file is damaged: to install one again does no harm."""
     with suppress(FileNotFoundError, ValueError, TypeError):
-        return Standing(**json.loads(state.shortcuts.read_text()))
-    return Standing()
+        return InstalledShortcuts(**json.loads(state.shortcuts.read_text()))
+    return InstalledShortcuts()
 
 
-def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> None:
-    """Put every shortcut that is missing in place, but in the namespaces of `broken`; where the machine refuses, the
-    kernel's way is as good.
+def install(plan: Plan, state: State, *, broken: Collection[str] = ()) -> None:
+    """Install every shortcut that is missing, except in the namespaces `broken`.
+
+    Where the machine refuses, the kernel forwards as it does without shortcuts, and `installed` says why.
     """
-    now = standing(state)
+    now = installed(state)
     wanted = [each for each in shortcuts(plan) if each.namespace not in now.namespaces and each.namespace not in broken]
     now.reason = "false was asked for" if not plan.shortcuts else missing(cache_folder(), VPC) or ""
     if wanted and not now.reason:
@@ -55,9 +56,9 @@ def take(plan: Plan, state: State, *, broken: Collection[str] = ()) -> None:
     state.keep(state.shortcuts, json.dumps(asdict(now)))
 
 
-def give_up(plan: Plan, state: State, namespaces: Collection[str]) -> None:
-    """Leave everything in `namespaces` to the kernel."""
-    now = standing(state)
+def remove(plan: Plan, state: State, namespaces: Collection[str]) -> None:
+    """Remove the shortcuts of `namespaces`: the kernel forwards everything there itself."""
+    now = installed(state)
     for each in shortcuts(plan):
         if each.namespace in namespaces:  # whatever the file says: who wrote it may have died before
             with inside(path_of(each.namespace)):

@@ -18,10 +18,12 @@ class State:
 
     @property
     def folder(self) -> Path:
+        """The lab's folder; everything below is in it."""
         return self.root / self.lab
 
     @property
     def plan(self) -> Path:
+        """The plan as it is now, as JSON."""
         return self.folder / "plan.json"
 
     @property
@@ -30,35 +32,47 @@ class State:
         return self.folder / "topology.yaml"
 
     @property
+    def directory(self) -> Path:
+        """Holds, as text, the working directory of the users' own commands."""
+        return self.folder / "directory"
+
+    @property
     def shortcuts(self) -> Path:
+        """Where shortcuts are installed, as JSON (see `lab.shortcuts`)."""
         return self.folder / "shortcuts.json"
 
     @property
     def capture_folder(self) -> Path:
+        """The folder of the capture's pcapng files."""
         return self.folder / "capture"
 
     def capture_files(self) -> list[Path]:
-        """The capture's files so far, oldest first."""
+        """Return the capture's files so far, oldest first."""
         return sorted(self.capture_folder.glob("*.pcapng"), key=lambda path: path.stat().st_mtime_ns)
 
     def node(self, name: str) -> Path:
+        """Return the path of the configuration of a node, or of the capture."""
         return self.folder / "nodes" / f"{name}.json"
 
     def control(self, name: str) -> Path:
+        """Return the path of the control socket of a process."""
         return self.folder / "control" / f"{name}.sock"
 
     def log(self, name: str) -> Path:
+        """Return the path of what a process prints."""
         return self.folder / "logs" / f"{name}.log"
 
     def decisions(self, name: str) -> Path:
-        """Where an appliance writes what it decided, as JSON lines; a program that writes none has no such file."""
+        """Return the path of what an appliance decided, as JSON lines; a program that writes none has no such file."""
         return self.folder / "logs" / f"{name}.jsonl"
 
     def program(self, name: str) -> Path:
+        """Return the path of the rule file of an instance's program."""
         return self.folder / "programs" / f"{name}.conf"
 
     @property
     def failures(self) -> Path:
+        """What `fail` broke and nobody healed, as JSON (see `lab.failure`)."""
         return self.folder / "failures.json"
 
     @staticmethod
@@ -69,9 +83,10 @@ class State:
         fresh.rename(path)
 
     def damaged(self, path: Path) -> LabError:
-        """What to raise for a file of ours that cannot be read."""
+        """Return the error to raise for a file of ours that cannot be read."""
         return LabError(f"{path} is damaged: take the lab down (gwlbemu down --lab {self.lab})")
 
     def make_folders(self) -> None:
+        """Make the folders in which the processes of a lab keep their files."""
         for part in ("nodes", "control", "logs", "programs", "capture"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)

@@ -5,13 +5,13 @@ This file composes: `net` builds and removes, the processes that it starts do th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from gwlbemu.errors import NetError
 from gwlbemu.lab import shortcuts
+from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
 from gwlbemu.lab.configs import capture_config_for, node_config_for
 from gwlbemu.lab.running import CAPTURE, RunningLab
 from gwlbemu.lab.state import State
@@ -39,9 +39,10 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
             state.make_folders()
             state.plan.write_text(to_json(plan))
             _keep_source(plan, state)
+            state.directory.write_text(str(_command_folder(plan)))
             build(plan, record, on_step=on_step)
-            on_step("take shortcuts")
-            shortcuts.take(plan, state)
+            on_step("install shortcuts")
+            shortcuts.install(plan, state)
             _start_processes(plan, state, record, on_step)
         except BaseException:
             take_down(record, grace=0.2)
@@ -71,6 +72,14 @@ def _keep_source(plan: Plan, state: State) -> None:
         state.topology.write_bytes(Path(plan.source).read_bytes())
 
 
+def _command_folder(plan: Plan) -> Path:
+    """The folder of the topology file; of a topology without a file, where we are."""
+    with suppress(OSError):
+        source = Path(plan.source)
+        return source.resolve().parent if source.is_file() else Path.cwd()
+    return ROOT_FOLDER  # what we are in has been removed
+
+
 def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) -> None:
     """The capture first, so that it sees everything; appliances before the nodes that probe them."""
     if plan.capture.enabled:
@@ -81,7 +90,7 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
             state,
             CAPTURE,
             plan.namespaces[0].name,
-            [sys.executable, "-m", "gwlbemu.programs.recorder.recorder", str(config)],
+            own_module("gwlbemu.programs.recorder.recorder", str(config)),
             on_step,
         )
     for program in plan.programs:
@@ -94,7 +103,7 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
             state,
             node.name,
             node.namespace,
-            [sys.executable, "-m", "gwlbemu.programs.gateway.node", str(config)],
+            own_module("gwlbemu.programs.gateway.node", str(config)),
             on_step,
         )
 
@@ -102,24 +111,43 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
 def start_program(program: Program, state: State, record: Record, on_step: OnStep = lambda _: None) -> None:
     """Start the program of an instance; what is left of an earlier one in the state folder makes way."""
     state.control(program.instance).unlink(missing_ok=True)
-    _start(record, state, program.instance, program.namespace, _command(program, state), on_step)
+    folder = _kept_command_folder(state)
+    argv = _command(program, state, folder)
+    directory = ROOT_FOLDER if is_own(program.argv) else folder
+    _start(record, state, program.instance, program.namespace, argv, on_step, directory=directory)
 
 
-def _start(record: Record, state: State, name: str, namespace: str, argv: list[str], on_step: OnStep) -> None:
+def _kept_command_folder(state: State) -> Path:
+    with suppress(OSError):
+        folder = Path(state.directory.read_text())
+        if folder.is_dir():
+            return folder
+    return ROOT_FOLDER  # it is gone, or the lab was brought up by a version that kept none
+
+
+def _start(
+    record: Record,
+    state: State,
+    name: str,
+    namespace: str,
+    argv: list[str],
+    on_step: OnStep,
+    *,
+    directory: Path = ROOT_FOLDER,
+) -> None:
     on_step(f"start {name}")
-    spawn(record, name, argv, namespace=path_of(namespace), log=state.log(name))
+    spawn(record, name, argv, namespace=path_of(namespace), log=state.log(name), directory=directory)
 
 
-def _command(program: Program, state: State) -> list[str]:
+def _command(program: Program, state: State, folder: Path) -> list[str]:
     """Fill in what only the machine knows: the interpreter and the paths of the lab."""
     name = program.instance
     config = state.program(name)
     if program.config:
         config.write_text(program.config)
     known = {
-        "{python}": sys.executable,
         "{config}": str(config),
         "{log}": str(state.decisions(name)),
         "{control}": str(state.control(name)),
     }
-    return [known.get(word, word) for word in program.argv]
+    return filled_in(program.argv, known, folder)

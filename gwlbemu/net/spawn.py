@@ -28,11 +28,13 @@ def spawn(
     namespace: Path,
     log: Path,
     environment: Mapping[str, str] | None = None,
+    directory: Path = Path("/"),
 ) -> OwnedProcess:
     """Start a process of the lab in `namespace`; it stands in the record before its first instruction.
 
-    It has a session of its own, no input, `log` (appended to) as output and error, no other open file, and init as its
-    parent. `argv[0]` is looked up in PATH. Raises NetError when there is no such namespace or program.
+    It has a session of its own, `directory` as its working directory, no input, `log` (appended to) as output and
+    error, no other open file, and init as its parent. `argv[0]` is looked up in PATH. Raises NetError when there is no
+    such namespace or program.
     """
     variables = dict(os.environ if environment is None else environment)
     with contextlib.ExitStack() as opened:
@@ -51,7 +53,7 @@ def spawn(
         with inside(namespace):
             first = os.fork()
             if first == 0:
-                _be_first_child(pids_writer, gate_writer, gate, trouble_writer, output, argv, variables)
+                _be_first_child(pids_writer, gate_writer, gate, trouble_writer, output, argv, variables, directory)
         for end in (gate, trouble_writer, pids_writer):
             os.close(end)
         answer = os.read(pids, 4)
@@ -85,6 +87,7 @@ def _be_first_child(
     output: int,
     argv: Sequence[str],
     environment: Mapping[str, str],
+    directory: Path,
 ) -> NoReturn:
     """Fork the real one and go, so that it is nobody's child and leaves no zombie with our caller."""
     try:
@@ -92,13 +95,15 @@ def _be_first_child(
         if pid == 0:
             os.close(gate_writer)  # with the caller's end gone too, a read from the gate ends
             os.close(pids)
-            _become(gate, trouble, output, argv, environment)
+            _become(gate, trouble, output, argv, environment, directory)
         os.write(pids, struct.pack("=i", pid))
     finally:
         os._exit(0)
 
 
-def _become(gate: int, trouble: int, output: int, argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+def _become(
+    gate: int, trouble: int, output: int, argv: Sequence[str], environment: Mapping[str, str], directory: Path
+) -> NoReturn:
     try:
         os.setsid()
         null = os.open(os.devnull, os.O_RDONLY)
@@ -112,6 +117,7 @@ def _become(gate: int, trouble: int, output: int, argv: Sequence[str], environme
             signal.signal(number, signal.SIG_DFL)
         if os.read(_GATE_FD, 1) == _GO:  # otherwise the caller died before it could write us down
             try:
+                os.chdir(directory)
                 os.execvpe(argv[0], list(argv), environment)
             except OSError as error:
                 os.write(_TROUBLE_FD, struct.pack("=i", error.errno or 0))

@@ -25,11 +25,11 @@ RETURN = 0x06
 PACKET_TYPE = 0xFFFFF004  # SKF_AD_OFF + SKF_AD_PKTTYPE: 0 is PACKET_HOST, sent to our own MAC
 WHOLE = 0xFFFF_FFFF
 
-Program = tuple[Instruction, ...]
+SocketFilter = tuple[Instruction, ...]
 
 
-def ip_to_us() -> Program:
-    """Every IPv4 and IPv6 frame sent to this interface's own MAC: what a router would be given."""
+def ip_to_us() -> SocketFilter:
+    """Return a filter for every IPv4 and IPv6 frame sent to this interface's own MAC: what a router would be given."""
     return (
         Instruction(LOAD_WORD, 0, 0, PACKET_TYPE),
         Instruction(JUMP_EQUAL, 0, 4, 0),
@@ -41,8 +41,8 @@ def ip_to_us() -> Program:
     )
 
 
-def udp_to_us() -> Program:
-    """Every IPv4 UDP datagram or fragment of one, to this interface's own MAC, whatever its address and port.
+def udp_to_us() -> SocketFilter:
+    """Return a filter for IPv4 UDP datagrams and their fragments to this interface's own MAC, at any address and port.
 
     A GENEVE packet with a wrong destination address or port is dropped by the balancer and counted (GV-10), so it must
     get there; UDP checksums are not looked at.
@@ -59,8 +59,8 @@ def udp_to_us() -> Program:
     )
 
 
-def udp_port_to_us(port: int) -> Program:
-    """Like `udp_to_us`, but only destination `port`, and later fragments: for one who uses UDP for other things."""
+def udp_port_to_us(port: int) -> SocketFilter:
+    """Return a filter like `udp_to_us` for destination `port` only, and later fragments: others use UDP as well."""
     return (
         Instruction(LOAD_WORD, 0, 0, PACKET_TYPE),
         Instruction(JUMP_EQUAL, 0, 10, 0),
@@ -78,6 +78,6 @@ def udp_port_to_us(port: int) -> Program:
     )
 
 
-def nothing() -> Program:
-    """Refuse every packet: for a socket that only holds a port."""
+def nothing() -> SocketFilter:
+    """Return a filter that refuses every packet: for a socket that only holds a port."""
     return (Instruction(RETURN, 0, 0, 0),)

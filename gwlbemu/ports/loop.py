@@ -1,8 +1,8 @@
 """The one event loop of a process, and the one place where time is read.
 
-`now` is read once per wake-up and stays the same for everything that is done in that turn. It is the kernel's
-monotonic clock plus what `advance` has added, so that hours can pass in a test or a lesson. Every reader gets one turn
-per wake-up: a reader that takes one batch per turn cannot starve another.
+`now` is read once per wake-up and stays the same for everything that is done until the next. It is the kernel's
+monotonic clock plus what `advance` has added, so that hours can pass in a test or a lesson. Every reader is called
+once per wake-up: a reader that takes one batch per call cannot starve another.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Clock:
 
     @staticmethod
     def wall_ns() -> int:
-        """The time of day, in nanoseconds since 1970, for records that people read."""
+        """Return the time of day, in nanoseconds since 1970, for records that people read."""
         return time.time_ns()
 
 
@@ -67,6 +67,7 @@ class Timer:
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
+        """Do not call; harmless when it has been called already."""
         self.callback = None
 
     def __lt__(self, other: Timer) -> bool:
@@ -87,6 +88,7 @@ class Loop:
 
     @property
     def now(self) -> float:
+        """The clock's time at this wake-up, in seconds."""
         return self.clock.now
 
     def add_reader(self, descriptor: int, callback: Callable[[], None]) -> None:
@@ -94,18 +96,23 @@ class Loop:
         self.asyncio.add_reader(descriptor, callback)
 
     def remove_reader(self, descriptor: int) -> None:
+        """Call its reader no more."""
         self.asyncio.remove_reader(descriptor)
 
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback` once when the clock has reached `deadline`; one in the past is due in the next turn."""
+        """Call `callback` once when the clock has reached `deadline`; one in the past is due at the next wake-up."""
         timer = Timer(deadline, callback)
         heapq.heappush(self._timers, timer)
         if self._timers[0] is timer:
             self._arm()
         return timer
 
+    def call_after(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call `callback` once when `seconds` of real time have passed, whatever `advance` adds to the clock."""
+        return self.asyncio.call_later(seconds, callback)
+
     def advance(self, seconds: float) -> None:
-        """Move the clock; timers that became due run in the next turn."""
+        """Move the clock; timers that became due run at the next wake-up."""
         self.clock.advance(seconds)
         self._arm()
 
@@ -159,9 +166,11 @@ class Loop:
             loop.default_exception_handler(context)
 
     def stop(self) -> None:
+        """Leave `run` at the end of this wake-up."""
         self.asyncio.stop()
 
     def run_until_complete(self, work: Coroutine[None, None, Result]) -> Result:
+        """Run until a coroutine has ended, and return what it returns or raise what it raises."""
         return self.asyncio.run_until_complete(work)
 
     def close(self) -> None:

@@ -23,9 +23,11 @@ class MemoryPort:
         self._closed = False
 
     def fileno(self) -> int:
+        """Return the descriptor: see `Port`."""
         return self._ready
 
     def recv(self) -> list[bytes]:
+        """Return a batch of frames: see `Port`."""
         queue = self._queue
         frames = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
         if frames and not queue:
@@ -33,6 +35,7 @@ class MemoryPort:
         return frames
 
     def send(self, frames: Sequence[bytes]) -> int:
+        """Send frames: see `Port`."""
         peer = self._peer
         if peer is None or peer._closed:
             self.unsent += len(frames)
@@ -50,9 +53,11 @@ class MemoryPort:
         self._queue.extend(bytes(frame) for frame in taken)
 
     def drops(self) -> int:
+        """Return how many frames were lost before `recv`: see `Port`."""
         return self._dropped
 
     def close(self) -> None:
+        """Give the descriptor back: see `Port`."""
         if not self._closed:
             self._closed = True
             os.close(self._ready)

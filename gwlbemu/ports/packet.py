@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gwlbemu.errors import NetError
 from gwlbemu.ports import interface
-from gwlbemu.ports.filters import Program
+from gwlbemu.ports.filters import SocketFilter
 from gwlbemu.ports.mmsg import SLOT, Incoming, Outgoing
 
 # <linux/if_packet.h>, <asm-generic/socket.h>
@@ -22,7 +22,7 @@ NOTHING_NOW = (errno.EAGAIN, errno.EINTR, errno.ENETDOWN)
 LOST_FRAME = (errno.ENOBUFS, errno.EAGAIN, errno.EMSGSIZE, errno.ENETDOWN, errno.ENXIO, errno.EINVAL)
 
 
-def attach(sock: socket.socket, program: Program) -> None:
+def attach(sock: socket.socket, program: SocketFilter) -> None:
     """Give the socket a classic BPF filter (struct sock_fprog)."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))
@@ -31,11 +31,13 @@ def attach(sock: socket.socket, program: Program) -> None:
 class PacketPort:
     """A `Port` on the interface `device`; `program` says which frames are wanted (none: every frame that arrives).
 
-    `buffer_bytes` is what the kernel may queue for us; a frame that finds it full is counted in `drops`. With `deaf` it
-    only sends. NetError when the interface is missing or the process may not.
+    `buffer_bytes` is what the kernel may queue for us; a frame that finds it full is counted in `drops`. With
+    `send_only` it receives nothing. NetError when the interface is missing or the process may not.
     """
 
-    def __init__(self, device: str, *, program: Program = (), buffer_bytes: int = 8 << 20, deaf: bool = False) -> None:
+    def __init__(
+        self, device: str, *, program: SocketFilter = (), buffer_bytes: int = 8 << 20, send_only: bool = False
+    ) -> None:
         self.device = device
         self.mtu = interface.mtu(device)
         if self.mtu + 14 > SLOT:
@@ -44,14 +46,14 @@ class PacketPort:
         self._dropped = 0
         self._incoming, self._outgoing = Incoming(BATCH), Outgoing(BATCH)
         try:
-            self._socket = self._open(device, program, buffer_bytes, 0 if deaf else ETH_P_ALL)
+            self._socket = self._open(device, program, buffer_bytes, 0 if send_only else ETH_P_ALL)
         except OSError as error:
             raise NetError(f"opening a packet socket on interface {device}: {error.strerror}") from None
         self._descriptor = self._socket.fileno()
 
     @staticmethod
-    def _open(device: str, program: Program, buffer_bytes: int, protocol: int) -> socket.socket:
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: deaf until it is bound
+    def _open(device: str, program: SocketFilter, buffer_bytes: int, protocol: int) -> socket.socket:
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing is received until it is bound
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer_bytes)
@@ -67,9 +69,11 @@ class PacketPort:
         return sock
 
     def fileno(self) -> int:
+        """Return the descriptor: see `Port`."""
         return self._descriptor
 
     def recv(self) -> list[bytes]:
+        """Return a batch of frames: see `Port`."""
         try:
             return self._incoming.receive(self._descriptor)
         except OSError as error:
@@ -78,6 +82,7 @@ class PacketPort:
             raise
 
     def send(self, frames: Sequence[bytes]) -> int:
+        """Send frames: see `Port`."""
         taken = 0
         for start in range(0, len(frames), BATCH):
             part = frames[start : start + BATCH]
@@ -91,14 +96,14 @@ class PacketPort:
 
     def _transmit(self, count: int) -> int:
         first = lost = 0
-        told_down = False
+        seen_down = False
         while first < count:
             try:
                 first += self._outgoing.transmit(self._descriptor, first, count)
             except OSError as error:
                 # The first ENETDOWN may be the memory of an interface that was down and is up again.
-                if error.errno == errno.EINTR or (error.errno == errno.ENETDOWN and not told_down):
-                    told_down = error.errno == errno.ENETDOWN
+                if error.errno == errno.EINTR or (error.errno == errno.ENETDOWN and not seen_down):
+                    seen_down = error.errno == errno.ENETDOWN
                     continue
                 if error.errno not in LOST_FRAME:
                     raise
@@ -109,9 +114,11 @@ class PacketPort:
 
     def drops(self) -> int:
         # Reading PACKET_STATISTICS sets it to zero: packet(7).
+        """Return how many frames were lost before `recv`: see `Port`."""
         (_, dropped) = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         self._dropped += dropped
         return self._dropped
 
     def close(self) -> None:
+        """Give the descriptor back: see `Port`."""
         self._socket.close()

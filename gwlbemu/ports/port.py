@@ -18,7 +18,7 @@ class Port(Protocol):
         """Frames that `send` was given and the other side did not take, since the port was opened."""
 
     def fileno(self) -> int:
-        """A descriptor that is readable while `recv` has something to return."""
+        """Return a descriptor that is readable while `recv` has something to return."""
 
     def recv(self) -> list[bytes]:
         """Return one batch of frames in the order of their arrival, [] when there is none."""
@@ -27,7 +27,7 @@ class Port(Protocol):
         """Send the frames in order; return how many were taken. The rest is lost and counted in `unsent`."""
 
     def drops(self) -> int:
-        """Frames that arrived and were thrown away before `recv` could return them, since the port was opened."""
+        """Return how many frames arrived and were lost before `recv` could return them, since the port was opened."""
 
     def close(self) -> None:
         """Give the descriptor back; twice is harmless."""

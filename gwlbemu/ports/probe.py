@@ -20,6 +20,8 @@ STATUS_LINE = re.compile(rb"HTTP/1\.[01] +([0-9]{3})(?: |\r?\n)")
 
 
 class ProbeResult(NamedTuple):
+    """What a health check found; `reason` is in the words of AWS's target health descriptions."""
+
     ok: bool
     reason: str = ""  # empty when ok
 

@@ -14,9 +14,13 @@ class Probed(Protocol):
     """What the prober wants to know of a target."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The target's name, as `report` is given it."""
+
     @property
-    def address(self) -> bytes: ...
+    def address(self) -> bytes:
+        """Its IPv4 address, 4 bytes."""
+
     @property
     def initial(self) -> bool:
         """Whether its state is still `initial`."""

@@ -25,7 +25,7 @@ _KIND_AT = 48 + 10  # struct sockaddr_ll behind the header: sll_pkttype
 _STATUS_AT = 8
 
 
-class Sighting(NamedTuple):
+class TappedFrame(NamedTuple):
     """A frame that passed a tap; `length` is more than the frame has when it was cut."""
 
     at_ns: int  # since 1970
@@ -57,11 +57,12 @@ class Ring:
             raise NetError(f"opening a tap on interface {device}: {error.strerror}") from None
 
     def fileno(self) -> int:
+        """Return a descriptor that is readable while `read` has something to return."""
         return self._socket.fileno()
 
-    def read(self) -> list[Sighting]:
+    def read(self) -> list[TappedFrame]:
         """Take every block that the kernel has handed over."""
-        found: list[Sighting] = []
+        found: list[TappedFrame] = []
         memory = self._memory
         for _ in range(self._blocks):
             start = self._next * BLOCK_BYTES
@@ -73,17 +74,17 @@ class Ring:
             self._next = (self._next + 1) % self._blocks
         return found
 
-    def _take(self, at: int, count: int, found: list[Sighting]) -> None:
+    def _take(self, at: int, count: int, found: list[TappedFrame]) -> None:
         memory, tap, append = self._memory, self._tap, found.append
         for _ in range(count):
             following, seconds, nanoseconds, kept, length, offset = _FRAME.unpack_from(memory, at)
             frame = memory[at + offset : at + offset + kept]
             stamp = seconds * 1_000_000_000 + nanoseconds
-            append(Sighting(stamp, tap, memory[at + _KIND_AT] == PACKET_OUTGOING, frame, length))
+            append(TappedFrame(stamp, tap, memory[at + _KIND_AT] == PACKET_OUTGOING, frame, length))
             at += following
 
     def drops(self) -> int:
-        """Frames lost because we were too slow, since the tap was opened."""
+        """Return how many frames were lost because all blocks were full, since the tap was opened."""
         _, dropped, _ = struct.unpack("3I", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))
         self._dropped += dropped
         return self._dropped
@@ -93,5 +94,6 @@ class Ring:
         self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def close(self) -> None:
+        """Give memory and socket back."""
         self._memory.close()
         self._socket.close()

@@ -14,23 +14,26 @@ from gwlbemu.errors import WireError
 from gwlbemu.ports.loop import Clock
 
 _HEAD = struct.Struct("!QHH")
-PER_SECOND = 1000
-LARGEST = 65536
+PER_SECOND = 1000  # frames that are reported at most
+LARGEST = 65536  # bytes of a datagram
 
 
-class Discard(NamedTuple):
+class DroppedFrame(NamedTuple):
+    """A frame that a node dropped: `at_ns` is the time of day in nanoseconds since 1970, `interface` the node."""
+
     at_ns: int
     interface: str
     comment: str
     frame: bytes
 
 
-def encode(discard: Discard) -> bytes:
-    name, comment = discard.interface.encode(), discard.comment.encode()
-    return _HEAD.pack(discard.at_ns, len(name), len(comment)) + name + comment + discard.frame
+def encode(dropped: DroppedFrame) -> bytes:
+    """Return the datagram that reports a dropped frame (its form is at the top of this file)."""
+    name, comment = dropped.interface.encode(), dropped.comment.encode()
+    return _HEAD.pack(dropped.at_ns, len(name), len(comment)) + name + comment + dropped.frame
 
 
-def decode(data: bytes) -> Discard:
+def decode(data: bytes) -> DroppedFrame:
     """`encode`'s inverse; WireError for anything else."""
     try:
         at_ns, name, comment = _HEAD.unpack_from(data)
@@ -39,13 +42,16 @@ def decode(data: bytes) -> Discard:
     if _HEAD.size + name + comment > len(data):
         raise WireError("a discard record that is cut off")
     start, middle = _HEAD.size, _HEAD.size + name
-    return Discard(
+    return DroppedFrame(
         at_ns, data[start:middle].decode(), data[middle : middle + comment].decode(), data[middle + comment :]
     )
 
 
 class Discards:
-    """Tell the capture at `path` about dropped frames; never blocks, and counts what it could not tell in `untold`."""
+    """Tells the capture, whose socket is at `path` ("": none), about frames that the node `interface` has dropped.
+
+    It never blocks; `reported` frames went through, `unreported` ones did not.
+    """
 
     def __init__(self, path: str, interface: str, clock: Clock) -> None:
         self._path, self._interface, self._clock = path, interface, clock
@@ -53,22 +59,24 @@ class Discards:
         self._socket.setblocking(False)
         self._second = 0
         self._left = PER_SECOND
-        self.told = self.untold = 0
+        self.reported = self.unreported = 0
 
     def tell(self, frame: bytes, comment: str) -> None:
+        """Report one frame, with `comment` for the capture's reader; beyond `PER_SECOND` it is only counted."""
         now = self._clock.wall_ns()
         second = now // 1_000_000_000
         if second != self._second:
             self._second, self._left = second, PER_SECOND
         if self._left == 0 or not self._path:
-            self.untold += 1
+            self.unreported += 1
             return
         self._left -= 1
         try:
-            self._socket.sendto(encode(Discard(now, self._interface, comment, frame)), self._path)
-            self.told += 1
+            self._socket.sendto(encode(DroppedFrame(now, self._interface, comment, frame)), self._path)
+            self.reported += 1
         except OSError:  # no capture there, or it is behind
-            self.untold += 1
+            self.unreported += 1
 
     def close(self) -> None:
+        """Give the socket back."""
         self._socket.close()

@@ -1,33 +1,16 @@
-"""The frame of a long-running process of a lab: a log, one loop, an end by signal, and an exit code."""
+"""The frame of a process that keeps a log: `ports.process` with the log's format."""
 
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from gwlbemu.errors import GwlbemuError
 from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.process import run_process
 
 
-def run_process(name: str, work: Callable[[Loop, ExitStack], None]) -> int:
-    """Run `work`, which runs the loop until SIGTERM or SIGINT stops it; what it pushes on the stack is undone after.
-
-    Returns 0, or 2 with one line in the log when something is refused.
-    """
+def run_logged(name: str, work: Callable[[Loop, ExitStack], None]) -> int:
+    """Run `work` as `run_process` does, with a log on standard error; `name` begins the line of an error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    log = logging.getLogger(name)
-    try:
-        with ExitStack() as stack:
-            loop = Loop()
-            stack.callback(loop.close)
-            loop.stop_on(signal.SIGTERM, signal.SIGINT)
-            work(loop, stack)
-    except GwlbemuError as error:
-        log.error("%s", error)
-        return 2
-    except OSError as error:
-        log.error("%s: %s", name, error.strerror or error)
-        return 2
-    return 0
+    return run_process(work, report=lambda text: logging.getLogger(name).error("%s: %s", name, text))

@@ -26,7 +26,7 @@ HEADER_END = b"\r\n\r\n"
 
 
 @dataclass(slots=True)
-class Standing:
+class ConnectionState:
     """How one connection stands. Instants are seconds of the kernel's monotonic clock.
 
     `end`: connecting, open, reset (by a RST), closed (by a FIN), failed (never connected), garbled (a wrong answer).
@@ -42,37 +42,38 @@ class Standing:
     end_at: float = 0.0
 
 
-def standings(line: str) -> list[Standing]:
+def parse_states(line: str) -> list[ConnectionState]:
     """Read one line of the program's output."""
-    return [Standing(**each) for each in json.loads(line)]
+    return [ConnectionState(**each) for each in json.loads(line)]
 
 
 class Connection:
-    """One connection: asks when told to, counts what comes."""
+    """One connection: `ask` requests the next record, `exchange` sends and receives."""
 
     def __init__(self, address: str, port: int, now: float) -> None:
         self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         self.socket.setblocking(False)
         self.socket.connect_ex((address, port))
-        self.standing = Standing(self.socket.getsockname()[1], last_at=now)
+        self.state = ConnectionState(self.socket.getsockname()[1], last_at=now)
         self._asked = 0
         self._unsent = b""
         self._unread = b""
 
     @property
     def over(self) -> bool:
-        return self.standing.end not in ("connecting", "open")
+        """Whether it has ended, or never began."""
+        return self.state.end not in ("connecting", "open")
 
     def ask(self) -> None:
         """Ask for the next record, unless too many are waiting for an answer."""
-        if self._asked - self.standing.records < MOST_UNANSWERED and len(self._unsent) < MOST_UNSENT:
+        if self._asked - self.state.records < MOST_UNANSWERED and len(self._unsent) < MOST_UNSENT:
             self._unsent += b"GET /record/%d HTTP/1.1\r\nHost: drill\r\n\r\n" % self._asked
             self._asked += 1
 
-    def turn(self, now: float) -> None:
+    def exchange(self, now: float) -> None:
         """Send and read what can be sent and read."""
         try:
-            if self.standing.end == "connecting" and not self._connected(now):
+            if self.state.end == "connecting" and not self._connected(now):
                 return
             if self._unsent:
                 self._unsent = self._unsent[self.socket.send(self._unsent) :]
@@ -82,7 +83,7 @@ class Connection:
         except (ConnectionResetError, BrokenPipeError):
             self._over("reset", now)
         except OSError:
-            self._over("failed" if not self.standing.records else "closed", now)
+            self._over("failed" if not self.state.records else "closed", now)
         except ValueError:
             self._over("garbled", now)
 
@@ -92,10 +93,10 @@ class Connection:
         try:
             self.socket.getpeername()
         except OSError:
-            if now - self.standing.last_at > CONNECT_SECONDS:
+            if now - self.state.last_at > CONNECT_SECONDS:
                 self._over("failed", now)
             return False
-        self.standing.end = "open"
+        self.state.end = "open"
         return True
 
     def _read(self, now: float) -> None:
@@ -109,11 +110,11 @@ class Connection:
                 pass
 
     def _note(self, now: float, size: int) -> None:
-        standing = self.standing
-        if standing.bytes and now - standing.last_at > standing.gap_to - standing.gap_from:
-            standing.gap_from, standing.gap_to = standing.last_at, now
-        standing.last_at = now
-        standing.bytes += size
+        state = self.state
+        if state.bytes and now - state.last_at > state.gap_to - state.gap_from:
+            state.gap_from, state.gap_to = state.last_at, now
+        state.last_at = now
+        state.bytes += size
 
     def _take_record(self) -> bool:
         """Take one whole answer; ValueError when it is not HTTP, or says that it answers another request."""
@@ -124,14 +125,14 @@ class Connection:
         length = int(fields.get(b"content-length", b"none"))
         if len(rest) < length:
             return False
-        if b"request: " in rest[:length] and b"/record/%d " % self.standing.records not in rest[:length]:
+        if b"request: " in rest[:length] and b"/record/%d " % self.state.records not in rest[:length]:
             raise ValueError("an answer to another request")
         self._unread = rest[length:]
-        self.standing.records += 1
+        self.state.records += 1
         return True
 
     def _over(self, end: str, now: float) -> None:
-        self.standing.end, self.standing.end_at = end, now
+        self.state.end, self.state.end_at = end, now
         self.socket.close()
 
 
@@ -145,9 +146,11 @@ class Traffic:
         self._leaving = self._forget = False
 
     def leave(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: print the last line and end."""
         self._leaving = True
 
     def forget(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: forget each connection's longest gap so far."""
         self._forget = True
 
     def run(self) -> None:
@@ -158,14 +161,14 @@ class Traffic:
             if self._forget:
                 self._forget = False
                 for connection in self._connections:
-                    connection.standing.gap_from = connection.standing.gap_to = 0.0
+                    connection.state.gap_from = connection.state.gap_to = 0.0
             if now >= ask_at:
                 ask_at = max(ask_at + self._pace, now)
                 for connection in self._connections:
                     connection.ask()
             for connection in self._connections:
                 if not connection.over:
-                    connection.turn(now)
+                    connection.exchange(now)
             if now >= tell_at:
                 tell_at = now + TELL_SECONDS
                 self.tell()
@@ -173,11 +176,12 @@ class Traffic:
         self.tell()
 
     def tell(self) -> None:
-        line = [{name: getattr(each.standing, name) for name in Standing.__slots__} for each in self._connections]
+        """Print the state of every connection, as one line of JSON."""
+        line = [{name: getattr(each.state, name) for name in ConnectionState.__slots__} for each in self._connections]
         print(json.dumps(line), flush=True)
 
     def _done(self, connection: Connection) -> bool:
-        return connection.over or 0 < self._records <= connection.standing.records
+        return connection.over or 0 < self._records <= connection.state.records
 
     def _sleep(self, seconds: float) -> None:
         """Until something arrives, at most `seconds`."""
@@ -189,6 +193,7 @@ class Traffic:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run until a signal, or until every connection is over; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m gwlbemu.programs.traffic", description="Live TCP connections.")
     parser.add_argument("address", help="of the web server")
     parser.add_argument("--port", type=int, default=80, help="(default: 80)")

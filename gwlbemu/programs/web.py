@@ -34,6 +34,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("::" if self.address_family == socket.AF_INET6 else "0.0.0.0", port), Handler)
 
     def server_bind(self) -> None:
+        """Listen on both address families, as `http.server` asks for it."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -49,6 +50,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
+        """Answer one request."""
         body_length = self._read_body()
         if self.path.startswith("/bytes/"):
             self._send_bytes(self.path.removeprefix("/bytes/"))
@@ -63,9 +65,11 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_GET
 
     def version_string(self) -> str:
+        """Return the Server header."""
         return self.server_version
 
     def log_message(self, format: str, *values: object) -> None:
+        """Write one line per request to standard output."""
         print(f"{self._peer()[0]} {format % values}", flush=True)
 
     def _peer(self) -> tuple[str, int]:
@@ -118,6 +122,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Serve until a signal; return the exit code, 2 when the port cannot be had."""
     parser = argparse.ArgumentParser(
         prog="python -m gwlbemu.programs.web", description="The web server of an instance."
     )

@@ -11,8 +11,11 @@ from gwlbemu.errors import SettingError
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """What the user asked for. `protocol` is tcp, udp, icmp or expression: a scapy packet, or the text of one."""
+class PacketSpec:
+    """What the user asked for. `protocol` is tcp, udp, icmp or expression: a scapy packet, or the text of one.
+
+    `port` is the destination port, `flags` are letters out of FSRPAUEC (TCP).
+    """
 
     protocol: str
     port: int = 0
@@ -22,20 +25,20 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Crafted:
-    """One packet to send: `identity` finds it again at every tap (addresses may be translated, these stay)."""
+class CraftedPacket:
+    """One IP packet to send and what its head says; `summary` is scapy's line about it, ports are 0 without any."""
 
     packet: bytes
     summary: str
     source: str
     destination: str
     protocol: int
-    ports: tuple[int, int]
+    ports: tuple[int, int]  # source, destination
 
 
 def craft(
-    recipe: Recipe, source: str, destination: str, ip_id: int, source_port: int, *, ipv6_source: str = ""
-) -> Crafted:
+    spec: PacketSpec, source: str, destination: str, *, ip_id: int, source_port: int, ipv6_source: str = ""
+) -> CraftedPacket:
     """Build one inner IP packet. Raises SettingError when scapy does not understand the expression or the flags.
 
     `ipv6_source` is the source of an expression with an IPv6 layer that names none itself.
@@ -46,12 +49,12 @@ def craft(
     from scapy.packet import Raw
 
     six = ":" in destination
-    if recipe.protocol == "expression":
-        packet = _evaluate(recipe.expression)
+    if spec.protocol == "expression":
+        packet = _evaluate(spec.expression)
         layer = packet.getlayer(IP) or packet.getlayer(IPv6)
         if layer is None:
             raise SettingError(
-                f"inject: {recipe.expression!r} has no IP or IPv6 layer; example: IP(dst='203.0.113.10')/TCP(dport=80)"
+                f"inject: {spec.expression!r} has no IP or IPv6 layer; example: IP(dst='203.0.113.10')/TCP(dport=80)"
             )
         if "src" not in layer.fields:
             if isinstance(layer, IPv6) and not ipv6_source:
@@ -63,22 +66,22 @@ def craft(
     else:
         head = IPv6(src=source, dst=destination) if six else IP(src=source, dst=destination, id=ip_id, flags="DF")
         try:
-            if recipe.protocol == "tcp":
-                packet = head / TCP(sport=source_port, dport=recipe.port, flags=recipe.flags, seq=1000)
-            elif recipe.protocol == "udp":
-                packet = head / UDP(sport=source_port, dport=recipe.port)
+            if spec.protocol == "tcp":
+                packet = head / TCP(sport=source_port, dport=spec.port, flags=spec.flags, seq=1000)
+            elif spec.protocol == "udp":
+                packet = head / UDP(sport=source_port, dport=spec.port)
             elif six:
                 packet = head / ICMPv6EchoRequest(id=source_port, seq=ip_id)
             else:
                 packet = head / ICMP(type=8, id=source_port, seq=ip_id)
-            if recipe.payload:
-                packet = packet / Raw(recipe.payload)
+            if spec.payload:
+                packet = packet / Raw(spec.payload)
         except (Scapy_Exception, ValueError, KeyError) as error:
-            raise SettingError(f"inject: flags {recipe.flags!r}: expected letters out of FSRPAUEC") from error
+            raise SettingError(f"inject: flags {spec.flags!r}: expected letters out of FSRPAUEC") from error
     try:
         data = bytes(packet)
     except Exception as error:  # scapy raises struct.error, TypeError, ... for values that do not fit their field
-        reason = str(error).partition("\n")[0].rstrip(":")  # the rest is about scapy's inner life
+        reason = str(error).partition("\n")[0].rstrip(":")  # the rest is about scapy itself
         raise SettingError(f"inject: scapy cannot build {packet.summary()}: {reason}") from error
     again = IPv6(data) if data[0] >> 4 == 6 else IP(data)
     ports = (0, 0)
@@ -86,11 +89,11 @@ def craft(
         transport = again[TCP] if TCP in again else again[UDP]
         ports = (int(transport.sport), int(transport.dport))
     protocol = int(again.nh) if data[0] >> 4 == 6 else int(again.proto)
-    return Crafted(data, str(again.summary()), str(again.src), str(again.dst), protocol, ports)
+    return CraftedPacket(data, str(again.summary()), str(again.src), str(again.dst), protocol, ports)
 
 
 def summary(packet: bytes) -> str:
-    """One line about an IP packet, in scapy's words."""
+    """Return one line about an IP packet, in scapy's words."""
     from scapy.layers.inet import IP
     from scapy.layers.inet6 import IPv6
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from gwlbemu.errors import LabError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import Plan
+from gwlbemu.trials.trace import TraceSession
 from gwlbemu.views.answers import Step, step_of
 
 
@@ -20,6 +22,7 @@ class Pattern:
     port: int | None = None
 
     def matches(self, step: Step) -> bool:
+        """Return whether a verdict is about a packet of this pattern."""
         if self.protocol is not None and step.protocol != self.protocol:
             return False
         if self.port is not None and self.port not in (step.source_port, step.destination_port):
@@ -33,45 +36,50 @@ class Pattern:
 
 
 class FlowTrace:
-    """The hops of a traced flow: readable while traffic runs and after the trace has ended."""
+    """The verdicts on a traced flow: readable while traffic runs and after the trace has ended."""
 
-    def __init__(self, lab: RunningLab, pattern: Pattern) -> None:
-        self._lab, self._pattern = lab, pattern
-        self._last: tuple[Step, ...] | None = None
+    def __init__(self, session: TraceSession, pattern: Pattern) -> None:
+        self._session, self._pattern = session, pattern
+        self._steps: list[Step] = []
+        self._ended = False
 
     @property
     def hops(self) -> tuple[Step, ...]:
-        """Every verdict on every packet so far, in the order of time."""
-        if self._last is not None:
-            return self._last
-        steps = [
-            step_of(node.name, event)
-            for node in self._lab.plan.gateway_nodes
-            for event in self._lab.call(node.name, "trace_read")["events"]
-        ]
-        return tuple(sorted((step for step in steps if self._pattern.matches(step)), key=lambda step: step.at))
+        """Every verdict of every node on every packet so far, in the order of time.
+
+        Raises LabError when a node has died or is frozen.
+        """
+        if not self._ended:
+            self._read()
+        return tuple(sorted(self._steps, key=lambda step: step.at))
 
     def end(self) -> None:
-        """Keep what there is."""
-        self._last = self.hops
+        """Read for the last time; `hops` stays readable."""
+        self._read()
+        self._ended = True
+
+    def _read(self) -> None:
+        for node in self._session.nodes:
+            steps = [step_of(node, event) for event in self._session.read_node(node)]
+            self._steps += [step for step in steps if self._pattern.matches(step)]
 
 
 @contextmanager
 def following(lab: RunningLab, pattern: Pattern) -> Iterator[FlowTrace]:
-    """Trace every node for as long as the block runs. A node keeps its last 10,000 verdicts and one trace at a time."""
-    try:
-        for node in lab.plan.gateway_nodes:
-            lab.call(node.name, "trace_start", match=[])
-        trace = FlowTrace(lab, pattern)
+    """Trace every node for as long as the block runs; raises LabError when one does not answer.
+
+    Between two readings a node keeps its last 10,000 verdicts. Other traces, and `inject`, may run at the same time.
+    """
+    with TraceSession(lab) as session:
+        if session.silent:
+            raise LabError("; ".join(session.silent.values()))
+        trace = FlowTrace(session, pattern)
         yield trace
         trace.end()
-    finally:
-        for node in lab.plan.gateway_nodes:
-            lab.call(node.name, "trace_stop")
 
 
 def addresses_of(plan: Plan, name: str) -> frozenset[str]:
-    """Every address of an instance, or the address itself and its translation by an internet gateway."""
+    """Return every address of an instance, or the address itself and its translation by an internet gateway."""
     for instance in plan.instances:
         own = {instance.address, instance.public_address, instance.ipv6_address} - {""}
         if name == instance.name or name in own:

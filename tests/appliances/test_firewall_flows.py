@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from appliances.flows import FlowTable
+from appliances.flows import IdleTable
 
 
 def test_an_entry_is_there_until_its_timeout_and_every_put_restarts_it() -> None:
-    table: FlowTable[str, int] = FlowTable()
+    table: IdleTable[str, int] = IdleTable()
     table.put("a", 1, timeout=10, now=0)
     assert table.find("a", now=9.9) == 1
     table.put("a", 1, timeout=10, now=9.9)
@@ -16,7 +16,7 @@ def test_an_entry_is_there_until_its_timeout_and_every_put_restarts_it() -> None
 
 
 def test_a_full_table_forgets_the_longest_unused_entry() -> None:
-    table: FlowTable[str, int] = FlowTable(capacity=2)
+    table: IdleTable[str, int] = IdleTable(capacity=2)
     table.put("a", 1, timeout=100, now=0)
     table.put("b", 2, timeout=100, now=1)
     table.put("a", 1, timeout=100, now=2)
@@ -26,7 +26,7 @@ def test_a_full_table_forgets_the_longest_unused_entry() -> None:
 
 
 def test_adding_sweeps_out_what_has_expired() -> None:
-    table: FlowTable[int, int] = FlowTable()
+    table: IdleTable[int, int] = IdleTable()
     for number in range(20):
         table.put(number, number, timeout=5, now=0)
     for number in range(20, 24):
@@ -35,7 +35,7 @@ def test_adding_sweeps_out_what_has_expired() -> None:
 
 
 def test_removing_twice_is_harmless() -> None:
-    table: FlowTable[str, int] = FlowTable()
+    table: IdleTable[str, int] = IdleTable()
     table.put("a", 1, timeout=100, now=0)
     table.remove("a")
     table.remove("a")

@@ -53,7 +53,7 @@ def test_every_frame_gets_one_action_and_is_counted_once(ends: tuple[MemoryPort,
     waiting = []
     loop = FrameLoop(appliance, by_port, lambda at, call: waiting.append((at, call)))
     node.send([numbered(1), numbered(2), numbered(3), numbered(4), numbered(5), b"", numbered(3), GOLDEN_FRAME[:50]])
-    loop.turn(10.0)
+    loop.move(10.0)
     frames = node.recv()
     assert frames == [swap(numbered(1)), frames[1], swap(numbered(4)), swap(numbered(4))]
     assert inner_of(frames[1]) == NOTE
@@ -79,7 +79,7 @@ def test_passthrough_returns_every_good_frame_in_order(ends: tuple[MemoryPort, M
     reflector = Reflector(appliance)
     frames = [numbered(number, cookie=number % 3 + 1) for number in range(1, 60)]
     node.send(frames)
-    reflector.turn(0.0)
+    reflector.move(0.0)
     assert node.recv() == [swap(frame) for frame in frames]
     assert reflector.status() == {
         "received": 59, "returned": 59, "undecodable": 0, "kernel drops": 0, "unsent": 0,
@@ -95,7 +95,7 @@ def test_passthrough_refuses_what_the_full_decoder_refuses_even_when_it_knows_th
     reflector = Reflector(appliance)
     changed = [GOLDEN_FRAME[:at] + bytes((GOLDEN_FRAME[at] ^ 1 << bit,)) + GOLDEN_FRAME[at + 1 :] for bit in range(8)]
     node.send([GOLDEN_FRAME, *changed])
-    reflector.turn(0.0)
+    reflector.move(0.0)
     assert node.recv() == [swap(frame) for frame in [GOLDEN_FRAME, *changed] if is_readable(frame)]
 
 
@@ -110,7 +110,7 @@ def test_passthrough_trusts_no_memory_of_heads_behind_ipv4_options(ends: tuple[M
     wrong = good[:86] + b"\x65" + good[87:]
     assert (good[86], is_readable(good), is_readable(wrong)) == (0x45, True, False)
     node.send([good, wrong])
-    reflector.turn(0.0)
+    reflector.move(0.0)
     assert node.recv() == [swap(good)]
 
 

@@ -53,7 +53,7 @@ class Lab:
         verdict = self.balancer.receive_packet(ENDPOINT, bytes(packet), now=1.0)
         assert isinstance(verdict, ToTarget)
         self.ours.send([ETHERNET + verdict.datagram])
-        self._loop.turn(1.0)
+        self._loop.move(1.0)
         return [self.balancer.receive_return(frame[26:30], frame[14:], now=1.0) for frame in self.ours.recv()]
 
     def drops(self) -> dict[Reason, int]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gwlbemu.bench import loads, tools
+from gwlbemu.bench.labs import MeasuredPath, PathLabs, path_labs
 from gwlbemu.bench.loads import Flows
 from gwlbemu.bench.results import Results
 from gwlbemu.bench.session import Effort, Session
-from gwlbemu.bench.stage import Stage, Way, stage
 from gwlbemu.cli.main import main
 from gwlbemu.errors import LabError
 from gwlbemu.fastpath.build import available, compile_object
@@ -25,23 +25,23 @@ TINY = Effort(rounds=1, seconds=0.1, tcp_seconds=1, echoes=20)
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Stage]:
+def opened(tmp_path: Path) -> Iterator[PathLabs]:
     reflector = None if available(tmp_path) else compile_object(tmp_path)
-    with stage(reflector, lambda _: None) as found:
+    with path_labs(reflector, lambda _: None) as found:
         yield found
     assert list_labs() == []
 
 
-def frames(way: Way) -> dict[str, int]:
+def frames(way: MeasuredPath) -> dict[str, int]:
     assert way.node is not None
     return {port["name"]: port["frames_in"] for port in way.lab.call(way.node, "status")["ports"]}
 
 
-def send(way: Way, sender: list[str], count: int = 200) -> loads.Delivered:
+def send(way: MeasuredPath, sender: list[str], count: int = 200) -> loads.Delivered:
     return loads.packets(way.ends, sender, Flows(10), seconds=3, rate=5000, count=count)
 
 
-def test_a_load_reaches_the_server_through_the_node_and_is_counted_there(opened: Stage) -> None:
+def test_a_load_reaches_the_server_through_the_node_and_is_counted_there(opened: PathLabs) -> None:
     way = opened.open("python")
     assert way is not None
     sent = send(way, PYTHON_SENDER)
@@ -51,7 +51,7 @@ def test_a_load_reaches_the_server_through_the_node_and_is_counted_there(opened:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
-def test_both_senders_send_the_same_flows(opened: Stage, tmp_path: Path) -> None:
+def test_both_senders_send_the_same_flows(opened: PathLabs, tmp_path: Path) -> None:
     way = opened.open("python")
     assert way is not None
     for sender in (PYTHON_SENDER, tools.sender(tmp_path)):
@@ -60,7 +60,7 @@ def test_both_senders_send_the_same_flows(opened: Stage, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["hops", "vxlan"])
-def test_a_kernel_path_goes_through_the_appliance(opened: Stage, name: str) -> None:
+def test_a_kernel_path_goes_through_the_appliance(opened: PathLabs, name: str) -> None:
     way = opened.open(name)
     assert way is not None, opened.missing
     appliance = way.ends.server.replace("server", "appliance")
@@ -71,14 +71,14 @@ def test_a_kernel_path_goes_through_the_appliance(opened: Stage, name: str) -> N
     assert loads.round_trip(way.ends, count=5) > 0
 
 
-def test_a_plain_path_has_no_node_in_it(opened: Stage) -> None:
+def test_a_plain_path_has_no_node_in_it(opened: PathLabs) -> None:
     way = opened.open("plain")
     assert way is not None
     assert send(way, PYTHON_SENDER).delivered == 200
     assert frames(way) == {"vpce": 0, "eni": 0}
 
 
-def test_an_experiment_fills_the_series_of_every_path_there_is(opened: Stage, tmp_path: Path) -> None:
+def test_an_experiment_fills_the_series_of_every_path_there_is(opened: PathLabs, tmp_path: Path) -> None:
     results = Results()
     Session(opened, PYTHON_SENDER, TINY, results, tmp_path, lambda _: None).run("round-trip")
     measured = results.series["round-trip"]
@@ -87,9 +87,9 @@ def test_an_experiment_fills_the_series_of_every_path_there_is(opened: Stage, tm
     assert set(measured) | set(opened.missing) >= {"ovs", "fast"}
 
 
-def test_somebody_elses_lab_of_that_name_is_left_alone(opened: Stage) -> None:
+def test_somebody_elses_lab_of_that_name_is_left_alone(opened: PathLabs) -> None:
     assert opened.open("plain") is not None
-    with stage(None, lambda _: None) as second, pytest.raises(LabError, match="bench-plain is up already"):
+    with path_labs(None, lambda _: None) as second, pytest.raises(LabError, match="bench-plain is up already"):
         second.open("plain")
     assert list_labs() == ["bench-plain"]
 

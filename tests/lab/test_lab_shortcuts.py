@@ -15,7 +15,7 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
 from gwlbemu import Lab
-from gwlbemu.lab.shortcuts import standing
+from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology import names
 from tests.lab.oracles import sniffed
 from tests.paths import TOPOLOGIES
@@ -121,8 +121,8 @@ def vpc(name: str, *, shortcuts: bool = True, offload: bool = False) -> str:
 def both() -> Iterator[tuple[Lab, Lab]]:
     """The same VPC with shortcuts and without."""
     with Lab(vpc("cut")) as short, Lab(vpc("walk", shortcuts=False)) as long:
-        assert standing(short.running.state).reason == ""
-        assert standing(long.running.state).namespaces == []
+        assert installed(short.running.state).reason == ""
+        assert installed(long.running.state).namespaces == []
         yield short, long
 
 
@@ -200,16 +200,16 @@ def test_a_pulled_cable_is_pulled_and_healing_brings_the_shortcut_back() -> None
     with Lab(vpc("pull")) as lab:
         subnet = names.namespace("pull", "right")
         ping = ["ping", "-c", "3", "-i", "0.2", "-W", "1", FAR]
-        assert subnet in standing(lab.running.state).namespaces
+        assert subnet in installed(lab.running.state).namespaces
         lab.fail("link", "far")
         lab.fail("link", "slow")
         assert lab.exec("client", ping).code == 1
         assert lab.exec("client", [*ping[:-1], ADDRESSES["other"]]).code == 0
         lab.heal("link", "slow")
-        assert subnet not in standing(lab.running.state).namespaces  # the other cable is still out
+        assert subnet not in installed(lab.running.state).namespaces  # the other cable is still out
         assert lab.exec("client", ping).code == 1
         lab.heal("link", "far")
-        assert subnet in standing(lab.running.state).namespaces
+        assert subnet in installed(lab.running.state).namespaces
         assert lab.exec("client", ping).code == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from gwlbemu.errors import NetError
 from gwlbemu.ports import interface
-from gwlbemu.ports.filters import Program, ip_to_us, udp_port_to_us, udp_to_us
+from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_port_to_us, udp_to_us
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.sink import hold_udp_port
 from tests.ports.conftest import arrived, frame
@@ -51,7 +51,7 @@ CASES = {
 
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["ip_to_us", "udp_to_us", "udp_port_to_us"])
 def test_a_filter_lets_in_what_its_table_says(veth: Veth, which: int) -> None:
-    program: Program = (ip_to_us(), udp_to_us(), udp_port_to_us(6081))[which]
+    program: SocketFilter = (ip_to_us(), udp_to_us(), udp_port_to_us(6081))[which]
     a, b = PacketPort(veth[0]), PacketPort(veth[1], program=program)
     for name, (data, *wanted) in CASES.items():
         a.send([data, GENEVE])

@@ -63,6 +63,7 @@ class NodeConfig:
     discards: str  # path of the capture's socket for dropped packets, "" without a capture
 
     def to_json(self) -> str:
+        """Return the text that `from_json` reads."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
@@ -80,7 +81,7 @@ class NodeConfig:
         )
 
     def settings(self) -> Settings:
-        """What the core is told. Raises SettingError for an attribute that AWS would refuse."""
+        """Return what the core is told. Raises SettingError for an attribute that AWS would refuse."""
         return Settings(
             load_balancer=self.load_balancer,
             zone=self.zone,

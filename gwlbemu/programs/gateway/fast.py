@@ -83,6 +83,7 @@ class UpPort:
 
     @property
     def unsent(self) -> int:
+        """Frames that the interface did not take, since the port was opened."""
         return self._sender.unsent
 
     def close(self) -> None:
@@ -110,6 +111,7 @@ class Follower:
         self.balancer: Balancer | None = None
 
     def start(self, balancer: Balancer) -> None:
+        """Begin to look through the kernel's entries, for `balancer`."""
         self.balancer = balancer
         self._loop.call_at(self._loop.now + ROUND_SECONDS, self._step)
 
@@ -151,6 +153,7 @@ class Follower:
         self._fast.pause(paused)
 
     def stats(self) -> dict[str, int]:
+        """Return what the fast path counts, by name: entries, packets carried each way, refused entries."""
         return self._fast.stats()
 
     def _step(self) -> None:

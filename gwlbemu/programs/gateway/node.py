@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.ports.control import ControlServer
-from gwlbemu.ports.filters import Program, ip_to_us, udp_to_us
+from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_to_us
 from gwlbemu.ports.loop import Loop, Timer
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.probe import Check
@@ -29,8 +29,10 @@ from gwlbemu.programs.gateway.config import NodeConfig
 from gwlbemu.programs.gateway.fast import Follower, UpPort, open_fast_path
 from gwlbemu.programs.gateway.links import links
 from gwlbemu.programs.gateway.packets import Packets, Side
+from gwlbemu.programs.gateway.trace import TracingJudge, address_text
+from gwlbemu.programs.gateway.traces import Traces
 from gwlbemu.programs.gateway.verbs import NodeVerbs
-from gwlbemu.programs.process import run_process
+from gwlbemu.programs.process import run_logged
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 
 LOG = logging.getLogger("node")
@@ -61,7 +63,8 @@ class Node:
         self.balancer = Balancer(
             settings, now=loop.now, fetch_carried=None if self.follower is None else self.follower.catch_up
         )
-        self.packets = Packets(sides, eni_side, loop.clock, self.discards, self.balancer, after_turn=self._arm)
+        self.packets = Packets(sides, eni_side, loop.clock, self.discards, self.balancer, after_batch=self._arm)
+        self.traces = Traces(now=loop.clock.since_boot, later=loop.call_after, active=self._trace)
         stack.enter_context(hold_udp_port(GENEVE_PORT))
         self._expiry: Timer | None = None
         self._expiry_at = math.inf
@@ -70,9 +73,9 @@ class Node:
         self._control = ControlServer(config.control, NodeVerbs(self).table())
         stack.callback(self._control.close)
 
-    def _side(self, stack: ExitStack, name: str, device: str, program: Program) -> Side:
+    def _side(self, stack: ExitStack, name: str, device: str, program: SocketFilter) -> Side:
         tap = self._taps.get(device)
-        port = PacketPort(device, program=program) if tap is None else UpPort(tap, PacketPort(device, deaf=True))
+        port = PacketPort(device, program=program) if tap is None else UpPort(tap, PacketPort(device, send_only=True))
         stack.callback(port.close)
         return Side(name, port)
 
@@ -91,8 +94,8 @@ class Node:
         """Open the control socket, begin to probe and to move packets."""
         self.loop.run_until_complete(self._control.open())
         for identity, side in self.packets.endpoints.items():
-            self.loop.add_reader(side.port.fileno(), self.packets.endpoint_turn(identity))
-        self.loop.add_reader(self.packets.eni.port.fileno(), self.packets.eni_turn)
+            self.loop.add_reader(side.port.fileno(), self.packets.endpoint_reader(identity))
+        self.loop.add_reader(self.packets.eni.port.fileno(), self.packets.read_eni)
         self.loop.call_at(self.loop.now, self.changed)
         if self.follower is not None:
             self.follower.start(self.balancer)
@@ -118,6 +121,29 @@ class Node:
     def _probed(self, target: str, ok: bool, reason: str) -> None:
         self.balancer.receive_probe_result(target, ok, now=self.loop.now, reason=reason)
         self.changed()
+
+    def _trace(self, active: bool) -> None:
+        """Let the traces see every packet while there is one: the kernel carries none meanwhile."""
+        self.packets.judge = self._tracing_judge() if active else self.balancer
+        if self.follower is not None:
+            self.follower.pause(active)
+
+    def _tracing_judge(self) -> TracingJudge:
+        names: dict[bytes, str] = {}
+
+        def target_name(address: bytes) -> str:
+            if address not in names:
+                names.update({each.address: each.id for each in self.balancer.target_health(now=self.loop.now)})
+            return names.get(address) or address_text(address)
+
+        return TracingJudge(
+            self.balancer,
+            self.settings.links,
+            self.traces.live,
+            endpoints={endpoint.id: endpoint.name for endpoint in self.settings.endpoints},
+            target_name=target_name,
+            clock=self.loop.clock.since_boot,
+        )
 
     def advance(self, seconds: float) -> None:
         """Let time pass at once, in the kernel too."""
@@ -155,7 +181,7 @@ def main(argv: list[str]) -> int:
         loop.run()
         node.stop()
 
-    return run_process("node", work)
+    return run_logged("node", work)
 
 
 if __name__ == "__main__":

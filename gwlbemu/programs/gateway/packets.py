@@ -12,11 +12,14 @@ from gwlbemu.ports.port import Port
 from gwlbemu.programs.discards import Discards
 
 
-class Judge(Protocol):
+class FrameJudge(Protocol):
     """What says where frames go: the core, or a trace around it."""
 
-    def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged: ...
-    def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged: ...
+    def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged:
+        """FrameJudge a batch of Ethernet frames from an endpoint, in order; `now` in seconds of the loop's clock."""
+
+    def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged:
+        """FrameJudge a batch of Ethernet frames that arrived at the ENI, in order."""
 
 
 @dataclass(slots=True)
@@ -38,7 +41,7 @@ class Side:
 class Packets:
     """Moves packets between the endpoints and the ENI as `judge` says: the core, for a while a trace.
 
-    `after_turn` is called at the end of every turn.
+    `after_batch` is called after every batch.
     """
 
     def __init__(
@@ -47,28 +50,28 @@ class Packets:
         eni: Side,
         clock: Clock,
         discards: Discards,
-        judge: Judge,
+        judge: FrameJudge,
         *,
-        after_turn: Callable[[], None],
+        after_batch: Callable[[], None],
     ) -> None:
         self.endpoints, self.eni = endpoints, eni
         self.judge = judge
-        self._clock, self._discards, self._after_turn = clock, discards, after_turn
+        self._clock, self._discards, self._after_batch = clock, discards, after_batch
 
-    def endpoint_turn(self, endpoint: int) -> Callable[[], None]:
+    def endpoint_reader(self, endpoint: int) -> Callable[[], None]:
         """Return the reader of one endpoint's port: one batch per call."""
         side = self.endpoints[endpoint]
 
-        def turn() -> None:
+        def read() -> None:
             frames = side.port.recv()
             side.frames_in += len(frames)
             judged = self.judge.receive_frames(endpoint, frames, now=self._clock.now)
             side.verdicts += len(judged)
             self._follow(judged, side)
 
-        return turn
+        return read
 
-    def eni_turn(self) -> None:
+    def read_eni(self) -> None:
         """Read one batch of what came back from the targets."""
         frames = self.eni.port.recv()
         self.eni.frames_in += len(frames)
@@ -82,4 +85,4 @@ class Packets:
         self.eni.send(judged.to_targets)
         for endpoint, frames in judged.to_endpoints.items():
             self.endpoints[endpoint].send(frames)
-        self._after_turn()
+        self._after_batch()

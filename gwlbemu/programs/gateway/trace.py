@@ -1,11 +1,15 @@
-"""What a node did with the packets of some flows, one event per verdict; costs nothing while nobody asks."""
+"""One trace: the verdicts on the packets of some flows, and the judge that notes them.
+
+While at least one trace is live (see `traces`), `TracingJudge` stands between the packets and the core: the core judges
+each packet once, and every trace that wants its flow notes the verdict. Without a trace none of this runs.
+"""
 
 from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.judged import Judged, one_by_one
@@ -13,12 +17,12 @@ from gwlbemu.core.gateway.settings import Links
 from gwlbemu.core.gateway.verdict import Drop, ToEndpoint, ToTarget, Verdict
 from gwlbemu.errors import SettingError, WireError
 from gwlbemu.wire import aws, geneve
-from gwlbemu.wire.ip import IpPacket, decode_ip
+from gwlbemu.wire.ip import decode_ip
 
-KEPT = 10_000
+KEPT = 10_000  # events of one trace; older ones make way
 OUTER_HEADERS = 28  # IPv4 without options and UDP, as the core sends them
 
-Flow = tuple[int, frozenset[tuple[bytes, int]]]
+TracedFlow = tuple[int, frozenset[tuple[bytes, int]]]  # protocol, and (address, port) of both ends
 
 
 class Event(NamedTuple):
@@ -38,40 +42,74 @@ class Event(NamedTuple):
 
 
 def address_text(address: bytes) -> str:
+    """Return an IPv4 (4 bytes) or IPv6 (16 bytes) address as text."""
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
-def _address(text: str) -> bytes:
+def _address(text: object) -> bytes:
     try:
+        if not isinstance(text, str):
+            raise OSError
         return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
     except OSError:
         raise SettingError(f"match: {text!r} is not an address") from None
 
 
-class Trace:
-    """Judges as `balancer` does and notes what it says about the flows in `match`, either direction.
+def traced_flows(match: object) -> frozenset[TracedFlow]:
+    """Read a request's `match`: rows of [protocol, address, address, port, port], the ports in the addresses' order.
 
-    A match is (protocol, address, address, port, port), the ports in the order of the addresses; no match means all.
+    No row means every flow. Raises SettingError for what is not such a list.
+    """
+    flows = []
+    for row in match if isinstance(match, list) else [match]:
+        if not isinstance(row, list) or len(row) != 5 or not all(isinstance(row[at], int) for at in (0, 3, 4)):
+            raise SettingError(f"match: expected rows of [protocol, address, address, port, port], got {row!r}")
+        protocol, one, other, one_port, other_port = row
+        flows.append((protocol, frozenset(((_address(one), one_port), (_address(other), other_port)))))
+    return frozenset(flows)
+
+
+class Trace:
+    """The verdicts on the packets of `flows` (none: of all), in either direction; the newest `KEPT` of them."""
+
+    def __init__(self, flows: Iterable[TracedFlow] = ()) -> None:
+        self._flows = frozenset(flows)
+        self._events: deque[Event] = deque(maxlen=KEPT)
+        self._count = 0
+
+    def wants(self, flow: TracedFlow) -> bool:
+        """Return whether packets of `flow` are to be noted."""
+        return not self._flows or flow in self._flows
+
+    def note(self, event: Event) -> None:
+        """Keep a verdict, under the trace's own running number."""
+        self._count += 1
+        self._events.append(event._replace(number=self._count))
+
+    def read(self, after: int = 0) -> dict[str, Any]:
+        """Return `events`, those since number `after` (0: all that are kept), and `count`, how many there have been."""
+        return {"events": [event._asdict() for event in self._events if event.number > after], "count": self._count}
+
+
+class TracingJudge:
+    """Judges as `balancer` does and lets `traces` note what it says.
+
+    `endpoints` are the names by id, `target_name` tells the name of the target at an address, `clock` the instant of an
+    event in seconds of the kernel's monotonic clock.
     """
 
     def __init__(
         self,
-        match: Iterable[tuple[int, str, str, int, int]],
-        *,
         balancer: Balancer,
-        endpoints: Mapping[int, str],
-        targets: Callable[[bytes], str],
-        clock: Callable[[], float],
         links: Links,
+        traces: Collection[Trace],
+        *,
+        endpoints: Mapping[int, str],
+        target_name: Callable[[bytes], str],
+        clock: Callable[[], float],
     ) -> None:
-        self._wanted: set[Flow] = {
-            (protocol, frozenset(((_address(a), a_port), (_address(b), b_port))))
-            for protocol, a, b, a_port, b_port in match
-        }
-        self._balancer = balancer
-        self._endpoints, self._targets, self._clock, self._links = endpoints, targets, clock, links
-        self._events: deque[Event] = deque(maxlen=KEPT)
-        self._count = 0
+        self._balancer, self._links, self._traces = balancer, links, traces
+        self._endpoints, self._target_name, self._clock = endpoints, target_name, clock
 
     def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged:
         """Judge and note frames from an endpoint."""
@@ -83,11 +121,10 @@ class Trace:
 
     def _packet(self, endpoint: int, packet: bytes, now: float) -> Verdict:
         verdict = self._balancer.receive_packet(endpoint, packet, now=now)
-        ip = self._wanted_ip(packet)
-        if ip is not None:
-            cookie = _cookie(verdict.datagram[OUTER_HEADERS:]) if isinstance(verdict, ToTarget) else ""
-            target = verdict.target if isinstance(verdict, ToTarget) else ""
-            self._note(endpoint, "out", ip, verdict, target, cookie)
+        target, cookie = "", ""
+        if isinstance(verdict, ToTarget):
+            target, cookie = verdict.target, _cookie(verdict.datagram[OUTER_HEADERS:])
+        self._note(packet, verdict, endpoint=endpoint, direction="out", target=target, cookie=cookie)
         return verdict
 
     def _return(self, datagram: bytes, now: float) -> Verdict:
@@ -99,32 +136,43 @@ class Trace:
             endpoint = aws.parse(header).endpoint_id or 0
         except WireError:
             return verdict
-        ip = self._wanted_ip(tunnel[length:])
-        if ip is not None:
-            self._note(endpoint, "back", ip, verdict, self._targets(source), _cookie(tunnel))
+        self._note(
+            tunnel[length:],
+            verdict,
+            endpoint=endpoint,
+            direction="back",
+            target=self._target_name(source) if len(source) == 4 else "",
+            cookie=_cookie(tunnel),
+        )
         return verdict
 
-    def read(self, after: int = 0) -> dict[str, object]:
-        """The events since number `after` (0: all that are kept), and how many there have been."""
-        return {"events": [event._asdict() for event in self._events if event.number > after], "count": self._count}
-
-    def _wanted_ip(self, packet: bytes) -> IpPacket | None:
+    def _note(
+        self, packet: bytes, verdict: Verdict, *, endpoint: int, direction: str, target: str, cookie: str
+    ) -> None:
         try:
             ip = decode_ip(packet)
         except WireError:
-            return None
-        ends = frozenset(((ip.source, ip.source_port), (ip.destination, ip.destination_port)))
-        return ip if not self._wanted or (ip.protocol, ends) in self._wanted else None
-
-    def _note(self, endpoint: int, direction: str, ip: IpPacket, verdict: Verdict, target: str, cookie: str) -> None:
-        self._count += 1
+            return
+        flow = (ip.protocol, frozenset(((ip.source, ip.source_port), (ip.destination, ip.destination_port))))
+        wanting = [trace for trace in self._traces if trace.wants(flow)]
+        if not wanting:
+            return
         kind, reason = _describe(verdict)
-        identity = (ip.protocol, ip.source_port, ip.destination_port, ip.identification, ip.total_length)
-        name = self._endpoints.get(endpoint, aws.format_endpoint(endpoint))
-        ends = address_text(ip.source), address_text(ip.destination)
-        self._events.append(
-            Event(self._count, self._clock(), name, direction, identity, *ends, kind, target, cookie, reason)
+        event = Event(
+            number=0,
+            time=self._clock(),
+            endpoint=self._endpoints.get(endpoint, aws.format_endpoint(endpoint)),
+            direction=direction,
+            identity=(ip.protocol, ip.source_port, ip.destination_port, ip.identification, ip.total_length),
+            source=address_text(ip.source),
+            destination=address_text(ip.destination),
+            verdict=kind,
+            target=target,
+            cookie=cookie,
+            reason=reason,
         )
+        for trace in wanting:
+            trace.note(event)
 
 
 def _describe(verdict: Verdict) -> tuple[str, str]:

@@ -5,30 +5,59 @@ from __future__ import annotations
 import itertools
 import socket
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from gwlbemu.core.elb.target import Target
+from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.records import FlowRecord
+from gwlbemu.core.gateway.settings import Settings
 from gwlbemu.errors import SettingError
 from gwlbemu.ports.control import Arguments, Verb
-from gwlbemu.programs.gateway.trace import Trace, address_text
+from gwlbemu.ports.loop import Loop
+from gwlbemu.programs.discards import Discards
+from gwlbemu.programs.gateway.config import NodeConfig
+from gwlbemu.programs.gateway.fast import Follower
+from gwlbemu.programs.gateway.packets import Packets
+from gwlbemu.programs.gateway.trace import Trace, address_text, traced_flows
+from gwlbemu.programs.gateway.traces import LEASE_SECONDS, Traces
 
-if TYPE_CHECKING:
-    from gwlbemu.programs.gateway.node import Node
-
-PAGE = 100
+PAGE = 100  # flows of one answer, unless `limit` says otherwise
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
-class NodeVerbs:
-    """The verbs of one node."""
+class ControlledNode(Protocol):
+    """What the verbs need of a node (`node.Node` is one). `started_at` is on the loop's clock."""
 
-    def __init__(self, node: Node) -> None:
+    config: NodeConfig
+    settings: Settings
+    loop: Loop
+    balancer: Balancer
+    packets: Packets
+    follower: Follower | None
+    discards: Discards
+    traces: Traces
+    datapath_reason: str
+    started_at: float
+
+    def changed(self) -> None:
+        """Follow up on a change of targets, attributes or the time."""
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass at once."""
+
+
+class NodeVerbs:
+    """The verbs of one node. Each takes the arguments of a request and returns the answer, as JSON-ready values.
+
+    What AWS would refuse raises SettingError, with AWS's code where there is one.
+    """
+
+    def __init__(self, node: ControlledNode) -> None:
         self._node = node
-        self._trace: Trace | None = None
         self._names = {endpoint.id: endpoint.name for endpoint in node.settings.endpoints}
 
     def table(self) -> dict[str, Verb]:
+        """Return every verb by the name that a request calls it by."""
         return {
             "status": self.status,
             "targets": self.targets,
@@ -40,10 +69,12 @@ class NodeVerbs:
             "advance": self.advance,
             "trace_start": self.trace_start,
             "trace_read": self.trace_read,
+            "trace_renew": self.trace_renew,
             "trace_stop": self.trace_stop,
         }
 
     def status(self, _: Arguments) -> Mapping[str, Any]:
+        """Answer what the node is, how its packets fare at each port, its targets, and how the fast path stands."""
         node = self._node
         self._catch_up()
         sides = [*node.packets.endpoints.values(), node.packets.eni]
@@ -66,7 +97,12 @@ class NodeVerbs:
                 }
                 for side in sides
             ],
-            "discards": {"told": node.discards.told, "untold": node.discards.untold},
+            "discards": {  # told and untold: the same under the names that they had first
+                "reported": node.discards.reported,
+                "unreported": node.discards.unreported,
+                "told": node.discards.reported,
+                "untold": node.discards.unreported,
+            },
             **self.targets({}),
         }
 
@@ -80,12 +116,13 @@ class NodeVerbs:
             self._node.follower.catch_up_all()
 
     def targets(self, _: Arguments) -> Mapping[str, Any]:
+        """Answer `targets`: each registered or draining target with its state, AWS's reason, and its flows."""
         self._catch_up()
         health = self._node.balancer.target_health(now=self._node.loop.now)
         return {"targets": [each._asdict() | {"address": address_text(each.address)} for each in health]}
 
     def flows(self, arguments: Arguments) -> Mapping[str, Any]:
-        """A page of `limit` flows from number `offset` on; `more` tells whether there are others behind it.
+        """Answer a page of `limit` flows from number `offset` on; `more` tells whether there are others behind it.
 
         With `newest` the flow that was placed last is number 0.
         """
@@ -118,21 +155,25 @@ class NodeVerbs:
         }
 
     def metrics(self, _: Arguments) -> Mapping[str, Any]:
+        """Answer `metrics`: every counter by its name, totals since the node began."""
         self._catch_up()
         return {"metrics": self._node.balancer.metrics(now=self._node.loop.now)}
 
     def register(self, arguments: Arguments) -> Mapping[str, Any]:
+        """RegisterTargets: the target `id` at `address` (IPv4 text) in `zone`."""
         target = Target(arguments["id"], socket.inet_aton(arguments["address"]), arguments["zone"])
         self._node.balancer.register(target, now=self._node.loop.now)
         self._node.changed()
         return {}
 
     def deregister(self, arguments: Arguments) -> Mapping[str, Any]:
+        """DeregisterTargets: the target `id`; it drains for its deregistration delay."""
         self._node.balancer.deregister(arguments["id"], now=self._node.loop.now)
         self._node.changed()
         return {}
 
     def set_attributes(self, arguments: Arguments) -> Mapping[str, Any]:
+        """Set `attributes` (AWS key to text) of `resource`: load-balancer, listener or target-group; all or none."""
         self._node.balancer.set_attributes(arguments["resource"], arguments["attributes"], now=self._node.loop.now)
         self._node.changed()
         return {}
@@ -163,30 +204,24 @@ class NodeVerbs:
         return f"{protocol} {source} -> {destination} at {self._names.get(flow.endpoint, '')}, target {flow.target}"
 
     def trace_start(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Trace the flows in `match` (rows of protocol, two addresses, two ports; none: all); ends an earlier trace."""
-        node = self._node
-        if node.follower is not None:
-            node.follower.pause(True)
-        addresses = {each.address: each.id for each in node.balancer.target_health(now=node.loop.now)}
-        self._trace = Trace(
-            [(int(row[0]), row[1], row[2], int(row[3]), int(row[4])) for row in arguments.get("match", [])],
-            balancer=node.balancer,
-            endpoints=self._names,
-            targets=lambda address: addresses.get(address, address_text(address) if len(address) == 4 else ""),
-            clock=node.loop.clock.since_boot,
-            links=node.settings.links,
-        )
-        node.packets.judge = self._trace
-        return {}
+        """Begin a trace of the flows in `match` (see `traced_flows`); without it, of all.
+
+        Answers `trace`, its id, and `lease_seconds`: it ends so long after the last read or renewal. Other traces go
+        on; as long as there is one, every packet goes through Python.
+        """
+        trace = Trace(traced_flows(arguments.get("match", [])))
+        seconds = float(arguments.get("lease_seconds", LEASE_SECONDS))
+        return {"trace": self._node.traces.start(trace, seconds), "lease_seconds": seconds}
 
     def trace_read(self, arguments: Arguments) -> Mapping[str, Any]:
-        if self._trace is None:
-            raise SettingError("no trace has been started")
-        return self._trace.read(int(arguments.get("after", 0)))
+        """Answer the `events` of a `trace` since number `after` and their `count` so far; renews its lease."""
+        return self._node.traces.renew(arguments["trace"]).read(int(arguments.get("after", 0)))
 
-    def trace_stop(self, _: Arguments) -> Mapping[str, Any]:
-        """Stop noting; what was noted can still be read."""
-        self._node.packets.judge = self._node.balancer
-        if self._node.follower is not None:
-            self._node.follower.pause(False)
+    def trace_renew(self, arguments: Arguments) -> Mapping[str, Any]:
+        """Renew the lease of a `trace`."""
+        self._node.traces.renew(arguments["trace"])
         return {}
+
+    def trace_stop(self, arguments: Arguments) -> Mapping[str, Any]:
+        """End a `trace`; answers what `trace_read` would, for the last time."""
+        return self._node.traces.stop(arguments["trace"]).read(int(arguments.get("after", 0)))

@@ -12,6 +12,8 @@ from gwlbemu.wire.aws import parse_endpoint
 
 @dataclass(frozen=True, slots=True)
 class TapConfig:
+    """An interface to record: `device` in a namespace, under a name for people."""
+
     name: str
     namespace: str  # path
     device: str
@@ -34,6 +36,7 @@ class CaptureConfig:
     discards: str
 
     def to_json(self) -> str:
+        """Return the text that `from_json` reads."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
@@ -43,6 +46,7 @@ class CaptureConfig:
         return cls(**data | {"taps": tuple(TapConfig(**each) for each in data["taps"])})
 
     def names(self) -> Names:
+        """Return what comments call endpoints, targets and nodes."""
         return Names(
             {parse_endpoint(identity): name for identity, name in self.endpoints.items()},
             {socket.inet_aton(address): name for address, name in self.targets.items()},

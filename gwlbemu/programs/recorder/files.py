@@ -45,6 +45,7 @@ class CaptureFiles:
         self._file = self._open()
 
     def flush(self) -> None:
+        """Hand over to the kernel what was written."""
         self._file.flush()
 
     def close(self, at_ns: int, seen: Sequence[tuple[int, int]]) -> None:

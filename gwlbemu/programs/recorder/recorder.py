@@ -25,9 +25,9 @@ from gwlbemu.errors import WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.ports.control import Arguments, ControlServer, Verb
 from gwlbemu.ports.loop import Loop
-from gwlbemu.ports.ring import BLOCK_BYTES, RETIRE_MS, Ring, Sighting
+from gwlbemu.ports.ring import BLOCK_BYTES, RETIRE_MS, Ring, TappedFrame
 from gwlbemu.programs import discards
-from gwlbemu.programs.process import run_process
+from gwlbemu.programs.process import run_logged
 from gwlbemu.programs.recorder.config import CaptureConfig
 from gwlbemu.programs.recorder.files import CaptureFiles
 
@@ -49,7 +49,7 @@ class _Waiting(NamedTuple):
     comment: str
 
 
-class Capture:
+class Recorder:
     """Everything of the capture process, opened on `stack`."""
 
     def __init__(self, config: CaptureConfig, loop: Loop, stack: ExitStack) -> None:
@@ -110,7 +110,7 @@ class Capture:
         if len(self._waiting) > MOST_HELD:
             self._write(sys.maxsize)
 
-    def _add(self, sightings: list[Sighting]) -> None:
+    def _add(self, sightings: list[TappedFrame]) -> None:
         self._waiting += [_Waiting(*sighting, "") for sighting in sightings]
 
     def _take_discards(self) -> None:
@@ -168,6 +168,7 @@ class Capture:
         return [(packets + drop, drop) for packets, drop in zip(self._packets, drops, strict=True)]
 
     def status(self, _: Arguments) -> Mapping[str, Any]:
+        """Answer the file that is written, and per tap how many packets it has and how many were lost."""
         drops = self._drops()
         return {
             "file": str(self._files.path),
@@ -201,13 +202,13 @@ def main(argv: list[str]) -> int:
 
     def work(loop: Loop, stack: ExitStack) -> None:
         os.nice(NICENESS)
-        capture = Capture(CaptureConfig.from_json(Path(argv[0]).read_text()), loop, stack)
-        capture.start()
+        recorder = Recorder(CaptureConfig.from_json(Path(argv[0]).read_text()), loop, stack)
+        recorder.start()
         LOG.info("capture is ready")
         loop.run()
-        capture.stop()
+        recorder.stop()
 
-    return run_process("capture", work)
+    return run_logged("capture", work)
 
 
 if __name__ == "__main__":

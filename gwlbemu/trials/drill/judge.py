@@ -8,41 +8,57 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.programs.traffic import Standing
-from gwlbemu.trials.drill.outcome import Jump, Route, Seen, expected, holds, is_moved, outcome, silent_seconds
-from gwlbemu.trials.drill.report import Check, FlowReport, RunReport
-from gwlbemu.trials.drill.stage import group_of
-from gwlbemu.trials.drill.watch import Key
+from gwlbemu.programs.traffic import ConnectionState
+from gwlbemu.trials.drill.outcome import (
+    Carriers,
+    ClockJump,
+    FlowObservation,
+    expected,
+    holds,
+    is_moved,
+    outcome,
+    silent_seconds,
+)
+from gwlbemu.trials.drill.participants import group_of
+from gwlbemu.trials.drill.report import ContractCheck, FlowReport, RunReport
+from gwlbemu.trials.drill.watch import ConnectionKey
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlowEvidence:
-    key: Key
-    standing: Standing
-    before: Route
-    after: Route
+    """What was seen of one connection; instants are seconds of the kernel's monotonic clock.
+
+    `hit`: the failed target was on its way. `cut_off`: an end or a node of it is in the zone that was lost.
+    """
+
+    key: ConnectionKey
+    state: ConnectionState
+    before: Carriers
+    after: Carriers
     until: float
     hit: bool
-    doomed: bool
+    cut_off: bool
 
     @property
     def silent(self) -> tuple[float, float]:
         """The longest time without data; the one that goes on, or ended in a RST, counts too."""
-        standing = self.standing
-        last = (standing.last_at, standing.end_at or self.until)
-        gap = (standing.gap_from, standing.gap_to)
+        state = self.state
+        last = (state.last_at, state.end_at or self.until)
+        gap = (state.gap_from, state.gap_to)
         return last if last[1] - last[0] > gap[1] - gap[0] else gap
 
     @property
-    def seen(self) -> Seen:
-        return Seen(self.standing.end, self.standing.last_at, self.until, self.silent, self.before, self.after)
+    def observation(self) -> FlowObservation:
+        """The same, as `outcome` wants it."""
+        return FlowObservation(self.state.end, self.state.last_at, self.until, self.silent, self.before, self.after)
 
     @property
     def outcome(self) -> str:
-        return outcome(self.seen)
+        """What became of it, in one word of `outcome.OUTCOMES`."""
+        return outcome(self.observation)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Evidence:
     """All that was seen in one run."""
 
@@ -53,13 +69,14 @@ class Evidence:
     noticed: bool
     after_seconds: float
     flows: list[FlowEvidence]
-    jumps: list[Jump]
-    newcomers: Sequence[tuple[Standing, Route]] = field(default_factory=list)
+    jumps: list[ClockJump]
+    newcomers: Sequence[tuple[ConnectionState, Carriers]] = field(default_factory=list)
     resets: int = 0
     moved_at_recovery: int = 0
 
 
 def judge(lab: RunningLab, evidence: Evidence) -> RunReport:
+    """Return the report of a run: each connection beside what the contract expects, and the lines of the contract."""
     flows = tuple(_flow(lab, evidence, flow) for flow in sorted(evidence.flows, key=lambda each: not each.hit))
     struck = (f"zone {evidence.zone}", *evidence.struck) if evidence.zone else evidence.struck
     after = evidence.after_seconds if evidence.noticed else None
@@ -70,14 +87,14 @@ def judge(lab: RunningLab, evidence: Evidence) -> RunReport:
 
 def _flow(lab: RunningLab, evidence: Evidence, flow: FlowEvidence) -> FlowReport:
     fate = flow.outcome
-    wanted = expected(evidence.event, evidence.policy, hit=flow.hit, doomed=flow.doomed, noticed=evidence.noticed)
+    wanted = expected(evidence.event, evidence.policy, hit=flow.hit, cut_off=flow.cut_off, noticed=evidence.noticed)
     silent = silent_seconds(flow.silent, evidence.jumps)
     measured = flow.silent[1] - flow.silent[0]
     note = ""
     if is_moved(flow.before, flow.after) and fate != "moved":
         note = f"the load balancer moved it, {_why_refused(lab, flow)}"
-    elif fate == "lost" and flow.standing.end != "open":
-        note = flow.standing.end
+    elif fate == "lost" and flow.state.end != "open":
+        note = flow.state.end
     return FlowReport(
         client_port=flow.key.port,
         server=flow.key.server,
@@ -85,12 +102,12 @@ def _flow(lab: RunningLab, evidence: Evidence, flow: FlowEvidence) -> FlowReport
         after=tuple(flow.after.get(hop, "-") for hop in flow.before),
         outcome=fate,
         expected=wanted,
-        as_expected=holds(wanted, flow.seen),
+        as_expected=holds(wanted, flow.observation),
         seconds_silent=round(silent, 2),
         seconds_skipped=round(silent - measured, 2),
-        still_silent=fate == "lost" and flow.standing.end == "open",
-        records=flow.standing.records,
-        bytes=flow.standing.bytes,
+        still_silent=fate == "lost" and flow.state.end == "open",
+        records=flow.state.records,
+        bytes=flow.state.bytes,
         note=note,
     )
 
@@ -117,11 +134,11 @@ def _midstream_refusals(lab: RunningLab, target: str, port: int) -> int:
     )
 
 
-def _checks(lab: RunningLab, evidence: Evidence) -> list[Check]:
+def _checks(lab: RunningLab, evidence: Evidence) -> list[ContractCheck]:
     hit = [flow for flow in evidence.flows if flow.hit]
-    other = [flow for flow in evidence.flows if not flow.hit and not flow.doomed]
+    other = [flow for flow in evidence.flows if not flow.hit and not flow.cut_off]
     names = ", ".join(evidence.struck)
-    found: list[Check] = []
+    found: list[ContractCheck] = []
     if evidence.event == "deregister":
         found.append(_newcomers(evidence, "TG-06", f"while it drained, new flows avoided {names}"))
     elif evidence.event == "zone":
@@ -129,42 +146,46 @@ def _checks(lab: RunningLab, evidence: Evidence) -> list[Check]:
     elif evidence.noticed:
         found.append(_newcomers(evidence, "TG-05", f"new flows avoided {names}"))
     if evidence.event == "freeze" and _tcp_checked(lab, evidence.struck):
-        found.append(Check("", "a TCP health check still connects to a frozen process", not evidence.noticed))
+        found.append(ContractCheck("", "a TCP health check still connects to a frozen process", not evidence.noticed))
     elif evidence.event in ("kill", "freeze"):
-        found.append(Check("TG-02", f"health checks found that {names} failed", evidence.noticed))
+        found.append(ContractCheck("TG-02", f"health checks found that {names} failed", evidence.noticed))
     if hit and (evidence.noticed or evidence.event == "deregister"):
         found.append(_policy_check(evidence, hit))
     if other:
         kept = sum(flow.outcome == "kept" for flow in other)
-        found.append(Check("FL-05", f"{kept} of {len(other)} flows on other targets stayed there", kept == len(other)))
+        found.append(
+            ContractCheck("FL-05", f"{kept} of {len(other)} flows on other targets stayed there", kept == len(other))
+        )
     moved = evidence.moved_at_recovery
-    found.append(Check("FL-05", f"the recovery moved {moved or 'no'} live flows", not moved))
+    found.append(ContractCheck("FL-05", f"the recovery moved {moved or 'no'} live flows", not moved))
     return found
 
 
-def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> Check:
+def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
     fates = Counter(flow.outcome for flow in hit)
     if evidence.policy == "reset":
         reset = fates["reset"]
         counted = evidence.resets >= reset
         text = f"{reset} of {len(hit)} flows were reset; TCP_GWLB_Reset_Count rose by {evidence.resets}"
-        return Check("FL-14", text, reset == len(hit) and counted)
+        return ContractCheck("FL-14", text, reset == len(hit) and counted)
     if evidence.policy == "rebalance":
         moved = sum(is_moved(flow.before, flow.after) for flow in hit)
-        return Check("TG-08", f"{moved} of {len(hit)} flows moved in mid-stream", moved == len(hit))
+        return ContractCheck("TG-08", f"{moved} of {len(hit)} flows moved in mid-stream", moved == len(hit))
     stayed = sum(not is_moved(flow.before, flow.after) for flow in hit)
     how = "are still carried by it" if evidence.event == "deregister" else "stayed with it and were lost"
     wanted = "kept" if evidence.event == "deregister" else "lost"
     ok = stayed == fates[wanted] == len(hit)
-    return Check("TG-07", f"{stayed} of {len(hit)} flows {how}", ok)
+    return ContractCheck("TG-07", f"{stayed} of {len(hit)} flows {how}", ok)
 
 
-def _newcomers(evidence: Evidence, contract: str, text: str) -> Check:
-    answered = sum(standing.records > 0 for standing, _ in evidence.newcomers)
-    on_struck = sum(any(target in evidence.struck for target in route.values()) for _, route in evidence.newcomers)
+def _newcomers(evidence: Evidence, contract: str, text: str) -> ContractCheck:
+    answered = sum(state.records > 0 for state, _ in evidence.newcomers)
+    on_struck = sum(
+        any(target in evidence.struck for target in carriers.values()) for _, carriers in evidence.newcomers
+    )
     total = len(evidence.newcomers)
     ok = answered == total > 0 == on_struck
-    return Check(contract, f"{text}: {answered} of {total} answered", ok)
+    return ContractCheck(contract, f"{text}: {answered} of {total} answered", ok)
 
 
 def _tcp_checked(lab: RunningLab, struck: tuple[str, ...]) -> bool:

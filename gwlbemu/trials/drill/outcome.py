@@ -26,12 +26,12 @@ STALL_SECONDS = 0.5  # a shorter pause between two records is no outage
 SILENT_SECONDS = 1.5  # without data for so long at the end: not alive
 _BY_POLICY = dict(zip(POLICIES, ("lost", "moved", "reset"), strict=True))
 
-Hop = tuple[str, str]  # node, endpoint
-Route = Mapping[Hop, str]  # which target carries a flow at each of its hops
+NodeEndpoint = tuple[str, str]  # node, endpoint
+Carriers = Mapping[NodeEndpoint, str]  # which target carries a flow, at each node and endpoint on its way
 
 
 @dataclass(frozen=True, slots=True)
-class Jump:
+class ClockJump:
     """The nodes' clocks were moved forward by `seconds` at the instant `at`."""
 
     at: float
@@ -39,18 +39,19 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FlowObservation:
     """What was seen of one flow until `until`. `silent` is the longest time without data (from, to)."""
 
-    end: str  # open, reset, closed, ...: see drill_traffic
+    end: str  # open, reset, closed, ...: see `programs.traffic`
     last_at: float
     until: float
     silent: tuple[float, float]
-    before: Route
-    after: Route
+    before: Carriers
+    after: Carriers
 
 
-def outcome(seen: Seen) -> str:
+def outcome(seen: FlowObservation) -> str:
+    """Return what became of a flow: kept, moved, reset or lost (see the top of this file)."""
     if seen.end == "reset":
         return "reset"
     if seen.end != "open" or seen.until - seen.last_at > SILENT_SECONDS:
@@ -58,13 +59,13 @@ def outcome(seen: Seen) -> str:
     return "moved" if is_moved(seen.before, seen.after) else "kept"
 
 
-def is_moved(before: Route, after: Route) -> bool:
-    """Whether a hop that both know has another target."""
+def is_moved(before: Carriers, after: Carriers) -> bool:
+    """Return whether an endpoint of a node that both know has another target."""
     return any(after[hop] != target for hop, target in before.items() if hop in after)
 
 
-def silent_seconds(silent: tuple[float, float], jumps: Iterable[Jump]) -> float:
-    """The longest time without data on the nodes' clock: what was measured, and what was skipped meanwhile.
+def silent_seconds(silent: tuple[float, float], jumps: Iterable[ClockJump]) -> float:
+    """Return the longest time without data on the nodes' clock: what was measured, and what was skipped meanwhile.
 
     A jump during ordinary traffic falls between two records as well: only one in a silence that has lasted counts.
     """
@@ -72,9 +73,13 @@ def silent_seconds(silent: tuple[float, float], jumps: Iterable[Jump]) -> float:
     return end - start + sum(jump.seconds for jump in jumps if start + STALL_SECONDS < jump.at <= end)
 
 
-def expected(event: str, policy: str, *, hit: bool, doomed: bool, noticed: bool) -> str:
-    """The word that the contract wants. `doomed`: in a failed zone; `noticed`: the health checks found the failure."""
-    if doomed:
+def expected(event: str, policy: str, *, hit: bool, cut_off: bool, noticed: bool) -> str:
+    """Return the outcome that the contract wants.
+
+    `hit`: the failed target was on the flow's way; `cut_off`: it is in a failed zone; `noticed`: the health checks
+    found the failure.
+    """
+    if cut_off:
         return "lost"
     if not hit:
         return "kept"
@@ -83,6 +88,6 @@ def expected(event: str, policy: str, *, hit: bool, doomed: bool, noticed: bool)
     return _BY_POLICY[policy] if noticed else "lost"
 
 
-def holds(wanted: str, seen: Seen) -> bool:
-    """Whether the load balancer did its part: a flow that it moved and that the new target refuses was moved."""
+def holds(wanted: str, seen: FlowObservation) -> bool:
+    """Return whether the load balancer did its part: a flow that it moved and that the new target refuses was moved."""
     return outcome(seen) == wanted or (wanted == "moved" and is_moved(seen.before, seen.after))

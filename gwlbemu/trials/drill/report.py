@@ -29,7 +29,7 @@ class FlowReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ContractCheck:
     """One line of the contract, and whether it came out so."""
 
     contract: str
@@ -46,16 +46,18 @@ class RunReport:
     struck: tuple[str, ...] = ()
     took_effect_after_seconds: float | None = None  # on the nodes' clock; None: nobody noticed
     flows: tuple[FlowReport, ...] = ()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[ContractCheck, ...] = ()
     notes: tuple[str, ...] = ()
     impossible: str = ""
 
     @property
     def ok(self) -> bool:
+        """Whether everything came out as the contract says."""
         return all(flow.as_expected for flow in self.flows) and all(check.ok for check in self.checks)
 
     @property
     def counts(self) -> dict[str, int]:
+        """How many connections had each outcome."""
         counted = Counter(flow.outcome for flow in self.flows)
         return {outcome: counted[outcome] for outcome in OUTCOMES}
 
@@ -66,4 +68,5 @@ class RunReport:
 
 
 def as_json(run: RunReport) -> dict[str, Any]:
+    """Return a report as JSON-ready values, with `ok` and `counts`."""
     return asdict(run) | {"ok": run.ok, "counts": run.counts}

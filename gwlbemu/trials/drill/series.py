@@ -11,10 +11,10 @@ from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.up import up
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.values import Plan
-from gwlbemu.trials.drill.actors import put_policy_back, set_policy
+from gwlbemu.trials.drill.actions import put_policy_back, set_policy
 from gwlbemu.trials.drill.drill import run
+from gwlbemu.trials.drill.participants import NotPossible, Participants, choose_participants
 from gwlbemu.trials.drill.report import RunReport
-from gwlbemu.trials.drill.stage import NotPossible, Stage, stage
 from gwlbemu.views.waiting import wait_until_healthy
 
 HEALTHY_SECONDS = 60.0
@@ -24,6 +24,12 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
+    """What to drill: each of `events` under each of `policies`, with `flows` connections.
+
+    `source` and `destinations` are instances or addresses; without them ends are chosen that can talk. `port` is the
+    TCP port of the web servers.
+    """
+
     events: Sequence[str]
     policies: Sequence[str]
     flows: int = 12
@@ -49,11 +55,11 @@ def drill_running(name: str | None, options: Options, tell: Tell = lambda _: Non
 
 
 def _drill(lab: RunningLab, options: Options, tell: Tell) -> list[RunReport]:
-    ends = stage(lab, options.source, options.destinations, options.port)
+    ends = choose_participants(lab, options.source, options.destinations, options.port)
     original = lab.plan
     try:
         return [
-            _one(lab, original, ends, event, policy, options, tell)
+            _one(lab, original, ends, options, tell, event=event, policy=policy)
             for event in options.events
             for policy in options.policies
         ]
@@ -62,7 +68,7 @@ def _drill(lab: RunningLab, options: Options, tell: Tell) -> list[RunReport]:
 
 
 def _one(
-    lab: RunningLab, original: Plan, ends: Stage, event: str, policy: str, options: Options, tell: Tell
+    lab: RunningLab, original: Plan, ends: Participants, options: Options, tell: Tell, *, event: str, policy: str
 ) -> RunReport:
     """One drill; what AWS refuses or the topology cannot do is a report too, not the end of the series."""
     tell(f"{event}, {policy} ...")

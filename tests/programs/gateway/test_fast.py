@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gwlbemu.errors import SettingError
 from gwlbemu.programs.discards import decode
 from gwlbemu.wire.tcp import ACK, FIN, RST, SYN, build_tcp
 from gwlbemu.wire.udp import build_udp
@@ -229,20 +230,58 @@ def test_a_trace_sees_every_packet_and_the_kernel_goes_on_afterwards(bench: Benc
     through(bench, query())
     through(bench, query())
     before = carried(bench)
-    bench.call("trace_start", match=[[17, "10.1.0.2", "10.2.0.2", 1000, 53]])
+    trace = bench.call("trace_start", match=[[17, "10.1.0.2", "10.2.0.2", 1000, 53]])["trace"]
     for _ in range(5):
         through(bench, query())
-    events = bench.call("trace_read")["events"]
+    events = bench.call("trace_read", trace=trace)["events"]
     assert [each["direction"] for each in events] == ["out", "back"] * 5
     status = bench.call("status")
     assert status["datapath"] == "ebpf"
     assert "trace" in status["datapath_reason"]
     assert carried(bench) == before
-    bench.call("trace_stop")
+    assert bench.call("trace_stop", trace=trace)["count"] == 10
     through(bench, query())
     assert carried(bench) == (before[0] + 1, before[1] + 1)
-    assert bench.call("trace_read")["count"] == 10
     assert metric(bench, "verdicts_to_target") == 8
+
+
+def test_the_kernel_carries_nothing_while_one_of_two_traces_is_live(bench: Bench) -> None:
+    through(bench, query())
+    before = carried(bench)
+    udp, tcp = (
+        bench.call("trace_start", match=[[protocol, "10.1.0.2", "10.2.0.2", 1000, port]])["trace"]
+        for protocol, port in ((17, 53), (6, 80))
+    )
+    through(bench, query())
+    assert bench.call("trace_stop", trace=tcp) == {"events": [], "count": 0}
+    through(bench, query())
+    assert carried(bench) == before
+    assert bench.call("trace_stop", trace=udp)["count"] == 4
+    through(bench, query())
+    assert carried(bench) == (before[0] + 1, before[1] + 1)
+
+
+def test_the_kernel_carries_again_when_the_owner_of_a_trace_has_gone(bench: Bench) -> None:
+    through(bench, query())
+    before = carried(bench)
+    trace = bench.call("trace_start", lease_seconds=0.5)["trace"]
+    assert "trace" in bench.call("status")["datapath_reason"]
+    deadline = time.monotonic() + 60
+    while bench.call("status")["datapath_reason"]:
+        assert time.monotonic() < deadline
+    with pytest.raises(SettingError, match="nobody renewed it") as caught:
+        bench.call("trace_renew", trace=trace)
+    assert caught.value.code == "TraceNotFound"
+    through(bench, query())
+    assert carried(bench) == (before[0] + 1, before[1] + 1)
+
+
+def test_a_lease_goes_by_real_time_and_not_by_time_that_was_advanced(bench: Bench) -> None:
+    trace = bench.call("trace_start", lease_seconds=60)["trace"]
+    bench.call("advance", seconds=3600)
+    bench.call("advance", seconds=3600)
+    assert bench.call("trace_read", trace=trace) == {"events": [], "count": 0}
+    assert "trace" in bench.call("status")["datapath_reason"]
 
 
 def test_taps_see_every_packet_that_the_kernel_carries(bench: Bench) -> None:

@@ -181,28 +181,28 @@ def test_what_aws_refuses_is_refused_with_its_code(bench: Bench) -> None:
 
 
 def test_a_trace_tells_the_way_of_the_packets_that_were_asked_for_and_of_no_others(bench: Bench) -> None:
-    bench.call("trace_start", match=[[6, "10.2.0.2", "10.1.0.2", 80, 1000]])
+    trace = bench.call("trace_start", match=[[6, "10.2.0.2", "10.1.0.2", 80, 1000]])["trace"]
     bench.client.send([to_node(inner(1000)), to_node(inner(1001)), to_node(inner(1002, flags="A"))])
     frames = bench.take(bench.target, 2)
     bench.target.send([swapped(frame) for frame in frames])
     bench.take(bench.client, 2)
-    out, back = bench.call("trace_read")["events"]
+    out, back = bench.call("trace_read", trace=trace)["events"]
     assert (out["endpoint"], out["direction"], out["verdict"], out["target"]) == ("vpce-fw", "out", "to-target", "fw1")
     assert (back["direction"], back["verdict"], back["target"]) == ("back", "to-endpoint", "fw1")
     assert out["identity"] == back["identity"] == [6, 1000, 80, 1000, 40]
     assert out["cookie"] == back["cookie"] == f"0x{struct.unpack('!I', frames[0][78:82])[0]:08x}"
     assert 0 < out["time"] <= back["time"] <= time.monotonic()
-    bench.call("trace_stop")
-    bench.client.send([to_node(inner(1000, flags="A"))])
-    bench.take(bench.target)
-    assert bench.call("trace_read", after=1) == {"events": [back], "count": 2}
+    assert bench.call("trace_stop", trace=trace, after=1) == {"events": [back], "count": 2}
+    with pytest.raises(SettingError, match="no trace") as caught:
+        bench.call("trace_read", trace=trace)
+    assert caught.value.code == "TraceNotFound"
 
 
 def test_a_traced_drop_has_its_reason(bench: Bench) -> None:
-    bench.call("trace_start", match=[])
+    trace = bench.call("trace_start", match=[])["trace"]
     bench.client.send([to_node(inner(1000, flags="A"))])
     deadline = time.monotonic() + 5
-    while not (events := bench.call("trace_read")["events"]):
+    while not (events := bench.call("trace_read", trace=trace)["events"]):
         assert time.monotonic() < deadline
     assert [(each["verdict"], each["reason"]) for each in events] == [("drop", "MidstreamTcp")]
 

@@ -49,7 +49,7 @@ SENT, BACK, DROPPED = ToTarget("fw", bytes(28)), ToEndpoint(1, b"\x45back"), Dro
     ids=["every frame", "one without a verdict", "no frame"],
 )
 def test_the_verdicts_of_a_port_are_what_came_of_its_frames_and_not_their_number(side, verdicts, counted):
-    told, turns = [], []
+    told, batches = [], []
     endpoint, eni = (Side(name, RememberingPort([b"%d" % n for n in range(len(verdicts))])) for name in ("vpce", "eni"))
     packets = Packets(
         {1: endpoint},
@@ -57,12 +57,12 @@ def test_the_verdicts_of_a_port_are_what_came_of_its_frames_and_not_their_number
         SimpleNamespace(now=0.0),
         SimpleNamespace(tell=lambda frame, why: told.append(frame)),
         Judge(verdicts),
-        after_turn=lambda: turns.append(1),
+        after_batch=lambda: batches.append(1),
     )
-    (packets.endpoint_turn(1) if side == "endpoint" else packets.eni_turn)()
+    (packets.endpoint_reader(1) if side == "endpoint" else packets.read_eni)()
     used, unused = (endpoint, eni) if side == "endpoint" else (eni, endpoint)
     assert (used.frames_in, used.verdicts, unused.frames_in, unused.verdicts) == (len(verdicts), counted, 0, 0)
     assert eni.port.sent == [each.datagram for each in verdicts if each is SENT]
     assert endpoint.port.sent == [each.packet for each in verdicts if each is BACK]
     assert told == [b"%d" % number for number, each in enumerate(verdicts) if each is DROPPED]
-    assert turns == [1]
+    assert batches == [1]

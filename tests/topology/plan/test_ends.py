@@ -8,8 +8,8 @@ from gwlbemu.errors import SettingError
 from gwlbemu.topology.plan.ends import client_and_server, instance_named, web_port
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Plan
-from gwlbemu.trials.craft import Recipe
-from gwlbemu.trials.order import demo_recipes, order
+from gwlbemu.trials.craft import PacketSpec
+from gwlbemu.trials.injection import demo_packets, prepare
 from tests.paths import TOPOLOGIES
 from tests.topology.builder import plan_of, put
 
@@ -37,7 +37,7 @@ def test_every_shipped_topology_is_in_the_table() -> None:
 @pytest.mark.parametrize(("name", "ends"), ENDS.items(), ids=ENDS)
 def test_the_ends_of_a_shipped_topology_can_talk(name: str, ends: tuple[str, str, str]) -> None:
     plan = shipped(name)
-    ordered = order(plan, [Recipe("tcp", 80)])
+    ordered = prepare(plan, [PacketSpec("tcp", 80)])
     assert ordered.receiver is not None
     assert (ordered.sender.name, ordered.receiver.name, ordered.packets[0].destination) == ends
     assert web_port(plan, ordered.receiver) == 80
@@ -48,15 +48,15 @@ def test_an_end_that_is_named_gets_one_that_can_talk_to_it() -> None:
     web_a = instance_named(plan, "web-a")
     assert [end.name for end in client_and_server(plan, sender=web_a)] == ["web-a", "web-b"]
     nat = shipped("egress-nat")
-    assert order(nat, [Recipe("icmp")], destination="198.51.100.20").sender.name == "worker"
-    assert order(nat, [Recipe("icmp")], destination="worker").sender.name == "server"  # to see that it cannot
+    assert prepare(nat, [PacketSpec("icmp")], destination="198.51.100.20").sender.name == "worker"
+    assert prepare(nat, [PacketSpec("icmp")], destination="worker").sender.name == "server"  # to see that it cannot
 
 
 def test_the_demo_goes_to_the_port_of_the_web_server() -> None:
     plan = plan_of(put("vpcs.0.instances.0.program", {"web": {"port": 8080}}))
-    assert Recipe("tcp", 8080) in demo_recipes(plan)
-    assert Recipe("tcp", 8080) in demo_recipes(plan, destination="web")
-    assert Recipe("tcp", 80) in demo_recipes(plan, destination="192.0.2.1")
+    assert PacketSpec("tcp", 8080) in demo_packets(plan)
+    assert PacketSpec("tcp", 8080) in demo_packets(plan, destination="web")
+    assert PacketSpec("tcp", 80) in demo_packets(plan, destination="192.0.2.1")
 
 
 def test_a_lab_whose_instances_cannot_reach_each_other_asks_for_the_ends() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gwlbemu import Lab
-from gwlbemu.trials.drill.actors import FAILOVER
+from gwlbemu.trials.drill.actions import FAILOVER
 from gwlbemu.trials.drill.series import Options, drill_running
 from tests.lab.worlds import world
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from gwlbemu.programs.traffic import Standing, standings
+from gwlbemu.programs.traffic import ConnectionState, parse_states
 from gwlbemu.trials.drill.judge import FlowEvidence
-from gwlbemu.trials.drill.outcome import Jump, Seen, expected, holds, is_moved, outcome, silent_seconds
-from gwlbemu.trials.drill.watch import Key
+from gwlbemu.trials.drill.outcome import ClockJump, FlowObservation, expected, holds, is_moved, outcome, silent_seconds
+from gwlbemu.trials.drill.watch import ConnectionKey
 
 HOP, SECOND = ("node-a", "vpce-a"), ("ids-node-a", "vpce-ids-a")
 FW1, FW2 = {HOP: "fw-1"}, {HOP: "fw-2"}
 
 
-def seen(end: str = "open", last_at: float = 99.9, before: dict = FW1, after: dict = FW1) -> Seen:
-    return Seen(end, last_at, 100.0, (last_at, 100.0), before, after)
+def seen(end: str = "open", last_at: float = 99.9, before: dict = FW1, after: dict = FW1) -> FlowObservation:
+    return FlowObservation(end, last_at, 100.0, (last_at, 100.0), before, after)
+
+
+def evidence(state: ConnectionState) -> FlowEvidence:
+    key = ConnectionKey("web", 40000)
+    return FlowEvidence(key=key, state=state, before=FW1, after=FW1, until=100.0, hit=True, cut_off=False)
 
 
 def test_data_through_the_same_target_is_kept() -> None:
@@ -47,16 +52,16 @@ def test_a_flow_is_moved_when_one_hop_of_many_has_another_target() -> None:
 
 
 def test_silence_is_what_was_measured_and_what_was_skipped_in_it() -> None:
-    jumps = [Jump(9.0, 100.0), Jump(12.0, 3.0), Jump(15.0, 3.0), Jump(21.0, 100.0)]
+    jumps = [ClockJump(9.0, 100.0), ClockJump(12.0, 3.0), ClockJump(15.0, 3.0), ClockJump(21.0, 100.0)]
     assert silent_seconds((10.0, 20.0), jumps) == 16.0
 
 
 def test_a_jump_between_two_records_of_live_traffic_is_no_silence() -> None:
-    assert silent_seconds((10.0, 10.2), [Jump(10.1, 300.0)]) == pytest.approx(0.2)
+    assert silent_seconds((10.0, 10.2), [ClockJump(10.1, 300.0)]) == pytest.approx(0.2)
 
 
 def test_a_jump_just_before_the_silence_began_is_not_part_of_it() -> None:
-    assert silent_seconds((10.0, 14.0), [Jump(10.1, 60.0)]) == 4.0
+    assert silent_seconds((10.0, 14.0), [ClockJump(10.1, 60.0)]) == 4.0
 
 
 @pytest.mark.parametrize(
@@ -70,18 +75,18 @@ def test_a_jump_just_before_the_silence_began_is_not_part_of_it() -> None:
 )
 def test_what_flows_on_the_failed_target_should_meet(event: str, words: list[str]) -> None:
     policies = ("no_rebalance", "rebalance", "reset")
-    assert [expected(event, policy, hit=True, doomed=False, noticed=True) for policy in policies] == words
+    assert [expected(event, policy, hit=True, cut_off=False, noticed=True) for policy in policies] == words
 
 
 @pytest.mark.parametrize("policy", ["no_rebalance", "rebalance", "reset"])
 def test_no_policy_helps_where_nobody_notices_or_the_zone_is_gone(policy: str) -> None:
-    assert expected("freeze", policy, hit=True, doomed=False, noticed=False) == "lost"
-    assert expected("zone", policy, hit=False, doomed=True, noticed=True) == "lost"
+    assert expected("freeze", policy, hit=True, cut_off=False, noticed=False) == "lost"
+    assert expected("zone", policy, hit=False, cut_off=True, noticed=True) == "lost"
 
 
 @pytest.mark.parametrize("policy", ["no_rebalance", "rebalance", "reset"])
 def test_flows_on_other_targets_are_kept(policy: str) -> None:
-    assert expected("kill", policy, hit=False, doomed=False, noticed=True) == "kept"
+    assert expected("kill", policy, hit=False, cut_off=False, noticed=True) == "kept"
 
 
 def test_a_flow_that_was_moved_and_then_refused_is_lost_but_not_by_the_load_balancer() -> None:
@@ -93,16 +98,16 @@ def test_a_flow_that_was_moved_and_then_refused_is_lost_but_not_by_the_load_bala
 
 
 def test_the_longest_silence_is_the_one_that_goes_on_when_that_is_longer() -> None:
-    standing = Standing(40000, "open", records=9, last_at=95.0, gap_from=80.0, gap_to=84.0)
-    flow = FlowEvidence(Key("web", 40000), standing, FW1, FW1, 100.0, hit=True, doomed=False)
+    state = ConnectionState(40000, "open", records=9, last_at=95.0, gap_from=80.0, gap_to=84.0)
+    flow = evidence(state)
     assert flow.silent == (95.0, 100.0)
-    standing.gap_to = 90.0
+    state.gap_to = 90.0
     assert flow.silent == (80.0, 90.0)
 
 
 def test_a_reset_ends_the_silence() -> None:
-    standing = Standing(40000, "reset", records=9, last_at=90.0, end_at=93.0)
-    flow = FlowEvidence(Key("web", 40000), standing, FW1, FW1, 100.0, hit=True, doomed=False)
+    state = ConnectionState(40000, "reset", records=9, last_at=90.0, end_at=93.0)
+    flow = evidence(state)
     assert flow.silent == (90.0, 93.0)
 
 
@@ -111,4 +116,4 @@ def test_a_line_of_the_traffic_program_is_read_back() -> None:
         '[{"port": 40000, "end": "open", "records": 2, "bytes": 300, "last_at": 1.5, '
         '"gap_from": 1.0, "gap_to": 1.25, "end_at": 0.0}]'
     )
-    assert standings(line) == [Standing(40000, "open", 2, 300, 1.5, 1.0, 1.25)]
+    assert parse_states(line) == [ConnectionState(40000, "open", 2, 300, 1.5, 1.0, 1.25)]

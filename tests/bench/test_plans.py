@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from gwlbemu.bench import scenes, sender
-from gwlbemu.bench.stage import RECIPES, ends_of
+from gwlbemu.bench import plans, sender
+from gwlbemu.bench.labs import PATHS, ends_of
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Namespace, Plan
 from gwlbemu.wire.checksum import transport
@@ -22,7 +22,7 @@ def ways(plan: Plan, subnet: str) -> dict[str, str | None]:
 
 
 def test_plain_routing_is_the_same_lab_with_routes_that_skip_the_endpoint() -> None:
-    plain, inspected = scenes.way("x", inspected=False), scenes.way("x")
+    plain, inspected = plans.path_plan("x", inspected=False), plans.path_plan("x")
     assert plain.links == inspected.links
     differing = {a.resource for a, b in zip(plain.namespaces, inspected.namespaces, strict=True) if a != b}
     assert differing == {"clients", "servers"}
@@ -31,8 +31,8 @@ def test_plain_routing_is_the_same_lab_with_routes_that_skip_the_endpoint() -> N
 
 
 def test_the_kernel_paths_have_the_same_links_and_no_process() -> None:
-    way = scenes.way("x", offload=True)
-    kernel = scenes.kernel_only(way)
+    way = plans.path_plan("x", offload=True)
+    kernel = plans.kernel_only(way)
     assert kernel.links == way.links
     assert (kernel.gateway_nodes, kernel.programs) == ((), ())
     node = next(each for each in kernel.namespaces if each.role == "node")
@@ -41,37 +41,37 @@ def test_the_kernel_paths_have_the_same_links_and_no_process() -> None:
 
 
 def test_super_packets_are_a_matter_of_the_links_alone() -> None:
-    assert all(end.offload for link in scenes.way("x", offload=True).links for end in (link.a, link.b))
-    assert not any(end.offload for link in scenes.way("x").links for end in (link.a, link.b))
+    assert all(end.offload for link in plans.path_plan("x", offload=True).links for end in (link.a, link.b))
+    assert not any(end.offload for link in plans.path_plan("x").links for end in (link.a, link.b))
 
 
 def test_nothing_is_captured_while_something_is_measured() -> None:
-    assert not scenes.way("x").capture.enabled
+    assert not plans.path_plan("x").capture.enabled
 
 
 def test_a_load_is_sent_to_the_clients_router() -> None:
-    plan = scenes.way("x")
+    plan = plans.path_plan("x")
     bridge = namespace(plan, "clients").bridges[0]
     assert ends_of(plan).router_mac == bridge.mac
 
 
 @pytest.mark.parametrize("instances", [30, 100])
 def test_the_big_lab_has_as_many_instances_as_asked_and_a_program_in_each_but_the_client(instances: int) -> None:
-    plan = load(scenes.hundred("big", instances), "big")
+    plan = load(plans.many_instances("big", instances), "big")
     assert len(plan.instances) == instances
     assert len(plan.programs) == instances - 1
 
 
 def test_what_is_compared_with_plain_routing_runs_under_the_same_offloads() -> None:
     for name in ("hops", "vxlan", "fast-super"):
-        assert RECIPES[name].offload == RECIPES["plain"].offload
+        assert PATHS[name].offload == PATHS["plain"].offload
 
 
 def test_what_we_are_compared_with_is_the_kernels_own_way() -> None:
-    assert {name for name, recipe in RECIPES.items() if not recipe.shortcuts} == {
+    assert {name for name, setup in PATHS.items() if not setup.shortcuts} == {
         "plain", "hops", "vxlan", "ovs", "fast-long"
     }  # fmt: skip
-    assert not scenes.way("x", shortcuts=False).shortcuts
+    assert not plans.path_plan("x", shortcuts=False).shortcuts
 
 
 def test_the_python_sender_makes_the_frames_that_blast_would() -> None:

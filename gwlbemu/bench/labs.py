@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gwlbemu.bench import machine, overlay, ovs
 from gwlbemu.bench.loads import Ends
-from gwlbemu.bench.scenes import kernel_only, way
+from gwlbemu.bench.plans import kernel_only, path_plan
 from gwlbemu.errors import GwlbemuError, LabError, NetError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.lab.up import up
@@ -24,7 +24,7 @@ LAB = "bench-{}"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class MeasuredPath:
     """One way from the client to the server. `node` is None where no node process takes part."""
 
     name: str
@@ -41,24 +41,24 @@ class Way:
         raise NetError(f"{self.name}: no node process is running")
 
     def installed(self) -> int:
-        """How many flows go on without another decision: entries in the kernel, or else flows of the core."""
+        """Return how many flows go on without another decision: entries in the kernel, or else flows of the core."""
         entries = self.fast_stats().get("entries")
         return self.known() if entries is None else entries
 
     def known(self) -> int:
-        """How many flows the core knows."""
+        """Return how many flows the core knows."""
         assert self.node is not None
         return int(self.lab.call(self.node, "metrics")["metrics"]["ActiveFlowCount"])
 
     def fast_stats(self) -> dict[str, int]:
-        """What a fast node says about its map; nothing from a Python node."""
+        """Return what a fast node says about its map; nothing from a Python node."""
         assert self.node is not None
         stats: dict[str, int] = self.lab.call(self.node, "status").get("fastpath", {})
         return stats
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class PathSetup:
     """How a path's lab comes about."""
 
     datapath: str = "python"
@@ -68,30 +68,30 @@ class Recipe:
     kernel: str = ""  # hops | vxlan | ovs: what stands in for the node process
 
 
-RECIPES = {  # what we are compared with is the kernel's own: its bridges, its routers
-    "plain": Recipe(offload=True, shortcuts=False, inspected=False),
-    "hops": Recipe(offload=True, shortcuts=False, kernel="hops"),
-    "vxlan": Recipe(offload=True, shortcuts=False, kernel="vxlan"),
-    "ovs": Recipe(shortcuts=False, kernel="ovs"),
-    "fast-long": Recipe("ebpf", shortcuts=False),
-    "python": Recipe(),
-    "fast": Recipe("ebpf"),
-    "fast-super": Recipe("ebpf", offload=True),
-    "crowd": Recipe("auto"),
+PATHS = {  # what we are compared with is the kernel's own: its bridges, its routers
+    "plain": PathSetup(offload=True, shortcuts=False, inspected=False),
+    "hops": PathSetup(offload=True, shortcuts=False, kernel="hops"),
+    "vxlan": PathSetup(offload=True, shortcuts=False, kernel="vxlan"),
+    "ovs": PathSetup(shortcuts=False, kernel="ovs"),
+    "fast-long": PathSetup("ebpf", shortcuts=False),
+    "python": PathSetup(),
+    "fast": PathSetup("ebpf"),
+    "fast-super": PathSetup("ebpf", offload=True),
+    "crowd": PathSetup("auto"),
 }
 
 
-class Stage:
-    """Brings up paths by name, and remembers why one cannot be."""
+class PathLabs:
+    """Brings up paths by name, and remembers in `missing` why one cannot be."""
 
     def __init__(self, reflector: str, say: Callable[[str], None]) -> None:
         self._reflector, self._say = reflector, say
-        self.paths: dict[str, Way] = {}
+        self.paths: dict[str, MeasuredPath] = {}
         self.missing: dict[str, str] = {}
         self._labs: list[str] = []
 
-    def open(self, name: str) -> Way | None:
-        """The path, brought up at its first use; None when this machine has no such path (see `missing`)."""
+    def open(self, name: str) -> MeasuredPath | None:
+        """Return the path, brought up at its first use; None when this machine has no such path (see `missing`)."""
         if name in self.paths or name in self.missing:
             return self.paths.get(name)
         lab = LAB.format(name)
@@ -99,39 +99,39 @@ class Stage:
         self._say(f"lab {lab}")
         self._labs.append(lab)  # before it is made: whatever happens now, `close` takes it down
         try:
-            self.paths[name] = self._build(name, RECIPES[name])
+            self.paths[name] = self._build(name, PATHS[name])
         except GwlbemuError as error:
             self.missing[name] = str(error)
             self._say(f"no {name}: {error}")
             down(lab)
         return self.paths.get(name)
 
-    def _build(self, name: str, recipe: Recipe) -> Way:
-        if recipe.kernel == "ovs":
+    def _build(self, name: str, setup: PathSetup) -> MeasuredPath:
+        if setup.kernel == "ovs":
             ovs.check()
-        plan = way(
+        plan = path_plan(
             LAB.format(name),
-            datapath=recipe.datapath,
-            offload=recipe.offload,
-            shortcuts=recipe.shortcuts,
-            inspected=recipe.inspected,
+            datapath=setup.datapath,
+            offload=setup.offload,
+            shortcuts=setup.shortcuts,
+            inspected=setup.inspected,
             reflector=self._reflector,
         )
-        lab = up(kernel_only(plan, programs=recipe.kernel == "ovs") if recipe.kernel else plan)
+        lab = up(kernel_only(plan, programs=setup.kernel == "ovs") if setup.kernel else plan)
         node = plan.gateway_nodes[0]
-        if recipe.kernel == "ovs":
+        if setup.kernel == "ovs":
             ovs.bridge(plan, lab.state.folder)
-        elif recipe.kernel:
-            overlay.route(plan, node.namespace, vxlan=recipe.kernel == "vxlan")
+        elif setup.kernel:
+            overlay.route(plan, node.namespace, vxlan=setup.kernel == "vxlan")
         troubles = wait_until_healthy(lab, HEALTHY_SECONDS)
         if troubles:
             raise NetError("; ".join(troubles))
-        if not recipe.kernel:
+        if not setup.kernel:
             self._pin(lab, node.name)
             running = lab.call(node.name, "status")["datapath"]
-            if recipe.datapath == "ebpf" and running != "ebpf":
+            if setup.datapath == "ebpf" and running != "ebpf":
                 raise NetError(f"the node runs on {running}")
-        return Way(name, lab, ends_of(plan), None if recipe.kernel else node.name)
+        return MeasuredPath(name, lab, ends_of(plan), None if setup.kernel else node.name)
 
     @staticmethod
     def _pin(lab: RunningLab, node: str) -> None:
@@ -150,13 +150,13 @@ class Stage:
 
 
 def refuse_if_up(lab: str) -> None:
-    """LabError when a lab of this name is somebody else's."""
+    """Raise LabError when a lab of this name is somebody else's."""
     if lab in list_labs():
         raise LabError(f"a lab {lab} is up already: another run, or one that was killed (gwlbemu down --lab {lab})")
 
 
 def ends_of(plan: Plan) -> Ends:
-    """Where loads begin and end in a lab of `scenes.way`."""
+    """Return where loads begin and end in a lab of `plans.path_plan`."""
     by_name = {each.name: each.namespace for each in plan.instances}
     client = next(each for each in plan.namespaces if each.name == by_name["client"])
     router = next(each.mac for each in client.neighbours if each.address == "10.0.1.1")
@@ -164,9 +164,9 @@ def ends_of(plan: Plan) -> Ends:
 
 
 @contextmanager
-def stage(reflector: Path | None, say: Callable[[str], None]) -> Iterator[Stage]:
-    """A stage whose labs are all gone at the end of the block."""
-    opened = Stage(str(reflector) if reflector else "", say)
+def path_labs(reflector: Path | None, say: Callable[[str], None]) -> Iterator[PathLabs]:
+    """Bring up paths for as long as the block runs; all their labs are gone at its end."""
+    opened = PathLabs(str(reflector) if reflector else "", say)
     try:
         yield opened
     finally:

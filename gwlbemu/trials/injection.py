@@ -1,4 +1,4 @@
-"""An order of test packets: from whom, to whom, which; the same for the command line and for Python."""
+"""Prepare test packets: from whom, to whom, which; the same for the command line and for Python."""
 
 from __future__ import annotations
 
@@ -18,49 +18,53 @@ from gwlbemu.topology.plan.ends import (
     web_port,
 )
 from gwlbemu.topology.plan.values import Instance, Plan
-from gwlbemu.trials.craft import Crafted, Recipe, craft
+from gwlbemu.trials.craft import CraftedPacket, PacketSpec, craft
 
 _EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Injection:
     """Packets ready to be sent from `sender`'s eth0. `receiver` is None when their destination is nobody's."""
 
     sender: Instance
     receiver: Instance | None
-    packets: tuple[Crafted, ...]
+    packets: tuple[CraftedPacket, ...]
 
 
-def demo_recipes(plan: Plan, *, source: str | None = None, destination: str | None = None) -> tuple[Recipe, ...]:
-    """A handful of packets that meet different fates; one goes to the port of the receiver's web server."""
+def demo_packets(plan: Plan, *, source: str | None = None, destination: str | None = None) -> tuple[PacketSpec, ...]:
+    """Return a handful of packets that meet different fates; one goes to the port of the receiver's web server."""
     if destination is not None:
         receiver = instance_at(plan, destination)
     else:
         receiver = client_and_server(plan, sender=instance_named(plan, source) if source is not None else None)[1]
     port = (web_port(plan, receiver) if receiver else None) or 80
-    return (Recipe("icmp"), *(Recipe("tcp", each) for each in (port, 22, 23)), Recipe("udp", 53, payload=b"hello"))
+    return (
+        PacketSpec("icmp"),
+        *(PacketSpec("tcp", each) for each in (port, 22, 23)),
+        PacketSpec("udp", 53, payload=b"hello"),
+    )
 
 
-def order(
+def prepare(
     plan: Plan,
-    recipes: Sequence[Recipe],
+    specs: Sequence[PacketSpec],
     *,
     source: str | None = None,
     destination: str | None = None,
     source_port: int = 0,
     count: int = 1,
-) -> Order:
-    """Craft `count` times all of `recipes`.
+) -> Injection:
+    """Craft `count` times all of `specs`.
 
     Without a source or a destination they are ends that can talk (see `client_and_server`). A scapy packet or
     expression brings its own destination. `source_port` 0 is a fresh one, the same for all. Raises SettingError for a
     name that is not known and for a number that does not fit.
     """
-    for recipe in recipes:
-        check_number(f"inject: {recipe.protocol}", recipe.port, 0, 65535)
-        if not isinstance(recipe.payload, bytes):
-            raise SettingError(f"inject: payload {recipe.payload!r}: expected bytes or text")
+    for spec in specs:
+        check_number(f"inject: {spec.protocol}", spec.port, 0, 65535)
+        if not isinstance(spec.payload, bytes):
+            raise SettingError(f"inject: payload {spec.payload!r}: expected bytes or text")
     check_number("inject: source_port", source_port, 0, 65535)
     check_number("inject: count", count, 1, 65535)
     if source is not None:
@@ -69,7 +73,7 @@ def order(
         sender = client_and_server(plan, receiver=instance_at(plan, destination) if destination is not None else None)[
             0
         ]
-    own = any(recipe.protocol == "expression" for recipe in recipes)
+    own = any(spec.protocol == "expression" for spec in specs)
     address, receiver = "", None
     if destination is not None:
         address, receiver = receiver_of(plan, sender, destination)
@@ -81,16 +85,16 @@ def order(
     port, first_id = source_port or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
     packets = tuple(
         craft(
-            recipe,
+            spec,
             source_address(sender, address),
             address,
-            (first_id + n) % 65536,
-            port,
+            ip_id=(first_id + n) % 65536,
+            source_port=port,
             ipv6_source=sender.ipv6_address,
         )
-        for n, recipe in enumerate([*recipes] * count)
+        for n, spec in enumerate([*specs] * count)
     )
-    return Order(sender, owner_of(plan, packets[0].destination) if own else receiver, packets)
+    return Injection(sender, owner_of(plan, packets[0].destination) if own else receiver, packets)
 
 
 def check_number(what: str, given: object, lowest: int, highest: int) -> None:

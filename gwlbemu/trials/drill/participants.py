@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from dataclasses import dataclass
 from gwlbemu.errors import LabError
 from gwlbemu.lab import client
 from gwlbemu.lab.client import Client
+from gwlbemu.lab.commands import ROOT_FOLDER, own_module
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.programs.traffic import Standing, standings
+from gwlbemu.programs.traffic import ConnectionState, parse_states
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, instance_named, receiver_of
 from gwlbemu.topology.plan.values import Instance, Plan, TargetGroup
-from gwlbemu.trials.drill.outcome import Hop, Route
-from gwlbemu.trials.drill.watch import gateway_nodes
+from gwlbemu.trials.drill.outcome import Carriers, NodeEndpoint
 
 FIRST_ANSWER_SECONDS = 5.0
 
@@ -25,7 +24,9 @@ class NotPossible(LabError):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class DrillServer:
+    """A web server of the drill. `zone` is empty for one that is outside every VPC."""
+
     name: str
     zone: str
     address: str  # by which the client reaches it
@@ -33,13 +34,18 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Participants:
+    """Who opens the connections, and who answers them."""
+
     client: Instance
-    servers: tuple[Server, ...]
+    servers: tuple[DrillServer, ...]
 
 
-def stage(lab: RunningLab, source: str | None, destinations: Sequence[str], port: int) -> Stage:
-    """Choose the ends, or take those that are named; LabError when no server answers on `port`."""
+def choose_participants(lab: RunningLab, source: str | None, destinations: Sequence[str], port: int) -> Participants:
+    """Return a client and a server per zone, or those that are named.
+
+    `source` and `destinations` are instances or addresses. Raises LabError when no server answers on TCP `port`.
+    """
     sender = instance_named(lab.plan, source) if source else client_and_server(lab.plan)[0]
     found = [_server(lab.plan, sender, name) for name in destinations or _candidates(lab.plan, sender)]
     tries = [(server, start_traffic(lab.plan, sender, server, port, flows=1, records=1)) for server in found]
@@ -54,7 +60,7 @@ def stage(lab: RunningLab, source: str | None, destinations: Sequence[str], port
         raise LabError(
             f"no web server answers {sender.name} on port {port} (tried: {names}); name the ends with --from and --to"
         )
-    return Stage(sender, tuple(answering))
+    return Participants(sender, tuple(answering))
 
 
 def _candidates(plan: Plan, sender: Instance) -> list[str]:
@@ -64,12 +70,12 @@ def _candidates(plan: Plan, sender: Instance) -> list[str]:
     return [each.name for each in (public if public and not sender.vpc else plain)]
 
 
-def _server(plan: Plan, sender: Instance, name: str) -> Server:
+def _server(plan: Plan, sender: Instance, name: str) -> DrillServer:
     address, owner = receiver_of(plan, sender, name)
     if owner is None:
-        return Server(name, "", address, frozenset((address,)))
+        return DrillServer(name, "", address, frozenset((address,)))
     own = frozenset((owner.address, owner.public_address, owner.ipv6_address)) - {""}
-    return Server(owner.name, owner.zone if owner.vpc else "", destination_address(sender, owner), own)
+    return DrillServer(owner.name, owner.zone if owner.vpc else "", destination_address(sender, owner), own)
 
 
 def _answers(process: Client) -> bool:
@@ -79,35 +85,41 @@ def _answers(process: Client) -> bool:
         process.kill()
         return False
     lines = ended.stdout.splitlines()
-    return bool(lines) and standings(lines[-1])[0].records > 0
+    return bool(lines) and parse_states(lines[-1])[0].records > 0
 
 
-def start_traffic(plan: Plan, sender: Instance, server: Server, port: int, *, flows: int, records: int = 0) -> Client:
+def start_traffic(
+    plan: Plan, sender: Instance, server: DrillServer, port: int, *, flows: int, records: int = 0
+) -> Client:
     """Open `flows` connections from the client to a server; without `records` they go on until they are stopped."""
     words = [server.address, "--port", str(port), "--flows", str(flows), "--records", str(records)]
-    return client.start(plan, sender.name, [sys.executable, "-m", "gwlbemu.programs.traffic", *words])
+    command = own_module("gwlbemu.programs.traffic", *words)
+    return client.start(plan, sender.name, command, directory=ROOT_FOLDER)
 
 
-def newest(process: Client) -> list[Standing]:
-    """How the connections of a traffic program stood when it last told; [] before it did."""
+def newest(process: Client) -> list[ConnectionState]:
+    """Return how the connections of a traffic program stood when it last printed a line; [] before it did."""
     text = process.output()
     lines = text[: text.rfind("\n") + 1].splitlines()
-    return standings(lines[-1]) if lines else []
+    return parse_states(lines[-1]) if lines else []
 
 
-def victim(lab: RunningLab, routes: Iterable[Route]) -> str:
-    """The target that carries most flows, of those whose flows have another healthy target to go to.
+def target_to_fail(lab: RunningLab, all_carriers: Iterable[Carriers]) -> str:
+    """Return the target that carries most flows, of those whose flows have another healthy target to go to.
 
     Raises NotPossible when there is none.
     """
-    routes = list(routes)
-    carried = Counter(target for route in routes for target in route.values())
+    all_carriers = list(all_carriers)
+    carried = Counter(target for carriers in all_carriers for target in carriers.values())
     healthy = healthy_by_node(lab)
     replaceable = {
         target
         for target in carried
         if all(
-            len(healthy[hop[0]] - {target}) > 0 for route in routes for hop, other in route.items() if other == target
+            len(healthy[hop[0]] - {target}) > 0
+            for carriers in all_carriers
+            for hop, other in carriers.items()
+            if other == target
         )
     }
     for target, _ in sorted(carried.items(), key=lambda item: (-item[1], item[0])):
@@ -117,14 +129,15 @@ def victim(lab: RunningLab, routes: Iterable[Route]) -> str:
 
 
 def healthy_by_node(lab: RunningLab) -> dict[str, set[str]]:
+    """Return the ids of the targets that each node holds to be healthy."""
     return {
         node.name: {each["id"] for each in lab.call(node.name, "targets")["targets"] if each["state"] == "healthy"}
-        for node in gateway_nodes(lab)
+        for node in lab.plan.gateway_nodes
     }
 
 
-def zone_to_lose(plan: Plan, servers: Sequence[Server]) -> str:
-    """A zone with a server of the drill, another one having one as well. Raises NotPossible when there is none."""
+def zone_to_lose(plan: Plan, servers: Sequence[DrillServer]) -> str:
+    """Return a zone that has a server of the drill and is not the only one. Raises NotPossible when there is none."""
     zones = sorted({server.zone for server in servers if server.zone})
     if len(zones) < 2:
         raise NotPossible("a zone can be lost only where servers in two zones answer")
@@ -132,7 +145,7 @@ def zone_to_lose(plan: Plan, servers: Sequence[Server]) -> str:
 
 
 def group_of(plan: Plan, target: str) -> TargetGroup:
-    """The target group of a gateway load balancer that `target` is registered with."""
+    """Return the target group of a gateway load balancer that `target` is registered with."""
     for group in gateway_groups(plan):
         if target in {each.id for each in group.targets}:
             return group
@@ -140,12 +153,13 @@ def group_of(plan: Plan, target: str) -> TargetGroup:
 
 
 def gateway_groups(plan: Plan) -> list[TargetGroup]:
+    """Return the target groups that gateway load balancers forward to."""
     names = {balancer.target_group for balancer in plan.load_balancers if balancer.type == "gateway"}
     return [group for group in plan.target_groups if group.name in names]
 
 
 def instance_of(plan: Plan, target: str) -> str:
-    """The instance behind a target, which may be an address."""
+    """Return the instance behind a target, which may be an address."""
     for each in plan.instances:
         if target in (each.name, each.address):
             return each.name
@@ -153,14 +167,16 @@ def instance_of(plan: Plan, target: str) -> str:
 
 
 def targets_in(plan: Plan, zone: str) -> set[str]:
+    """Return the ids of the targets of gateway load balancers in a zone."""
     return {target.id for group in gateway_groups(plan) for target in group.targets if target.zone == zone}
 
 
-def is_doomed(plan: Plan, server: Server, hops: Collection[Hop], zone: str) -> bool:
-    """Whether a flow has its server, or a node on its way, in a zone that is lost."""
+def is_cut_off(plan: Plan, server: DrillServer, hops: Collection[NodeEndpoint], zone: str) -> bool:
+    """Return whether a flow has its server, or a node on its way, in a zone that is lost."""
     zones = {node.name: node.zone for node in plan.gateway_nodes}
     return server.zone == zone or any(zones[node] == zone for node, _ in hops)
 
 
-def is_hit(route: Mapping[Hop, str], targets: Collection[str]) -> bool:
-    return any(target in targets for target in route.values())
+def is_hit(carriers: Mapping[NodeEndpoint, str], targets: Collection[str]) -> bool:
+    """Return whether a flow that is carried so has one of `targets` on its way."""
+    return any(target in targets for target in carriers.values())

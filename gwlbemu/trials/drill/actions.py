@@ -13,11 +13,10 @@ from gwlbemu.errors import LabError
 from gwlbemu.lab import change, failure
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import LoadBalancer, Plan, Target, TargetGroup
-from gwlbemu.trials.drill.outcome import STALL_SECONDS, Jump
-from gwlbemu.trials.drill.stage import gateway_groups, group_of, instance_of
-from gwlbemu.trials.drill.watch import gateway_nodes
+from gwlbemu.trials.drill.outcome import STALL_SECONDS, ClockJump
+from gwlbemu.trials.drill.participants import gateway_groups, group_of, instance_of
 
-BREATH = 0.35  # seconds between two jumps, so that every live flow has packets in between
+BETWEEN_JUMPS_SECONDS = 0.35  # seconds between two jumps, so that every live flow has packets in between
 POLL = 0.05
 RECOVERY_SECONDS = 30.0
 FAILOVER = ("target_failover.on_deregistration", "target_failover.on_unhealthy")
@@ -49,7 +48,7 @@ def put_policy_back(lab: RunningLab, plan: Plan) -> None:
             change.set_attributes(lab, balancer.name, {RESET_ON_IDLE: balancer.listener_attributes[RESET_ON_IDLE]})
 
 
-class Strike:
+class DrillEvent:
     """One event, and what undoes it."""
 
     def __init__(self, lab: RunningLab, event: str, name: str) -> None:
@@ -61,7 +60,8 @@ class Strike:
             self._target = next(target for target in self._group.targets if target.id == name)
             self._instance = instance_of(lab.plan, name)
 
-    def happen(self) -> None:
+    def apply(self) -> None:
+        """Let it happen. Raises what `lab.failure` and `lab.change` raise."""
         if self._event == "deregister":
             assert self._group is not None
             change.deregister(self._lab, self._group.name, self._name)
@@ -69,6 +69,7 @@ class Strike:
             failure.fail(self._lab, _KINDS[self._event], self._name if self._event == "zone" else self._instance)
 
     def undo(self) -> None:
+        """Heal what `apply` broke; harmless where that is healed already."""
         if self._event == "deregister":
             assert self._group is not None
             assert self._target is not None
@@ -78,7 +79,7 @@ class Strike:
             failure.heal(self._lab, _KINDS[self._event], self._name if self._event == "zone" else self._instance)
 
 
-class Clock:
+class NodeClocks:
     """Lets time pass for the nodes and remembers every jump. `meanwhile` is called while it waits."""
 
     def __init__(self, lab: RunningLab, meanwhile: Callable[[], None]) -> None:
@@ -87,18 +88,18 @@ class Clock:
             (int(each.listener_attributes["tcp.idle_timeout.seconds"]) for each in _gateways(lab.plan)), default=350
         )
         self._longest_jump = idle / 3  # no flow with packets may look idle
-        self.jumps: list[Jump] = []
+        self.jumps: list[ClockJump] = []
 
     def skip(self, seconds: float) -> None:
         """Let `seconds` pass on the nodes' clocks, in jumps."""
         while seconds > 0:
             jump = min(seconds, self._longest_jump)
             at = time.monotonic()
-            for node in gateway_nodes(self._lab):
+            for node in self._lab.plan.gateway_nodes:
                 self._lab.call(node.name, "advance", seconds=jump)
-            self.jumps.append(Jump(at, jump))
+            self.jumps.append(ClockJump(at, jump))
             seconds -= jump
-            self.wait(BREATH)
+            self.wait(BETWEEN_JUMPS_SECONDS)
 
     def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         """Wait in real time; True as soon as `until()` is."""
@@ -115,10 +116,10 @@ class Clock:
         return time.monotonic() - at + sum(jump.seconds for jump in self.jumps if jump.at >= at)
 
 
-def wait_noticed(lab: RunningLab, clock: Clock, targets: Collection[str], blind_zone: str) -> bool:
+def wait_noticed(lab: RunningLab, clock: NodeClocks, targets: Collection[str], blind_zone: str) -> bool:
     """Let health checks find that `targets` have failed, at every node outside `blind_zone` that uses them."""
     checks = [group.health_check for group in gateway_groups(lab.plan) if _ids(group) & set(targets)]
-    watching = [node.name for node in gateway_nodes(lab) if node.zone != blind_zone]
+    watching = [node.name for node in lab.plan.gateway_nodes if node.zone != blind_zone]
 
     def found() -> bool:
         states = [each for name in watching for each in _targets(lab, name) if each[0] in targets]
@@ -132,24 +133,25 @@ def wait_noticed(lab: RunningLab, clock: Clock, targets: Collection[str], blind_
     return False
 
 
-def wait_recovered(lab: RunningLab, clock: Clock, targets: Collection[str]) -> None:
+def wait_recovered(lab: RunningLab, clock: NodeClocks, targets: Collection[str]) -> None:
     """Let health checks find that `targets` are well again. Raises LabError when they do not."""
     interval = max(
         group.health_check.interval_seconds for group in gateway_groups(lab.plan) if _ids(group) & set(targets)
     )
 
     def well() -> bool:
-        states = [each for node in gateway_nodes(lab) for each in _targets(lab, node.name) if each[0] in targets]
+        states = [each for node in lab.plan.gateway_nodes for each in _targets(lab, node.name) if each[0] in targets]
         return bool(states) and all(state in ("healthy", "unused") for _, state in states)
 
     give_up_at = time.monotonic() + RECOVERY_SECONDS
-    while not clock.wait(BREATH, well):
+    while not clock.wait(BETWEEN_JUMPS_SECONDS, well):
         if time.monotonic() > give_up_at:
             raise LabError(f"{', '.join(sorted(targets))} did not recover within {RECOVERY_SECONDS:g} s")
         clock.skip(interval)
 
 
 def deregistration_delay(lab: RunningLab, target: str) -> float:
+    """Return the deregistration delay of a target's group, in seconds."""
     return float(group_of(lab.plan, target).attributes["deregistration_delay.timeout_seconds"])
 
 

@@ -65,7 +65,7 @@ table netdev bench {{
 """
 
 
-def way(
+def path_plan(
     lab: str,
     *,
     datapath: str = "python",
@@ -74,7 +74,7 @@ def way(
     inspected: bool = True,
     reflector: str = "",
 ) -> Plan:
-    """The measured lab; not `inspected` means that the routes skip the endpoint.
+    """Return the plan of the measured lab; not `inspected` means that the routes skip the endpoint.
 
     `reflector` is the compiled object whose program `reflect` is the appliance; without it, a Python passthrough.
     """
@@ -106,7 +106,7 @@ def _with_counter(plan: Plan) -> Plan:
 
 
 def kernel_only(plan: Plan, *, programs: bool = False) -> Plan:
-    """The same lab without a node process: its node is a plain router, to be wired by `overlay` or `ovs`.
+    """Return the same lab without a node process: its node is a plain router, to be wired by `overlay` or `ovs`.
 
     Without `programs` the appliance is one, too.
     """
@@ -121,8 +121,8 @@ def kernel_only(plan: Plan, *, programs: bool = False) -> Plan:
     )
 
 
-def hundred(lab: str, instances: int = 100) -> str:
-    """A topology like two-zones with this many instances, a program in each but the client, as there."""
+def many_instances(lab: str, instances: int = 100) -> str:
+    """Return the text of a topology like two-zones with so many instances, a program in each but the client."""
     zones, per_subnet = ("a", "b"), 12
     servers = instances - 7  # the client and six appliances
     subnets, people, tables = [], [], []

@@ -1,0 +1,102 @@
+"""Commands inside a namespace of a lab: what they print, how they end, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gwlbemu.errors import LabError, NetError, SettingError
+from gwlbemu.lab import client
+from gwlbemu.lab.client import Client, Completed
+from gwlbemu.topology.plan.resolve import load
+from gwlbemu.topology.plan.values import Plan
+from tests.lab.worlds import world
+
+pytestmark = pytest.mark.namespace
+
+
+@pytest.fixture
+def plan() -> Iterator[Plan]:
+    """A plan of which the client's namespace is there, and nothing else."""
+    subprocess.run(["ip", "netns", "add", "world-client"], check=True)
+    try:
+        yield load(world(), "here")
+    finally:
+        subprocess.run(["ip", "netns", "del", "world-client"], check=True)
+
+
+@contextmanager
+def started(plan: Plan, *argv: str, directory: Path | None = None) -> Iterator[Client]:
+    running = client.start(plan, "client", argv, directory=directory)
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
+def test_a_command_runs_in_the_namespace_of_its_instance(plan: Plan) -> None:
+    there = client.execute(plan, "client", ["readlink", "/proc/self/ns/net"], timeout=60)
+    assert there.code == 0
+    assert there.stdout.strip() != os.readlink("/proc/self/ns/net")
+    with started(plan, "readlink", "/proc/self/ns/net") as running:
+        assert running.wait(60) == there
+
+
+def test_input_output_errors_and_the_exit_code_are_all_there(plan: Plan) -> None:
+    done = client.execute(plan, "client", ["sh", "-c", "cat; echo oops >&2; exit 3"], timeout=60, stdin="given")
+    assert done == Completed(3, "given", "oops\n")
+    assert client.execute(plan, "client", ["sh", "-c", "kill -9 $$"], timeout=60).code == 128 + signal.SIGKILL
+
+
+def test_what_takes_too_long_is_killed_and_its_output_told(plan: Plan) -> None:
+    with pytest.raises(LabError, match=r"^sh in client still ran after 0.3 s; it printed: 'half"):
+        client.execute(plan, "client", ["sh", "-c", "echo half; exec sleep 1000"], timeout=0.3)
+
+
+def test_a_started_command_has_no_input_and_can_be_read_while_it_runs(plan: Plan, tmp_path: Path) -> None:
+    fifo = tmp_path / "go"
+    os.mkfifo(fifo)
+    with started(plan, "sh", "-c", f"cat; echo before; echo oops >&2; cat {fifo}") as running:
+        with fifo.open("w") as go:  # opens when the other side has come as far as that
+            assert (running.output(), running.errors(), running.running) == ("before\n", "oops\n", True)
+            go.write("after\n")
+        done = running.wait(60)
+        assert done == Completed(0, "before\nafter\n", "oops\n")
+        assert not running.running
+        assert (running.output(), running.errors()) == (done.stdout, done.stderr)
+        assert running.wait() == done
+
+
+def test_a_command_that_goes_on_can_be_waited_for_again_and_be_killed(plan: Plan) -> None:
+    with started(plan, "sleep", "1000") as running:
+        with pytest.raises(LabError, match=r"^sleep in client still runs after 0.1 s$"):
+            running.wait(0.1)
+        assert running.running
+        assert os.readlink(f"/proc/{running.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        assert running.kill(signal.SIGTERM).code == 128 + signal.SIGTERM
+        assert running.kill().code == 128 + signal.SIGTERM
+
+
+def test_a_command_may_be_given_its_working_directory(plan: Plan, tmp_path: Path) -> None:
+    with started(plan, "pwd", directory=tmp_path) as running:
+        assert running.wait(60).stdout == f"{tmp_path}\n"
+    with started(plan, "pwd") as running:
+        assert running.wait(60).stdout == f"{Path.cwd()}\n"
+
+
+def test_names_programs_and_words_that_there_are_none_of_are_refused(plan: Plan) -> None:
+    with pytest.raises(LabError, match=r"^nothing called nobody in lab world; there are: .*client"):
+        client.execute(plan, "nobody", ["true"], timeout=60)
+    with pytest.raises(NetError, match=r"^cannot run no-such-program in client: No such file"):
+        client.execute(plan, "client", ["no-such-program"], timeout=60)
+    with pytest.raises(NetError, match=r"^cannot start no-such-program in client: No such file"):
+        client.start(plan, "client", ["no-such-program"])
+    for words in ("curl -s x", [], ["sleep", 1]):
+        with pytest.raises(SettingError, match="expected a list of words"):
+            client.start(plan, "client", words)  # type: ignore[arg-type]
