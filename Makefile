@@ -67,7 +67,7 @@ test-fast: setup-dev
 # The report comes out when a test has failed, too.
 coverage: setup-dev
 	@rm -rf '$(CACHE)/coverage' && mkdir -p '$(CACHE)/coverage'
-	@failed=0; $(VENV)/bin/coverage run -m pytest $(PYTEST_ARGS) || failed=$$?; \
+	@failed=0; $(VENV)/bin/coverage run -m pytest $(PARALLEL) $(PYTEST_ARGS) || failed=$$?; \
 	$(VENV)/bin/coverage combine --quiet && $(VENV)/bin/coverage report && exit $$failed
 
 check: $(VENV)/.ready-dev

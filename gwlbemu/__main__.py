@@ -1,4 +1,6 @@
-"""`python -m gwlbemu` is the `gwlbemu` command."""
+"""`python -m gwlbemu` is the command `gwlbemu`."""
+
+from __future__ import annotations
 
 import sys
 
