@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from gwlbemu.errors import LabError, NetError, SettingError, TopologyError
+from gwlbemu.errors import LabError, NetError, SettingError, TopologyError, UnknownNameError
 from gwlbemu.lab import change, client, failure
 from gwlbemu.lab.client import Client, Completed
 from gwlbemu.lab.running import RunningLab, open_lab
@@ -204,7 +204,7 @@ class Lab:
         for each in self.targets():
             if each.id == name and node in (None, each.node):
                 return each
-        raise LabError(f"no target {name}" + (f" at {node}" if node else ""))
+        raise UnknownNameError(f"no target {name}" + (f" at {node}" if node else ""))
 
     def flows(self) -> list[Flow]:
         """Every live flow of every node."""
@@ -250,7 +250,7 @@ class Lab:
     def _process(self, name: str) -> str:
         known = [process.name for process in self.running.processes()]
         if name not in known:
-            raise LabError(f"no process {name} in lab {self.name}; there are: {', '.join(known)}")
+            raise UnknownNameError(f"no process {name} in lab {self.name}; there are: {', '.join(known)}")
         return name
 
     def capture_files(self) -> list[Path]:

@@ -18,18 +18,32 @@ from gwlbemu.topology.plan.values import Plan
 F = TypeVar("F", bound=Callable[..., object])
 
 
+def _lab_name(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    """Refuse an empty name: a variable of a script that is not set must not mean "the only lab, or the first"."""
+    if name is not None and not name.strip():
+        raise click.BadParameter("a lab has a name that is not empty")
+    return name
+
+
 def lab_option(command: F) -> F:
-    """--lab NAME; without it the only lab that is up."""
-    return click.option("--lab", "lab_name", metavar="NAME", help="Which lab; needed only when several are up.")(
-        command
-    )
+    """Add --lab NAME as `lab_name`; None is the only lab that is up."""
+    text = "Which lab; needed only when several are up."
+    return click.option("--lab", "lab_name", metavar="NAME", callback=_lab_name, help=text)(command)
+
+
+def new_lab_option(command: F) -> F:
+    """Add --lab NAME as `lab_name` for a lab that is to be made; None is the name in its file."""
+    text = "Name of the lab (default: the one in the file). Several may run side by side."
+    return click.option("--lab", "lab_name", metavar="NAME", callback=_lab_name, help=text)(command)
 
 
 def json_option(command: F) -> F:
+    """Add --json as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON (stable keys) instead of text.")(command)
 
 
 def print_json(value: object) -> None:
+    """Print what the json module takes, two spaces a level."""
     click.echo(json.dumps(value, indent=2))
 
 

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, unwind_on_sigterm
+from gwlbemu.cli.common import (
+    json_option,
+    lab_option,
+    load_plan,
+    need_root,
+    new_lab_option,
+    print_json,
+    unwind_on_sigterm,
+)
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.client import namespace_of
 from gwlbemu.lab.running import RunningLab, open_lab
@@ -28,12 +36,7 @@ from gwlbemu.views.waiting import wait_until_healthy
 
 @click.command("up")
 @click.argument("file", metavar="FILE")
-@click.option(
-    "--lab",
-    "lab_name",
-    metavar="NAME",
-    help="Name of the lab (default: the one in the file). Several may run side by side.",
-)
+@new_lab_option
 @click.option("--datapath", type=click.Choice(["auto", "python", "ebpf"]), help="Overrides the file's datapath.")
 @click.option("--no-capture", is_flag=True, help="Do not record packets.")
 @click.option(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gwlbemu.errors import LabError, NetError, SettingError
+from gwlbemu.errors import LabError, NetError, SettingError, UnknownNameError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import Plan
@@ -76,10 +76,10 @@ class Client:
 
 
 def namespace_of(plan: Plan, name: str) -> Path:
-    """The network namespace of an instance, subnet, gateway or node; LabError when there is nothing of that name."""
+    """The network namespace of an instance, subnet, gateway or node; UnknownNameError when nothing is called that."""
     namespaces = {namespace.resource: namespace.name for namespace in plan.namespaces}
     if name not in namespaces:
-        raise LabError(f"nothing called {name} in lab {plan.lab}; there are: {', '.join(sorted(namespaces))}")
+        raise UnknownNameError(f"nothing called {name} in lab {plan.lab}; there are: {', '.join(sorted(namespaces))}")
     return path_of(namespaces[name])
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gwlbemu.command import command
 from gwlbemu.errors import LabError
 from gwlbemu.lab.control import call
 from gwlbemu.lab.state import State
@@ -71,7 +72,7 @@ def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
             up_now = (
                 f"several labs are up ({', '.join(labs)}): choose one with --lab"
                 if labs
-                else "no lab is up (gwlbemu up FILE)"
+                else f"no lab is up ({command('up', 'FILE')})"
             )
             raise LabError(up_now)
         name = labs[0]
@@ -81,6 +82,6 @@ def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
     try:
         return RunningLab(from_json(state.plan.read_text()), state)
     except FileNotFoundError:
-        raise LabError(f"lab {name} is half built: take it down first (gwlbemu down --lab {name})") from None
+        raise LabError(f"lab {name} is half built: take it down first ({command('down', '--lab', name)})") from None
     except ValueError:
         raise state.damaged(state.plan) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gwlbemu.command import command
 from gwlbemu.errors import LabError
 from gwlbemu.net.record import ROOT
 
@@ -70,7 +71,7 @@ class State:
 
     def damaged(self, path: Path) -> LabError:
         """What to raise for a file of ours that cannot be read."""
-        return LabError(f"{path} is damaged: take the lab down (gwlbemu down --lab {self.lab})")
+        return LabError(f"{path} is damaged: take the lab down ({command('down', '--lab', self.lab)})")
 
     def make_folders(self) -> None:
         for part in ("nodes", "control", "logs", "programs", "capture"):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 
 LOAD_BALANCER, LISTENER, TARGET_GROUP = "load-balancer", "listener", "target-group"
 FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE = "five_tuple", "source_ip_dest_ip_proto", "source_ip_dest_ip"
@@ -51,7 +51,7 @@ class Attribute(NamedTuple):
             return int(text)
         if self.choices and text in self.choices:
             return text
-        raise SettingError(f"{self.key}: '{text}' is not valid, expected {self.expected}")
+        raise AwsError(f"{self.key}: '{text}' is not valid, expected {self.expected}")
 
     def text(self, value: Value) -> str:
         """Write a value as AWS does."""
@@ -140,7 +140,7 @@ class Attributes:
         """
         values = parse(resource, texts)
         if self.sticky and values.get("tcp_idle_seconds", self.tcp_idle_seconds) != self.tcp_idle_seconds:
-            raise SettingError(
+            raise AwsError(
                 "tcp.idle_timeout.seconds can be changed only while stickiness.enabled is false",
                 "InvalidConfigurationRequest",
             )
@@ -160,22 +160,20 @@ def parse(resource: str, texts: Mapping[str, str]) -> dict[str, Value]:
     rows = _rows(resource)
     for key in texts:
         if key not in rows:
-            raise SettingError(
-                f"{resource} attribute key '{key}' is not recognized, expected one of: {', '.join(rows)}"
-            )
+            raise AwsError(f"{resource} attribute key '{key}' is not recognized, expected one of: {', '.join(rows)}")
     return {rows[key].field: rows[key].parse(text) for key, text in texts.items()}
 
 
 def _rows(resource: str) -> Mapping[str, Attribute]:
     if resource not in TABLE:
-        raise SettingError(f"'{resource}' has no attributes, expected one of: {', '.join(TABLE)}")
+        raise AwsError(f"'{resource}' has no attributes, expected one of: {', '.join(TABLE)}")
     return TABLE[resource]
 
 
 def _check_together(new: Attributes) -> Attributes:
     """Refuse what AWS refuses about several keys at once (guide, Edit target group attributes)."""
     if new.on_deregistration != new.on_unhealthy:
-        raise SettingError(
+        raise AwsError(
             f"target_failover.on_deregistration ({new.on_deregistration}) and "
             f"target_failover.on_unhealthy ({new.on_unhealthy}) must be set to the same value for the target group"
         )
@@ -185,9 +183,9 @@ def _check_together(new: Attributes) -> Attributes:
     ]
     for key, enabled in resets:
         if enabled and new.sticky:
-            raise SettingError(f"{key} needs stickiness.enabled to be false", "InvalidConfigurationRequest")
+            raise AwsError(f"{key} needs stickiness.enabled to be false", "InvalidConfigurationRequest")
         if enabled and new.rebalance:
-            raise SettingError(
+            raise AwsError(
                 f"{key} needs target_failover.on_deregistration and target_failover.on_unhealthy to be no_rebalance",
                 "InvalidConfigurationRequest",
             )

@@ -19,7 +19,7 @@ from gwlbemu.core.elb.health import Health
 from gwlbemu.core.elb.states import DRAINING, Fate, Membership, Status, fate_of, status_of
 from gwlbemu.core.gateway.settings import EVERY_ZONE, TARGETS_PER_ZONE, Settings, Target
 from gwlbemu.core.gateway.tunnel import Heads
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 
 
 class Member:
@@ -91,16 +91,16 @@ class TargetGroup:
         """Add a target, or take one back that was deregistered. Raises SettingError with AWS's code."""
         known = self.members.get(target.id)
         if known is not None and (known.address, known.zone) != (target.address, target.zone):
-            raise SettingError(f"target {target.id} is known with another address or zone", "InvalidTarget")
+            raise AwsError(f"target {target.id} is known with another address or zone", "InvalidTarget")
         if known is None and target.address in self.by_address:
-            raise SettingError(
+            raise AwsError(
                 f"target {target.id} has the address of target {self.by_address[target.address].id}", "InvalidTarget"
             )
         if known is not None and known.is_registered:
             return
         beside = sum(member.zone == target.zone for member in self.members.values() if member.is_registered)
         if beside >= TARGETS_PER_ZONE:
-            raise SettingError(
+            raise AwsError(
                 f"zone {target.zone} has {TARGETS_PER_ZONE} targets, which is the most a target group may have",
                 "TooManyTargets",
             )
@@ -113,7 +113,7 @@ class TargetGroup:
         """Let a target drain. Raises SettingError (InvalidTarget) when it is not registered."""
         member = self.members.get(target_id)
         if member is None or not member.is_registered:
-            raise SettingError(f"target {target_id} is not registered with the target group", "InvalidTarget")
+            raise AwsError(f"target {target_id} is not registered with the target group", "InvalidTarget")
         member.membership = Membership.DRAINING
         member.gone_at = now + self._attributes.deregistration_delay_seconds
         self._schedule(member, member.gone_at)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from gwlbemu.core.elb.attributes import Attributes
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.emulation import Emulation
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 
 __all__ = [
@@ -87,13 +87,11 @@ def check_target_group(protocol: str, port: int, target_type: str) -> None:
     Raises SettingError naming the attribute.
     """
     if protocol != "GENEVE":
-        raise SettingError(f"protocol '{protocol}' is not valid for a gateway target group, expected GENEVE")
+        raise AwsError(f"protocol '{protocol}' is not valid for a gateway target group, expected GENEVE")
     if port != GENEVE_PORT:
-        raise SettingError(f"port {port} is not valid for a GENEVE target group, expected {GENEVE_PORT}")
+        raise AwsError(f"port {port} is not valid for a GENEVE target group, expected {GENEVE_PORT}")
     if target_type not in ("instance", "ip"):
-        raise SettingError(
-            f"target_type '{target_type}' is not valid for a GENEVE target group, expected instance or ip"
-        )
+        raise AwsError(f"target_type '{target_type}' is not valid for a GENEVE target group, expected instance or ip")
 
 
 def check_ip_target(address: str, vpc_cidrs: Iterable[str]) -> None:
@@ -104,9 +102,9 @@ def check_ip_target(address: str, vpc_cidrs: Iterable[str]) -> None:
     try:
         parsed = ipaddress.IPv4Address(address)
     except ValueError:
-        raise SettingError(f"target '{address}' is not an IPv4 address", "InvalidTarget") from None
+        raise AwsError(f"target '{address}' is not an IPv4 address", "InvalidTarget") from None
     if not any(parsed in network for network in [*_PRIVATE, *map(ipaddress.ip_network, vpc_cidrs)]):
-        raise SettingError(
+        raise AwsError(
             f"target address {address} is not valid, expected one of the VPC, of 10.0.0.0/8, 100.64.0.0/10, "
             "172.16.0.0/12 or 192.168.0.0/16",
             "InvalidTarget",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gwlbemu.core.elb.health import HealthCheck
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 
 
 # ---- the machine half ------------------------------------------------------------------------------------------------
@@ -264,20 +264,18 @@ class Plan:
     def group_of(self, balancer: str) -> TargetGroup:
         """Return the target group that the load balancer `balancer` forwards to, where it can be only one.
 
-        Raises SettingError for a name that no load balancer has.
+        Raises AwsError for a name that no load balancer has.
         """
         for one in self.load_balancers:
             if one.name == balancer:
                 return next(group for group in self.target_groups if group.name == one.target_group)
         known = ", ".join(one.name for one in self.load_balancers) or "none"
-        raise SettingError(
-            f"LoadBalancerNotFound: no load balancer {balancer}; there are: {known}", "LoadBalancerNotFound"
-        )
+        raise AwsError(f"no load balancer {balancer}; there are: {known}", "LoadBalancerNotFound")
 
     def groups_of(self, balancer: str) -> tuple[TargetGroup, ...]:
         """Return every target group that the load balancer `balancer` forwards to, each once, in the file's order.
 
-        Raises SettingError for a name that no load balancer has.
+        Raises AwsError for a name that no load balancer has.
         """
         return (self.group_of(balancer),)
 

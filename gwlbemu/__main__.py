@@ -1,0 +1,10 @@
+"""`python -m gwlbemu` is the command `gwlbemu`."""
+
+from __future__ import annotations
+
+import sys
+
+from gwlbemu.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
