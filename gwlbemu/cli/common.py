@@ -11,8 +11,10 @@ from typing import TypeVar
 
 import click
 
+from gwlbemu.command import command
 from gwlbemu.errors import NetError, SettingError
 from gwlbemu.lab.topology_file import read_topology
+from gwlbemu.net.record import list_labs
 from gwlbemu.topology.plan.values import Plan
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -58,9 +60,14 @@ def table(rows: list[list[str]], header: list[str]) -> str:
 
 
 def name_silent(silent: Iterable[str]) -> None:
-    """Say on the error output which nodes did not answer (see `ask_nodes`); what the others said stands already."""
-    for why in silent:
-        click.echo(f"! {why}", err=True)
+    """Say on the error output which nodes did not answer; what the others said stands already."""
+    for sentence in silent:
+        click.echo(f"! {sentence}", err=True)
+
+
+def hint(lab: str, verb: str, *words: str) -> str:
+    """Return the command line that does something to a lab that is up (see `command`); --lab only when it is needed."""
+    return command(verb, *([] if list_labs() == [lab] else ["--lab", lab]), *words)
 
 
 def load_plan(file: str, lab_name: str | None) -> Plan:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import Plan
-from gwlbemu.views.answers import Step, step_of
+from gwlbemu.views.traces import TracedPacket, traced_packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Pattern:
     ends: tuple[frozenset[str], frozenset[str]] | None = None  # the addresses of each end, public and private
     port: int | None = None
 
-    def matches(self, step: Step) -> bool:
+    def matches(self, step: TracedPacket) -> bool:
         if self.protocol is not None and step.protocol != self.protocol:
             return False
         if self.port is not None and self.port not in (step.source_port, step.destination_port):
@@ -37,15 +37,15 @@ class FlowTrace:
 
     def __init__(self, lab: RunningLab, pattern: Pattern) -> None:
         self._lab, self._pattern = lab, pattern
-        self._last: tuple[Step, ...] | None = None
+        self._last: tuple[TracedPacket, ...] | None = None
 
     @property
-    def hops(self) -> tuple[Step, ...]:
+    def hops(self) -> tuple[TracedPacket, ...]:
         """Every verdict on every packet so far, in the order of time."""
         if self._last is not None:
             return self._last
         steps = [
-            step_of(node.name, event)
+            traced_packet(node.name, event)
             for node in self._lab.plan.gateway_nodes
             for event in self._lab.call(node.name, "trace_read")["events"]
         ]

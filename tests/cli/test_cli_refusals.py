@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from gwlbemu.capture.pcapng import section_header
-from gwlbemu.cli.main import EXIT_CODES, VERBS
+from gwlbemu.cli.main import EXIT_CODES, GROUPS, VERBS
+from gwlbemu.command import command
+from gwlbemu.errors import AWS_CODES, GwlbemuError
 from tests.paths import TOPOLOGIES
 
 MINIMAL = TOPOLOGIES / "minimal.yaml"
@@ -63,7 +65,7 @@ def test_a_wrong_command_line_is_2(gwlbemu: Any, words: tuple[str, ...]) -> None
 def test_without_a_lab_the_answer_is_4_and_says_how_to_get_one(gwlbemu: Any, words: tuple[str, ...]) -> None:
     said = gwlbemu(*words)
     assert (said.code, said.out) == (4, "")
-    assert said.err == "gwlbemu: no lab is up (gwlbemu up FILE)\n"
+    assert said.err == f"gwlbemu: no lab is up ({command('up', 'FILE')})\n"
 
 
 @pytest.mark.namespace
@@ -82,7 +84,7 @@ def test_plan_and_schema_need_no_root(gwlbemu: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert "vpce" in gwlbemu("plan", str(MINIMAL)).out
     plan = gwlbemu("plan", "--json", str(MINIMAL)).json
-    assert {"lab", "namespaces", "links", "endpoints", "nodes", "target_groups"} <= plan.keys()
+    assert {"lab", "namespaces", "links", "endpoints", "gateway_nodes", "target_groups"} <= plan.keys()
     assert json.loads(gwlbemu("schema").out)["title"] == "gwlbemu topology"
 
 

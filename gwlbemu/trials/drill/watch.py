@@ -9,10 +9,10 @@ from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import GatewayNode
 from gwlbemu.trials.drill.outcome import Hop
-from gwlbemu.views.answers import Step, flow_of, step_of
+from gwlbemu.views.flows import read_flows
+from gwlbemu.views.traces import TracedPacket, traced_packet
 
 TCP = 6
-PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +65,19 @@ class Watch:
             answer = self._lab.call(name, "trace_read", after=after)
             self._read[name] = answer["count"]
             for event in answer["events"]:
-                self._note(step_of(name, event))
+                self._note(traced_packet(name, event))
 
     def flows(self, keys: Collection[Key]) -> dict[Key, dict[Hop, str]]:
         """The nodes' own tables: which target each connection is bound to at each hop; with 5-tuple keys only."""
         found: dict[Key, dict[Hop, str]] = {key: {} for key in keys}
-        for node in gateway_nodes(self._lab):
-            offset, more = 0, True
-            while more:
-                answer = self._lab.call(node.name, "flows", offset=offset, limit=PAGE)
-                for flow in (flow_of(node.name, each) for each in answer["flows"]):
-                    for server, addresses in self._servers.items():
-                        key = Key(server, flow.source_port)
-                        if flow.protocol == TCP and flow.destination in addresses and key in found:
-                            found[key][node.name, flow.endpoint] = flow.target
-                offset, more = offset + len(answer["flows"]), answer["more"]
+        for flow in read_flows(self._lab).complete():
+            for server, addresses in self._servers.items():
+                key = Key(server, flow.source_port)
+                if flow.protocol == TCP and flow.destination in addresses and key in found:
+                    found[key][flow.node, flow.endpoint] = flow.target
         return found
 
-    def _note(self, step: Step) -> None:
+    def _note(self, step: TracedPacket) -> None:
         if step.protocol != TCP:
             return
         for server, addresses in self._servers.items():
