@@ -161,7 +161,7 @@ def test_set_takes_all_or_nothing_and_refuses_in_awss_words(lab: Lab, gwlbemu: A
     before = lab.plan
     failover, delay = "target_failover.on_unhealthy=rebalance", "deregistration_delay.timeout_seconds"
     for words, expected in (
-        (("firewalls", failover), "gwlbemu: InvalidConfigurationRequest: "),
+        (("firewalls", failover), "gwlbemu: ValidationError: target_failover.on_deregistration (no_rebalance) and "),
         (("firewalls", f"{delay}=1", "no.such.key=2"), "'no.such.key' is not an attribute of firewalls"),
         (("firewall", "tcp.idle_timeout.seconds=59"), "gwlbemu: ValidationError: tcp.idle_timeout.seconds: '59' is"),
         (("nobody", "a=b"), "gwlbemu: LoadBalancerNotFound: no load balancer or target group nobody; there are: "),

@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from gwlbemu.capture.pcapng import section_header
-from gwlbemu.cli.main import EXIT_CODES, GROUPS, VERBS
+from gwlbemu.cli.main import EXIT_CODES, VERBS
 from gwlbemu.command import command
-from gwlbemu.errors import AWS_CODES, GwlbemuError
 from tests.paths import TOPOLOGIES
 
 MINIMAL = TOPOLOGIES / "minimal.yaml"

@@ -67,7 +67,7 @@ def test_an_appliance_whose_group_does_not_let_geneve_in_is_healthy_and_gets_no_
     with lab(rules) as running:
         assert curl() == 28  # curl: timed out
         (target,) = read_targets(running).complete()
-        assert target["state"] == "healthy"
+        assert target.state == "healthy"
         to_target, to_endpoint = verdicts(running)
         assert to_target > 0
         assert to_endpoint == 0
