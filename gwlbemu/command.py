@@ -18,9 +18,18 @@ def command(verb: str, *words: str) -> str:
     It begins with `sudo` where the verb needs root and the user's own shell has none (he is no root, or came by sudo),
     and names gwlbemu by the path with which it was called, where the bare name would not be found.
     """
-    sudo = verb not in NEEDS_NO_ROOT and (os.geteuid() != 0 or "SUDO_USER" in os.environ)
-    program = _program(SUDO_PATH if sudo else os.environ.get("PATH", os.defpath))
-    return shlex.join([*(["sudo"] if sudo else []), *program, verb, *words])
+    if verb in NEEDS_NO_ROOT or not _needs_sudo():
+        return shlex.join([*_program(os.environ.get("PATH", os.defpath)), verb, *words])
+    return as_root(*_program(SUDO_PATH), verb, *words)
+
+
+def as_root(*words: str) -> str:
+    """Return the command line of any program that needs root, with `sudo` where the user's own shell has none."""
+    return shlex.join([*(["sudo"] if _needs_sudo() else []), *words])
+
+
+def _needs_sudo() -> bool:
+    return os.geteuid() != 0 or "SUDO_USER" in os.environ
 
 
 def _program(path: str) -> list[str]:

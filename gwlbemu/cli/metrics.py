@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, name_silent, print_json, table, unwind_on_sigterm
+from gwlbemu.command import as_root
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.metrics import OURS, NodeCounters, Point, points, read_counters
 
@@ -57,7 +58,8 @@ def _serve(lab: RunningLab, path: Path) -> None:
     from gwlbemu.views.prometheus import exposition, serve
 
     def hint() -> None:
-        click.echo(f"curl --unix-socket {path} http://{lab.plan.lab}/metrics      (Ctrl-C ends it)", err=True)
+        curl = as_root("curl", "--unix-socket", str(path), f"http://{lab.plan.lab}/metrics")
+        click.echo(f"{curl}      (Ctrl-C ends it)", err=True)
 
     def scrape() -> str:
         return exposition(read_counters(lab), _zones(lab))
