@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gwlbemu.command import command
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inside import inside
@@ -76,7 +77,9 @@ def _parsed(lab: RunningLab) -> Parsed:
     try:
         text = lab.state.topology.read_text()
     except FileNotFoundError:
-        raise LabError(f"lab {lab.plan.lab} did not come up from a file: name one (gwlbemu doctor FILE)") from None
+        raise LabError(
+            f"lab {lab.plan.lab} did not come up from a file: name one ({command('doctor', 'FILE')})"
+        ) from None
     try:
         same = Path(lab.plan.source).read_text() == text
     except (OSError, UnicodeDecodeError):

@@ -34,8 +34,10 @@ def test_up_and_down_in_one_go(gwlbemu: Any) -> None:
     assert (again.code, again.out) == (4, "")
     assert "lab mine is already there" in again.err
     assert gwlbemu("labs").out == "mine\n"
-    down = gwlbemu("down", "--lab", "mine")
-    assert (down.code, down.out.startswith("mine is down: ")) == (0, True)
+    hint = again.err.strip().rpartition("(")[2].removesuffix(")")
+    assert hint.endswith(" down --lab mine")
+    down = subprocess.run(hint, shell=True, capture_output=True, text=True)
+    assert (down.returncode, down.stdout.startswith("mine is down: ")) == (0, True), down.stderr
     assert gwlbemu("labs").out == "no lab is up\n"
 
 
