@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gwlbemu.errors import LabError, NetError, SettingError, TopologyError, UnknownNameError
@@ -60,14 +59,9 @@ class Lab:
     """
 
     def __init__(
-        self,
-        topology: str | os.PathLike[str] | Plan,
-        *,
-        name: str | None = None,
-        capture: bool | None = None,
-        datapath: str | None = None,
-        wait: float = 30.0,
-    ) -> None:
+        self, topology: str | os.PathLike[str] | Plan, *,
+        name: str | None = None, capture: bool | None = None, datapath: str | None = None, wait: float = 30.0,
+    ) -> None:  # fmt: skip
         plan = topology if isinstance(topology, Plan) else _load(topology, name)
         if name is not None and plan.lab != name:
             raise TopologyError(f"the plan is of lab {plan.lab}: give the name where it is resolved, not here")
@@ -112,9 +106,7 @@ class Lab:
     def __enter__(self) -> Self:
         return self.up()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.down()
 
     @property
@@ -155,20 +147,10 @@ class Lab:
         return started
 
     def inject(
-        self,
-        packet: object = None,
-        *,
-        source: str | None = None,
-        destination: str | None = None,
-        tcp: int | None = None,
-        udp: int | None = None,
-        icmp: bool = False,
-        flags: str = "S",
-        payload: bytes | str = b"",
-        source_port: int = 0,
-        count: int = 1,
-        interval: float = 0.0,
-    ) -> list[Fate]:
+        self, packet: object = None, *, source: str | None = None, destination: str | None = None,
+        tcp: int | None = None, udp: int | None = None, icmp: bool = False, flags: str = "S",
+        payload: bytes | str = b"", source_port: int = 0, count: int = 1, interval: float = 0.0,
+    ) -> list[Fate]:  # fmt: skip
         """Send crafted packets from inside `source` and tell the fate of each, in the order they were sent.
 
         What is sent is exactly one of: a scapy packet (or the text of one), `tcp=PORT` with `flags` (letters out of
@@ -194,14 +176,9 @@ class Lab:
         return inject(self.running, ordered.sender, ordered.receiver, ordered.packets, interval)
 
     def trace_flow(
-        self,
-        source: str | None = None,
-        destination: str | None = None,
-        *,
-        tcp: int | None = None,
-        udp: int | None = None,
-        icmp: bool = False,
-    ) -> AbstractContextManager[FlowTrace]:
+        self, source: str | None = None, destination: str | None = None, *,
+        tcp: int | None = None, udp: int | None = None, icmp: bool = False,
+    ) -> AbstractContextManager[FlowTrace]:  # fmt: skip
         """Follow real traffic: `with lab.trace_flow("client", "web-a", tcp=80) as trace: ...` and then `trace.hops`.
 
         `trace.hops` has one TracedPacket for each verdict of a node, of both directions, in the order of time. `source`
@@ -239,10 +216,7 @@ class Lab:
         return list(read_flows(self.running).complete())
 
     def metrics(self) -> list[NodeCounters]:
-        """Return the counters of every load balancer in every zone, since the lab came up, by AWS's names and ours.
-
-        Raises LabError when a node does not answer.
-        """
+        """Return the counters of every load balancer in every zone since it came up. LabError for a silent node."""
         return list(read_counters(self.running).complete())
 
     def metric(self, name: str) -> int:

@@ -34,29 +34,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "programs/recorder": ("programs", "wire", "capture", "ports", "net"),
     "command": (),
     "lab": (
-        "command",
-        "topology/*",
-        "net",
-        "fastpath",
-        "core/*",
-        "programs/gateway/config",
-        "programs/recorder/config",
+        "command", "topology/*", "net", "fastpath", "core/*", "programs/gateway/config", "programs/recorder/config",
     ),
     "views": ("command", "lab", "topology/*", "core/*", "ports", "net", "wire", "review"),
     "trials": ("views", "lab", "topology/*", "net", "wire"),
     "trials/drill": ("trials", "views", "lab", "topology/*", "net", "wire", "programs/traffic"),
     "bench": (
-        "command",
-        "trials/*",
-        "views",
-        "lab",
-        "topology/*",
-        "core/*",
-        "capture",
-        "ports",
-        "fastpath",
-        "net",
-        "wire",
+        "command", "trials/*", "views", "lab", "topology/*", "core/*", "capture", "ports", "fastpath", "net", "wire",
     ),
     "public": ("trials/*", "views", "lab", "topology/*", "net"),
     "pytest_plugin": ("public",),
@@ -64,7 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "": ("public",),
     "cli": ("command", "bench", "trials/*", "views", "lab", "review", "topology/*", "net", "capture"),
     "appliances": ("wire", "ports"),
-}
+}  # fmt: skip
 # Programs are started, not imported: who may name them in a string.
 MAY_START = {
     "lab": ("programs/gateway", "programs/recorder"),
