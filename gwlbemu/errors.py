@@ -1,29 +1,89 @@
-"""The errors a user can meet; anything else that is raised is a bug and may crash."""
+"""The errors a user can meet; anything else that is raised is a bug and may crash.
+
+Each has a code for programs, a sentence for people (`str(error)`, without the code) and the exit code that the command
+line ends with.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+# The error codes of the Elastic Load Balancing v2 API (API reference, the "Errors" of its actions, and common errors).
+AWS_CODES = frozenset({
+    "ALPNPolicyNotFound", "AllocationIdNotFound", "AvailabilityZoneNotSupported", "CertificateNotFound",
+    "DuplicateListener", "DuplicateLoadBalancerName", "DuplicateTagKeys", "DuplicateTargetGroupName",
+    "HealthUnavailable", "IncompatibleProtocols", "InvalidConfigurationRequest", "InvalidLoadBalancerAction",
+    "InvalidScheme", "InvalidSecurityGroup", "InvalidSubnet", "InvalidTarget", "ListenerNotFound",
+    "LoadBalancerNotFound", "OperationNotPermitted", "PriorityInUse", "ResourceInUse", "RuleNotFound",
+    "SSLPolicyNotFound", "SubnetNotFound", "TargetGroupAssociationLimit", "TargetGroupNotFound", "TooManyActions",
+    "TooManyCertificates", "TooManyListeners", "TooManyLoadBalancers", "TooManyRegistrationsForTargetId",
+    "TooManyRules", "TooManyTags", "TooManyTargetGroups", "TooManyTargets",
+    "TooManyUniqueTargetGroupsPerLoadBalancer", "UnsupportedProtocol", "ValidationError",
+})  # fmt: skip
 
 
 class GwlbemuError(Exception):
-    """Base of every error that is reported to the user as one clear sentence."""
+    """Base of every error that is reported to the user: `str(error)` is one clear sentence, `code` a word for programs.
+
+    `code` is AWS's error code where AWS has one (see `AwsError`). `exit_code` is what the command line ends with.
+    """
+
+    code: str = "Error"
+    exit_code: ClassVar[int] = 3
 
 
 class WireError(GwlbemuError):
     """Bytes that are not what they claim to be; in the packet path it is caught in one place and becomes a Drop."""
 
+    code = "InvalidBytes"
+
 
 class TopologyError(GwlbemuError):
     """The user's file is wrong: the text names the file, the key and what was expected."""
 
+    code = "InvalidTopology"
+
 
 class SettingError(GwlbemuError):
-    """An attribute or a call that AWS would refuse; `code` is AWS's error code, such as TargetGroupNotFound."""
+    """A value that was given does not fit: an option, an argument, a request. `code` tells which kind of mistake."""
 
-    def __init__(self, message: str, code: str = "ValidationError") -> None:
-        super().__init__(message)
-        self.code = code
+    code = "InvalidInput"
+
+    def __init__(self, sentence: str, code: str = "") -> None:
+        super().__init__(sentence)
+        if code:
+            self.code = code
+
+
+class UnknownNameError(SettingError):
+    """A name that nothing in the lab has: an instance, a process, a zone. The text names what there is."""
+
+    code = "UnknownName"
+
+
+class AwsError(SettingError):
+    """A call or an attribute that AWS would refuse; `code` is AWS's error code, such as TargetGroupNotFound."""
+
+    code = "ValidationError"
 
 
 class NetError(GwlbemuError):
     """The machine refused: the text says what was being tried and what the kernel answered."""
 
+    code = "MachineRefused"
+    exit_code = 5
+
 
 class LabError(GwlbemuError):
     """A lab is not in the state that the command needs (already up, not up, a process is dead)."""
+
+    code = "WrongLabState"
+    exit_code = 4
+
+
+def refusal(sentence: str, code: str) -> GwlbemuError:
+    """Return the error that a process of the lab answered with: `sentence` and `code` as they came over its socket."""
+    for kind in (WireError, TopologyError, NetError, LabError, UnknownNameError):
+        if kind.code == code:
+            return kind(sentence)
+    return AwsError(sentence, code) if code in AWS_CODES else SettingError(sentence, code)

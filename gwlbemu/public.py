@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from gwlbemu.errors import LabError, NetError, SettingError, TopologyError
+from gwlbemu.errors import LabError, NetError, SettingError, TopologyError, UnknownNameError
 from gwlbemu.lab import change, client, failure
 from gwlbemu.lab.client import Client, Completed
 from gwlbemu.lab.running import RunningLab, open_lab
@@ -29,22 +28,17 @@ from gwlbemu.trials.follow import FlowTrace, Pattern, addresses_of, following
 from gwlbemu.trials.inject import inject
 from gwlbemu.trials.injection import check_number, prepare
 from gwlbemu.trials.packet_report import PacketReport
-from gwlbemu.views import answers
-from gwlbemu.views.answers import Ended, Flow, Metrics, Status, TargetState
+from gwlbemu.views.flows import EndedFlow, LiveFlow, read_flows
+from gwlbemu.views.metrics import NodeCounters, read_counters
+from gwlbemu.views.status import LabStatus, read_status
+from gwlbemu.views.targets import TargetState, read_targets
+from gwlbemu.views.traces import TracedPacket
 from gwlbemu.views.waiting import wait_until_healthy
 
 __all__ = [
-    "Client",
-    "Completed",
-    "Ended",
-    "Flow",
-    "FlowTrace",
-    "Lab",
-    "Metrics",
-    "PacketReport",
-    "Status",
-    "TargetState",
-]
+    "Client", "Completed", "EndedFlow", "FlowTrace", "Lab", "LabStatus", "LiveFlow", "NodeCounters", "PacketReport",
+    "TargetState", "TracedPacket",
+]  # fmt: skip
 
 POLL = 0.02  # seconds between two looks of `wait_until`
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
@@ -56,20 +50,19 @@ class Lab:
     """A lab that is up for as long as the `with` block runs, and gone afterwards whatever happened in it.
 
     `topology` is a plan, a path, the name of a topology that comes with gwlbemu ("two-zones"; a file of that path comes
-    first), or the text of a topology file. `name` replaces the file's name for the lab, `capture`
-    and `datapath` (auto, python, ebpf) what it says about those. Entering waits up to `wait` seconds until every target
-    is healthy and raises LabError when one is not; 0 does not wait.
+    first), or the text of a topology file (anything with a line break is text). `name` replaces the file's name for the
+    lab; `capture` (record packets) and `datapath` (auto, python, ebpf) replace what it says about those. Entering the
+    block brings the lab up and waits up to `wait` seconds until every target is healthy; 0 does not wait.
+
+    Making the object touches nothing of the machine: it raises TopologyError for a file that is wrong, SettingError for
+    an option that is. What needs the lab raises LabError while it is not up. Every error has a `code` (AWS's where AWS
+    has one, such as TargetGroupNotFound) and is one sentence as text; see `gwlbemu.errors`.
     """
 
     def __init__(
-        self,
-        topology: str | os.PathLike[str] | Plan,
-        *,
-        name: str | None = None,
-        capture: bool | None = None,
-        datapath: str | None = None,
-        wait: float = 30.0,
-    ) -> None:
+        self, topology: str | os.PathLike[str] | Plan, *,
+        name: str | None = None, capture: bool | None = None, datapath: str | None = None, wait: float = 30.0,
+    ) -> None:  # fmt: skip
         plan = topology if isinstance(topology, Plan) else _load(topology, name)
         if name is not None and plan.lab != name:
             raise TopologyError(f"the plan is of lab {plan.lab}: give the name where it is resolved, not here")
@@ -85,7 +78,11 @@ class Lab:
 
     # ---- its life ----------------------------------------------------------------------------------------------------
     def up(self) -> Self:
-        """Bring it up; nothing is left of it when that fails. Raises NetError, LabError."""
+        """Bring the lab up and wait for its targets; nothing of it is left when that fails.
+
+        Raises NetError without root or when the machine refuses, LabError when a lab of that name is there already or
+        a target is not healthy within the seconds of `wait`.
+        """
         if os.geteuid() != 0:
             raise NetError("network namespaces need root")
         self._running = up(self._plan)
@@ -99,7 +96,7 @@ class Lab:
         return self
 
     def down(self) -> None:
-        """Remove it and everything that runs in it; once is enough, twice does no harm."""
+        """Remove the lab and everything that runs in it; a second call does nothing. Raises NetError."""
         if self._running is None:  # a lab of this name may be somebody else's
             return
         for each in self._clients:
@@ -110,18 +107,17 @@ class Lab:
     def __enter__(self) -> Self:
         return self.up()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.down()
 
     @property
     def name(self) -> str:
+        """The lab's name, as `gwlbemu --lab` takes it."""
         return self._plan.lab
 
     @property
     def plan(self) -> Plan:
-        """The plan as it is now: `register`, `deregister` and `set` change it."""
+        """The plan as it is now: names, addresses, routes, targets. `register`, `deregister` and `set` change it."""
         return open_lab(self.name).plan if self._running else self._plan
 
     @property
@@ -133,38 +129,38 @@ class Lab:
 
     # ---- inside its instances ----------------------------------------------------------------------------------------
     def exec(self, instance: str, argv: Sequence[str], *, timeout: float = 30.0, stdin: str = "") -> Completed:
-        """Run a command inside an instance (or subnet, gateway, node) to its end and return what it printed.
+        """Run a command inside an instance (or subnet, gateway, node) to its end; return exit code and what it printed.
 
-        Raises NetError when there is no such program, LabError when it takes longer than `timeout` seconds.
+        `argv` is a list of words, not a shell's line; `stdin` is its input. Raises UnknownNameError when nothing is
+        called `instance`, NetError when there is no such program, LabError when it takes longer than `timeout` seconds
+        (it is killed then).
         """
         return client.execute(self.running.plan, instance, argv, timeout=timeout, stdin=stdin)
 
     def spawn(self, instance: str, argv: Sequence[str]) -> Client:
-        """Start a command inside an instance that runs meanwhile; it ends with the lab at the latest."""
+        """Start a command inside an instance, without input, and return a handle on it while it runs.
+
+        It ends with the lab at the latest. Raises UnknownNameError when nothing is called `instance`, NetError when
+        there is no such program.
+        """
         started = client.start(self.running.plan, instance, argv)
         self._clients.append(started)
         return started
 
     def inject(
-        self,
-        packet: object = None,
-        *,
-        source: str | None = None,
-        destination: str | None = None,
-        tcp: int | None = None,
-        udp: int | None = None,
-        icmp: bool = False,
-        flags: str = "S",
-        payload: bytes | str = b"",
-        source_port: int = 0,
-        count: int = 1,
-        interval: float = 0.0,
-    ) -> list[PacketReport]:
-        """Send crafted packets from inside `source` and tell the fate of each.
+        self, packet: object = None, *, source: str | None = None, destination: str | None = None,
+        tcp: int | None = None, udp: int | None = None, icmp: bool = False, flags: str = "S",
+        payload: bytes | str = b"", source_port: int = 0, count: int = 1, interval: float = 0.0,
+    ) -> list[PacketReport]:  # fmt: skip
+        """Send crafted packets from inside `source` and tell the fate of each, in the order they were sent.
 
-        Exactly one of: a scapy packet (or the text of one), `tcp=PORT`, `udp=PORT`, `icmp=True`. Without `source` and
-        `destination` (an instance or an address) it goes from the lab's client to its server. `source_port` 0 is a
-        fresh one, `interval` the pause between packets in seconds. Raises SettingError for what cannot be sent.
+        What is sent is exactly one of: a scapy packet (or the text of one), `tcp=PORT` with `flags` (letters out of
+        FSRPAUEC) and `payload`, `udp=PORT` with `payload`, `icmp=True` (an echo request); TypeError otherwise. Without
+        `source` and `destination` (an instance or an address) it goes from the lab's client to its server. `count`
+        packets belong to one flow; `source_port` 0 is a fresh one; `interval` is the pause between packets in seconds.
+        A fate is put together from what was seen; the call returns when no packet has been seen for 0.3 seconds.
+
+        Raises UnknownNameError for an instance that is not there, SettingError for what cannot be sent.
         """
         body = payload.encode() if isinstance(payload, str) else payload
         recipes = [
@@ -181,17 +177,15 @@ class Lab:
         return inject(self.running, ordered.sender, ordered.receiver, ordered.packets, interval)
 
     def trace_flow(
-        self,
-        source: str | None = None,
-        destination: str | None = None,
-        *,
-        tcp: int | None = None,
-        udp: int | None = None,
-        icmp: bool = False,
-    ) -> AbstractContextManager[FlowTrace]:
+        self, source: str | None = None, destination: str | None = None, *,
+        tcp: int | None = None, udp: int | None = None, icmp: bool = False,
+    ) -> AbstractContextManager[FlowTrace]:  # fmt: skip
         """Follow real traffic: `with lab.trace_flow("client", "web-a", tcp=80) as trace: ...` and then `trace.hops`.
 
-        Both directions; whatever is not given matches everything.
+        `trace.hops` has one TracedPacket for each verdict of a node, of both directions, in the order of time. `source`
+        and `destination` are instances or addresses, `tcp` and `udp` the port of either end; whatever is not given
+        matches everything. While the trace runs every packet of the nodes goes through Python. Raises SettingError for
+        a port that is none, LabError when a node does not answer.
         """
         chosen = {"tcp": tcp, "udp": udp, "icmp": 0 if icmp else None}
         for name, port in chosen.items():
@@ -204,105 +198,120 @@ class Lab:
 
     # ---- reading -----------------------------------------------------------------------------------------------------
     def targets(self) -> list[TargetState]:
-        """Every target as every node sees it."""
-        groups = {balancer.name: balancer.target_group for balancer in self.running.plan.load_balancers}
-        return [
-            answers.target_of(node.name, groups[node.load_balancer], target)
-            for node in self.running.plan.gateway_nodes
-            for target in self.call(node.name, "targets")["targets"]
-        ]
+        """Return every target as every node sees it: one value per node and target. LabError for a silent node."""
+        return list(read_targets(self.running).complete())
 
     def target(self, name: str, node: str | None = None) -> TargetState:
-        """One target as one node (the first that knows it) sees it; LabError when none does."""
+        """Return one target as `node`, or the first node that knows it, sees it.
+
+        `name` is an instance's, or the address of an ip target. Raises UnknownNameError when no node knows it, LabError
+        when a node does not answer.
+        """
         for each in self.targets():
             if each.id == name and node in (None, each.node):
                 return each
-        raise LabError(f"no target {name}" + (f" at {node}" if node else ""))
+        raise UnknownNameError(f"no target {name}" + (f" at {node}" if node else ""))
 
-    def flows(self) -> list[Flow]:
-        """Every live flow of every node."""
-        found: list[Flow] = []
-        for node in self.running.plan.gateway_nodes:
-            offset, more = 0, True
-            while more:
-                answer = self.call(node.name, "flows", offset=offset, limit=1000)
-                found += [answers.flow_of(node.name, flow) for flow in answer["flows"]]
-                offset, more = offset + len(answer["flows"]), answer["more"]
-        return found
+    def flows(self) -> list[LiveFlow]:
+        """Return every live flow of every node. Raises LabError when a node does not answer."""
+        return list(read_flows(self.running).complete())
 
-    def metrics(self) -> list[Metrics]:
-        """The counters of every load balancer and zone."""
-        return [
-            Metrics(node.load_balancer, node.zone, node.name, self.call(node.name, "metrics")["metrics"])
-            for node in self.running.plan.gateway_nodes
-        ]
+    def metrics(self) -> list[NodeCounters]:
+        """Return the counters of every load balancer in every zone since it came up. LabError for a silent node."""
+        return list(read_counters(self.running).complete())
 
     def metric(self, name: str) -> int:
-        """One counter, added up over all load balancers and zones; KeyError when there is none of that name."""
+        """Return one counter, added up over all load balancers and zones.
+
+        Raises KeyError when there is none of that name, LabError when a node does not answer.
+        """
         return sum(each[name] for each in self.metrics())
 
-    def status(self) -> Status:
-        """Processes, nodes and what is broken; a node that is dead has its `error` set."""
-        nodes = []
-        for node in self.running.plan.gateway_nodes:
-            try:
-                nodes.append(answers.status_of(node.name, self.call(node.name, "status")))
-            except LabError as error:
-                nodes.append(answers.NodeStatus(node.name, node.load_balancer, node.zone, error=str(error)))
-        return Status(self.name, tuple(self.running.processes()), tuple(nodes), tuple(failure.failures(self.running)))
+    def status(self) -> LabStatus:
+        """Return processes, nodes, capture and what is broken; a node that does not answer has its `error` set."""
+        return read_status(self.running)
 
     def log(self, name: str) -> str:
-        """What a process (node, appliance, web server) has written to its log."""
+        """Return what a process (node, appliance, web server) has written to its log. Raises UnknownNameError."""
         return self.running.state.log(self._process(name)).read_text(errors="replace")
 
     def events(self, appliance: str) -> list[dict[str, Any]]:
-        """What an appliance has recorded: the firewall's decisions, the IDS's EVE events; one dict each."""
+        """Return what an appliance has recorded: the firewall's decisions, the IDS's EVE events; one dict each.
+
+        Empty for a program that records nothing. Raises UnknownNameError when no process is called `appliance`.
+        """
         path = self.running.state.decisions(self._process(appliance))
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def _process(self, name: str) -> str:
         known = [process.name for process in self.running.processes()]
         if name not in known:
-            raise LabError(f"no process {name} in lab {self.name}; there are: {', '.join(known)}")
+            raise UnknownNameError(f"no process {name} in lab {self.name}; there are: {', '.join(known)}")
         return name
 
     def capture_files(self) -> list[Path]:
-        """The capture's pcapng files so far, oldest first; they go with the lab."""
+        """Return the capture's pcapng files so far, oldest first; they go with the lab."""
         return self.running.state.capture_files()
 
     # ---- changing ----------------------------------------------------------------------------------------------------
     def register(self, group: str, target: str, zone: str | None = None) -> Target:
-        """RegisterTargets. Raises SettingError with AWS's code."""
+        """Register a target with a target group (RegisterTargets); health checks begin.
+
+        `target` is an instance's name or, for target type ip, an address; `zone` is for an address outside the VPC (a
+        zone, or all). Raises AwsError (TargetGroupNotFound, InvalidTarget, TooManyTargets ...), and LabError when a
+        node is dead or frozen; then nothing has changed.
+        """
         return change.register(self.running, group, target, zone)
 
     def deregister(self, group: str, target: str) -> bool:
-        """DeregisterTargets; False when it was not registered."""
+        """Deregister a target (DeregisterTargets): it drains. Returns False when it was not registered.
+
+        Raises AwsError (TargetGroupNotFound), and LabError when a node is dead or frozen; then nothing has changed.
+        """
         return change.deregister(self.running, group, target)
 
     def set(self, resource: str, attributes: Mapping[str, str | int | bool]) -> None:
-        """Set AWS attributes of a load balancer, its listener, or a target group: all or, with SettingError, none."""
+        """Set AWS attributes of the load balancer (and its listener) or the target group called `resource`.
+
+        All of them are set or, with AwsError, none: an unknown key, a value out of range, a combination that AWS
+        refuses, LoadBalancerNotFound. LabError when a node is dead or frozen. A bool is AWS's true or false.
+        """
         change.set_attributes(self.running, resource, {key: _text(value) for key, value in attributes.items()})
 
     def fail(self, kind: str, name: str) -> None:
-        """Break an instance, process, link, health check or zone (see gwlbemu.lab.failure)."""
+        """Break something: `kind` is instance, process, link, health or zone (see `gwlbemu.lab.failure`), `name` which.
+
+        Raises UnknownNameError for a name that is not of that kind, LabError for a process that is dead already.
+        """
         failure.fail(self.running, kind, name)
 
     def heal(self, kind: str, name: str) -> None:
-        """Undo `fail`."""
+        """Undo `fail`; harmless on what is not broken. Raises what `fail` raises."""
         failure.heal(self.running, kind, name)
 
-    def advance(self, duration: float | str) -> list[Ended]:
-        """Let time pass at every node at once, seconds or text such as "351s"; returns the flows that this ended."""
+    def advance(self, duration: float | str) -> list[EndedFlow]:
+        """Let time pass at every node at once, seconds or text such as "351s"; return the flows that this ended.
+
+        Raises SettingError for what is no time, LabError when a node is dead or frozen (then no time has passed).
+        """
         seconds = change.parse_duration(duration) if isinstance(duration, str) else duration
-        return [Ended(node, flow) for node, flows in change.advance(self.running, seconds).items() for flow in flows]
+        return [
+            EndedFlow(node, flow) for node, flows in change.advance(self.running, seconds).items() for flow in flows
+        ]
 
     def call(self, name: str, verb: str, **arguments: Any) -> dict[str, Any]:
-        """Ask a process (a node, an appliance, `capture`) directly over its control socket."""
+        """Ask a process (a node, an appliance, `capture`) directly over its control socket; return its answer.
+
+        Raises LabError when it does not answer, SettingError when it refuses.
+        """
         return self.running.call(name, verb, **arguments)
 
     # ---- waiting -----------------------------------------------------------------------------------------------------
     def wait_until(self, condition: Callable[[], T], *, timeout: float = 10.0, what: str = "") -> T:
-        """Wait until `condition()` is true and return its value; LabError after `timeout` seconds."""
+        """Wait until `condition()` is true and return its value.
+
+        Raises LabError after `timeout` seconds; `what` is its words for what was waited for.
+        """
         give_up_at = time.monotonic() + timeout
         while not (value := condition()):
             if time.monotonic() > give_up_at:
@@ -311,13 +320,19 @@ class Lab:
         return value
 
     def wait_until_healthy(self, timeout: float = 30.0) -> None:
-        """Wait until every process runs and every target is healthy (or unused)."""
+        """Wait until every process runs and every target is healthy (or unused).
+
+        Raises LabError, which names what is not, after `timeout` seconds or as soon as a process has died.
+        """
         troubles = wait_until_healthy(self.running, timeout)
         if troubles:
             raise LabError(f"lab {self.name} is not well after {timeout:g} s: {'; '.join(troubles)}")
 
     def wait_for_state(self, target: str, state: str, *, node: str | None = None, timeout: float = 30.0) -> None:
-        """Wait until a target is in `state` for `node`, or for every node that knows it."""
+        """Wait until a target is in `state` (AWS's word) for `node`, or for every node that knows it.
+
+        Raises LabError after `timeout` seconds, or when a node does not answer.
+        """
 
         def reached() -> bool:
             known = [each for each in self.targets() if each.id == target and node in (None, each.node)]

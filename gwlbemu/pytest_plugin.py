@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
     config.addinivalue_line(
         "markers", "topology(topology, **options): the lab of this test: a path or text, and options of gwlbemu.Lab"
     )
@@ -45,7 +46,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         raise pytest.UsageError('the fixture `lab` needs a marker: @pytest.mark.topology("path or text", **options)')
     if os.geteuid() != 0:
         pytest.skip("a lab needs root: network namespaces")
-    with unwinding_on_sigterm(), open_lab(marker.args[0], request, **marker.kwargs) as lab:
+    with unwinding_on_sigterm(), _lab_of(marker.args[0], request, **marker.kwargs) as lab:
         yield lab
 
 
@@ -62,7 +63,7 @@ def unwinding_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def open_lab(topology: Any, request: pytest.FixtureRequest, **options: Any) -> Lab:
+def _lab_of(topology: Any, request: pytest.FixtureRequest, **options: Any) -> Lab:
     from gwlbemu.public import Lab
 
     if isinstance(topology, str) and "\n" not in topology:

@@ -28,22 +28,27 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "capture": ("wire",),
     "ports": ("wire", "capture"),
     "fastpath": ("wire", "core/*"),
-    "net": ("topology/plan",),
+    "net": ("topology/plan", "command"),
     "programs": ("wire", "ports"),
     "programs/gateway": ("programs", "wire", "core/*", "capture", "ports", "fastpath", "net"),
     "programs/recorder": ("programs", "wire", "capture", "ports", "net"),
-    "lab": ("topology/*", "net", "fastpath", "core/*", "programs/gateway/config", "programs/recorder/config"),
-    "views": ("lab", "topology/*", "core/*", "ports", "net", "wire", "review"),
+    "command": (),
+    "lab": (
+        "command", "topology/*", "net", "fastpath", "core/*", "programs/gateway/config", "programs/recorder/config",
+    ),
+    "views": ("command", "lab", "topology/*", "core/*", "ports", "net", "wire", "review"),
     "trials": ("views", "lab", "topology/*", "net", "wire"),
     "trials/drill": ("trials", "views", "lab", "topology/*", "net", "wire", "programs/traffic"),
-    "bench": ("trials/*", "views", "lab", "topology/*", "core/*", "capture", "ports", "fastpath", "net", "wire"),
+    "bench": (
+        "command", "trials/*", "views", "lab", "topology/*", "core/*", "capture", "ports", "fastpath", "net", "wire",
+    ),
     "public": ("trials/*", "views", "lab", "topology/*", "net"),
     "pytest_plugin": ("public", "lab/topology_file"),
-    "": ("public",),
     "__main__": ("cli",),
-    "cli": ("bench", "trials/*", "views", "lab", "review", "topology/*", "net", "capture"),
+    "": ("public",),
+    "cli": ("command", "bench", "trials/*", "views", "lab", "review", "topology/*", "net", "capture"),
     "appliances": ("wire", "ports"),
-}
+}  # fmt: skip
 # Programs are started, not imported: who may name them in a string.
 MAY_START = {
     "lab": ("programs/gateway", "programs/recorder"),

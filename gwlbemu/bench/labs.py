@@ -11,6 +11,7 @@ from pathlib import Path
 from gwlbemu.bench import machine, overlay, ovs
 from gwlbemu.bench.loads import Ends
 from gwlbemu.bench.plans import kernel_only, path_plan
+from gwlbemu.command import command
 from gwlbemu.errors import GwlbemuError, LabError, NetError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.lab.up import up
@@ -152,7 +153,9 @@ class PathLabs:
 def refuse_if_up(lab: str) -> None:
     """Raise LabError when a lab of this name is somebody else's."""
     if lab in list_labs():
-        raise LabError(f"a lab {lab} is up already: another run, or one that was killed (gwlbemu down --lab {lab})")
+        raise LabError(
+            f"a lab {lab} is up already: another run, or one that was killed ({command('down', '--lab', lab)})"
+        )
 
 
 def ends_of(plan: Plan) -> Ends:

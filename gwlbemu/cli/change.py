@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, print_json
-from gwlbemu.errors import SettingError
 from gwlbemu.lab import change, failure
 from gwlbemu.lab.running import open_lab
-
-
-@contextmanager
-def _in_aws_words() -> Iterator[None]:
-    """What AWS would refuse is refused with AWS's error code in front."""
-    try:
-        yield
-    except SettingError as error:
-        text = str(error)
-        raise SettingError(text if text.startswith(error.code) else f"{error.code}: {text}", error.code) from None
 
 
 @click.command("register")
@@ -32,8 +18,7 @@ def register_command(lab_name: str | None, group: str, target: str, zone: str | 
     """Register TARGET (an instance, or an address for target type ip) with target group GROUP."""
     lab = open_lab(lab_name)
     known = {(each.name, one.id) for each in lab.plan.target_groups for one in each.targets}
-    with _in_aws_words():
-        registered = change.register(lab, group, target, zone)
+    registered = change.register(lab, group, target, zone)
     news = " already" if (group, registered.id) in known else "; health checks begin"
     click.echo(f"{registered.id} ({registered.address}, zone {registered.zone}) is registered{news}")
 
@@ -44,8 +29,7 @@ def register_command(lab_name: str | None, group: str, target: str, zone: str | 
 @click.argument("target")
 def deregister_command(lab_name: str | None, group: str, target: str) -> None:
     """Deregister TARGET from GROUP: it drains for deregistration_delay.timeout_seconds."""
-    with _in_aws_words():
-        was_registered = change.deregister(open_lab(lab_name), group, target)
+    was_registered = change.deregister(open_lab(lab_name), group, target)
     if was_registered:
         click.echo(f"{target} is draining")
     else:
@@ -69,8 +53,7 @@ def set_command(lab_name: str | None, resource: str, pairs: tuple[str, ...]) -> 
         if key in values:
             raise click.UsageError(f"{key} is given twice")
         values[key] = value
-    with _in_aws_words():
-        change.set_attributes(open_lab(lab_name), resource, values)
+    change.set_attributes(open_lab(lab_name), resource, values)
     for key, value in values.items():
         click.echo(f"{resource}: {key} = {value}")
 

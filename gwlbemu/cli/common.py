@@ -11,25 +11,41 @@ from typing import TypeVar
 
 import click
 
+from gwlbemu.command import command
 from gwlbemu.errors import NetError, SettingError
 from gwlbemu.lab.topology_file import read_topology
+from gwlbemu.net.record import list_labs
 from gwlbemu.topology.plan.values import Plan
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
+def _lab_name(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    """Refuse an empty name: a variable of a script that is not set must not mean "the only lab, or the first"."""
+    if name is not None and not name.strip():
+        raise click.BadParameter("a lab has a name that is not empty")
+    return name
+
+
 def lab_option(command: F) -> F:
-    """--lab NAME; without it the only lab that is up."""
-    return click.option("--lab", "lab_name", metavar="NAME", help="Which lab; needed only when several are up.")(
-        command
-    )
+    """Add --lab NAME as `lab_name`; None is the only lab that is up."""
+    text = "Which lab; needed only when several are up."
+    return click.option("--lab", "lab_name", metavar="NAME", callback=_lab_name, help=text)(command)
+
+
+def new_lab_option(command: F) -> F:
+    """Add --lab NAME as `lab_name` for a lab that is to be made; None is the name in its file."""
+    text = "Name of the lab (default: the one in the file). Several may run side by side."
+    return click.option("--lab", "lab_name", metavar="NAME", callback=_lab_name, help=text)(command)
 
 
 def json_option(command: F) -> F:
+    """Add --json as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON (stable keys) instead of text.")(command)
 
 
 def print_json(value: object) -> None:
+    """Print what the json module takes, two spaces a level."""
     click.echo(json.dumps(value, indent=2))
 
 
@@ -44,9 +60,14 @@ def table(rows: list[list[str]], header: list[str]) -> str:
 
 
 def name_silent(silent: Iterable[str]) -> None:
-    """Say on the error output which nodes did not answer (see `ask_nodes`); what the others said stands already."""
-    for why in silent:
-        click.echo(f"! {why}", err=True)
+    """Say on the error output which nodes did not answer; what the others said stands already."""
+    for sentence in silent:
+        click.echo(f"! {sentence}", err=True)
+
+
+def hint(lab: str, verb: str, *words: str) -> str:
+    """Return the command line that does something to a lab that is up (see `command`); --lab only when it is needed."""
+    return command(verb, *([] if list_labs() == [lab] else ["--lab", lab]), *words)
 
 
 def load_plan(file: str, lab_name: str | None) -> Plan:

@@ -1,22 +1,28 @@
-"""A flow's words, for every verb that shows flows; `flow` is one of a node's answer to `flows`."""
+"""A flow's words, for every verb that shows flows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from gwlbemu.views.flows import LiveFlow
 
 _PROTOCOLS = {0: "any", 1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6"}
 
 
-def protocol_text(flow: Mapping[str, Any]) -> str:
-    """Its protocol; `any` where flows go by their addresses alone."""
-    number = flow["protocol"]
-    return _PROTOCOLS.get(number, str(number))
+def protocol_text(flow: LiveFlow) -> str:
+    """Return its protocol's name or number; `any` where flows go by their addresses alone."""
+    return _PROTOCOLS.get(flow.protocol, str(flow.protocol))
 
 
-def end_text(flow: Mapping[str, Any], side: str) -> str:
-    """Its `source` or `destination`: address:port, or the address where its key has no port."""
-    address, port = flow[side], flow[f"{side}_port"]
+def source_text(flow: LiveFlow) -> str:
+    """Return where its first packet came from: address:port, or the address where its key has no port."""
+    return _end(flow.source, flow.source_port)
+
+
+def destination_text(flow: LiveFlow) -> str:
+    """Return where its first packet went to: address:port, or the address where its key has no port."""
+    return _end(flow.destination, flow.destination_port)
+
+
+def _end(address: str, port: int) -> str:
     if not port:
-        return str(address)
+        return address
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.render import count_text, dictionary, line, losses, selected
 from gwlbemu.cli.common import lab_option
-from gwlbemu.errors import LabError, NetError, WireError
-from gwlbemu.lab.running import CAPTURE, RunningLab, open_lab
+from gwlbemu.errors import WireError
+from gwlbemu.lab.running import RunningLab, open_lab
+from gwlbemu.views.capture import capture_files
 
 Shown = tuple[CapturedPacket, Dissection]
 MOST_TAPS = 64  # sightings of one packet that are kept when only the last journeys are wanted
@@ -56,7 +56,7 @@ def inspect_command(
         raise click.UsageError("--journeys is text for people: choose it or --json")
     lab = open_lab(lab_name) if last else None
     wanted = parse_flow(flow) if flow else None
-    paths = _last_files(lab) if lab else list(files)
+    paths = capture_files(lab) if lab else list(files)
     if lab and limit:
         paths = paths[-2:]  # the newest may have been begun a moment ago
     show = _Show(wanted, _probe_ends(lab), by_journey, limit, as_json)
@@ -76,18 +76,6 @@ def inspect_command(
     if any(not reader.ending.complete and not total for _, reader, total in show.read_so_far):
         return 3
     return 0 if all(reader.ending.complete for _, reader, _ in show.read_so_far) else 1
-
-
-def _last_files(lab: RunningLab) -> list[Path]:
-    """The capture's files, oldest first, with everything in them that was captured until now."""
-    if not lab.plan.capture.enabled:
-        raise LabError(f"lab {lab.plan.lab} records no packets (capture is off)")
-    with suppress(LabError, NetError):  # without root the socket cannot be asked: a fraction of a second may be missing
-        lab.call(CAPTURE, "flush")
-    found = lab.state.capture_files()
-    if not found:
-        raise LabError(f"lab {lab.plan.lab} has no capture file yet")
-    return found
 
 
 def _probe_ends(lab: RunningLab | None) -> tuple[set[bytes], set[int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Sized
 from contextlib import suppress
@@ -11,7 +10,16 @@ from pathlib import Path
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, unwind_on_sigterm
+from gwlbemu.cli.common import (
+    hint,
+    json_option,
+    lab_option,
+    load_plan,
+    need_root,
+    new_lab_option,
+    print_json,
+    unwind_on_sigterm,
+)
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.client import namespace_of
 from gwlbemu.lab.running import RunningLab, open_lab
@@ -22,18 +30,14 @@ from gwlbemu.net.spawn import run_inside
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, web_port
 from gwlbemu.topology.plan.render import lab_map
 from gwlbemu.topology.plan.values import Plan
-from gwlbemu.views.ask import target_states
+from gwlbemu.views.status import read_status
+from gwlbemu.views.targets import read_targets, targets_by_node
 from gwlbemu.views.waiting import wait_until_healthy
 
 
 @click.command("up")
 @click.argument("file", metavar="FILE")
-@click.option(
-    "--lab",
-    "lab_name",
-    metavar="NAME",
-    help="Name of the lab (default: the one in the file). Several may run side by side.",
-)
+@new_lab_option
 @click.option("--datapath", type=click.Choice(["auto", "python", "ebpf"]), help="Overrides the file's datapath.")
 @click.option("--no-capture", is_flag=True, help="Do not record packets.")
 @click.option(
@@ -61,7 +65,7 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
     if any(process.name in nodes and process.state == "dead" for process in lab.processes()):
         down(plan.lab)  # without its load balancer it is not a lab
         raise LabError("\n".join([*troubles, "what was built is removed again"]))
-    click.echo(lab_map(plan, target_states(lab)))
+    click.echo(lab_map(plan, targets_by_node(plan, read_targets(lab))))
     slow = _super_packets_in_python(lab)
     for trouble in (*troubles, *slow):
         click.echo(f"! {trouble}")
@@ -83,7 +87,7 @@ def _super_packets_in_python(lab: RunningLab) -> list[str]:
     """Super-packets are longer than anything that Python carries here, node or appliance."""
     if not lab.plan.offload:
         return []
-    slow = [node.name for node in lab.plan.gateway_nodes if lab.call(node.name, "status")["datapath"] == "python"]
+    slow = [node.name for node in read_status(lab).nodes if node.datapath == "python"]
     slow += [program.instance for program in lab.plan.programs if program.is_python_appliance]
     return [
         f"offload is true, but {name} is a Python program and carries no super-packets: TCP will not get through"
@@ -93,19 +97,15 @@ def _super_packets_in_python(lab: RunningLab) -> list[str]:
 
 def _next_steps(plan: Plan) -> list[str]:
     """Three commands that show something on this very lab."""
-    command = sys.argv[0] if "/" in sys.argv[0] else "gwlbemu"
-    choice = "" if len(list_labs()) == 1 else f" --lab {plan.lab}"
     steps: list[str] = []
     with suppress(SettingError):
         client, server = client_and_server(plan)
         port = web_port(plan, server)
         place = destination_address(client, server) + (f":{port}" if port not in (None, 80) else "")
         if port:
-            steps.append(f"sudo {command} exec{choice} {client.name} -- curl -s http://{place}/")
-        steps.append(f"sudo {command} inject{choice} --from {client.name} --to {server.name} --tcp {port or 80}")
-    steps.append(
-        f"{command} inspect --last --journeys{choice}" if plan.capture.enabled else f"sudo {command} status{choice}"
-    )
+            steps.append(hint(plan.lab, "exec", client.name, "--", "curl", "-s", f"http://{place}/"))
+        steps.append(hint(plan.lab, "inject", "--from", client.name, "--to", server.name, "--tcp", str(port or 80)))
+    steps.append(hint(plan.lab, *(("inspect", "--last", "--journeys") if plan.capture.enabled else ("status",))))
     return steps
 
 

@@ -1,7 +1,8 @@
 """The `gwlbemu` command: one group, its verbs in the files beside this one.
 
 Nouns read (status, targets, flows, metrics, plan, schema, inspect), and so does watch; verbs change (up, down, inject,
-register, ...). Every noun takes --json. Exit codes are in `EXIT_CODES` and in the README.
+register, ...). Every noun takes --json. Exit codes are in `EXIT_CODES` and in the README; which error ends with which
+code stands at the error's class.
 """
 
 from __future__ import annotations
@@ -11,52 +12,41 @@ import sys
 
 import click
 
-from gwlbemu.errors import GwlbemuError, LabError, NetError, SettingError, TopologyError, WireError
+from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError
 
 EXIT_CODES = {
     0: "it worked, and what was asked about is as it should be",
     1: "it worked, but something is not as it should be (a target is unhealthy, a packet was lost, a finding)",
     2: "the command line is wrong",
-    3: "bad input: a topology file, an attribute, a capture file",
+    3: "bad input: a topology file, an attribute, a name that nothing has, a capture file",
     4: "the lab is not in the state that the command needs (not up, already up, a process is dead)",
     5: "the machine refused (privilege, kernel, missing program)",
 }
-_CODE_OF: tuple[tuple[type[GwlbemuError], int], ...] = (
-    (TopologyError, 3),
-    (SettingError, 3),
-    (WireError, 3),
-    (LabError, 4),
-    (NetError, 5),
-)
+INTERRUPTED = 130
 
-# verb -> the module that holds it: a verb is imported when it is used, so that `gwlbemu status` does not load scapy.
-VERBS = {
-    "up": "lab",
-    "down": "lab",
-    "exec": "lab",
-    "labs": "lab",
-    "status": "status",
-    "targets": "read",
-    "flows": "read",
-    "metrics": "metrics",
-    "watch": "watch",
-    "plan": "plan",
-    "schema": "plan",
-    "doctor": "doctor",
-    "inspect": "inspect",
-    "inject": "inject",
-    "drill": "drill",
-    "bench": "bench",
-    "register": "change",
-    "deregister": "change",
-    "set": "change",
-    "fail": "change",
-    "heal": "change",
-    "advance": "change",
+# A group of the help -> its verbs -> the module that holds each. A verb is imported when it is used, so that
+# `gwlbemu status` does not load scapy.
+GROUPS = {
+    "Life of a lab": {"up": "lab", "down": "lab", "labs": "lab", "exec": "lab"},
+    "Look": {
+        "status": "status",
+        "targets": "read",
+        "flows": "read",
+        "metrics": "metrics",
+        "watch": "watch",
+        "inspect": "inspect",
+    },
+    "Change": {"register": "change", "deregister": "change", "set": "change", "advance": "change"},
+    "Break and heal": {"fail": "change", "heal": "change", "drill": "drill"},
+    "Try": {"inject": "inject", "bench": "bench"},
+    "Design": {"plan": "plan", "schema": "plan", "doctor": "doctor"},
 }
+VERBS = {verb: module for verbs in GROUPS.values() for verb, module in verbs.items()}
 
 
 class _LazyGroup(click.Group):
+    """Imports a verb when it is asked for, and lists the verbs by what they are for."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
@@ -68,15 +58,28 @@ class _LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, VERBS))
+        room = formatter.width - width - 6
+        for title, verbs in GROUPS.items():
+            commands = {verb: self.get_command(ctx, verb) for verb in verbs}
+            rows = [(verb.ljust(width), each.get_short_help_str(room)) for verb, each in commands.items() if each]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog='Completion: eval "$(_GWLBEMU_COMPLETE=bash_source gwlbemu)" (or zsh_source, fish_source).',
+)
 @click.version_option(package_name="gwlbemu")
 def cli() -> None:
     """A packet-level emulator of AWS load balancing, the Gateway Load Balancer first."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the return value is the exit code (see EXIT_CODES)."""
+    """Run one command, by default the process's own arguments; return the exit code (see EXIT_CODES)."""
     try:
         result = cli.main(args=argv, prog_name="gwlbemu", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -86,18 +89,23 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except click.Abort:
         click.echo("interrupted", err=True)
-        return 130
+        return INTERRUPTED
     except PermissionError as error:
         what = f"{error.filename}: " if error.filename else ""
         click.echo(f"gwlbemu: {what}permission denied: run it with sudo", err=True)
-        return 5
+        return NetError.exit_code
     except GwlbemuError as error:
-        click.echo(f"gwlbemu: {error}", err=True)
-        return next((code for kind, code in _CODE_OF if isinstance(error, kind)), 3)
+        click.echo(f"gwlbemu: {_sentence(error)}", err=True)
+        return error.exit_code
     except BrokenPipeError:  # the reader of our output went away: `gwlbemu flows | head`
         sys.stderr.close()
         return 0
     return result if isinstance(result, int) else 0
+
+
+def _sentence(error: GwlbemuError) -> str:
+    """The error as the command line prints it: behind AWS's code, where AWS has one for it."""
+    return f"{error.code}: {error}" if error.code in AWS_CODES else str(error)
 
 
 if __name__ == "__main__":

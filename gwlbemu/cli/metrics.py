@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, print_json, table, unwind_on_sigterm
+from gwlbemu.cli.common import json_option, lab_option, name_silent, print_json, table, unwind_on_sigterm
+from gwlbemu.command import as_root
 from gwlbemu.lab.running import RunningLab, open_lab
-from gwlbemu.views.metrics import AWS, OURS, NodeCounters, Point, points, read_counters
+from gwlbemu.views.metrics import OURS, NodeCounters, Point, points, read_counters
 
 
 @click.command("metrics")
@@ -38,34 +39,40 @@ def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socke
         return 0
     counters = read_counters(lab)
     if as_json:
-        print_json([point.as_dict() for point in points(counters)])
+        print_json([point.as_dict() for point in points(counters.items)])
     elif prometheus:
         from gwlbemu.views.prometheus import exposition
 
-        click.echo(exposition(counters), nl=False)
+        click.echo(exposition(counters, _zones(lab)), nl=False)
     else:
-        click.echo("\n".join(metrics_lines(counters)))
-    silent = [node for node in counters if node.values is None]
-    for node in silent:
-        click.echo(f"! {node.error}", err=True)
-    return 1 if silent else 0
+        click.echo("\n".join(metrics_lines(counters.items)))
+    name_silent(each.sentence for each in counters.silent)
+    return 1 if counters.silent else 0
+
+
+def _zones(lab: RunningLab) -> dict[str, str]:
+    return {node.name: node.zone for node in lab.plan.gateway_nodes}
 
 
 def _serve(lab: RunningLab, path: Path) -> None:
     from gwlbemu.views.prometheus import exposition, serve
 
     def hint() -> None:
-        click.echo(f"curl --unix-socket {path} http://{lab.plan.lab}/metrics      (Ctrl-C ends it)", err=True)
+        curl = as_root("curl", "--unix-socket", str(path), f"http://{lab.plan.lab}/metrics")
+        click.echo(f"{curl}      (Ctrl-C ends it)", err=True)
+
+    def scrape() -> str:
+        return exposition(read_counters(lab), _zones(lab))
 
     unwind_on_sigterm()
     try:
-        serve(path, lambda: exposition(read_counters(lab)), until=lambda: not lab.state.plan.exists(), on_listen=hint)
+        serve(path, scrape, until=lambda: not lab.state.plan.exists(), on_listen=hint)
     except KeyboardInterrupt:
         return
 
 
-def metrics_lines(counters: list[NodeCounters]) -> Iterator[str]:
-    """A table per load balancer and namespace; the first column of numbers is the load balancer as a whole."""
+def metrics_lines(counters: Iterable[NodeCounters]) -> Iterator[str]:
+    """Yield a table per load balancer and namespace, AWS's first; its first numbers are the whole load balancer's."""
     found = points(counters)
     for dimension in dict.fromkeys(point.dimensions["LoadBalancer"] for point in found):
         mine = [point for point in found if point.dimensions["LoadBalancer"] == dimension]
@@ -74,7 +81,8 @@ def metrics_lines(counters: list[NodeCounters]) -> Iterator[str]:
         yield f"LoadBalancer {dimension}"
         groups = [point.dimensions["TargetGroup"] for point in mine if "TargetGroup" in point.dimensions]
         yield from [f"TargetGroup {groups[0]}   (host counts)"] if groups else []
-        for namespace in (AWS, OURS):
+        namespaces = dict.fromkeys(point.metric.namespace for point in mine)
+        for namespace in sorted(namespaces, key=lambda name: name == OURS):
             yield "\n" + table(_rows(mine, namespace, zones), [namespace, *header])
         yield ""
 

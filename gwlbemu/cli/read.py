@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict
 
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, name_silent, print_json, table
-from gwlbemu.cli.flow_text import end_text, protocol_text
+from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
 from gwlbemu.lab.running import open_lab
-from gwlbemu.views.ask import ask_nodes
+from gwlbemu.views.ask import Reading
+from gwlbemu.views.flows import COLUMNS, LiveFlow, read_flows
+from gwlbemu.views.targets import all_healthy, read_targets
 
 
 @click.command("targets")
@@ -17,23 +20,15 @@ from gwlbemu.views.ask import ask_nodes
 @json_option
 def targets_command(lab_name: str | None, as_json: bool) -> int:
     """The targets as each node sees them, in AWS's words. Exit code 1 unless all are healthy and all nodes answer."""
-    lab = open_lab(lab_name)
-    groups = {balancer.name: balancer.target_group for balancer in lab.plan.load_balancers}
-    group_of = {node.name: groups[node.load_balancer] for node in lab.plan.gateway_nodes}
-    answers, silent = ask_nodes(lab, "targets")
-    found = [
-        {"target_group": group_of[node], "node": node, **target}
-        for node, answer in answers.items()
-        for target in answer["targets"]
-    ]
+    targets = read_targets(open_lab(lab_name))
     if as_json:
-        print_json(found)
+        print_json([asdict(each) for each in targets.items])
     else:
         keys = ["target_group", "node", "id", "address", "zone", "state", "flows", "reason", "description"]
         header = ["TARGET GROUP", "NODE", "TARGET", "ADDRESS", "ZONE", "STATE", "FLOWS", "REASON", "DESCRIPTION"]
-        click.echo(table([[str(each[key]) for key in keys] for each in found], header))
-    name_silent(silent.values())
-    return 0 if not silent and all(each["state"] == "healthy" for each in found) else 1
+        click.echo(table([[str(getattr(each, key)) for key in keys] for each in targets.items], header))
+    name_silent(each.sentence for each in targets.silent)
+    return 0 if not targets.silent and all_healthy(targets.items) else 1
 
 
 @click.command("flows")
@@ -44,46 +39,30 @@ def targets_command(lab_name: str | None, as_json: bool) -> int:
 @json_option
 def flows_command(lab_name: str | None, limit: int, as_json: bool) -> int:
     """The live flows of every node: which target, which cookie, how long idle. Exit code 1 when a node is silent."""
-    answers, silent = ask_nodes(open_lab(lab_name), "flows", limit=limit)
-    found = [{"node": node, **flow} for node, answer in answers.items() for flow in answer["flows"]]
+    flows = read_flows(open_lab(lab_name), limit)
     if as_json:
-        print_json(found)
+        print_json([asdict(each) for each in flows.items])
     else:
-        _print_flows(found, [node for node, answer in answers.items() if answer["more"]], limit)
-    name_silent(silent.values())
-    return 1 if silent else 0
+        _print_flows(flows, limit)
+    name_silent(each.sentence for each in flows.silent)
+    return 1 if flows.silent else 0
 
 
-def _print_flows(found: list[dict[str, Any]], more: list[str], limit: int) -> None:
-    header = [
-        "ENDPOINT",
-        "PROTO",
-        "SOURCE",
-        "DESTINATION",
-        "TARGET",
-        "COOKIE",
-        "PACKETS",
-        "BYTES",
-        "IDLE",
-        "EXPIRES",
-        "MOVES",
+# A column of the table of flows: its heading and its text, where they are not the field's own name and value.
+_HEADINGS = {"protocol": "PROTO", "idle_seconds": "IDLE", "expires_in_seconds": "EXPIRES"}
+_TEXTS: dict[str, Callable[[LiveFlow], str]] = {
+    "protocol": protocol_text,
+    "source": source_text,
+    "destination": destination_text,
+    "idle_seconds": lambda flow: f"{flow.idle_seconds:.0f} s",
+    "expires_in_seconds": lambda flow: f"in {flow.expires_in_seconds:.0f} s",
+}
+
+
+def _print_flows(flows: Reading[LiveFlow], limit: int) -> None:
+    rows = [
+        [_TEXTS[name](flow) if name in _TEXTS else str(getattr(flow, name)) for name in COLUMNS] for flow in flows.items
     ]
-    click.echo(table([_flow_row(flow) for flow in found], header))
-    for name in more:
-        click.echo(f"... {name} has more (--limit {limit})")
-
-
-def _flow_row(flow: dict[str, Any]) -> list[str]:
-    return [
-        flow["endpoint"],
-        protocol_text(flow),
-        end_text(flow, "source"),
-        end_text(flow, "destination"),
-        flow["target"],
-        flow["cookie"],
-        str(flow["packets"]),
-        str(flow["bytes"]),
-        f"{flow['idle_seconds']:.0f} s",
-        f"in {flow['expires_in_seconds']:.0f} s",
-        str(flow["moves"]),
-    ]
+    click.echo(table(rows, [_HEADINGS.get(name, name.replace("_", " ").upper()) for name in COLUMNS]))
+    for node in flows.more:
+        click.echo(f"... {node} has more (--limit {limit})")

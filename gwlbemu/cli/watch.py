@@ -10,16 +10,16 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
 
 import click
 from rich.console import Console
 from rich.live import Live
 
-from gwlbemu.cli.common import lab_option
+from gwlbemu.cli.common import hint, lab_option
 from gwlbemu.cli.watch_view import frame
 from gwlbemu.lab.running import RunningLab, open_lab
-from gwlbemu.views.snapshot import snapshot
+from gwlbemu.views.snapshot import Snapshot, take_snapshot
 
 WIDTH, HEIGHT = 100, 40  # of a frame that goes to a file or into a pipe
 
@@ -55,25 +55,38 @@ def watch_command(lab_name: str | None, interval: float, once: bool) -> None:
 def _live(lab: RunningLab, interval: float, pressed_q: Callable[[float], bool]) -> None:
     """Draw a frame per interval, until q is pressed or the lab is gone."""
     console = Console()
-    before: dict[str, Any] | None = None
+    before: Snapshot | None = None
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while lab.state.plan.exists():
-            now = snapshot(lab, now=time.monotonic())
+            now = take_snapshot(lab, now=time.monotonic())
             title = f"{time.strftime('%H:%M:%S')}   every {interval:g} s   q leaves"
-            live.update(frame(now, before, width=console.width, height=console.height, title=title), refresh=True)
+            live.update(
+                frame(
+                    now, before, partial(hint, lab.plan.lab), width=console.width, height=console.height, title=title
+                ),
+                refresh=True,
+            )
             before = now
-            if pressed_q(now["at"] + interval):
+            if pressed_q(now.at + interval):
                 return
 
 
 def _print_once(lab: RunningLab, interval: float) -> None:
-    before = snapshot(lab, now=time.monotonic())
+    before = take_snapshot(lab, now=time.monotonic())
     time.sleep(interval)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    now = snapshot(lab, now=time.monotonic())
+    now = take_snapshot(lab, now=time.monotonic())
     title = f"{time.strftime('%H:%M:%S')}   over {interval:g} s"
     console.print(
-        frame(now, before, width=console.width, height=max(HEIGHT, console.height), title=title), soft_wrap=True
+        frame(
+            now,
+            before,
+            partial(hint, lab.plan.lab),
+            width=console.width,
+            height=max(HEIGHT, console.height),
+            title=title,
+        ),
+        soft_wrap=True,
     )
 
 

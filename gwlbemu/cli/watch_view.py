@@ -6,15 +6,17 @@ the seconds between them; without an earlier one they are shown as "-".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.text import Text
 
-from gwlbemu.cli.flow_text import end_text, protocol_text
+from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
+from gwlbemu.views.flows import LiveFlow
+from gwlbemu.views.metrics import drop_counts
+from gwlbemu.views.snapshot import NodeSnapshot, Snapshot
+from gwlbemu.views.status import LabStatus
 
-Snapshot = Mapping[str, Any]
 Cell = tuple[str, str]  # text and style
 STATES = {"healthy": "green", "unhealthy": "bold red", "draining": "yellow", "initial": "cyan", "unused": "dim"}
 QUIET = "dim"
@@ -30,17 +32,22 @@ class Section:
     numbers: frozenset[int] = frozenset()  # columns that are aligned to the right
 
 
-def frame(now: Snapshot, before: Snapshot | None, *, width: int, height: int, title: str = "") -> Text:
-    """The whole screen, at most `height` lines of at most `width` columns."""
-    seconds = now["at"] - before["at"] if before is not None else 0.0
-    earlier = {node["name"]: node for node in (before or {"nodes": []})["nodes"]}
+def frame(
+    now: Snapshot, before: Snapshot | None, hint: Callable[..., str], *, width: int, height: int, title: str = ""
+) -> Text:
+    """Return the whole screen, at most `height` lines of at most `width` columns.
+
+    `hint` makes a command line for this lab of a verb and its arguments.
+    """
+    seconds = now.at - before.at if before is not None else 0.0
+    earlier = {node.name: node for node in before.nodes} if before is not None else {}
     sections = [
         _traffic(now, earlier, seconds),
         _targets(now, earlier, seconds),
         _drops(now, before, seconds),
         _flows(now, earlier, seconds),
     ]
-    lines = [_title(now, title, width), *_alerts(now)]
+    lines = [_title(now, title, width), *_alerts(now.status, hint)]
     for section, room in zip(sections, _share(sections, height - len(lines)), strict=True):
         if room >= 3:
             lines.append(Text(""))
@@ -65,41 +72,45 @@ def short(value: float) -> str:
 
 
 def _title(now: Snapshot, title: str, width: int) -> Text:
-    healthy = sum(target["state"] == "healthy" for node in now["nodes"] for target in node.get("targets", ()))
-    views = sum(len(node.get("targets", ())) for node in now["nodes"])
-    text = Text(now["lab"], style="bold")
-    text.append(f"   targets healthy {healthy}/{views}", style="green" if healthy == views else "bold red")
-    capture = now["capture"]
-    if capture is not None and "error" not in capture:
-        text.append(f"   captured {short(capture['packets'])}, lost {short(capture['dropped'])}")
+    targets = [target for node in now.nodes for target in node.status.targets]
+    healthy = sum(target.state == "healthy" for target in targets)
+    text = Text(now.status.lab, style="bold")
+    text.append(
+        f"   targets healthy {healthy}/{len(targets)}", style="green" if healthy == len(targets) else "bold red"
+    )
+    capture = now.status.capture
+    if capture is not None and not capture.silent:
+        text.append(f"   captured {short(capture.packets)}, lost {short(capture.dropped)}")
     text.append(" " * max(width - len(text) - len(title), 3) + title, style=QUIET)
     return text
 
 
-def _alerts(now: Snapshot) -> list[Text]:
+def _alerts(status: LabStatus, hint: Callable[..., str]) -> list[Text]:
     """What is not as it should be, one line each: processes that do not run, nodes that are silent, failures."""
-    broken = [f"{kind} {name}" for kind, name in now["failures"]]
-    found = [Text(f"! {words} is broken on purpose (gwlbemu heal {words})", style="bold yellow") for words in broken]
-    stopped = {process["name"]: process for process in now["processes"] if process["state"] != "running"}
-    found += [Text(f"! {name} is {each['state']}   {each['log']}", style="bold red") for name, each in stopped.items()]
-    silent = [node for node in now["nodes"] if "error" in node and node["name"] not in stopped]
-    return found + [Text(f"! {node['name']}: {node['error']}", style="bold red") for node in silent]
+    found = [
+        Text(f"! {broken} is broken on purpose ({hint('heal', *broken)})", style="bold yellow")
+        for broken in status.failures
+    ]
+    stopped = {process.name for process in status.stopped}
+    found += [Text(f"! {each.name} is {each.state}   {each.log}", style="bold red") for each in status.stopped]
+    silent = [node.silent for node in status.nodes if node.silent and node.name not in stopped]
+    return found + [Text(f"! {each.process}: {each.reason}", style="bold red") for each in silent]
 
 
-def _traffic(now: Snapshot, earlier: Mapping[str, Any], seconds: float) -> Section:
+def _traffic(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -> Section:
     rows = []
-    for node in now["nodes"]:
-        if "error" in node:
+    for node in now.nodes:
+        if node.status.silent:
             continue
-        new, old = node["metrics"], earlier.get(node["name"], {}).get("metrics", {})
+        new, old = node.metrics, earlier[node.name].metrics if node.name in earlier else {}
         names = ("NewFlowCount", "verdicts_to_target", "verdicts_to_endpoint", "verdicts_drop")
         rates = [rate(new[name], old.get(name), seconds) for name in names]
         bits = rate(new["ProcessedBytes"] * 8, old["ProcessedBytes"] * 8 if old else None, seconds)
-        lost = sum(port["socket_drops"] + port["unsent"] for port in node["ports"])
+        lost = sum(port.socket_drops + port.unsent for port in node.status.ports)
         rows.append(
             (
-                (node["name"], "bold"),
-                (node["datapath"], QUIET),
+                (node.name, "bold"),
+                (node.status.datapath, QUIET),
                 (short(new["ActiveFlowCount"]), ""),
                 *((text, QUIET if text in ("0", "-") else "") for text in rates[:3]),
                 (rates[3], QUIET if rates[3] in ("0", "-") else "red"),
@@ -111,27 +122,30 @@ def _traffic(now: Snapshot, earlier: Mapping[str, Any], seconds: float) -> Secti
     return Section(heading, tuple(rows), 4, frozenset(range(2, 9)))
 
 
-def _targets(now: Snapshot, earlier: Mapping[str, Any], seconds: float) -> Section:
+def _targets(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -> Section:
     """One row per target and node that uses it; those that are not healthy come first."""
     found = []
-    for node in now["nodes"]:
-        old = {each["id"]: each for each in earlier.get(node["name"], {}).get("targets", ())}
-        for target in node.get("targets", ()):
-            was = old.get(target["id"], {})
-            rates = [rate(target[name], was.get(name), seconds) for name in ("packets_to", "packets_from")]
-            found.append((target["state"] == "healthy", node["name"], target, rates))
-    found.sort(key=lambda each: each[0])
+    for node in now.nodes:
+        old = {each.id: each for each in earlier[node.name].status.targets} if node.name in earlier else {}
+        for target in node.status.targets:
+            was = old.get(target.id)
+            rates = [
+                rate(target.packets_to, was.packets_to if was else None, seconds),
+                rate(target.packets_from, was.packets_from if was else None, seconds),
+            ]
+            found.append((target, rates))
+    found.sort(key=lambda each: each[0].state == "healthy")
     rows = tuple(
         (
-            (target["id"], "bold"),
-            (target["zone"], ""),
-            (name, ""),
-            (target["state"], STATES.get(target["state"], "")),
-            (short(target["flows"]), ""),
+            (target.id, "bold"),
+            (target.zone, ""),
+            (target.node, ""),
+            (target.state, STATES.get(target.state, "")),
+            (short(target.flows), ""),
             *((text, QUIET if text in ("0", "-") else "") for text in rates),
-            (target["description"], QUIET),
+            (target.description, QUIET),
         )
-        for _, name, target, rates in found
+        for target, rates in found
     )
     heading = ("TARGET", "ZONE", "FOR NODE", "STATE", "FLOWS", "TO/s", "BACK/s", "WHY")
     return Section(heading, rows, 4, frozenset((4, 5, 6)))
@@ -151,54 +165,57 @@ def _drops(now: Snapshot, before: Snapshot | None, seconds: float) -> Section:
 
 def _losses(snapshot: Snapshot) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
-    for node in snapshot["nodes"]:
-        for name, value in node.get("metrics", {}).items():
-            for prefix in ("PacketsDroppedCount_", "Dropped_"):
-                if name.startswith(prefix):
-                    found[node["name"], name.removeprefix(prefix)] = value
-        for port in node.get("ports", ()):
-            found[node["name"], f"{port['name']}: the node was too slow"] = port["socket_drops"]
-            found[node["name"], f"{port['name']}: the interface took no more"] = port["unsent"]
-    for tap in (snapshot["capture"] or {}).get("taps", ()):
-        found["capture", f"{tap['name']}: not recorded"] = tap["dropped"]
+    for node in snapshot.nodes:
+        found |= {(node.name, reason): count for reason, count in drop_counts(node.metrics).items()}
+        for port in node.status.ports:
+            found[node.name, f"{port.name}: the node was too slow"] = port.socket_drops
+            found[node.name, f"{port.name}: the interface took no more"] = port.unsent
+    for tap in snapshot.status.capture.taps if snapshot.status.capture else ():
+        found["capture", f"{tap.name}: not recorded"] = tap.dropped
     return {what: value for what, value in found.items() if value}
 
 
-def _flows(now: Snapshot, earlier: Mapping[str, Any], seconds: float) -> Section:
+def _flows(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -> Section:
     """The busiest flows, then the newest."""
     found = []
-    for node in now["nodes"]:
-        old = {_identity(flow): flow for flow in earlier.get(node["name"], {}).get("flows", ())}
-        for flow in node.get("flows", ()):
-            was = old.get(_identity(flow), {"packets": 0, "bytes": 0} if flow["age_seconds"] < seconds else {})
+    for node in now.nodes:
+        old = {_identity(flow): flow for flow in earlier[node.name].flows} if node.name in earlier else {}
+        for flow in node.flows:
+            packets, size = _earlier_counts(flow, old.get(_identity(flow)), seconds)
             rates = [
-                rate(flow["packets"], was.get("packets"), seconds),
-                rate(flow["bytes"] * 8, was["bytes"] * 8 if was else None, seconds),
+                rate(flow.packets, packets, seconds),
+                rate(flow.bytes * 8, None if size is None else size * 8, seconds),
             ]
-            found.append((was.get("bytes", flow["bytes"]) - flow["bytes"], flow["age_seconds"], flow, rates))
-    found.sort(key=lambda each: each[:2])
-    more = any(node.get("more") for node in now["nodes"])
+            found.append(((flow.bytes if size is None else size) - flow.bytes, flow, rates))
+    found.sort(key=lambda each: (each[0], each[1].age_seconds))
+    more = any(node.more for node in now.nodes)
     rows = tuple(
         (
             (protocol_text(flow), ""),
-            (f"{end_text(flow, 'source')} > {end_text(flow, 'destination')}", ""),
-            (flow["endpoint"], ""),
-            (flow["target"], "bold"),
+            (f"{source_text(flow)} > {destination_text(flow)}", ""),
+            (flow.endpoint, ""),
+            (flow.target, "bold"),
             *((text, QUIET if text in ("0", "-") else "") for text in rates),
-            (_seconds(flow["age_seconds"]), QUIET),
-            (_seconds(flow["idle_seconds"]), QUIET),
-            (f"{flow['moves']}" if flow["moves"] else "", "yellow"),
+            (_seconds(flow.age_seconds), QUIET),
+            (_seconds(flow.idle_seconds), QUIET),
+            (f"{flow.moves}" if flow.moves else "", "yellow"),
         )
-        for _, _, flow, rates in found
+        for _, flow, rates in found
     )
     name = "FLOW (among the newest)" if more else "FLOW"
     heading = ("", name, "ENDPOINT", "TARGET", "PKT/s", "BIT/s", "AGE", "IDLE", "MOVED")
     return Section(heading, rows, 3, frozenset((4, 5, 6, 7, 8)))
 
 
-def _identity(flow: Mapping[str, Any]) -> tuple[Any, ...]:
-    ends = [flow[key] for key in ("source", "source_port", "destination", "destination_port")]
-    return (flow["endpoint"], flow["protocol"], *ends)
+def _earlier_counts(flow: LiveFlow, was: LiveFlow | None, seconds: float) -> tuple[int | None, int | None]:
+    """Packets and bytes of a flow at the earlier look: none where it began since, unknown where it was not listed."""
+    if was is not None:
+        return was.packets, was.bytes
+    return (0, 0) if flow.age_seconds < seconds else (None, None)
+
+
+def _identity(flow: LiveFlow) -> tuple[object, ...]:
+    return (flow.endpoint, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port)
 
 
 def _seconds(value: float) -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from gwlbemu.core.elb.attributes import Attributes
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
 from gwlbemu.core.elb.target import check_ip_target
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError, SettingError
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.net.record import open_existing
 from gwlbemu.topology.plan.encode import to_json
@@ -48,7 +48,7 @@ def group_named(plan: Plan, name: str) -> TargetGroup:
         if group.name == name:
             return group
     known = ", ".join(group.name for group in plan.target_groups)
-    raise SettingError(f"TargetGroupNotFound: no target group {name}; there are: {known}", "TargetGroupNotFound")
+    raise AwsError(f"no target group {name}; there are: {known}", "TargetGroupNotFound")
 
 
 def _nodes_of_group(plan: Plan, group: str) -> list[GatewayNode]:
@@ -63,7 +63,7 @@ def _with_group(plan: Plan, group: TargetGroup) -> Plan:
 
 
 def register(lab: RunningLab, group_name: str, target_id: str, zone: str | None = None) -> Target:
-    """RegisterTargets: an instance's name, or an address for target type ip. Raises SettingError with AWS's code."""
+    """RegisterTargets: an instance's name, or an address for target type ip. Raises AwsError."""
     with _changing(lab) as plan:
         group = group_named(plan, group_name)
         target = _target(plan, group, target_id, zone)
@@ -77,23 +77,19 @@ def register(lab: RunningLab, group_name: str, target_id: str, zone: str | None 
 def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) -> Target:
     if group.target_type == "instance":
         if zone is not None:
-            raise SettingError("ValidationError: an Availability Zone cannot be given for a target of type instance")
+            raise AwsError("an Availability Zone cannot be given for a target of type instance")
         for instance in plan.instances:
             if instance.name == target_id and instance.vpc == group.vpc:
                 return Target(instance.name, instance.address, instance.zone)
         known = ", ".join(i.name for i in plan.instances if i.vpc == group.vpc)
-        raise SettingError(
-            f"InvalidTarget: {target_id} is not an instance of VPC {group.vpc}; there are: {known}", "InvalidTarget"
-        )
+        raise AwsError(f"{target_id} is not an instance of VPC {group.vpc}; there are: {known}", "InvalidTarget")
     check_ip_target(target_id, [vpc.cidr for vpc in plan.vpcs if vpc.name == group.vpc])
     address = ipaddress.ip_address(target_id)
     homes = [s.zone for s in plan.subnets if s.vpc == group.vpc and address in ipaddress.ip_network(s.cidr)]
     if not homes and zone is None:
-        raise SettingError(
-            f"ValidationError: an Availability Zone (or all) is needed for {target_id}: not in VPC {group.vpc}"
-        )
+        raise AwsError(f"an Availability Zone (or all) is needed for {target_id}: not in VPC {group.vpc}")
     if homes and zone not in (None, homes[0]):
-        raise SettingError(f"ValidationError: {target_id} is in zone {homes[0]} of VPC {group.vpc}, not in {zone}")
+        raise AwsError(f"{target_id} is in zone {homes[0]} of VPC {group.vpc}, not in {zone}")
     return Target(target_id, target_id, zone or homes[0])
 
 
@@ -118,7 +114,7 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
     """Modify attributes of a load balancer, its listener, or a target group; all of `values` or none of them.
 
     `resource` is the name of a load balancer (its own keys and its listener's) or of a target group. Raises
-    SettingError in AWS's words for an unknown key, a value out of range, or a combination that AWS refuses.
+    AwsError for an unknown key, a value out of range, or a combination that AWS refuses.
     """
     with _changing(lab) as plan:
         balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
@@ -132,7 +128,7 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
         by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in kinds}
         if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
             known = ", ".join(key for kind in kinds for key in table[kind])
-            raise SettingError(f"ValidationError: '{unknown[0]}' is not an attribute of {resource}; there are: {known}")
+            raise AwsError(f"'{unknown[0]}' is not an attribute of {resource}; there are: {known}")
         changed = plan
         for kind, texts in by_kind.items():
             if texts:
@@ -160,8 +156,8 @@ def group_named_or_balancer(plan: Plan, name: str) -> None:
     """Raise SettingError (LoadBalancerNotFound) for a name that neither a load balancer nor a target group has."""
     names = [balancer.name for balancer in plan.load_balancers] + [group.name for group in plan.target_groups]
     if name not in names:
-        raise SettingError(
-            f"LoadBalancerNotFound: no load balancer or target group {name}; there are: {', '.join(names)}",
+        raise AwsError(
+            f"no load balancer or target group {name}; there are: {', '.join(names)}",
             "LoadBalancerNotFound",
         )
 

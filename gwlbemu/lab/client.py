@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gwlbemu.errors import LabError, NetError, SettingError
+from gwlbemu.errors import LabError, NetError, SettingError, UnknownNameError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import Plan
@@ -80,11 +80,11 @@ class Client:
 def namespace_of(plan: Plan, name: str) -> Path:
     """Return the path of the network namespace of an instance, subnet, gateway or node.
 
-    Raises LabError when the lab has nothing of that name.
+    Raises UnknownNameError when the lab has nothing of that name.
     """
     namespaces = {namespace.resource: namespace.name for namespace in plan.namespaces}
     if name not in namespaces:
-        raise LabError(f"nothing called {name} in lab {plan.lab}; there are: {', '.join(sorted(namespaces))}")
+        raise UnknownNameError(f"nothing called {name} in lab {plan.lab}; there are: {', '.join(sorted(namespaces))}")
     return path_of(namespaces[name])
 
 

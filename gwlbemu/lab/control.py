@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from gwlbemu.errors import LabError, NetError, SettingError
+from gwlbemu.errors import LabError, NetError, refusal
 
 TIMEOUT = 30.0  # seconds that `call` waits for an answer
 
@@ -18,7 +18,8 @@ def call(
 ) -> dict[str, Any]:
     """Send one request and return the answer.
 
-    Raises LabError when nobody answers at `path` in time, SettingError when the process refuses, NetError without root.
+    Raises LabError when nobody answers at `path` in time, NetError without root, and the error that the process refuses
+    with (see `errors.refusal`), a SettingError as a rule.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -36,5 +37,5 @@ def call(
     if not isinstance(answer, dict):
         raise LabError(f"control socket {Path(path).name} gave an answer that is not understood")
     if not answer.pop("ok", False):
-        raise SettingError(str(answer.get("error", "refused")), str(answer.get("code", "ValidationError")))
+        raise refusal(str(answer.get("error", "refused")), str(answer.get("code", "")))
     return answer

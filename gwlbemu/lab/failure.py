@@ -17,7 +17,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from gwlbemu.errors import LabError, SettingError
+from gwlbemu.command import command
+from gwlbemu.errors import LabError, SettingError, UnknownNameError
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.lab.up import start_program
@@ -31,7 +32,7 @@ KINDS = ("instance", "process", "link", "health", "zone")
 
 
 def fail(lab: RunningLab, kind: str, name: str) -> list[str]:
-    """Break it; returns what was done, a sentence each. Raises SettingError for a name that is not of that kind."""
+    """Break it; returns what was done, a sentence each. Raises UnknownNameError for a name that is not of that kind."""
     return _apply(lab, kind, name, broken=True)
 
 
@@ -56,7 +57,7 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     known = sorted(names_of(lab.plan, kind))
     if name not in known:
         what = "instance with a health check" if kind == "health" else kind
-        raise SettingError(f"no {what} {name}; there are: {', '.join(known)}")
+        raise UnknownNameError(f"no {what} {name}; there are: {', '.join(known)}")
     before = failures(lab)
     done: list[str] = []
     restarted: list[str] = []
@@ -143,7 +144,7 @@ def _freeze(lab: RunningLab, name: str, broken: bool) -> list[str]:
             changed = state != ("frozen" if broken else "running")
             return [f"process {entry.pid} of {name} {'frozen' if broken else 'goes on'}"] if changed else []
     again = (
-        f"gwlbemu heal instance {name} starts it again"
+        f"{command('heal', '--lab', lab.plan.lab, 'instance', name)} starts it again"
         if name in names_of(lab.plan, "instance")
         else "a node does not come back: take the lab down and up"
     )

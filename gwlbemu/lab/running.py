@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gwlbemu.command import command
 from gwlbemu.errors import LabError
 from gwlbemu.lab.control import TIMEOUT, call
 from gwlbemu.lab.state import State
@@ -75,7 +76,7 @@ def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
             up_now = (
                 f"several labs are up ({', '.join(labs)}): choose one with --lab"
                 if labs
-                else "no lab is up (gwlbemu up FILE)"
+                else f"no lab is up ({command('up', 'FILE')})"
             )
             raise LabError(up_now)
         name = labs[0]
@@ -90,7 +91,7 @@ def read_plan(state: State) -> Plan:
 
     Raises LabError when there is none (half built), when another version of gwlbemu wrote it, and when it is damaged.
     """
-    take_it_down = f"gwlbemu down --lab {state.lab}"
+    take_it_down = command("down", "--lab", state.lab)
     try:
         return from_json(state.plan.read_text())
     except FileNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gwlbemu.command import command
 from gwlbemu.errors import LabError
 from gwlbemu.net.record import ROOT
 
@@ -84,7 +85,7 @@ class State:
 
     def damaged(self, path: Path) -> LabError:
         """Return the error to raise for a file of ours that cannot be read."""
-        return LabError(f"{path} is damaged: take the lab down (gwlbemu down --lab {self.lab})")
+        return LabError(f"{path} is damaged: take the lab down ({command('down', '--lab', self.lab)})")
 
     def make_folders(self) -> None:
         """Make the folders in which the processes of a lab keep their files."""

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from gwlbemu.command import command
 from gwlbemu.errors import LabError
 from gwlbemu.net.namespaces import Identity
 from gwlbemu.net.processes import ProcessId
@@ -112,7 +113,7 @@ def open_new(lab: str, *, root: Path = ROOT) -> Record:
     try:
         folder.mkdir(mode=0o755)  # of two that try, one gets it
     except FileExistsError:
-        raise LabError(f"lab {lab} is already there; take it down first (gwlbemu down --lab {lab})") from None
+        raise LabError(f"lab {lab} is already there; take it down first ({command('down', '--lab', lab)})") from None
     try:
         fd = os.open(folder / "record.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileNotFoundError:

@@ -62,11 +62,11 @@ class ControlServer:
             answer = verb(request)
             return {"ok": True, **(answer if isinstance(answer, Mapping) else await answer)}
         except GwlbemuError as error:
-            return {"ok": False, "error": str(error), "code": getattr(error, "code", "ValidationError")}
+            return {"ok": False, "error": str(error), "code": error.code}
         except KeyError as error:
-            return {"ok": False, "error": f"argument {error} is missing", "code": "ValidationError"}
+            return {"ok": False, "error": f"argument {error} is missing", "code": SettingError.code}
         except (TypeError, ValueError) as error:
-            return {"ok": False, "error": f"a request that is not understood: {error}", "code": "ValidationError"}
+            return {"ok": False, "error": f"a request that is not understood: {error}", "code": SettingError.code}
 
     def close(self) -> None:
         """Stop listening, end every conversation and remove the socket."""

@@ -55,9 +55,12 @@ def endpoint_id(endpoint: str) -> str:
     return f"vpce-0{blake2b(endpoint.encode(), digest_size=8).hexdigest()}"
 
 
-def load_balancer_dimension(load_balancer: str) -> str:
-    """Return the value of CloudWatch's dimension LoadBalancer: gateway/name/16 hex digits (GWLB guide)."""
-    return _with_id(f"gateway/{load_balancer}")
+def load_balancer_dimension(word: str, load_balancer: str) -> str:
+    """Return the value of CloudWatch's dimension LoadBalancer: word/name/16 hex digits (GWLB guide).
+
+    `word` is AWS's for the type of load balancer: gateway, net or app.
+    """
+    return _with_id(f"{word}/{load_balancer}")
 
 
 def target_group_dimension(target_group: str) -> str:

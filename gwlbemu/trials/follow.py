@@ -10,7 +10,7 @@ from gwlbemu.errors import LabError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.trace import TraceSession
-from gwlbemu.views.answers import Step, step_of
+from gwlbemu.views.traces import TracedPacket, traced_packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Pattern:
     ends: tuple[frozenset[str], frozenset[str]] | None = None  # the addresses of each end, public and private
     port: int | None = None
 
-    def matches(self, step: Step) -> bool:
+    def matches(self, step: TracedPacket) -> bool:
         """Return whether a verdict is about a packet of this pattern."""
         if self.protocol is not None and step.protocol != self.protocol:
             return False
@@ -40,11 +40,11 @@ class FlowTrace:
 
     def __init__(self, session: TraceSession, pattern: Pattern) -> None:
         self._session, self._pattern = session, pattern
-        self._steps: list[Step] = []
+        self._steps: list[TracedPacket] = []
         self._ended = False
 
     @property
-    def hops(self) -> tuple[Step, ...]:
+    def hops(self) -> tuple[TracedPacket, ...]:
         """Every verdict of every node on every packet so far, in the order of time.
 
         Raises LabError when a node has died or is frozen.
@@ -60,7 +60,7 @@ class FlowTrace:
 
     def _read(self) -> None:
         for node in self._session.nodes:
-            steps = [step_of(node, event) for event in self._session.read_node(node)]
+            steps = [traced_packet(node, event) for event in self._session.read_node(node)]
             self._steps += [step for step in steps if self._pattern.matches(step)]
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gwlbemu.command import command
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.ports.interface import mtu
 from gwlbemu.review.finding import Finding
-from gwlbemu.review.live import Targets, live_findings
+from gwlbemu.review.live import live_findings
 from gwlbemu.review.review import planned_mtus, review, sorted_findings, with_changes
 from gwlbemu.topology.file.document import dotted, line_of
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
+from gwlbemu.views.targets import read_targets, targets_by_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ def examine_lab(lab: RunningLab) -> Report:
     parsed, plan = _parsed(lab), read_plan(lab.state)
     topology = with_changes(parsed.topology, plan)
     mtus = planned_mtus(plan) | measured_mtus(plan)
-    answers = {node.name: _targets(lab, node.name) for node in plan.gateway_nodes}
+    targets = targets_by_node(plan, read_targets(lab))
+    answers = {node.name: targets.get(node.name) for node in plan.gateway_nodes}
     found = [*review(topology, mtus=mtus), *live_findings(topology, plan, answers)]
     return Report(parsed, tuple(sorted_findings(found)))
 
@@ -68,20 +71,14 @@ def measured_mtus(plan: Plan) -> dict[str, int]:
     return found
 
 
-def _targets(lab: RunningLab, node: str) -> Targets | None:
-    try:
-        targets: Targets = lab.call(node, "targets")["targets"]
-    except LabError:
-        return None
-    return targets
-
-
 def _parsed(lab: RunningLab) -> Parsed:
     """The file as it was when the lab came up, under its own name as long as it still says the same."""
     try:
         text = lab.state.topology.read_text()
     except FileNotFoundError:
-        raise LabError(f"lab {lab.plan.lab} did not come up from a file: name one (gwlbemu doctor FILE)") from None
+        raise LabError(
+            f"lab {lab.plan.lab} did not come up from a file: name one ({command('doctor', 'FILE')})"
+        ) from None
     try:
         same = Path(lab.plan.source).read_text() == text
     except (OSError, UnicodeDecodeError):

@@ -1,5 +1,7 @@
 """The metrics of a lab as CloudWatch would name them: data points from what the nodes count.
 
+There is one table per type of load balancer (`TABLES`): AWS's namespace for it, the word in its dimension, its metrics.
+
 Rules of this file (GWLB guide, CloudWatch metrics). A node's counters are the data points of its AvailabilityZone and
 LoadBalancer. Those of the LoadBalancer alone are made from its nodes' with the statistic that AWS recommends: sums are
 added up, a peak is the highest of the nodes' peaks (the zones need not have peaked together), host counts are
@@ -18,11 +20,13 @@ from dataclasses import dataclass
 
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.names import load_balancer_dimension, target_group_dimension
-from gwlbemu.views.snapshot import ask
+from gwlbemu.views.ask import PATIENCE, Reading, ask
 
-AWS, OURS = "AWS/GatewayELB", "gwlbemu"
+OURS = "gwlbemu"
+GATEWAY = "AWS/GatewayELB"
 ALWAYS, NON_ZERO, HEALTH_CHECKS = "always", "non-zero", "health checks enabled"
 DROPPED = "Dropped_"  # what the core's names of our own drop reasons begin with
+AWS_DROPPED = "PacketsDroppedCount_"  # what AWS's names of drop reasons begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,17 @@ class Metric:
     statistics: tuple[str, ...]
     reporting: str = ALWAYS
     meaning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricTable:
+    """The metrics of one type of load balancer: AWS's namespace, the first word of the dimension LoadBalancer
+    (word/name/id), and every metric by its name, AWS's and ours.
+    """
+
+    namespace: str
+    dimension: str
+    metrics: Mapping[str, Metric]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,7 @@ class Point:
         return self.metric.reporting != NON_ZERO or any(self.statistics.values())
 
     def as_dict(self) -> dict[str, object]:
-        """The form of `gwlbemu metrics --json`: the same keys for every point."""
+        """Return the form of `gwlbemu metrics --json`: the same keys for every point."""
         return {
             "namespace": self.metric.namespace,
             "metric": self.metric.name,
@@ -65,80 +80,104 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class NodeCounters:
-    """What one node counted; `values` is None when it did not answer, `error` then says why."""
+    """What one node counted since it began, by the metrics' names (AWS's and ours).
+
+    `counters["NewFlowCount"]` is one of them; KeyError for a name that the node does not count.
+    """
 
     load_balancer: str
+    type: str  # of the load balancer: a key of TABLES
     target_group: str
     zone: str
     node: str
-    values: Mapping[str, int] | None
-    error: str = ""
+    values: Mapping[str, int]
+
+    def __getitem__(self, name: str) -> int:
+        return self.values[name]
 
 
 _SUM, _PEAK, _NOW, _HOSTS = ("Sum",), ("Maximum",), ("Average",), ("Minimum", "Maximum")
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric(AWS, "ActiveFlowCount", "Count", _NOW, NON_ZERO, "concurrent flows"),
-        Metric(AWS, "NewFlowCount", "Count", _SUM, NON_ZERO, "new flows"),
-        Metric(AWS, "HealthyHostCount", "Count", _HOSTS, HEALTH_CHECKS, "targets that are healthy"),
-        Metric(AWS, "UnHealthyHostCount", "Count", _HOSTS, HEALTH_CHECKS, "targets that are unhealthy"),
-        Metric(AWS, "ProcessedBytes", "Bytes", _SUM, NON_ZERO, "to and from targets, without health checks"),
-        Metric(AWS, "ProcessedPackets", "Count", _SUM, ALWAYS, "to and from targets, with health checks"),
-        Metric(AWS, "PeakBytesPerSecond", "Bytes/Second", _PEAK, ALWAYS, "highest average of 10 seconds"),
-        Metric(AWS, "PeakPacketsPerSecond", "Count/Second", _PEAK, ALWAYS, "highest average of 10 seconds"),
-        Metric(AWS, "RejectedFlowCount", "Count", _SUM, ALWAYS, "flows rejected"),
-        Metric(AWS, "RejectedFlowCount_TCP", "Count", _SUM, NON_ZERO, "TCP flows rejected"),
-        Metric(AWS, "PacketsDroppedCount_InvalidGeneveTunnel", "Count", _SUM, ALWAYS, "returned, tunnel broken"),
-        Metric(AWS, "PacketsDroppedCount_InvalidGwlbEndpointId", "Count", _SUM, ALWAYS, "returned, endpoint unknown"),
-        Metric(AWS, "PacketsDroppedCount_InvalidGwlbFlowCookie", "Count", _SUM, ALWAYS, "returned, wrong cookie"),
-        Metric(AWS, "PacketsDroppedCount_MissingFlowEntry", "Count", _SUM, ALWAYS, "returned, no such flow"),
-        Metric(AWS, "TCP_GWLB_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets sent by the load balancer"),
-        Metric(OURS, "PacketsDropped", "Count", _SUM, meaning="dropped for a reason that AWS does not count"),
-        Metric(OURS, "MovedFlowCount", "Count", _SUM, meaning="flows given another target"),
-        Metric(OURS, "CrossZoneBytes_ToTargets", "Bytes", _SUM, meaning="to targets of other zones"),
-        Metric(OURS, "CrossZoneBytes_FromTargets", "Bytes", _SUM, meaning="from targets of other zones"),
-        Metric(OURS, "packets_received", "Count", _SUM, meaning="packets that came to the node, from either side"),
-        Metric(OURS, "verdicts", "Count", _SUM, meaning="packets judged; all that came"),
-        Metric(OURS, "verdicts_to_target", "Count", _SUM, meaning="packets sent to a target"),
-        Metric(OURS, "verdicts_to_endpoint", "Count", _SUM, meaning="packets handed back at an endpoint"),
-        Metric(OURS, "verdicts_reset", "Count", _SUM, meaning="packets answered with a TCP reset"),
-        Metric(OURS, "verdicts_drop", "Count", _SUM, meaning="packets dropped for any reason"),
-    )
-}
+_GATEWAY = (
+    Metric(GATEWAY, "ActiveFlowCount", "Count", _NOW, NON_ZERO, "concurrent flows"),
+    Metric(GATEWAY, "NewFlowCount", "Count", _SUM, NON_ZERO, "new flows"),
+    Metric(GATEWAY, "HealthyHostCount", "Count", _HOSTS, HEALTH_CHECKS, "targets that are healthy"),
+    Metric(GATEWAY, "UnHealthyHostCount", "Count", _HOSTS, HEALTH_CHECKS, "targets that are unhealthy"),
+    Metric(GATEWAY, "ProcessedBytes", "Bytes", _SUM, NON_ZERO, "to and from targets, without health checks"),
+    Metric(GATEWAY, "ProcessedPackets", "Count", _SUM, ALWAYS, "to and from targets, with health checks"),
+    Metric(GATEWAY, "PeakBytesPerSecond", "Bytes/Second", _PEAK, ALWAYS, "highest average of 10 seconds"),
+    Metric(GATEWAY, "PeakPacketsPerSecond", "Count/Second", _PEAK, ALWAYS, "highest average of 10 seconds"),
+    Metric(GATEWAY, "RejectedFlowCount", "Count", _SUM, ALWAYS, "flows rejected"),
+    Metric(GATEWAY, "RejectedFlowCount_TCP", "Count", _SUM, NON_ZERO, "TCP flows rejected"),
+    Metric(GATEWAY, "PacketsDroppedCount_InvalidGeneveTunnel", "Count", _SUM, ALWAYS, "returned, tunnel broken"),
+    Metric(GATEWAY, "PacketsDroppedCount_InvalidGwlbEndpointId", "Count", _SUM, ALWAYS, "returned, endpoint unknown"),
+    Metric(GATEWAY, "PacketsDroppedCount_InvalidGwlbFlowCookie", "Count", _SUM, ALWAYS, "returned, wrong cookie"),
+    Metric(GATEWAY, "PacketsDroppedCount_MissingFlowEntry", "Count", _SUM, ALWAYS, "returned, no such flow"),
+    Metric(GATEWAY, "TCP_GWLB_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets sent by the load balancer"),
+    Metric(OURS, "PacketsDropped", "Count", _SUM, meaning="dropped for a reason that AWS does not count"),
+    Metric(OURS, "MovedFlowCount", "Count", _SUM, meaning="flows given another target"),
+    Metric(OURS, "CrossZoneBytes_ToTargets", "Bytes", _SUM, meaning="to targets of other zones"),
+    Metric(OURS, "CrossZoneBytes_FromTargets", "Bytes", _SUM, meaning="from targets of other zones"),
+    Metric(OURS, "packets_received", "Count", _SUM, meaning="packets that came to the node, from either side"),
+    Metric(OURS, "verdicts", "Count", _SUM, meaning="packets judged; all that came"),
+    Metric(OURS, "verdicts_to_target", "Count", _SUM, meaning="packets sent to a target"),
+    Metric(OURS, "verdicts_to_endpoint", "Count", _SUM, meaning="packets handed back at an endpoint"),
+    Metric(OURS, "verdicts_reset", "Count", _SUM, meaning="packets answered with a TCP reset"),
+    Metric(OURS, "verdicts_drop", "Count", _SUM, meaning="packets dropped for any reason"),
+)
+TABLES = {"gateway": MetricTable(GATEWAY, "gateway", {metric.name: metric for metric in _GATEWAY})}
 _COMBINED: Mapping[str, Callable[[list[int]], int]] = {"Sum": sum, "Average": sum, "Maximum": max, "Minimum": min}
 
 
-def read_counters(lab: RunningLab) -> list[NodeCounters]:
-    """Ask every node; nobody waits for one that is frozen."""
-    groups = {balancer.name: balancer.target_group for balancer in lab.plan.load_balancers}
-    processes = {process.name: process for process in lab.processes()}
-    found = []
-    for node in lab.plan.gateway_nodes:
-        answer = ask(lab, processes.get(node.name), "metrics")
-        error = f"{node.name}: {answer['error']}" if "error" in answer else ""
-        place = (node.load_balancer, groups[node.load_balancer], node.zone, node.name)
-        found.append(NodeCounters(*place, answer.get("metrics"), error))
-    return found
+def read_counters(lab: RunningLab) -> Reading[NodeCounters]:
+    """Ask every node of the lab for its counters; nobody waits for one that is frozen. Raises NetError without root."""
+    plan = lab.plan
+    types = {balancer.name: balancer.type for balancer in plan.load_balancers}
+    names = [node.name for node in plan.gateway_nodes]
+    answers, silent = ask(lab, names, {"metrics": {}}, within_seconds=PATIENCE)
+    found = [
+        NodeCounters(
+            load_balancer=node.load_balancer,
+            type=types[node.load_balancer],
+            target_group=plan.group_of(node.load_balancer).name,
+            zone=node.zone,
+            node=node.name,
+            values=answers[node.name]["metrics"]["metrics"],
+        )
+        for node in plan.gateway_nodes
+        if node.name in answers
+    ]
+    return Reading(tuple(found), tuple(silent.values()))
 
 
 def points(counters: Iterable[NodeCounters]) -> list[Point]:
-    """Every load balancer as a whole, then in each zone; a node that does not answer is missing from both."""
-    nodes = [node for node in counters if node.values is not None]
+    """Return the data points of every load balancer as a whole, then of each zone; of the nodes that answered."""
+    nodes = list(counters)
     found: list[Point] = []
     for balancer in dict.fromkeys(node.load_balancer for node in nodes):
         mine = [node for node in nodes if node.load_balancer == balancer]
-        for some in (mine, *([node] for node in mine)):
-            zone = {"AvailabilityZone": some[0].zone} if some is not mine else {}
-            found += _points(some, zone | {"LoadBalancer": load_balancer_dimension(balancer)})
+        dimension = {"LoadBalancer": load_balancer_dimension(TABLES[mine[0].type].dimension, balancer)}
+        found += _points(mine, dimension)
+        for node in mine:
+            found += _points([node], {"AvailabilityZone": node.zone} | dimension)
     return found
 
 
+def drop_counts(metrics: Mapping[str, int]) -> dict[str, int]:
+    """Return how many packets were dropped by reason, AWS's reasons and ours, out of a node's counters."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in metrics.items()
+        for prefix in (AWS_DROPPED, DROPPED)
+        if name.startswith(prefix)
+    }
+
+
 def _points(nodes: list[NodeCounters], dimensions: dict[str, str]) -> Iterable[Point]:
-    for name in nodes[0].values or {}:
-        values = [(node.values or {}).get(name, 0) for node in nodes]
+    known = TABLES[nodes[0].type].metrics
+    for name in nodes[0].values:
+        values = [node.values.get(name, 0) for node in nodes]
         reason = {"Reason": name.removeprefix(DROPPED)} if name.startswith(DROPPED) else {}
-        metric = METRICS["PacketsDropped"] if reason else METRICS.get(name, Metric(OURS, name, "Count", _SUM))
+        metric = known["PacketsDropped"] if reason else known.get(name, Metric(OURS, name, "Count", _SUM))
         group = {"TargetGroup": target_group_dimension(nodes[0].target_group)} if metric.statistics is _HOSTS else {}
         statistics = {statistic: _COMBINED[statistic](values) for statistic in metric.statistics}
         yield Point(metric, dimensions | group | reason, statistics)

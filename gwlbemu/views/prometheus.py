@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
@@ -18,22 +18,23 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gwlbemu.errors import GwlbemuError, NetError
-from gwlbemu.views.metrics import OURS, NodeCounters, Point, points
+from gwlbemu.views.ask import Reading
+from gwlbemu.views.metrics import NodeCounters, Point, points
 
 CLIENT_SECONDS = 5.0  # for a client to say what it wants
 LOOK_SECONDS = 0.5  # how often the server looks whether the lab is still there
 
 
-def exposition(counters: Iterable[NodeCounters]) -> str:
-    """The text of one scrape; nodes that do not answer are `gwlbemu_node_up` 0."""
+def exposition(counters: Reading[NodeCounters], zones: Mapping[str, str]) -> str:
+    """Return the text of one scrape. `zones` is the zone of every node; of a silent one `gwlbemu_node_up` is 0."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once(list(counters)))
+    registry.register(_Once(counters, zones))
     return generate_latest(registry).decode()
 
 
 class _Once(Collector):
-    def __init__(self, counters: list[NodeCounters]) -> None:
-        self._counters = counters
+    def __init__(self, counters: Reading[NodeCounters], zones: Mapping[str, str]) -> None:
+        self._counters, self._zones = counters, zones
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         up = GaugeMetricFamily(
@@ -41,11 +42,12 @@ class _Once(Collector):
             "whether the node answers",
             labels=["availability_zone", "node"],
         )
-        for node in self._counters:
-            up.add_metric([node.zone, node.node], float(node.values is not None))
+        silent = {each.process for each in self._counters.silent}
+        for node, zone in self._zones.items():
+            up.add_metric([zone, node], float(node not in silent))
         yield up
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-        for point in points(self._counters):
+        for point in points(self._counters.items):
             if "AvailabilityZone" in point.dimensions:
                 name = prometheus_name(point)
                 family = families.setdefault(name, _family(name, point))
@@ -54,8 +56,11 @@ class _Once(Collector):
 
 
 def prometheus_name(point: Point) -> str:
-    """ProcessedBytes -> aws_gatewayelb_processed_bytes; a counter's `_total` is added by the exposition."""
-    prefix = "gwlbemu" if point.metric.namespace == OURS else "aws_gatewayelb"
+    """Return namespace and name: ProcessedBytes of AWS/GatewayELB is aws_gatewayelb_processed_bytes.
+
+    A counter's `_total` is added by the exposition.
+    """
+    prefix = re.sub(r"\W+", "_", point.metric.namespace).lower()
     return f"{prefix}_{_snake(point.metric.name)}"
 
 

@@ -1,57 +1,53 @@
-"""What a live view needs of a whole lab at one moment, as one dict; a process that cannot answer is not waited for."""
+"""What a live view needs of a whole lab at one moment; a process that cannot answer is not waited for."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from gwlbemu.errors import GwlbemuError
-from gwlbemu.lab.control import call
-from gwlbemu.lab.failure import failures
-from gwlbemu.lab.running import CAPTURE, Process, RunningLab
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.views.ask import PATIENCE, value_of
+from gwlbemu.views.flows import LiveFlow
+from gwlbemu.views.status import LabStatus, NodeStatus, ask_for_status, status_from
 
-PATIENCE = 1.0  # seconds for an answer; a process may have been frozen or killed a moment ago
 FLOWS = 200  # the newest of each node: a live view must not make a busy node list all it has
 
 
-def snapshot(lab: RunningLab, *, now: float) -> dict[str, Any]:
-    """Take stock of the lab. `now` is the moment, in seconds of any clock, from which rates are made.
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """One node: its status, every counter by name, and its newest flows. Without counters when it does not answer."""
 
-    Keys: lab, at, processes (name, state, log), failures (kind, name), capture (its status or an "error", None when it
-    is off), nodes: name, load_balancer, target_group, zone, and an "error" or ports, targets, metrics, flows.
-    """
-    processes = {process.name: process for process in lab.processes()}
-    groups = {balancer.name: balancer.target_group for balancer in lab.plan.load_balancers}
-    nodes = [
-        {
-            "name": node.name,
-            "load_balancer": node.load_balancer,
-            "target_group": groups[node.load_balancer],
-            "zone": node.zone,
-            **ask(lab, processes.get(node.name), "status", "metrics", "flows"),
-        }
-        for node in lab.plan.gateway_nodes
-    ]
-    capture = ask(lab, processes.get(CAPTURE), "status") if lab.plan.capture.enabled else None
-    return {
-        "lab": lab.plan.lab,
-        "at": now,
-        "processes": [asdict(process) for process in processes.values()],
-        "failures": [list(failure) for failure in failures(lab)],
-        "capture": capture,
-        "nodes": nodes,
-    }
+    status: NodeStatus
+    metrics: Mapping[str, int] = field(default_factory=dict)
+    flows: tuple[LiveFlow, ...] = ()
+    more: bool = False  # whether it has other flows, older than those
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.status.name
 
 
-def ask(lab: RunningLab, process: Process | None, *verbs: str) -> dict[str, Any]:
-    """The answers of a process to all the verbs in one dict, or an "error" when it is not able to give them now."""
-    if process is None or process.state != "running":
-        return {"error": "not started" if process is None else process.state}
-    found: dict[str, Any] = {}
-    try:
-        for verb in verbs:
-            arguments = {"limit": FLOWS, "newest": True} if verb == "flows" else {}
-            found |= call(lab.state.control(process.name), verb, within_seconds=PATIENCE, **arguments)
-    except GwlbemuError as error:
-        return {"error": str(error)}
-    return found
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A lab at the moment `at`, in seconds of any clock: rates are made of two snapshots."""
+
+    at: float
+    status: LabStatus
+    nodes: tuple[NodeSnapshot, ...]
+
+
+def take_snapshot(lab: RunningLab, *, now: float) -> Snapshot:
+    """Take stock of the lab at the moment `now`. Raises NetError without root."""
+    requests = {"metrics": {}, "flows": {"limit": FLOWS, "newest": True}}
+    answers, silent = ask_for_status(lab, requests, within_seconds=PATIENCE)
+    status = status_from(lab, answers, silent)
+    nodes = []
+    for node in status.nodes:
+        if node.silent:
+            nodes.append(NodeSnapshot(node))
+            continue
+        said = answers[node.name]
+        flows = tuple(value_of(LiveFlow, flow, node=node.name) for flow in said["flows"]["flows"])
+        nodes.append(NodeSnapshot(node, said["metrics"]["metrics"], flows, said["flows"]["more"]))
+    return Snapshot(now, status, tuple(nodes))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gwlbemu.lab.running import Process, RunningLab
-from gwlbemu.views.ask import ask_nodes
+from gwlbemu.views.targets import read_targets
 
 
 def wait_until_healthy(lab: RunningLab, timeout: float) -> list[str]:
@@ -38,11 +38,10 @@ def _last_words(process: Process) -> str:
 def _troubles(lab: RunningLab) -> list[str]:
     ailing = [process for process in lab.processes() if process.state != "running"]
     found = [f"{process.name} is {process.state}{_last_words(process)}; see {process.log}" for process in ailing]
-    answers, silent = ask_nodes(lab, "targets")
-    found += [why for name, why in silent.items() if name not in {process.name for process in ailing}]
-    for name, answer in answers.items():
-        for target in answer["targets"]:
-            if target["state"] not in ("healthy", "unused"):
-                reason = target.get("description") or target.get("reason") or ""
-                found.append(f"{target['id']} is {target['state']} for {name}: {reason}")
+    targets = read_targets(lab)
+    named = {process.name for process in ailing}
+    found += [node.sentence for node in targets.silent if node.process not in named]
+    for target in targets.items:
+        if target.state not in ("healthy", "unused"):
+            found.append(f"{target.id} is {target.state} for {target.node}: {target.description or target.reason}")
     return found

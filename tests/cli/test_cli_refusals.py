@@ -12,6 +12,7 @@ import yaml
 
 from gwlbemu.capture.pcapng import section_header
 from gwlbemu.cli.main import EXIT_CODES, VERBS
+from gwlbemu.command import command
 from tests.paths import TOPOLOGIES
 
 MINIMAL = TOPOLOGIES / "minimal.yaml"
@@ -63,7 +64,7 @@ def test_a_wrong_command_line_is_2(gwlbemu: Any, words: tuple[str, ...]) -> None
 def test_without_a_lab_the_answer_is_4_and_says_how_to_get_one(gwlbemu: Any, words: tuple[str, ...]) -> None:
     said = gwlbemu(*words)
     assert (said.code, said.out) == (4, "")
-    assert said.err == "gwlbemu: no lab is up (gwlbemu up FILE)\n"
+    assert said.err == f"gwlbemu: no lab is up ({command('up', 'FILE')})\n"
 
 
 @pytest.mark.namespace

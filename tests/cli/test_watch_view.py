@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gwlbemu.cli.watch_view import frame, rate, short
+from gwlbemu.lab.running import Process
+from gwlbemu.views.ask import NoAnswer
+from gwlbemu.views.flows import LiveFlow
+from gwlbemu.views.snapshot import NodeSnapshot, Snapshot
+from gwlbemu.views.status import (
+    BrokenPart,
+    CaptureStatus,
+    LabStatus,
+    NodeStatus,
+    PortCount,
+    ShortcutStatus,
+    TapCount,
+)
+from gwlbemu.views.targets import TargetState
 
 COUNTS = {
     "ActiveFlowCount": 1, "NewFlowCount": 10, "verdicts_to_target": 100, "verdicts_to_endpoint": 90, "verdicts_drop": 0,
@@ -14,40 +29,52 @@ COUNTS = {
 }  # fmt: skip
 
 
-def target(name: str, state: str = "healthy", **others: Any) -> dict[str, Any]:
-    common = {"zone": "a", "flows": 1, "packets_to": 50, "packets_from": 45, "description": ""}
-    return {"id": name, "state": state, **common, **others}
+def target(name: str, state: str = "healthy", **others: Any) -> TargetState:
+    common = {"zone": "a", "flows": 1, "packets_to": 50, "packets_from": 45, "description": "", "reason": ""}
+    place = {"target_group": "firewalls", "node": "firewall-node-a", "address": "10.254.1.11"}
+    return TargetState(**{"id": name, "state": state, **place, **common, **others})
 
 
-def flow(port: int, packets: int, age: float = 60.0, **others: Any) -> dict[str, Any]:
-    ends = {"source": "198.51.100.10", "source_port": port, "destination": "10.0.1.10", "destination_port": 80}
-    times = {"age_seconds": age, "idle_seconds": 0.2}
-    counts = {"packets": packets, "bytes": packets * 100, "moves": 0}
-    return {"endpoint": "vpce-a", "protocol": 6, "target": "fw-a1", **ends, **times, **counts, **others}
+def flow(port: int, packets: int, age: float = 60.0) -> LiveFlow:
+    return LiveFlow(
+        node="firewall-node-a", endpoint="vpce-a", protocol=6, source="198.51.100.10", source_port=port,
+        destination="10.0.1.10", destination_port=80, target="fw-a1", cookie="0x00000001", outer_source_port=50000,
+        age_seconds=age, idle_seconds=0.2, expires_in_seconds=349.8, packets=packets, bytes=packets * 100, moves=0,
+    )  # fmt: skip
 
 
-def node(name: str = "firewall-node-a", **changes: Any) -> dict[str, Any]:
+def node(name: str = "firewall-node-a", **changes: Any) -> NodeSnapshot:
     counts = {key: changes.pop(key) for key in list(changes) if key in COUNTS}
-    port = {"name": "vpce-a", "socket_drops": changes.pop("socket_drops", 0), "unsent": 0}
-    common = {
-        "load_balancer": "firewall",
-        "target_group": "firewalls",
-        "zone": "a",
-        "datapath": "python",
-        "more": False,
-    }
-    targets, flows = changes.pop("targets", [target("fw-a1")]), changes.pop("flows", [flow(40000, 100)])
-    parts = {"ports": [port], "metrics": COUNTS | counts, "targets": targets, "flows": flows}
-    return {"name": name, **common, **parts, **changes}
+    port = PortCount("vpce-a", 0, 0, changes.pop("socket_drops", 0), 0, 0)
+    targets = tuple(replace(each, node=name) for each in changes.pop("targets", [target("fw-a1")]))
+    flows, more = tuple(changes.pop("flows", [flow(40000, 100)])), changes.pop("more", False)
+    assert not changes
+    status = NodeStatus(name, "firewall", "firewalls", "a", datapath="python", ports=(port,), targets=targets)
+    return NodeSnapshot(status, COUNTS | counts, flows, more)
 
 
-def snapshot(at: float, *nodes: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    empty: dict[str, Any] = {"processes": [], "failures": [], "capture": None}
-    return {"lab": "two-zones", "at": at, "nodes": list(nodes), **empty, **changes}
+def silent(name: str, reason: str) -> NodeSnapshot:
+    return NodeSnapshot(NodeStatus(name, "ids", "sensors", "a", silent=NoAnswer(name, reason)))
 
 
-def lines(now: dict[str, Any], before: dict[str, Any] | None = None, width: int = 100, height: int = 30) -> list[str]:
-    return frame(now, before, width=width, height=height).plain.splitlines()
+def snapshot(
+    at: float,
+    *nodes: NodeSnapshot,
+    processes: tuple[Process, ...] = (),
+    failures: tuple[BrokenPart, ...] = (),
+    capture: CaptureStatus | None = None,
+) -> Snapshot:
+    states = tuple(each.status for each in nodes)
+    status = LabStatus("two-zones", "two-zones.yaml", processes, (), states, ShortcutStatus(0, 0), capture, failures)
+    return Snapshot(at, status, nodes)
+
+
+def told(*words: str) -> str:
+    return " ".join(("gwlbemu", *words))
+
+
+def lines(now: Snapshot, before: Snapshot | None = None, width: int = 100, height: int = 30) -> list[str]:
+    return frame(now, before, told, width=width, height=height).plain.splitlines()
 
 
 def cells(shown: list[str], first: str) -> list[str]:
@@ -93,7 +120,7 @@ def test_what_is_lost_is_told_by_place_and_reason_and_what_grows_comes_first() -
     now = snapshot(
         12.0,
         node(Dropped_MidstreamTcp=500, PacketsDroppedCount_MissingFlowEntry=7, socket_drops=4, verdicts_drop=6),
-        capture={"packets": 1500, "dropped": 20, "taps": [{"name": "client/eth0", "dropped": 20}]},
+        capture=CaptureStatus(packets=1500, dropped=20, taps=(TapCount("client/eth0", 1500, 20),)),
     )
     shown = lines(now, before)
     start = shown.index(next(line for line in shown if line.startswith("LOST AT")))
@@ -125,11 +152,9 @@ def test_a_flow_list_that_is_not_whole_says_so() -> None:
 
 
 def test_failures_on_purpose_dead_processes_and_silent_nodes_stand_on_top_and_hide_nobody() -> None:
-    dead = {"name": "ids-node-a", "state": "dead", "log": "/run/x.log"}
-    gone, silent = node("ids-node-a"), node("ids-node-b")
-    gone = {key: gone[key] for key in ("name", "zone")} | {"error": "dead"}
-    silent = {key: silent[key] for key in ("name", "zone")} | {"error": "no answer"}
-    shown = lines(snapshot(1.0, node(), gone, silent, processes=[dead], failures=[["process", "fw-a1"]]))
+    dead = Process("ids-node-a", "two-zones-ids-node-a", 7, "dead", "/run/x.log")
+    nodes = (node(), silent("ids-node-a", "dead"), silent("ids-node-b", "no answer"))
+    shown = lines(snapshot(1.0, *nodes, processes=(dead,), failures=(BrokenPart("process", "fw-a1"),)))
     assert shown[1:4] == [
         "! process fw-a1 is broken on purpose (gwlbemu heal process fw-a1)",
         "! ids-node-a is dead   /run/x.log",

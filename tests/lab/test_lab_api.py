@@ -13,7 +13,7 @@ from scapy.layers.inet import IP, UDP
 
 import gwlbemu
 from gwlbemu import Lab
-from gwlbemu.errors import LabError, NetError, SettingError, TopologyError
+from gwlbemu.errors import AwsError, LabError, NetError, SettingError, TopologyError, UnknownNameError
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.trials import inject
 from tests.lab.worlds import world
@@ -77,7 +77,7 @@ def test_exec_that_takes_too_long_is_ended_and_what_does_not_exist_is_named(lab:
     assert time.monotonic() - begun < 5
     with pytest.raises(NetError, match="no-such-program in client"):
         lab.exec("client", ["no-such-program"])
-    with pytest.raises(LabError, match=r"nothing called nobody in lab world; there are: .*client"):
+    with pytest.raises(UnknownNameError, match=r"nothing called nobody in lab world; there are: .*client"):
         lab.exec("nobody", ["true"])
 
 
@@ -85,7 +85,7 @@ def test_of_a_process_that_is_not_there_log_and_events_name_those_that_are(lab: 
     assert "ready on" in lab.log("fw")
     assert lab.events("fw") == []
     for read in (lab.log, lab.events):
-        with pytest.raises(LabError, match=r"^no process nobody in lab world; there are: .*fw"):
+        with pytest.raises(UnknownNameError, match=r"^no process nobody in lab world; there are: .*fw"):
             read("nobody")
 
 
@@ -190,9 +190,64 @@ def test_the_plan_follows_what_is_registered_and_set(lab: Lab) -> None:
     assert lab.plan.target_groups[0].attributes["deregistration_delay.timeout_seconds"] == "7"
     assert [target.id for target in lab.plan.target_groups[0].targets] == ["fw"]
     lab.wait_for_state("fw", "healthy")
-    with pytest.raises(SettingError) as refusal:
+    with pytest.raises(AwsError, match=r"^no target group no-such-group; there are: firewalls$") as refusal:
         lab.register("no-such-group", "fw")
     assert refusal.value.code == "TargetGroupNotFound"
+
+
+def test_what_awss_core_refuses_comes_with_its_code_through_the_nodes_socket_too(lab: Lab) -> None:
+    with pytest.raises(AwsError, match=r"^target nobody is not registered with the target group$") as refusal:
+        lab.call("inspect-node-a", "deregister", id="nobody")
+    assert refusal.value.code == "InvalidTarget"
+    with pytest.raises(SettingError, match=r"^verb: expected one of ") as other:
+        lab.call("inspect-node-a", "dance")
+    assert other.value.code == SettingError.code
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda lab: lab.exec("nobody", ["true"]),
+        lambda lab: lab.spawn("nobody", ["true"]),
+        lambda lab: lab.inject(tcp=80, source="nobody"),
+        lambda lab: lab.inject(tcp=80, destination="nobody"),
+        lambda lab: lab.fail("link", "nobody"),
+        lambda lab: lab.heal("zone", "nobody"),
+        lambda lab: lab.log("nobody"),
+        lambda lab: lab.target("nobody"),
+    ],
+)
+def test_a_name_that_nothing_has_is_the_same_error_everywhere(lab: Lab, call: Callable[[Lab], object]) -> None:
+    with pytest.raises(UnknownNameError, match="nobody") as unknown:
+        call(lab)
+    assert (unknown.value.code, unknown.value.exit_code) == ("UnknownName", 3)
+
+
+def test_a_silent_node_stands_in_the_status_and_is_no_empty_list_elsewhere(lab: Lab) -> None:
+    lab.fail("process", "inspect-node-a")
+    try:
+        (node,) = lab.status().nodes
+        assert (node.name, node.load_balancer, node.zone, node.ports) == ("inspect-node-a", "inspect", "a", ())
+        assert node.error.startswith("inspect-node-a is frozen; its log is ")
+        for read in (lab.targets, lab.flows, lab.metrics, lambda: lab.target("fw"), lambda: lab.metric("verdicts")):
+            with pytest.raises(LabError, match=r"^inspect-node-a is frozen; its log is "):
+                read()
+    finally:
+        lab.heal("process", "inspect-node-a")
+    assert lab.status().well
+
+
+def test_the_readings_of_a_lab_agree_with_each_other(lab: Lab) -> None:
+    lab.inject(udp=9, source_port=5556)
+    (flow,) = (each for each in lab.flows() if each.source_port == 5556)
+    assert (flow.node, flow.endpoint, flow.target, flow.protocol) == ("inspect-node-a", "vpce-a", "fw", 17)
+    (counters,) = lab.metrics()
+    assert (counters.load_balancer, counters.type, counters.zone) == ("inspect", "gateway", "a")
+    assert lab.metric("NewFlowCount") == counters["NewFlowCount"] >= 1
+    status = lab.status()
+    assert status.nodes[0].targets[0].id == lab.target("fw").id == "fw"
+    assert {port.name for port in status.nodes[0].ports} == {"vpce-a", "eni"}
+    assert (status.capture, status.never_started, status.failures) == (None, (), ())
 
 
 def test_waiting_in_vain_says_for_what(lab: Lab) -> None:

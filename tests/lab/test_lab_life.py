@@ -111,7 +111,7 @@ def test_an_appliance_that_is_killed_comes_back_when_it_is_healed(lab: Lab, caps
     lab.wait_until(lambda: {p.name: p.state for p in lab.status().processes}["fw"] == "dead")
     assert main(["status"]) == 1
     assert "! fw is dead; its log is /run/gwlbemu/world-test/logs/fw.log\n" in capsys.readouterr().out
-    with pytest.raises(LabError, match=r"fw is dead.* gwlbemu heal instance fw starts it again"):
+    with pytest.raises(LabError, match=r"fw is dead.*gwlbemu heal --lab world-test instance fw starts it again"):
         lab.heal("process", "fw")
     assert curl(lab, seconds=0.7) == 28
     lab.heal("instance", "fw")

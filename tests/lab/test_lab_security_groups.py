@@ -20,7 +20,7 @@ from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.remove import down
 from gwlbemu.net.spawn import run_inside
 from gwlbemu.topology.plan.resolve import load
-from gwlbemu.views.ask import target_states
+from gwlbemu.views.targets import read_targets
 from gwlbemu.views.waiting import wait_until_healthy
 from tests.paths import TOPOLOGIES
 
@@ -66,8 +66,8 @@ def test_an_appliance_whose_group_does_not_let_geneve_in_is_healthy_and_gets_no_
 ) -> None:
     with lab(rules) as running:
         assert curl() == 28  # curl: timed out
-        ((target,),) = target_states(running).values()
-        assert target["state"] == "healthy"
+        (target,) = read_targets(running).complete()
+        assert target.state == "healthy"
         to_target, to_endpoint = verdicts(running)
         assert to_target > 0
         assert to_endpoint == 0

@@ -14,7 +14,18 @@ from gwlbemu.cli.metrics import metrics_lines
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.settings import Settings
 from gwlbemu.errors import LabError, NetError
-from gwlbemu.views.metrics import AWS, METRICS, OURS, NodeCounters, Point, points
+from gwlbemu.views.ask import NoAnswer, Reading
+from gwlbemu.views.metrics import (
+    GATEWAY,
+    OURS,
+    TABLES,
+    Metric,
+    MetricTable,
+    NodeCounters,
+    Point,
+    drop_counts,
+    points,
+)
 from gwlbemu.views.prometheus import exposition, serve
 
 FIREWALL = "gateway/firewall/a7ec9645bbcdbeb8"
@@ -35,11 +46,14 @@ ZONE_B = {
 }
 
 
-def node(zone: str, values: dict[str, int] | None) -> NodeCounters:
-    return NodeCounters("firewall", "firewalls", zone, f"firewall-node-{zone}", values, "" if values else "it is dead")
+def node(zone: str, values: dict[str, int]) -> NodeCounters:
+    return NodeCounters("firewall", "gateway", "firewalls", zone, f"firewall-node-{zone}", values)
 
 
 TWO = [node("a", ZONE_A), node("b", ZONE_B)]
+ZONES = {"firewall-node-a": "a", "firewall-node-b": "b"}
+READING = Reading(tuple(TWO))
+METRICS = TABLES["gateway"].metrics
 
 
 def statistics(found: list[Point], name: str, **dimensions: str) -> dict[str, int]:
@@ -86,8 +100,8 @@ def test_what_the_core_counts_is_known_by_unit_and_namespace_and_nothing_is_awss
     )
     counted = core.metrics(now=0.0)
     found = points([node("a", counted)])
-    aws = {point.metric.name for point in found if point.metric.namespace == AWS}
-    assert aws == {name for name, metric in METRICS.items() if metric.namespace == AWS}
+    aws = {point.metric.name for point in found if point.metric.namespace == GATEWAY}
+    assert aws == {name for name, metric in METRICS.items() if metric.namespace == GATEWAY}
     assert {name for name in counted if not name.startswith("Dropped_")} == METRICS.keys() - {"PacketsDropped"}
     reasons = {point.dimensions["Reason"] for point in found if point.metric.name == "PacketsDropped"}
     assert "MidstreamTcp" in reasons
@@ -95,10 +109,10 @@ def test_what_the_core_counts_is_known_by_unit_and_namespace_and_nothing_is_awss
 
 
 def test_a_node_that_does_not_answer_is_missing_and_does_not_hide_the_other() -> None:
-    found = points([node("a", None), node("b", ZONE_B)])
+    found = points([node("b", ZONE_B)])
     assert {point.dimensions.get("AvailabilityZone") for point in found} == {None, "b"}
     assert statistics(found, "NewFlowCount") == {"Sum": 4}
-    assert points([node("a", None)]) == []
+    assert points([]) == []
 
 
 def test_json_has_the_same_keys_for_every_point() -> None:
@@ -116,7 +130,8 @@ def test_the_table_shows_a_dash_where_cloudwatch_has_no_value_and_keeps_our_own_
 
 
 def test_prometheuss_own_parser_reads_our_exposition() -> None:
-    text = exposition([*TWO, NodeCounters("ids", "sensors", "a", "ids-node-a", None, "it is dead")])
+    silent = Reading(tuple(TWO), (NoAnswer("ids-node-a", "dead", "/run/x.log"),))
+    text = exposition(silent, ZONES | {"ids-node-a": "a"})
     samples = {
         (sample.name, sample.labels.get("availability_zone"), sample.labels.get("node")): sample.value
         for family in text_string_to_metric_families(text)
@@ -130,6 +145,28 @@ def test_prometheuss_own_parser_reads_our_exposition() -> None:
     assert not [zone for _, zone, _ in samples if zone is None]  # no sums beside their parts
 
 
+def test_another_type_of_load_balancer_is_another_table_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names are those of the NLB guide: namespace AWS/NetworkELB, dimension net/name/id."""
+    active = Metric("AWS/NetworkELB", "ActiveFlowCount", "Count", ("Average",), meaning="concurrent flows")
+    monkeypatch.setitem(TABLES, "network", MetricTable("AWS/NetworkELB", "net", {active.name: active}))
+    front = NodeCounters("front", "network", "web", "a", "front-node-a", {"ActiveFlowCount": 4})
+    whole, zone = points([front])
+    word, name, number = whole.dimensions["LoadBalancer"].split("/")
+    assert (word, name, len(bytes.fromhex(number))) == ("net", "front", 8)
+    assert (zone.metric.namespace, zone.statistics) == ("AWS/NetworkELB", {"Average": 4})
+    text = exposition(Reading((*TWO, front)), ZONES | {"front-node-a": "a"})
+    assert f'aws_networkelb_active_flow_count{{availability_zone="a",load_balancer="net/front/{number}"}} 4.0' in text
+    assert f'aws_gatewayelb_active_flow_count{{availability_zone="a",load_balancer="{FIREWALL}"}} 5.0' in text
+    tables = "\n".join(metrics_lines([*TWO, front]))
+    assert tables.index("LoadBalancer gateway/firewall/") < tables.index("LoadBalancer net/front/")
+    assert "\nAWS/NetworkELB " in tables
+
+
+def test_drops_are_counted_by_reason_awss_and_ours() -> None:
+    metrics = {"PacketsDroppedCount_MissingFlowEntry": 2, "Dropped_MidstreamTcp": 3, "ProcessedBytes": 9}
+    assert drop_counts(metrics) == {"MissingFlowEntry": 2, "MidstreamTcp": 3}
+
+
 def _curl(path: Path, url: str = "http://lab/metrics") -> str:
     argv = ["curl", "-sS", "-m", "5", "-w", "%{http_code}", "--unix-socket", str(path), url]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
@@ -141,7 +178,7 @@ def test_curl_scrapes_the_unix_socket_and_the_socket_goes_when_the_lab_goes(tmp_
     def scrape() -> str:
         if fails.is_set():
             raise LabError("the lab is gone")
-        return exposition(TWO)
+        return exposition(READING, ZONES)
 
     server = threading.Thread(target=serve, args=(path, scrape), kwargs={"until": over.is_set})
     server.start()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, NamedTuple, Self
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 
 LOAD_BALANCER, LISTENER, TARGET_GROUP = "load-balancer", "listener", "target-group"
 Value = bool | int | str
@@ -42,7 +42,7 @@ class Attribute(NamedTuple):
         return " or ".join(self.choices)
 
     def parse(self, text: str) -> Value:
-        """Return the value that AWS's `text` stands for. Raises SettingError naming the key and what was expected."""
+        """Return the value that AWS's `text` stands for. Raises AwsError naming the key and what was expected."""
         if isinstance(self.default, bool) and text in ("true", "false"):
             return text == "true"
         number = isinstance(self.default, int) and not isinstance(self.default, bool)
@@ -50,7 +50,7 @@ class Attribute(NamedTuple):
             return int(text)
         if self.choices and text in self.choices:
             return text
-        raise SettingError(f"{self.key}: '{text}' is not valid, expected {self.expected}")
+        raise AwsError(f"{self.key}: '{text}' is not valid, expected {self.expected}")
 
     def text(self, value: Value) -> str:
         """Return a value as AWS writes it: `true`, `350`, `source_ip_dest_ip`."""
@@ -91,21 +91,21 @@ class Attributes:
 
     @classmethod
     def rows(cls, resource: str) -> Mapping[str, Attribute]:
-        """Return the rows of `load-balancer`, `listener` or `target-group` by key. Raises SettingError for another."""
+        """Return the rows of `load-balancer`, `listener` or `target-group` by key. Raises AwsError for another."""
         if resource not in cls.TABLE:
-            raise SettingError(f"'{resource}' has no attributes, expected one of: {', '.join(cls.TABLE)}")
+            raise AwsError(f"'{resource}' has no attributes, expected one of: {', '.join(cls.TABLE)}")
         return cls.TABLE[resource]
 
     @classmethod
     def parse(cls, resource: str, texts: Mapping[str, str]) -> dict[str, Value]:
         """Return the value of each given key, by field name.
 
-        Raises SettingError for an unknown key or a value that AWS would refuse.
+        Raises AwsError for an unknown key or a value that AWS would refuse.
         """
         rows = cls.rows(resource)
         for key in texts:
             if key not in rows:
-                raise SettingError(
+                raise AwsError(
                     f"{resource} attribute key '{key}' is not recognized, expected one of: {', '.join(rows)}"
                 )
         return {rows[key].field: rows[key].parse(text) for key, text in texts.items()}
@@ -117,7 +117,7 @@ class Attributes:
         listener: Mapping[str, str] | None = None,
         target_group: Mapping[str, str] | None = None,
     ) -> Self:
-        """Parse AWS's keys; a key that is not given has its default. Raises SettingError as AWS refuses."""
+        """Parse AWS's keys; a key that is not given has its default. Raises AwsError as AWS refuses."""
         values: dict[str, Value] = {}
         for resource, texts in ((LOAD_BALANCER, load_balancer), (LISTENER, listener), (TARGET_GROUP, target_group)):
             values |= cls.parse(resource, texts) if texts else {}
@@ -126,7 +126,7 @@ class Attributes:
     def changed(self, resource: str, texts: Mapping[str, str]) -> Self:
         """Return the attributes after a Modify...Attributes call for `resource`.
 
-        Raises SettingError as AWS refuses; then nothing has changed.
+        Raises AwsError as AWS refuses; then nothing has changed.
         """
         values = self.parse(resource, texts)
         self._check_change(values)

@@ -22,7 +22,7 @@ from gwlbemu.core.elb.attributes import (
     Value,
     table_of,
 )
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 
 FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE = "five_tuple", "source_ip_dest_ip_proto", "source_ip_dest_ip"
 DEFAULT_TCP_IDLE_SECONDS = 350
@@ -96,7 +96,7 @@ class GatewayAttributes(Attributes):
 
     def _check_change(self, values: Mapping[str, Value]) -> None:
         if self.sticky and values.get("tcp_idle_seconds", self.tcp_idle_seconds) != self.tcp_idle_seconds:
-            raise SettingError(
+            raise AwsError(
                 "tcp.idle_timeout.seconds can be changed only while stickiness.enabled is false",
                 "InvalidConfigurationRequest",
             )
@@ -104,7 +104,7 @@ class GatewayAttributes(Attributes):
     def _check_together(self) -> None:
         """Refuse what AWS refuses about several keys at once (guide, Edit target group attributes)."""
         if self.on_deregistration != self.on_unhealthy:
-            raise SettingError(
+            raise AwsError(
                 f"target_failover.on_deregistration ({self.on_deregistration}) and "
                 f"target_failover.on_unhealthy ({self.on_unhealthy}) must be set to the same value for the target group"
             )
@@ -114,9 +114,9 @@ class GatewayAttributes(Attributes):
         ]
         for key, enabled in resets:
             if enabled and self.sticky:
-                raise SettingError(f"{key} needs stickiness.enabled to be false", "InvalidConfigurationRequest")
+                raise AwsError(f"{key} needs stickiness.enabled to be false", "InvalidConfigurationRequest")
             if enabled and self.rebalance:
-                raise SettingError(
+                raise AwsError(
                     f"{key} needs target_failover.on_deregistration and target_failover.on_unhealthy to be "
                     "no_rebalance",
                     "InvalidConfigurationRequest",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 
 PROTOCOLS = ("TCP", "HTTP", "HTTPS")
 MATCHER = "200-399"
@@ -40,9 +40,9 @@ class HealthCheck:
 
 
 def check_health_check(check: HealthCheck) -> HealthCheck:
-    """Return `check` unchanged if AWS would take it. Raises SettingError naming the setting and what was expected."""
+    """Return `check` unchanged if AWS would take it. Raises AwsError naming the setting and what was expected."""
     if check.protocol not in PROTOCOLS:
-        raise SettingError(f"health check protocol '{check.protocol}' is not valid, expected {', '.join(PROTOCOLS)}")
+        raise AwsError(f"health check protocol '{check.protocol}' is not valid, expected {', '.join(PROTOCOLS)}")
     for name, (low, high) in RANGES.items():
         value = getattr(check, name)
         if (
@@ -51,24 +51,22 @@ def check_health_check(check: HealthCheck) -> HealthCheck:
             or not low <= value <= high
             or value != int(value)
         ):
-            raise SettingError(
-                f"health check {name} {value!r} is not valid, expected a whole number from {low} to {high}"
-            )
+            raise AwsError(f"health check {name} {value!r} is not valid, expected a whole number from {low} to {high}")
     # "must be >= timeout" in the guide; the API refuses equality for HTTP and HTTPS (moto, verified against AWS).
     if check.timeout_seconds > check.interval_seconds:
-        raise SettingError(
+        raise AwsError(
             f"health check timeout_seconds {check.timeout_seconds} must be smaller than or equal to "
             f"interval_seconds {check.interval_seconds}"
         )
     if check.protocol != "TCP" and check.timeout_seconds == check.interval_seconds:
-        raise SettingError(
+        raise AwsError(
             f"health check timeout_seconds {check.timeout_seconds} must be smaller than "
             f"interval_seconds {check.interval_seconds} for {check.protocol}"
         )
     if check.matcher != MATCHER:
-        raise SettingError(f"health check matcher '{check.matcher}' is not valid, expected {MATCHER}")
+        raise AwsError(f"health check matcher '{check.matcher}' is not valid, expected {MATCHER}")
     if check.protocol != "TCP" and (not check.path.startswith("/") or len(check.path) > 1024):
-        raise SettingError(
+        raise AwsError(
             f"health check path '{check.path}' is not valid, expected at most 1024 characters starting with /"
         )
     return check

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 
 EVERY_ZONE = "all"  # the zone of an address outside the load balancer's VPC (RegisterTargets)
 _PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")]
@@ -26,14 +26,14 @@ class Target:
 def check_ip_target(address: str, vpc_cidrs: Iterable[str]) -> None:
     """Refuse an address (text) that cannot be an `ip` target: it must be in the VPC or private.
 
-    Source: guide, Target groups, "IP addresses". Raises SettingError with AWS's code InvalidTarget.
+    Source: guide, Target groups, "IP addresses". Raises AwsError with AWS's code InvalidTarget.
     """
     try:
         parsed = ipaddress.IPv4Address(address)
     except ValueError:
-        raise SettingError(f"target '{address}' is not an IPv4 address", "InvalidTarget") from None
+        raise AwsError(f"target '{address}' is not an IPv4 address", "InvalidTarget") from None
     if not any(parsed in network for network in [*_PRIVATE, *map(ipaddress.ip_network, vpc_cidrs)]):
-        raise SettingError(
+        raise AwsError(
             f"target address {address} is not valid, expected one of the VPC, of 10.0.0.0/8, 100.64.0.0/10, "
             "172.16.0.0/12 or 192.168.0.0/16",
             "InvalidTarget",

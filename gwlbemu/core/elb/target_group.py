@@ -20,7 +20,7 @@ from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.member import Member
 from gwlbemu.core.elb.states import Membership
 from gwlbemu.core.elb.target import EVERY_ZONE, Target
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 
 
 class GroupAttributes(Protocol):
@@ -101,13 +101,13 @@ class TargetGroup(Generic[M, A]):
     def register(self, target: Target, now: float) -> None:
         """Add a target, or take one back that was deregistered; one that is registered stays as it is.
 
-        Raises SettingError with AWS's code: InvalidTarget for an id or address that is known otherwise, TooManyTargets.
+        Raises AwsError with AWS's code: InvalidTarget for an id or address that is known otherwise, TooManyTargets.
         """
         known = self.members.get(target.id)
         if known is not None and (known.address, known.zone) != (target.address, target.zone):
-            raise SettingError(f"target {target.id} is known with another address or zone", "InvalidTarget")
+            raise AwsError(f"target {target.id} is known with another address or zone", "InvalidTarget")
         if known is None and target.address in self.by_address:
-            raise SettingError(
+            raise AwsError(
                 f"target {target.id} has the address of target {self.by_address[target.address].id}", "InvalidTarget"
             )
         if known is not None and known.is_registered:
@@ -115,7 +115,7 @@ class TargetGroup(Generic[M, A]):
         most = self._settings.targets_per_zone
         beside = sum(member.zone == target.zone for member in self.members.values() if member.is_registered)
         if beside >= most:
-            raise SettingError(
+            raise AwsError(
                 f"zone {target.zone} has {most} targets, which is the most a target group may have", "TooManyTargets"
             )
         member = known or self._add(target)
@@ -126,10 +126,10 @@ class TargetGroup(Generic[M, A]):
         self._changed(member, now)
 
     def deregister(self, target_id: str, now: float) -> None:
-        """Let a target drain. Raises SettingError (InvalidTarget) when it is not registered."""
+        """Let a target drain. Raises AwsError (InvalidTarget) when it is not registered."""
         member = self.members.get(target_id)
         if member is None or not member.is_registered:
-            raise SettingError(f"target {target_id} is not registered with the target group", "InvalidTarget")
+            raise AwsError(f"target {target_id} is not registered with the target group", "InvalidTarget")
         member.membership = Membership.DRAINING
         member.draining_ends_at = now + self._attributes.deregistration_delay_seconds
         self._schedule(member, member.draining_ends_at)

@@ -91,19 +91,19 @@ class Balancer:
 
     # ---- management ----
     def register(self, target: Target, *, now: float) -> None:
-        """Register a target. Raises SettingError (TooManyTargets, InvalidTarget)."""
+        """Register a target. Raises AwsError (TooManyTargets, InvalidTarget)."""
         self._group.register(target, now)
         self._placement.advance(now)
 
     def deregister(self, target_id: str, *, now: float) -> None:
-        """Let a target drain, then leave. Raises SettingError (InvalidTarget)."""
+        """Let a target drain, then leave. Raises AwsError (InvalidTarget)."""
         self._group.deregister(target_id, now)
         self._placement.advance(now)
 
     def set_attributes(self, resource: str, attributes: Mapping[str, str], *, now: float) -> None:
         """Change attributes (AWS's keys and texts) of "load-balancer", "listener" or "target-group".
 
-        Raises SettingError and changes nothing.
+        Raises AwsError and changes nothing.
         """
         changed = self._placement.attributes.changed(resource, attributes)
         if changed.stickiness != self._placement.attributes.stickiness:

@@ -10,7 +10,7 @@ from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.target import Target
 from gwlbemu.core.emulation import Emulation
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 from gwlbemu.wire.geneve import PORT
 
 GENEVE_PORT = PORT  # of every gateway target group (guide, Target groups)
@@ -62,13 +62,11 @@ class Settings:
 def check_target_group(protocol: str, port: int, target_type: str) -> None:
     """Refuse a target group that a Gateway Load Balancer cannot have (guide, Target groups).
 
-    `protocol` and `target_type` are AWS's words. Raises SettingError naming what is wrong and what was expected.
+    `protocol` and `target_type` are AWS's words. Raises AwsError naming what is wrong and what was expected.
     """
     if protocol != "GENEVE":
-        raise SettingError(f"protocol '{protocol}' is not valid for a gateway target group, expected GENEVE")
+        raise AwsError(f"protocol '{protocol}' is not valid for a gateway target group, expected GENEVE")
     if port != GENEVE_PORT:
-        raise SettingError(f"port {port} is not valid for a GENEVE target group, expected {GENEVE_PORT}")
+        raise AwsError(f"port {port} is not valid for a GENEVE target group, expected {GENEVE_PORT}")
     if target_type not in ("instance", "ip"):
-        raise SettingError(
-            f"target_type '{target_type}' is not valid for a GENEVE target group, expected instance or ip"
-        )
+        raise AwsError(f"target_type '{target_type}' is not valid for a GENEVE target group, expected instance or ip")

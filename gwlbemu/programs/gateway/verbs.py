@@ -136,22 +136,18 @@ class NodeVerbs:
         return {"flows": [self._flow(flow, now) for flow in page[:limit]], "more": len(page) > limit}
 
     def _flow(self, flow: FlowRecord, now: float) -> dict[str, Any]:
-        return {
+        """The record as it is, in JSON's types: addresses as text, instants as seconds from now."""
+        told = flow._asdict()
+        for internal in ("key", "tuple_size", "placed_at", "last_seen_at", "expires_at"):
+            del told[internal]
+        return told | {
             "endpoint": self._names.get(flow.endpoint, ""),
-            "protocol": flow.protocol,
             "source": address_text(flow.source),
-            "source_port": flow.source_port,
             "destination": address_text(flow.destination),
-            "destination_port": flow.destination_port,
-            "target": flow.target,
             "cookie": f"0x{flow.cookie:08x}",
-            "outer_source_port": flow.outer_source_port,
             "age_seconds": now - flow.placed_at,
             "idle_seconds": now - flow.last_seen_at,
             "expires_in_seconds": flow.expires_at - now,
-            "packets": flow.packets,
-            "bytes": flow.bytes,
-            "moves": flow.moves,
         }
 
     def metrics(self, _: Arguments) -> Mapping[str, Any]:

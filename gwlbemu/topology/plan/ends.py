@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import SettingError, UnknownNameError
 from gwlbemu.topology.plan.values import Instance, Plan
 
 
@@ -69,7 +69,7 @@ def instance_named(plan: Plan, name: str) -> Instance:
         if instance.name == name:
             return instance
     known = ", ".join(instance.name for instance in plan.instances)
-    raise SettingError(f"inject: no instance {name}; there are: {known}")
+    raise UnknownNameError(f"inject: no instance {name}; there are: {known}")
 
 
 def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance | None]:

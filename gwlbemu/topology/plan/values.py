@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gwlbemu.core.elb.health import HealthCheck
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError
 from gwlbemu.topology.plan.listeners import Listener
 
 # The form of a plan as `encode` writes it, which a running lab keeps. Raise it by one with every change to the values
@@ -305,26 +305,26 @@ class Plan:
     def group_of(self, balancer: str) -> TargetGroup:
         """Return the one target group that the load balancer `balancer` forwards to.
 
-        Raises SettingError for a name that no load balancer has, and for a load balancer with several groups, which a
+        Raises AwsError for a name that no load balancer has, and for a load balancer with several groups, which a
         gateway load balancer never has.
         """
         groups = self.groups_of(balancer)
         if len(groups) != 1:
             names = ", ".join(group.name for group in groups) or "no target group"
-            raise SettingError(f"load balancer {balancer} forwards to {names}: expected one target group")
+            raise AwsError(f"load balancer {balancer} forwards to {names}: expected one target group")
         return groups[0]
 
     def groups_of(self, balancer: str) -> tuple[TargetGroup, ...]:
         """Return every target group that the load balancer `balancer` forwards to, each once.
 
-        Raises SettingError for a name that no load balancer has.
+        Raises AwsError for a name that no load balancer has.
         """
         for one in self.load_balancers:
             if one.name == balancer:
                 groups = {group.name: group for group in self.target_groups}
                 return tuple(groups[name] for name in one.target_groups)
         known = ", ".join(one.name for one in self.load_balancers) or "none"
-        raise SettingError(f"no load balancer {balancer}; there are: {known}", "LoadBalancerNotFound")
+        raise AwsError(f"no load balancer {balancer}; there are: {known}", "LoadBalancerNotFound")
 
     def balancers_of(self, group: str) -> tuple[LoadBalancer, ...]:
         """Return the load balancers that forward to the target group `group`; none for a group nobody uses."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.trials.drill.outcome import NodeEndpoint
 from gwlbemu.trials.trace import TraceSession
-from gwlbemu.views.answers import Step, flow_of, step_of
+from gwlbemu.views.flows import read_flows
+from gwlbemu.views.traces import TracedPacket, traced_packet
 
 TCP = 6
-PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ConnectionWatch:
         """Take the verdicts since the last time."""
         for node, events in self._session.read().items():
             for event in events:
-                self._note(step_of(node, event))
+                self._note(traced_packet(node, event))
 
     def flows(self, keys: Collection[ConnectionKey]) -> dict[ConnectionKey, dict[NodeEndpoint, str]]:
         """Return which target each connection is bound to in the nodes' own tables.
@@ -53,19 +53,14 @@ class ConnectionWatch:
         With stickiness other than the 5-tuple a table names no ports, so that a connection is not found there.
         """
         found: dict[ConnectionKey, dict[NodeEndpoint, str]] = {key: {} for key in keys}
-        for node in self._lab.plan.gateway_nodes:
-            offset, more = 0, True
-            while more:
-                answer = self._lab.call(node.name, "flows", offset=offset, limit=PAGE)
-                for flow in (flow_of(node.name, each) for each in answer["flows"]):
-                    for server, addresses in self._servers.items():
-                        key = ConnectionKey(server, flow.source_port)
-                        if flow.protocol == TCP and flow.destination in addresses and key in found:
-                            found[key][node.name, flow.endpoint] = flow.target
-                offset, more = offset + len(answer["flows"]), answer["more"]
+        for flow in read_flows(self._lab).complete():
+            for server, addresses in self._servers.items():
+                key = ConnectionKey(server, flow.source_port)
+                if flow.protocol == TCP and flow.destination in addresses and key in found:
+                    found[key][flow.node, flow.endpoint] = flow.target
         return found
 
-    def _note(self, step: Step) -> None:
+    def _note(self, step: TracedPacket) -> None:
         if step.protocol != TCP:
             return
         for server, addresses in self._servers.items():

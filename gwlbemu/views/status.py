@@ -1,0 +1,213 @@
+"""The state of a lab: its processes and nodes, its capture, its shortcuts, and what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+from gwlbemu.lab.control import TIMEOUT
+from gwlbemu.lab.failure import failures
+from gwlbemu.lab.running import CAPTURE, Process, RunningLab
+from gwlbemu.lab.shortcuts import standing
+from gwlbemu.topology.plan.shortcuts import shortcuts
+from gwlbemu.topology.plan.values import GatewayNode, Plan
+from gwlbemu.views.ask import Answers, NoAnswer, ask, value_of
+from gwlbemu.views.targets import TargetState, targets_of
+
+
+@dataclass(frozen=True, slots=True)
+class PortCount:
+    """Packets of one side of a node since it began."""
+
+    name: str  # an endpoint, or eni
+    frames_in: int
+    verdicts: int
+    socket_drops: int  # what the kernel threw away because the node was too slow
+    frames_out: int
+    unsent: int  # what the interface did not take
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One node of a load balancer. Where it does not answer, `silent` says why and only the names are known."""
+
+    name: str
+    load_balancer: str
+    target_group: str
+    zone: str
+    datapath: str = ""  # python | ebpf
+    datapath_reason: str = ""  # why it is not ebpf, or not now; a sentence, or ""
+    fastpath: Mapping[str, int] = field(default_factory=dict)  # counters of the eBPF program
+    uptime_seconds: float = 0.0
+    ports: tuple[PortCount, ...] = ()
+    discards: Mapping[str, int] = field(default_factory=dict)  # dropped packets that the capture was told of, or not
+    targets: tuple[TargetState, ...] = ()
+    silent: NoAnswer | None = None
+
+    @property
+    def error(self) -> str:
+        """Why it does not answer, one sentence; "" when it does."""
+        return self.silent.sentence if self.silent else ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as `gwlbemu status --json` prints it; of a node that is silent the names and an "error"."""
+        found = asdict(self)
+        del found["silent"]
+        if not self.silent:
+            return found
+        return {key: found[key] for key in ("name", "load_balancer", "target_group", "zone")} | {"error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
+class TapCount:
+    """Packets that the capture saw at one tap, and those that it could not record."""
+
+    name: str
+    packets: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureStatus:
+    """The lab's capture: the file it writes now, and its counts since it began."""
+
+    file: str = ""
+    packets: int = 0
+    dropped: int = 0
+    waiting: int = 0  # held back to bring all taps into one order
+    refused_records: int = 0  # reports of dropped packets that were not understood
+    taps: tuple[TapCount, ...] = ()
+    silent: NoAnswer | None = None
+
+    @property
+    def error(self) -> str:
+        """Why it does not answer, one sentence; "" when it does."""
+        return self.silent.sentence if self.silent else ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as `gwlbemu status --json` prints it; only an "error" when it is silent."""
+        found = asdict(self)
+        del found["silent"]
+        return {"error": self.error} if self.silent else found
+
+
+@dataclass(frozen=True, slots=True)
+class ShortcutStatus:
+    """In how many of the lab's fabrics and routers a shortcut stands, and why not in all."""
+
+    standing: int
+    of: int
+    reason: str = ""
+
+
+class BrokenPart(NamedTuple):
+    """What `gwlbemu fail KIND NAME` broke and nobody has healed."""
+
+    kind: str  # instance | process | link | health | zone
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class LabStatus:
+    """A lab as it is now."""
+
+    lab: str
+    source: str  # the topology file
+    processes: tuple[Process, ...]
+    never_started: tuple[str, ...]  # of a lab whose `up` died: processes that it should have
+    nodes: tuple[NodeStatus, ...]
+    shortcuts: ShortcutStatus
+    capture: CaptureStatus | None  # None: the lab records no packets
+    failures: tuple[BrokenPart, ...]
+
+    @property
+    def stopped(self) -> tuple[Process, ...]:
+        """The processes that are frozen or dead."""
+        return tuple(each for each in self.processes if each.state != "running")
+
+    @property
+    def well(self) -> bool:
+        """Whether every process runs and nothing is broken on purpose."""
+        return not (self.stopped or self.failures or self.never_started)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """One sentence per process that does not run or does not answer, each once."""
+        stopped = [NoAnswer(each.name, each.state, each.log).sentence for each in self.stopped]
+        said = [each.error for each in (*self.nodes, self.capture) if each is not None and each.error]
+        return tuple(dict.fromkeys([*stopped, *said]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as `gwlbemu status --json` prints it."""
+        return {
+            "lab": self.lab,
+            "source": self.source,
+            "processes": [asdict(process) for process in self.processes],
+            "never_started": list(self.never_started),
+            "nodes": {node.name: node.as_dict() for node in self.nodes},
+            "shortcuts": asdict(self.shortcuts),
+            "capture": self.capture.as_dict() if self.capture else None,
+            "failures": [broken._asdict() for broken in self.failures],
+        }
+
+
+def read_status(lab: RunningLab) -> LabStatus:
+    """Take stock of a lab. Raises NetError without root, LabError for a state folder that is damaged."""
+    return status_from(lab, *ask_for_status(lab, {}))
+
+
+def ask_for_status(
+    lab: RunningLab, others: Mapping[str, Mapping[str, Any]], *, within_seconds: float = TIMEOUT
+) -> tuple[dict[str, Answers], dict[str, NoAnswer]]:
+    """Ask every node for its status and for `others` (see `ask`), and the capture for its status."""
+    nodes = [node.name for node in lab.plan.gateway_nodes]
+    answers, silent = ask(lab, nodes, {"status": {}, **others}, within_seconds=within_seconds)
+    if lab.plan.capture.enabled:
+        said, quiet = ask(lab, [CAPTURE], {"status": {}}, within_seconds=within_seconds)
+        answers, silent = answers | said, silent | quiet
+    return answers, silent
+
+
+def status_from(lab: RunningLab, answers: Mapping[str, Answers], silent: Mapping[str, NoAnswer]) -> LabStatus:
+    """Return the status that the answers to `ask_for_status` tell."""
+    plan, processes = lab.plan, tuple(lab.processes())
+    expected = {node.name for node in plan.gateway_nodes} | {program.instance for program in plan.programs}
+    now = standing(lab.state)
+    return LabStatus(
+        lab=plan.lab,
+        source=plan.source,
+        processes=processes,
+        never_started=tuple(sorted(expected - {process.name for process in processes})),
+        nodes=tuple(_node(plan, node, answers.get(node.name), silent.get(node.name)) for node in plan.gateway_nodes),
+        shortcuts=ShortcutStatus(len(now.namespaces), len(shortcuts(plan)), now.reason),
+        capture=_capture(answers.get(CAPTURE), silent.get(CAPTURE)) if plan.capture.enabled else None,
+        failures=tuple(BrokenPart(kind, name) for kind, name in failures(lab)),
+    )
+
+
+def _node(plan: Plan, node: GatewayNode, answers: Answers | None, silent: NoAnswer | None) -> NodeStatus:
+    names = NodeStatus(node.name, node.load_balancer, plan.group_of(node.load_balancer).name, node.zone, silent=silent)
+    if answers is None:
+        return names
+    answer = answers["status"]
+    return replace(
+        names,
+        datapath=answer["datapath"],
+        datapath_reason=answer["datapath_reason"] or "",
+        fastpath=answer["fastpath"],
+        uptime_seconds=answer["uptime_seconds"],
+        ports=tuple(value_of(PortCount, port) for port in answer["ports"]),
+        discards=answer["discards"],
+        targets=targets_of(plan, node, answer),
+    )
+
+
+def _capture(answers: Answers | None, silent: NoAnswer | None) -> CaptureStatus:
+    if answers is None:
+        return CaptureStatus(silent=silent)
+    answer = answers["status"]
+    return value_of(CaptureStatus, answer, taps=tuple(value_of(TapCount, tap) for tap in answer["taps"]))

@@ -1,0 +1,60 @@
+"""The targets of a lab as its nodes see them: every zone decides for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.topology.plan.values import GatewayNode, Plan
+from gwlbemu.views.ask import Reading, ask, value_of
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """One target as one node sees it. State, reason and description are AWS's words (DescribeTargetHealth)."""
+
+    target_group: str
+    node: str
+    id: str  # an instance's name, or an address
+    address: str
+    zone: str
+    state: str  # initial | healthy | unhealthy | draining | unused | unavailable
+    reason: str  # such as Target.FailedHealthChecks; "" for a healthy target
+    description: str
+    flows: int  # live flows of this node that are bound to it
+    packets_to: int
+    packets_from: int
+
+
+def read_targets(lab: RunningLab) -> Reading[TargetState]:
+    """Ask every node of the lab for its targets. Raises NetError without root."""
+    answers, silent = ask(lab, [node.name for node in lab.plan.gateway_nodes], {"targets": {}})
+    found = [
+        state
+        for node in lab.plan.gateway_nodes
+        if node.name in answers
+        for state in targets_of(lab.plan, node, answers[node.name]["targets"])
+    ]
+    return Reading(tuple(found), tuple(silent.values()))
+
+
+def targets_of(plan: Plan, node: GatewayNode, answer: Mapping[str, Any]) -> tuple[TargetState, ...]:
+    """Return the targets in a node's answer to `targets` or `status`."""
+    group = plan.group_of(node.load_balancer).name
+    return tuple(value_of(TargetState, each, target_group=group, node=node.name) for each in answer["targets"])
+
+
+def targets_by_node(plan: Plan, reading: Reading[TargetState]) -> dict[str, list[dict[str, Any]]]:
+    """Return the targets as plain dicts by node, for `lab_map` and `live_findings`; without silent nodes."""
+    silent = {each.process for each in reading.silent}
+    found: dict[str, list[dict[str, Any]]] = {node.name: [] for node in plan.gateway_nodes if node.name not in silent}
+    for each in reading.items:
+        found[each.node].append(asdict(each))
+    return found
+
+
+def all_healthy(targets: Iterable[TargetState]) -> bool:
+    """Tell whether every one of the targets is healthy."""
+    return all(each.state == "healthy" for each in targets)

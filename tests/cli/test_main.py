@@ -1,0 +1,153 @@
+"""The command itself: its help, its completion, `python -m gwlbemu`, and how an error is printed. No lab."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from gwlbemu.cli import main as module
+from gwlbemu.cli.main import GROUPS, VERBS, cli
+from gwlbemu.errors import AwsError, GwlbemuError, LabError, SettingError, UnknownNameError
+
+SCREEN = (30, 100)  # lines and columns that the help of one verb must fit in
+
+
+def help_of(*words: str) -> list[str]:
+    context = click.Context(cli, info_name="gwlbemu", terminal_width=SCREEN[1])
+    command = cli.get_command(context, words[0]) if words else cli
+    assert command is not None
+    return command.get_help(
+        click.Context(command, info_name="x", parent=context, terminal_width=SCREEN[1])
+    ).splitlines()
+
+
+def test_the_help_groups_every_verb_once() -> None:
+    lines = help_of()
+    found: dict[str, list[str]] = {}
+    for line in lines[lines.index("Life of a lab:") :]:
+        if heading := re.fullmatch(r"(\S.*):", line):
+            group = found.setdefault(heading[1], [])
+        elif verb := re.match(r"  ([a-z]+)  +\S", line):
+            group.append(verb[1])
+    assert found == {title: list(verbs) for title, verbs in GROUPS.items()}
+    assert sum(map(len, found.values())) == len(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_verbs_help_is_longer_than_a_screen(verb: str) -> None:
+    lines = help_of(verb)
+    assert len(lines) <= SCREEN[0]
+    assert max(map(len, lines)) <= SCREEN[1]
+
+
+def test_python_m_gwlbemu_is_the_command_from_any_folder(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "gwlbemu", "--version"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("gwlbemu, version ")
+    wrong = subprocess.run([sys.executable, "-m", "gwlbemu", "nonsense"], capture_output=True, text=True, cwd=tmp_path)
+    assert (wrong.returncode, "No such command 'nonsense'" in wrong.stderr) == (2, True)
+
+
+def complete(shell: str, **variables: str) -> str:
+    command = [sys.executable, "-m", "gwlbemu"]
+    environment = os.environ | {"_GWLBEMU_COMPLETE": shell} | variables
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "last_line"),
+    [("bash", "_gwlbemu_completion_setup;"), ("zsh", "compdef _gwlbemu_completion gwlbemu"),
+     ("fish", 'complete --no-files --command gwlbemu --arguments "(_gwlbemu_completion)";')],
+)  # fmt: skip
+def test_completion_for_each_shell_is_a_script_that_asks_this_command(shell: str, last_line: str) -> None:
+    script = complete(f"{shell}_source")
+    assert f"_GWLBEMU_COMPLETE={shell}_complete" in script
+    assert last_line in script
+
+
+def test_completion_knows_verbs_and_options() -> None:
+    verbs = complete("bash_complete", COMP_WORDS="gwlbemu re", COMP_CWORD="1").split()
+    assert verbs == ["plain,register"]
+    words = complete("bash_complete", COMP_WORDS="gwlbemu targets --", COMP_CWORD="2").split()
+    assert {"plain,--lab", "plain,--json"} <= set(words)
+
+
+def test_bash_takes_the_documented_line_and_completes_with_it() -> None:
+    (line,) = (line for line in help_of() if "Completion: " in line)
+    documented = re.search(r"eval .*\)\"", line)
+    assert documented is not None
+    script = f"{documented[0]}; complete -p gwlbemu"
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment)
+    assert done.stdout == "complete -o nosort -F _gwlbemu_completion gwlbemu\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (AwsError("no target group x", "TargetGroupNotFound"), 3, "gwlbemu: TargetGroupNotFound: no target group x\n"),
+        (SettingError("flags 'X'"), 3, "gwlbemu: flags 'X'\n"),
+        (UnknownNameError("no instance x"), 3, "gwlbemu: no instance x\n"),
+        (LabError("no lab is up"), 4, "gwlbemu: no lab is up\n"),
+    ],
+)
+def test_an_error_is_one_line_with_awss_code_where_there_is_one(
+    gwlbemu: Any, monkeypatch: pytest.MonkeyPatch, error: GwlbemuError, code: int, text: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module.cli, "main", fail)
+    said = gwlbemu("labs")
+    assert (said.code, said.out, said.err) == (code, "", text)
+
+
+@pytest.mark.namespace
+def test_a_state_folder_that_a_normal_user_may_not_read_is_one_sentence(tmp_path: Path) -> None:
+    """The user has the right to look into nothing below /run/gwlbemu but its name."""
+    state = Path("/run/gwlbemu/secret")
+    state.mkdir(parents=True)
+    state.chmod(0o700)
+    become = "import os, sys; from gwlbemu.cli.main import main; os.setgid(65534); os.setuid(65534)"
+    try:
+        for words in (["status"], ["inspect", "--last"], ["doctor"], ["watch", "--once"]):
+            load = f"import gwlbemu.cli.{VERBS[words[0]]}"  # before the user changes: the sources may be root's
+            script = f"{load}; {become}; sys.exit(main(sys.argv[1:]))"
+            done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=tmp_path)
+            assert (done.returncode, done.stdout) == (5, "")
+            assert done.stderr == "gwlbemu: /run/gwlbemu/secret/plan.json: permission denied: run it with sudo\n"
+    finally:
+        state.rmdir()
+        state.parent.rmdir()
+
+
+def options(verb: str) -> set[str]:
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    return {word for option in command.params for word in option.opts}
+
+
+WITH_LAB = [verb for verb in VERBS if "--lab" in options(verb)]
+ARGUMENTS = {
+    "up": ["x.yaml"], "exec": ["client", "true"], "register": ["g", "t"], "deregister": ["g", "t"], "set": ["g", "a=b"],
+    "advance": ["1s"], "fail": ["zone", "a"], "heal": ["zone", "a"], "inspect": ["--last"], "inject": ["--icmp"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", WITH_LAB)
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_of_a_lab_is_refused_by_every_verb(gwlbemu: Any, verb: str, name: str) -> None:
+    said = gwlbemu(verb, "--lab", name, *ARGUMENTS.get(verb, []))
+    assert (said.code, said.out) == (2, "")
+    assert "Invalid value for '--lab': a lab has a name that is not empty" in said.err
+
+
+def test_those_verbs_are_all_that_work_on_a_lab() -> None:
+    assert set(VERBS) - set(WITH_LAB) == {"labs", "bench", "plan", "schema"}
