@@ -47,9 +47,9 @@ class IpPacket(NamedTuple):
 def decode_ip(packet: bytes, *, quoted: bool = False) -> IpPacket:
     """Decode the packet's header; checksums are not judged.
 
-    With `quoted` the packet may end early, as the one inside an ICMP error does: only the IP header and the ports must be
-    there. Raises WireError when a length is impossible or TCP's or UDP's own header is cut off in a packet that is no
-    fragment.
+    With `quoted` the packet may end early, as the one inside an ICMP error does: only the IP header and the ports must
+    be there. Raises WireError when a length is impossible or TCP's or UDP's own header is cut off in a packet that is
+    no fragment.
     """
     version = packet[0] >> 4 if packet else 0
     if version == 4:

@@ -99,7 +99,7 @@ class Flow(_Link):
         self.tunnel = tunnel
         self.cookie = cookie
         self.idle_timeout = idle_timeout
-        self.state = _shared(state)
+        self.state = state
         self.last_seen_at = self.placed_at = now
         self.packets = self.bytes = 0
 

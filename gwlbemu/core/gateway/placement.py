@@ -48,6 +48,8 @@ class Placement:
         self.counters = counters
         half_open = settings.emulation.half_open_timeout_seconds
         self._begins_half_open = half_open is not None
+        # By whether the first packet came from the higher end of the key.
+        self._first_states = tuple(FlowState(from_high, self._begins_half_open) for from_high in (False, True))
         self.table = FlowTable(
             tuple(endpoint.id for endpoint in settings.endpoints),
             math.inf if half_open is None else half_open,
@@ -69,7 +71,6 @@ class Placement:
             self.counters.rejected_tcp += ip.protocol == TCP
             return None
         self.counters.new_flows += 1
-        half_open = self._begins_half_open
         port = marks.outer_source_port(self._seed, name, self.settings.emulation.source_port)
         tunnel = self._tunnel(target, port, endpoint, ip.version)
         flow = Flow(
@@ -77,8 +78,8 @@ class Placement:
             target,
             tunnel,
             cookie=marks.flow_cookie(self._seed, name, 0),
-            idle_timeout=0.0 if half_open else self.idle_seconds(ip.protocol, key),
-            state=FlowState(from_high, half_open),
+            idle_timeout=0.0 if self._begins_half_open else self.idle_seconds(ip.protocol, key),
+            state=self._first_states[from_high],
             now=now,
         )
         self.table.add(flow)
