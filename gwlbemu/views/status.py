@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import CAPTURE, Process, RunningLab
-from gwlbemu.lab.shortcuts import standing
+from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology.plan.shortcuts import shortcuts
 from gwlbemu.topology.plan.values import GatewayNode, Plan
 from gwlbemu.views.ask import Answers, NoAnswer, ask, value_of
@@ -176,7 +176,7 @@ def status_from(lab: RunningLab, answers: Mapping[str, Answers], silent: Mapping
     """Return the status that the answers to `ask_for_status` tell."""
     plan, processes = lab.plan, tuple(lab.processes())
     expected = {node.name for node in plan.gateway_nodes} | {program.instance for program in plan.programs}
-    now = standing(lab.state)
+    now = installed(lab.state)
     return LabStatus(
         lab=plan.lab,
         source=plan.source,
