@@ -2,6 +2,7 @@
 # Nothing global is installed but system packages (through apt-get, where it exists); Python lives in .venv.
 
 PYTHON   ?= python3
+WORKERS  ?= 2
 TOPOLOGY ?= topologies/two-zones.yaml
 VENV     := .venv
 GWLBEMU  := $(VENV)/bin/gwlbemu
@@ -32,11 +33,15 @@ status:
 down:
 	@$(GWLBEMU) down
 
+# Each worker is a process in a network and a mount namespace of its own; the tests of a file stay together.
+# PYTEST_ARGS='-p no:xdist' runs them in one process.
+PARALLEL := $(if $(findstring no:xdist,$(PYTEST_ARGS)),,-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+
 test: setup-dev
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 test-fast: setup-dev
-	$(VENV)/bin/python -m pytest -m "not namespace and not slow" $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) -m "not namespace and not slow" $(PYTEST_ARGS)
 
 check: setup-dev
 	$(VENV)/bin/ruff check .

@@ -102,7 +102,7 @@ def test_a_pass_takes_as_much_from_the_inner_ttl_as_the_switch_says(lab: Lab, ta
     (endpoint,) = lab.plan.endpoints
     node = lab.plan.gateway_nodes[0].name
     with sniffed(lab, node, device=endpoint.device, matching="icmp") as seen:
-        lab.exec("client", ["ping", "-c", "1", "-W", "1", "203.0.113.10"])
+        lab.exec("client", ["ping", "-c", "1", "-W", "30", "203.0.113.10"])
     ttls: dict[int, list[int]] = {}
     for frame in seen.frames:
         ttls.setdefault(IP(frame[14:])[ICMP].type, []).append(IP(frame[14:]).ttl)

@@ -29,7 +29,7 @@ def seen(lab: Lab) -> Sniffed:
         for _ in range(12):
             assert lab.exec("client", ["curl", "-s", "-m", "3", "http://203.0.113.10/"]).code == 0
         assert lab.exec("client", ["curl", "-s", "-m", "3", "http://[2001:db8:1:1::10]/"]).code == 0
-        assert lab.exec("client", ["ping", "-c", "1", "-W", "2", "203.0.113.10"]).code == 0
+        assert lab.exec("client", ["ping", "-c", "1", "-W", "30", "203.0.113.10"]).code == 0
     return seen
 
 
