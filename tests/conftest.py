@@ -44,6 +44,8 @@ def _isolate() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if os.geteuid() == 0:
         _isolate()
+        # Labs are called as in a run of one process: what is one worker's, no other can see.
+        os.environ.pop("PYTEST_XDIST_WORKER", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -104,7 +104,7 @@ def tshark(frames: Sequence[bytes], *fields: str) -> list[list[str]]:
     return [line.split("\t") for line in out.splitlines()]
 
 
-def curl(lab: Lab, url: str = "http://203.0.113.10/", *, client: str = "client", seconds: float = 3.0) -> int:
+def curl(lab: Lab, url: str = "http://203.0.113.10/", *, client: str = "client", seconds: float = 25.0) -> int:
     """curl's exit code: 0 answered, 7 refused, 28 timed out, 56 reset."""
     return lab.exec(client, ["curl", "-s", "-m", str(seconds), url]).code
 

@@ -32,7 +32,7 @@ def test_a_lab_may_be_a_plan_a_path_or_text_and_is_gone_after_its_block() -> Non
     plan = load(world(), "here")
     for topology in (plan, TOPOLOGIES / "minimal.yaml", world()):
         with Lab(topology, capture=False) as lab:
-            assert lab.exec("client", ["curl", "-s", "-m", "3", "http://203.0.113.10/"]).code == 0
+            assert lab.exec("client", ["curl", "-s", "-m", "30", "http://203.0.113.10/"]).code == 0
         with pytest.raises(LabError, match="is not up"):
             lab.flows()
 
@@ -74,7 +74,7 @@ def test_exec_that_takes_too_long_is_ended_and_what_does_not_exist_is_named(lab:
     begun = time.monotonic()
     with pytest.raises(LabError, match=r"sleep in client still ran after 0\.2 s"):
         lab.exec("client", ["sleep", "100"], timeout=0.2)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
     with pytest.raises(NetError, match="no-such-program in client"):
         lab.exec("client", ["no-such-program"])
     with pytest.raises(LabError, match=r"nothing called nobody in lab world; there are: .*client"):

@@ -48,7 +48,7 @@ def east_west() -> Iterator[Lab]:
 @pytest.mark.contract("EP-03")
 def test_routes_more_specific_than_local_lead_traffic_inside_a_vpc_through_inspection(east_west: Lab) -> None:
     with east_west.trace_flow("front", "back", tcp=80) as trace:
-        answer = east_west.exec("front", ["curl", "-s", "-m", "3", "http://10.0.2.10/"])
+        answer = east_west.exec("front", ["curl", "-s", "-m", "30", "http://10.0.2.10/"])
     assert answer.stdout.startswith("back\npeer: 10.0.1.10 port ")
     assert {(hop.endpoint, hop.source) for hop in trace.hops} == {("vpce", "10.0.1.10"), ("vpce", "10.0.2.10")}
     assert curl(east_west, "telnet://10.0.2.10:5432", client="front", seconds=1) == 28
