@@ -21,6 +21,7 @@ from gwlbemu.fastpath.build import available, cache_folder
 
 CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x00020000, 0x40000000, 0x4000, 1 << 18
 NETNS = Path("/run/netns")
+LONG = {"test_drill.py", "test_differential.py", "test_fleet.py", "test_choice.py"}
 
 # The same examples in every run, and no time limit for one: a run does not fail by chance or on a busy machine.
 # `--hypothesis-profile=explore` looks for new examples.
@@ -49,6 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Workers take file after file: those that take half a minute come first, so that none is alone with one at the end.
+    items.sort(key=lambda item: item.path.name not in LONG or item.path.parent.name == "fastpath")
     if os.geteuid() != 0:
         skip = pytest.mark.skip(reason="needs root: namespaces")
         for item in items:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +18,7 @@ from scapy.packet import Packet
 from scapy.utils import PcapReader
 
 from gwlbemu.public import Lab
-
-QUIET = 0.12  # seconds without a packet after which nothing more is expected
+from tests.waiting import wait_until_quiet
 
 
 @dataclass
@@ -70,7 +68,7 @@ def sniffed(lab: Lab, name: str, *, device: str = "eth0", matching: str = "udp p
         lab.wait_until(lambda: "listening on" in tcpdump.errors(), what="tcpdump")
         try:
             yield found
-            _wait_until_quiet(path)
+            wait_until_quiet(path)
         finally:
             tcpdump.kill(signal.SIGINT)
         with PcapReader(str(path)) as reader:
@@ -78,14 +76,6 @@ def sniffed(lab: Lab, name: str, *, device: str = "eth0", matching: str = "udp p
         found.text = subprocess.run(
             ["tcpdump", "-n", "-v", "-r", str(path)], check=True, capture_output=True, text=True
         ).stdout
-
-
-def _wait_until_quiet(path: Path) -> None:
-    size, since = -1, time.monotonic()
-    while time.monotonic() < since + QUIET:
-        if path.stat().st_size != size:
-            size, since = path.stat().st_size, time.monotonic()
-        time.sleep(0.01)
 
 
 def tshark(frames: Sequence[bytes], *fields: str) -> list[list[str]]:

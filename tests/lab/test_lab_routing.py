@@ -203,6 +203,7 @@ for thread in [threading.Thread(target=send) for _ in range(count)]:
 """
 
 
+@pytest.mark.alone
 @pytest.mark.contract("EX-02")
 @pytest.mark.topology(TOPOLOGIES / "scaling.yaml", capture=False, datapath="python")
 def test_a_larger_target_raises_the_ceiling_of_one_and_more_targets_raise_the_total(lab: Lab) -> None:
