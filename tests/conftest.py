@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Workers take file after file: those that take half a minute come first, so that none is alone with one at the end.
-    items.sort(key=lambda item: item.path.name not in LONG or item.path.parent.name == "fastpath")
+    items.sort(key=lambda item: item.path.name not in LONG)
     if os.geteuid() != 0:
         skip = pytest.mark.skip(reason="needs root: namespaces")
         for item in items:
