@@ -41,7 +41,7 @@ test: setup-dev
 	$(VENV)/bin/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 test-fast: setup-dev
-	$(VENV)/bin/python -m pytest $(PARALLEL) -m "not namespace and not slow" $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m "not namespace and not slow" $(PYTEST_ARGS)
 
 check: setup-dev
 	$(VENV)/bin/ruff check .

@@ -6,6 +6,7 @@ import pytest
 
 from tests.sim.fleet import CONNECTIONS, MODES, Connection, run, table
 
+pytestmark = pytest.mark.slow
 TABLES = Path(__file__).parent / "tables"
 
 
