@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, TCP
+from scapy.packet import Raw
 from scapy.utils import wrpcap
 
 from appliances.action import RETURN, Discard, Send
@@ -85,7 +86,7 @@ def sent(mode: str, number: int = 0) -> tuple[bytes, ...]:
 
 
 def seen_by_tshark(frame: bytes, folder: Path) -> dict[str, str]:
-    wrpcap(str(folder / "x.pcap"), [frame], linktype=1)
+    wrpcap(str(folder / "x.pcap"), [Raw(frame)], linktype=1)
     command = ["tshark", "-r", str(folder / "x.pcap"), "-T", "fields", "-E", "separator=|"]
     command += ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
     for field in FIELDS:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
@@ -87,11 +88,12 @@ class Appliance:
         self.put(SYN)
         return self.take() == HEADER + bytes(SYN)
 
-    def ask(self, **request: object) -> dict[str, object]:
+    def ask(self, **request: object) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as control:
             control.connect(str(self.control))
             control.sendall(json.dumps(request).encode() + b"\n")
-            return json.loads(control.makefile().readline())
+            answer: dict[str, Any] = json.loads(control.makefile().readline())
+            return answer
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)

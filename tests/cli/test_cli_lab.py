@@ -230,7 +230,14 @@ def test_a_program_that_is_started_again_is_not_called_broken(gwlbemu: Any) -> N
 def test_what_the_capture_lost_is_named_and_is_no_failure() -> None:
     taps = [{"name": "client/eth0", "packets": 9, "dropped": 3}, {"name": "web/eth0", "packets": 9, "dropped": 0}]
     capture = {"file": "/x.pcapng", "packets": 18, "dropped": 3, "taps": taps}
-    status = {"lab": "l", "source": "f", "processes": [], "never_started": [], "nodes": {}, "failures": []}
+    status: dict[str, Any] = {
+        "lab": "l",
+        "source": "f",
+        "processes": [],
+        "never_started": [],
+        "nodes": {},
+        "failures": [],
+    }
     cut = {"standing": 2, "of": 3, "reason": ""}
     lines = list(status_lines({**status, "capture": capture, "shortcuts": cut}))
     assert "shortcuts: 2 of 3 fabrics and routers" in lines

@@ -79,15 +79,14 @@ def test_at_a_terminal_it_draws_until_a_key_and_gives_the_terminal_back(lab: Run
     if pid == 0:
         os.environ["TERM"] = "xterm"
         os.execv(COMMAND[0], [*COMMAND, "watch", "--interval", "0.2"])
-    ended = False
+    status: int | None = None
     try:
         drawn = _read(fd, b"targets healthy")
         os.write(fd, key)
         drawn += _read(fd, b"\x1b[?1049l")  # xterm: back from the alternate screen
-        _, status = wait_until(lambda: (found := os.waitpid(pid, os.WNOHANG))[0] and found)
-        ended = True
+        (status,) = wait_until(lambda: [code for ended, code in [os.waitpid(pid, os.WNOHANG)] if ended])
     finally:
-        if not ended:
+        if status is None:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         os.close(fd)

@@ -183,7 +183,7 @@ def test_a_trace_has_the_hops_of_its_flow_and_of_no_other(lab: Lab) -> None:
 
 def test_the_plan_follows_what_is_registered_and_set(lab: Lab) -> None:
     lab.deregister("firewalls", "fw")
-    assert lab.plan.target_groups[0].targets == ()
+    assert list(lab.plan.target_groups[0].targets) == []
     assert not lab.deregister("firewalls", "fw")
     lab.register("firewalls", "fw")
     lab.set("firewalls", {"deregistration_delay.timeout_seconds": 7, "stickiness.enabled": False})

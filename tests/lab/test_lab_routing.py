@@ -13,6 +13,7 @@ from gwlbemu import Lab
 from tests.lab.oracles import curl, sniffed
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.namespace
 
@@ -217,10 +218,10 @@ def test_a_larger_target_raises_the_ceiling_of_one_and_more_targets_raise_the_to
         """What arrives in the second that begins half a second after the first byte."""
         still = readings()[-1][1]
         sender = lab.spawn("client", [sys.executable, "-c", SEND, "2.2", str(flows)])
-        moving = lab.wait_until(lambda: len([1 for _, total in readings() if total > still]) > 16 and readings())
-        (begin, first), (end, last) = [each for each in moving if each[1] > still][5:16:10]
+        lab.wait_until(lambda: len([1 for _, total in readings() if total > still]) > 16, timeout=PATIENCE)
+        (begin, first), (end, last) = [each for each in readings() if each[1] > still][5:16:10]
         sender.wait()
-        lab.wait_until(lambda: len({total for _, total in readings()[-3:]}) == 1, what="the queues to be empty")
+        lab.wait_until(lambda: len({total for _, total in readings()[-3:]}) == 1, timeout=PATIENCE, what="empty queues")
         return (last - first) * 8 / (end - begin) / 1e6
 
     def only(*targets: str) -> None:

@@ -113,7 +113,7 @@ def test_a_raw_reader_inside_an_instance_sees_what_its_group_allows_and_answers_
 
 def _incoming(reader: socket.socket) -> set[tuple[int, int]]:
     """(6, destination port) of TCP and (1, type) of ICMP packets that came in."""
-    seen = set()
+    seen: set[tuple[int, int]] = set()
     while True:
         try:
             frame, (_, _, kind, *_) = reader.recvfrom(2048)

@@ -124,7 +124,11 @@ def test_an_exception_in_a_reader_a_timer_or_a_coroutine_ends_the_run_and_is_rai
     with pytest.raises(LookupError, match="in a timer"):
         loop.run()
     other = Loop()
-    other.call_at(other.now, lambda: other.start(fail()) and None)
+
+    def start() -> None:
+        other.start(fail())
+
+    other.call_at(other.now, start)
     with pytest.raises(LookupError, match="in a coroutine"):
         other.run()
     other.close()

@@ -105,7 +105,12 @@ def test_probes_of_one_target_never_overlap(loop: Loop, monkeypatch: pytest.Monk
 
 def test_a_target_that_left_is_neither_probed_nor_reported(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(loop, monkeypatch, Target("a"), duration=0.05)
-    loop.call_at(loop.now + 0.02, lambda: (bench.targets.clear(), bench.prober.refresh()))  # type: ignore[func-returns-value]
+
+    def leave() -> None:
+        bench.targets.clear()
+        bench.prober.refresh()
+
+    loop.call_at(loop.now + 0.02, leave)
     bench.run(0.3)
     assert len(bench.probed) == 1
     assert bench.reports == []
@@ -113,7 +118,12 @@ def test_a_target_that_left_is_neither_probed_nor_reported(loop: Loop, monkeypat
 
 def test_a_new_target_is_probed_at_once_on_refresh(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(loop, monkeypatch, Target("a"))
-    loop.call_at(loop.now + 0.05, lambda: (bench.targets.append(Target("b")), bench.prober.refresh()))  # type: ignore[func-returns-value]
+
+    def come() -> None:
+        bench.targets.append(Target("b"))
+        bench.prober.refresh()
+
+    loop.call_at(loop.now + 0.05, come)
     bench.run(PATIENCE, reports=2)
     assert bench.reports == ["a", "b"]
 

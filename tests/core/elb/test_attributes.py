@@ -1,5 +1,7 @@
 """AWS's attribute keys: ranges, defaults, and what AWS refuses."""
 
+from typing import Any
+
 import pytest
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TABLE, TARGET_GROUP, Attributes
@@ -10,7 +12,7 @@ from gwlbemu.errors import SettingError
 from tests.core.gateway.core_lab import node
 
 
-def test_the_defaults_are_awss():
+def test_the_defaults_are_awss() -> None:
     assert {resource: Attributes().as_text(resource) for resource in TABLE} == {
         "load-balancer": {"deletion_protection.enabled": "false", "load_balancing.cross_zone.enabled": "false"},
         "listener": {"tcp.idle_timeout.seconds": "350", "send_tcp_reset.on_idle_timeout.enabled": "false"},
@@ -28,7 +30,7 @@ def test_the_defaults_are_awss():
 
 
 @pytest.mark.parametrize("resource", [LOAD_BALANCER, LISTENER, TARGET_GROUP])
-def test_every_value_is_read_back_as_it_was_written(resource):
+def test_every_value_is_read_back_as_it_was_written(resource: str) -> None:
     texts = Attributes().as_text(resource)
     assert Attributes().changed(resource, texts) == Attributes()
 
@@ -49,7 +51,7 @@ def test_every_value_is_read_back_as_it_was_written(resource):
         ("rule", "x", "1", "expected one of: load-balancer, listener, target-group"),
     ],
 )
-def test_a_bad_value_or_key_is_refused_by_name(resource, key, value, expected):
+def test_a_bad_value_or_key_is_refused_by_name(resource: str, key: str, value: str, expected: str) -> None:
     with pytest.raises(SettingError) as refused:
         Attributes().changed(resource, {key: value})
     assert expected in str(refused.value)
@@ -61,7 +63,7 @@ def test_a_bad_value_or_key_is_refused_by_name(resource, key, value, expected):
 @pytest.mark.parametrize(
     "given", [("rebalance", "no_rebalance"), ("no_rebalance", "rebalance"), ("rebalance", None), (None, "rebalance")]
 )
-def test_the_two_failover_values_must_be_equal(given):
+def test_the_two_failover_values_must_be_equal(given: tuple[str | None, str | None]) -> None:
     keys = ("target_failover.on_deregistration", "target_failover.on_unhealthy")
     balancer = node()
     with pytest.raises(SettingError) as refused:
@@ -86,7 +88,9 @@ def test_the_two_failover_values_must_be_equal(given):
     ],
     ids=["sticky", "rebalance"],
 )
-def test_tcp_resets_need_5_tuples_and_no_rebalance_whichever_comes_first(key, first, named):
+def test_tcp_resets_need_5_tuples_and_no_rebalance_whichever_comes_first(
+    key: str, first: dict[str, str], named: str
+) -> None:
     for before, after in ((first, {key: "true"}), ({key: "true"}, first)):
         attributes = Attributes().changed(TARGET_GROUP, before)
         with pytest.raises(SettingError) as refused:
@@ -97,7 +101,7 @@ def test_tcp_resets_need_5_tuples_and_no_rebalance_whichever_comes_first(key, fi
 
 
 @pytest.mark.contract("FL-06")
-def test_the_tcp_idle_timeout_cannot_be_changed_while_stickiness_is_on():
+def test_the_tcp_idle_timeout_cannot_be_changed_while_stickiness_is_on() -> None:
     sticky = Attributes().changed(TARGET_GROUP, {"stickiness.enabled": "true"})
     with pytest.raises(SettingError, match=r"tcp\.idle_timeout\.seconds.*stickiness\.enabled"):
         sticky.changed(LISTENER, {"tcp.idle_timeout.seconds": "60"})
@@ -108,7 +112,9 @@ def test_the_tcp_idle_timeout_cannot_be_changed_while_stickiness_is_on():
     ("arguments", "named"),
     [(("TCP", 6081, "ip"), "protocol"), (("GENEVE", 6080, "ip"), "port"), (("GENEVE", 6081, "alb"), "target_type")],
 )
-def test_a_group_that_is_not_geneve_on_6081_with_instances_or_addresses_is_refused(arguments, named):
+def test_a_group_that_is_not_geneve_on_6081_with_instances_or_addresses_is_refused(
+    arguments: tuple[str, int, str], named: str
+) -> None:
     with pytest.raises(SettingError, match=named):
         check_target_group(*arguments)
     for kind in ("instance", "ip"):
@@ -126,7 +132,7 @@ def test_a_group_that_is_not_geneve_on_6081_with_instances_or_addresses_is_refus
         ("fd00::1", False),
     ],
 )
-def test_an_ip_target_is_in_the_vpc_or_private(address, good):
+def test_an_ip_target_is_in_the_vpc_or_private(address: str, good: bool) -> None:
     if good:
         check_ip_target(address, ["203.0.113.0/24"])
     else:
@@ -136,7 +142,7 @@ def test_an_ip_target_is_in_the_vpc_or_private(address, good):
 
 
 @pytest.mark.contract("TG-02")
-def test_health_checks_have_awss_defaults_and_ranges():
+def test_health_checks_have_awss_defaults_and_ranges() -> None:
     assert HealthCheck() == HealthCheck("TCP", 80, "/", 10, 5, 5, 2, "200-399")
     assert RANGES == {
         "port": (1, 65535),
@@ -168,12 +174,12 @@ def test_health_checks_have_awss_defaults_and_ranges():
         ({"protocol": "HTTP", "path": "up"}, "path"),
     ],
 )
-def test_a_health_check_out_of_range_is_refused_by_name(wrong, named):
+def test_a_health_check_out_of_range_is_refused_by_name(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingError, match=named):
         check_health_check(HealthCheck(**wrong))
 
 
-def test_a_tcp_health_checks_timeout_may_equal_its_interval():
+def test_a_tcp_health_checks_timeout_may_equal_its_interval() -> None:
     check_health_check(HealthCheck(timeout_seconds=10))
 
 
@@ -190,13 +196,13 @@ def test_a_tcp_health_checks_timeout_may_equal_its_interval():
         ({"colour": "red"}, "unknown key 'colour'"),
     ],
 )
-def test_a_switch_is_refused_by_name_with_what_was_expected(wrong, expected):
+def test_a_switch_is_refused_by_name_with_what_was_expected(wrong: dict[str, Any], expected: str) -> None:
     with pytest.raises(SettingError, match=expected) as refused:
         Emulation.from_values(wrong)
     assert next(iter(wrong)) in str(refused.value)
 
 
-def test_every_switch_has_one_line_of_explanation():
+def test_every_switch_has_one_line_of_explanation() -> None:
     assert EXPLANATIONS.keys() == set(Emulation.__dataclass_fields__)
     assert (
         Emulation.from_values({"half_open_timeout_seconds": None, "fin_linger_seconds": 0.5}).fin_linger_seconds == 0.5

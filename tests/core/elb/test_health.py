@@ -19,7 +19,9 @@ U, H, X = None, True, False  # not decided yet, healthy, unhealthy
         ([0, 0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1], [U, X, X, X, X, X, X, X, X, X, X, H]),
     ],
 )
-def test_a_decision_changes_after_a_threshold_of_results_in_a_row(results, decisions):
+def test_a_decision_changes_after_a_threshold_of_results_in_a_row(
+    results: list[int], decisions: list[bool | None]
+) -> None:
     health, seen = Health(), []
     for ok in results:
         health = health.observe(bool(ok), 5, 2)

@@ -6,14 +6,14 @@ import pytest
 
 from gwlbemu.programs.traffic import Standing, standings
 from gwlbemu.trials.drill.judge import FlowEvidence
-from gwlbemu.trials.drill.outcome import Jump, Seen, expected, holds, is_moved, outcome, silent_seconds
+from gwlbemu.trials.drill.outcome import Jump, Route, Seen, expected, holds, is_moved, outcome, silent_seconds
 from gwlbemu.trials.drill.watch import Key
 
 HOP, SECOND = ("node-a", "vpce-a"), ("ids-node-a", "vpce-ids-a")
 FW1, FW2 = {HOP: "fw-1"}, {HOP: "fw-2"}
 
 
-def seen(end: str = "open", last_at: float = 99.9, before: dict = FW1, after: dict = FW1) -> Seen:
+def seen(end: str = "open", last_at: float = 99.9, before: Route = FW1, after: Route = FW1) -> Seen:
     return Seen(end, last_at, 100.0, (last_at, 100.0), before, after)
 
 
