@@ -13,7 +13,7 @@ import pytest
 from gwlbemu import Lab
 from gwlbemu.cli.status import status_lines
 from tests.paths import TOPOLOGIES
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -138,7 +138,7 @@ def test_an_inject_that_is_terminated_ends_its_traces(lab: Lab, gwlbemu: Any) ->
     words = ["inject", "--icmp", "--count", "100", "--interval", "1"]
     process = subprocess.Popen([sys.executable, "-m", "gwlbemu.cli.main", *words], stdout=subprocess.DEVNULL)
     try:
-        lab.wait_until(traced)
+        wait_until(traced)
         process.terminate()
         assert process.wait(PATIENCE) == 130
     finally:

@@ -18,7 +18,7 @@ from scapy.packet import Packet
 from scapy.utils import PcapReader
 
 from gwlbemu.public import Lab
-from tests.waiting import wait_until_quiet
+from tests.waiting import wait_until, wait_until_quiet
 
 
 @dataclass
@@ -65,7 +65,7 @@ def sniffed(lab: Lab, name: str, *, device: str = "eth0", matching: str = "udp p
         path = Path(folder) / "seen.pcap"
         command = ["tcpdump", "-Z", "root", "-n", "-s", "0", "-U", "--immediate-mode", "-i", device, "-w", str(path)]
         tcpdump = lab.spawn(name, [*command, *matching.split()])
-        lab.wait_until(lambda: "listening on" in tcpdump.errors(), what="tcpdump")
+        wait_until(lambda: "listening on" in tcpdump.errors(), what="tcpdump")
         try:
             yield found
             wait_until_quiet(path)

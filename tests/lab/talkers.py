@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gwlbemu.public import Client, Lab
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 _TALK = """
 import json, socket, sys, threading, time
@@ -121,7 +121,7 @@ def idle(lab: Lab, address: str = "203.0.113.10") -> Iterator[int]:
     """Keep one TCP connection open and silent; yields its source port."""
     client = lab.spawn("client", [sys.executable, "-c", _IDLE, address])
     try:
-        yield int(lab.wait_until(lambda: client.output().strip(), what="a connection"))
+        yield int(wait_until(lambda: client.output().strip(), what="a connection"))
     finally:
         client.kill()
 
@@ -131,7 +131,7 @@ def idle_until_told(lab: Lab, file: str, address: str = "203.0.113.10") -> Itera
     """A connection that is silent until `file` exists, then asks once; its output ends in what came of it."""
     client = lab.spawn("client", [sys.executable, "-c", _IDLE_UNTIL_TOLD, address, file])
     try:
-        lab.wait_until(client.output, what="a connection")
+        wait_until(client.output, what="a connection")
         yield client
     finally:
         client.kill()
@@ -142,7 +142,7 @@ def echoing(lab: Lab, server: str) -> Iterator[None]:
     """A UDP echo server on port 7 of an instance."""
     client = lab.spawn(server, [sys.executable, "-c", _ECHO])
     try:
-        lab.wait_until(client.output, what="the echo server")
+        wait_until(client.output, what="the echo server")
         yield
     finally:
         client.kill()

@@ -18,6 +18,7 @@ from gwlbemu.topology.plan.resolve import load
 from gwlbemu.trials import inject
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -91,7 +92,7 @@ def test_of_a_process_that_is_not_there_log_and_events_name_those_that_are(lab: 
 
 def test_a_client_runs_meanwhile_and_its_output_can_be_read_before_and_after_its_end(lab: Lab) -> None:
     client = lab.spawn("client", ["ping", "-i", "0.1", "203.0.113.10"])
-    lab.wait_until(lambda: client.output().count("bytes from 203.0.113.10") >= 2)
+    wait_until(lambda: client.output().count("bytes from 203.0.113.10") >= 2)
     assert client.running
     ended = client.kill(signal.SIGINT)
     assert (ended.code, client.running) == (0, False)

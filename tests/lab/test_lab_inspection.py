@@ -10,6 +10,7 @@ import pytest
 from gwlbemu import Lab
 from tests.lab.oracles import curl, sniffed
 from tests.paths import TOPOLOGIES
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -86,7 +87,7 @@ def test_no_security_group_stands_in_front_of_a_load_balancer_node(lab: Lab) -> 
     metric = "PacketsDroppedCount_InvalidGeneveTunnel"
     before = lab.metric(metric)
     lab.exec("ids-a", ["bash", "-c", "echo hello > /dev/udp/10.254.1.254/6081"])
-    lab.wait_until(lambda: lab.metric(metric) == before + 1)
+    wait_until(lambda: lab.metric(metric) == before + 1)
 
 
 @pytest.mark.contract("EP-08")

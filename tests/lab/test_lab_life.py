@@ -20,7 +20,7 @@ from gwlbemu.net.remove import down
 from tests.lab.oracles import curl
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -88,7 +88,7 @@ def test_a_node_that_is_killed_is_shown_as_dead_and_the_other_zone_goes_on(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.kill(pid_of(lab, "firewall-node-a"), signal.SIGKILL)
-    lab.wait_until(lambda: {p.name: p.state for p in lab.status().processes}["firewall-node-a"] == "dead")
+    wait_until(lambda: {p.name: p.state for p in lab.status().processes}["firewall-node-a"] == "dead")
     assert main(["status"]) == 1
     text = capsys.readouterr().out
     assert "! firewall-node-a is dead" in text
@@ -113,7 +113,7 @@ def test_an_appliance_that_is_killed_comes_back_when_it_is_healed(lab: Lab, caps
     assert main(["status"]) == 1
     assert "! fw is frozen; its log is /run/gwlbemu/world-test/logs/fw.log\n" in capsys.readouterr().out
     os.kill(pid_of(lab, "fw"), signal.SIGKILL)
-    lab.wait_until(lambda: {p.name: p.state for p in lab.status().processes}["fw"] == "dead")
+    wait_until(lambda: {p.name: p.state for p in lab.status().processes}["fw"] == "dead")
     assert main(["status"]) == 1
     assert "! fw is dead; its log is /run/gwlbemu/world-test/logs/fw.log\n" in capsys.readouterr().out
     with pytest.raises(LabError, match=r"fw is dead.* gwlbemu heal instance fw starts it again"):

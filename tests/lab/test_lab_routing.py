@@ -13,7 +13,7 @@ from gwlbemu import Lab
 from tests.lab.oracles import curl, sniffed
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -209,7 +209,7 @@ for thread in [threading.Thread(target=send) for _ in range(count)]:
 @pytest.mark.topology(TOPOLOGIES / "scaling.yaml", capture=False, datapath="python")
 def test_a_larger_target_raises_the_ceiling_of_one_and_more_targets_raise_the_total(lab: Lab) -> None:
     server = lab.spawn("web", [sys.executable, "-c", RECEIVE])
-    lab.wait_until(server.output)
+    wait_until(server.output)
 
     def readings() -> list[tuple[float, int]]:
         return [(float(at), int(total)) for at, total in (line.split() for line in server.output().splitlines())]

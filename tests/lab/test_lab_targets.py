@@ -12,7 +12,7 @@ from gwlbemu.errors import LabError, SettingError
 from tests.lab.oracles import curl, sniffed
 from tests.lab.talkers import Talk, ask, echoing, idle_until_told, talking, until_unhealthy
 from tests.lab.worlds import world
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -100,7 +100,7 @@ def test_new_flows_go_to_healthy_targets_only_and_the_state_says_why(pair: Lab) 
 @pytest.mark.contract("TG-04")
 @pytest.mark.topology(world(emulation={"initial_health_check_interval_seconds": None}), capture=False, wait=0)
 def test_a_new_target_is_initial_until_its_checks_have_passed(lab: Lab) -> None:
-    lab.wait_until(lambda: succeeds(lab.targets))
+    wait_until(lambda: succeeds(lab.targets))
     state = lab.target("fw")
     assert state.state == "initial"
     assert (state.reason, state.description) in (
@@ -236,7 +236,7 @@ def test_with_reset_the_connections_of_a_lost_target_are_reset_and_come_back_on_
         else:
             pair.deregister("firewalls", "fw-1")
             pair.advance(301)
-        pair.wait_until(lambda: all(talk.state()[port][1] == "ConnectionResetError" for port in ports["fw-1"]))
+        wait_until(lambda: all(talk.state()[port][1] == "ConnectionResetError" for port in ports["fw-1"]))
         assert move_on(pair, talk, ports["fw-2"])
         assert homes(pair, talk) == {"fw-1": set(), "fw-2": ports["fw-2"]}
     assert pair.metric("TCP_GWLB_Reset_Count") - before >= len(ports["fw-1"])
