@@ -6,6 +6,7 @@ PYTHON   ?= $(shell case "$$(python3 -c 'import sys; print(sys.base_prefix)' 2>/
               (/root/*) /usr/bin/python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
                 2>/dev/null && echo /usr/bin/python3 || echo python3 ;; \
               (*) echo python3 ;; esac)
+WORKERS  ?= 2
 TOPOLOGY ?= topologies/two-zones.yaml
 LAB      ?=
 VENV     := .venv
@@ -58,8 +59,12 @@ status: need-venv
 down: need-venv
 	@$(GWLBEMU) down $(WHICH)
 
+# Each worker is a process in a network and a mount namespace of its own; the tests of a file stay together.
+# PYTEST_ARGS='-p no:xdist' runs them in one process.
+PARALLEL := $(if $(findstring no:xdist,$(PYTEST_ARGS)),,-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+
 test: setup-dev
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 test-fast: setup-dev
 	$(VENV)/bin/python -m pytest -m "not namespace and not slow" $(PYTEST_ARGS)

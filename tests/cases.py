@@ -166,8 +166,8 @@ ODD = build_udp(CLIENT, SERVER, 40000, 53, bytes(range(1, 250)))
 MARKED, WITH_ID = with_head(lambda h: h[:1] + b"\xb8" + h[2:]), with_head(lambda h: h[:4] + b"\xbe\xef\x40\0" + h[8:])
 LONGER_HEAD = with_checksum(b"\x46\0" + (len(FLOW) + 4).to_bytes(2, "big") + FLOW[4:20] + b"\x01\x01\x01\0") + FLOW[20:]
 FIRST_FRAGMENT, LATER_FRAGMENT = (
-    with_head(lambda h, field=field: h[:6] + field + h[8:]) for field in (b"\x20\0", b"\0\x10")
-)
+    with_head(lambda h: h[:6] + b"\x20\0" + h[8:]), with_head(lambda h: h[:6] + b"\0\x10" + h[8:])
+)  # fmt: skip
 HALF_HEAD = with_checksum(FLOW[:2] + b"\0\x18" + FLOW[4:20]) + FLOW[20:24]
 BAD_HEAD = FLOW[:10] + b"\x12\x34" + FLOW[12:]
 UNSUMMED, BADLY_SUMMED = (FLOW[:26] + field + FLOW[28:] for field in (b"\0\0", b"\x12\x34"))

@@ -1,22 +1,33 @@
 """Every test run lives in namespaces of its own, and no test may leave anything behind.
 
 As root, the whole pytest process moves into a fresh network namespace and a fresh mount namespace with an empty /run
-before the first test, so that nothing a test sends or makes can meet the machine's own network or a running lab.
+before the first test, so that nothing a test sends or makes can meet the machine's own network or a running lab. A
+worker of pytest-xdist is such a process, so that workers do not meet either.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gwlbemu.fastpath.build import available, cache_folder
 
 CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x00020000, 0x40000000, 0x4000, 1 << 18
 NETNS = Path("/run/netns")
+LONG = {"test_drill.py", "test_differential.py", "test_fleet.py", "test_choice.py"}
+
+# The same examples in every run, and no time limit for one: a run does not fail by chance or on a busy machine.
+# `--hypothesis-profile=explore` looks for new examples.
+settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+settings.load_profile("suite")
 
 
 def _isolate() -> None:
@@ -34,14 +45,35 @@ def _isolate() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if os.geteuid() == 0:
         _isolate()
+        # Labs are called as in a run of one process: what is one worker's, no other can see.
+        os.environ.pop("PYTEST_XDIST_WORKER", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Workers take file after file: those that take half a minute come first, so that none is alone with one at the end.
+    items.sort(key=lambda item: item.path.name not in LONG)
     if os.geteuid() != 0:
         skip = pytest.mark.skip(reason="needs root: namespaces")
         for item in items:
             if item.get_closest_marker("namespace"):
                 item.add_marker(skip)
+
+
+@contextmanager
+def _machine(*, alone: bool) -> Iterator[None]:
+    """Hold the machine against the other workers of this run: shared, or alone. The lock is on this file."""
+    lock = os.open(__file__, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(lock)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with _machine(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def _namespaces() -> set[str]:

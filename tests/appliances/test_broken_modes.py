@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, TCP
+from scapy.packet import Raw
 from scapy.utils import wrpcap
 
 from appliances.action import RETURN, Discard, Send
 from appliances.broken.modes import MODES, Situation
 from appliances.tunnel import read, swap
 from tests.appliances.appliance_helpers import APPLIANCE, APPLIANCE_MAC, CLIENT, NODE, NODE_MAC, SERVER, tunnelled
+from tests.waiting import PATIENCE
 
 INNER = IP(src=CLIENT, dst=SERVER) / TCP(sport=40000, dport=80, flags="PA", seq=1, ack=1) / b"payload"
 RECEIVED = read(tunnelled(INNER))
@@ -84,12 +86,12 @@ def sent(mode: str, number: int = 0) -> tuple[bytes, ...]:
 
 
 def seen_by_tshark(frame: bytes, folder: Path) -> dict[str, str]:
-    wrpcap(str(folder / "x.pcap"), [frame], linktype=1)
+    wrpcap(str(folder / "x.pcap"), [Raw(frame)], linktype=1)
     command = ["tshark", "-r", str(folder / "x.pcap"), "-T", "fields", "-E", "separator=|"]
     command += ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
     for field in FIELDS:
         command += ["-e", field]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
     return dict(zip(FIELDS, answer.rstrip("\n").split("|"), strict=True))
 
 

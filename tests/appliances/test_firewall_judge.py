@@ -35,7 +35,7 @@ class Bench:
         self.log: list[Decision] = []
         self.judge = Judge(parse(policy, "p"), midstream_allowed=midstream_allowed, report=self.log.append)
 
-    def put(self, packet: Packet, now: float = 0.0, *, endpoint: int = ENDPOINT) -> Action:
+    def put(self, packet: Packet | bytes, now: float = 0.0, *, endpoint: int = ENDPOINT) -> Action:
         return self.judge.decide(read(tunnelled(packet, endpoint=endpoint)), now=now)
 
     @property

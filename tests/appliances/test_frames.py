@@ -43,9 +43,10 @@ def numbered(number: int, **keys: int) -> bytes:
 def by_port(received: Received, *, now: float) -> Action:
     """An action that depends on the inner source port."""
     frame = swap(received.frame)
-    return {1: RETURN, 2: Answer(NOTE), 3: Discard("no"), 4: Send((frame, frame)), 5: Send((frame,), 0.5)}[
-        IP(received.packet)[UDP].sport
-    ]
+    actions: dict[int, Action] = {
+        1: RETURN, 2: Answer(NOTE), 3: Discard("no"), 4: Send((frame, frame)), 5: Send((frame,), 0.5)
+    }  # fmt: skip
+    return actions[IP(received.packet)[UDP].sport]
 
 
 def test_every_frame_gets_one_action_and_is_counted_once(ends: tuple[MemoryPort, MemoryPort]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -54,7 +55,7 @@ class Conversation:
         return packet
 
     def _packet(self, to_server: bool, flags: str) -> Packet:
-        numbers = {"seq": self.sequence[to_server], "ack": self.sequence[not to_server], "flags": flags}
+        numbers: dict[str, Any] = {"seq": self.sequence[to_server], "ack": self.sequence[not to_server], "flags": flags}
         if to_server:
             return IP(src=CLIENT, dst=SERVER) / TCP(sport=40000, dport=self.port, **numbers)
         return IP(src=SERVER, dst=CLIENT) / TCP(sport=self.port, dport=40000, **numbers)

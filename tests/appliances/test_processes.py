@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Packet
 
 from tests.appliances.appliance_helpers import APPLIANCE, CLIENT, GOLDEN_HEADER, NODE, SERVER
+from tests.waiting import PATIENCE
 
 HERE = Path(__file__).parents[2]
 NAMESPACE = f"test-appliance-{os.getpid()}"
@@ -31,7 +33,7 @@ Start = Callable[..., "Appliance"]
 
 
 def run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True, timeout=20)
+    subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ class Appliance:
         # The kernel drops a return whose checksum is wrong.
         self.back = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self.back.bind((NODE, 6081))
-        self.back.settimeout(5)
+        self.back.settimeout(PATIENCE)
 
     def put(self, inner: Packet | bytes) -> None:
         self.to.send(HEADER + bytes(inner))
@@ -86,15 +88,16 @@ class Appliance:
         self.put(SYN)
         return self.take() == HEADER + bytes(SYN)
 
-    def ask(self, **request: object) -> dict[str, object]:
+    def ask(self, **request: object) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as control:
             control.connect(str(self.control))
             control.sendall(json.dumps(request).encode() + b"\n")
-            return json.loads(control.makefile().readline())
+            answer: dict[str, Any] = json.loads(control.makefile().readline())
+            return answer
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=PATIENCE)
 
     def _end(self) -> None:
         self.process.kill()
@@ -113,7 +116,7 @@ def curl(path: str = "/") -> tuple[int, str]:
     """Exit code and HTTP status."""
     url = f"http://{APPLIANCE}{path}"
     done = subprocess.run(
-        ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", url], capture_output=True, text=True
+        ["curl", "-s", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}", url], capture_output=True, text=True
     )
     return done.returncode, done.stdout
 
@@ -139,7 +142,7 @@ def test_health_checks_are_answered_and_can_be_failed(start: Start) -> None:
     assert curl("/any/path") == (0, "200")
     assert appliance.ask(verb="health", fail="http") == {"ok": True, "failing": "http"}
     assert curl() == (0, "503")
-    with socket.create_connection((APPLIANCE, 80), timeout=5):
+    with socket.create_connection((APPLIANCE, 80), timeout=PATIENCE):
         pass
     assert appliance.ask(verb="health", fail="tcp")["ok"] is True
     assert curl() == (7, "000"), "connection refused"
@@ -150,7 +153,7 @@ def test_health_checks_are_answered_and_can_be_failed(start: Start) -> None:
 @pytest.mark.namespace
 def test_a_client_that_ends_its_lines_with_a_bare_line_feed_is_answered(start: Start) -> None:
     start("passthrough")
-    with socket.create_connection((APPLIANCE, 80), timeout=5) as connection:
+    with socket.create_connection((APPLIANCE, 80), timeout=PATIENCE) as connection:
         connection.sendall(b"GET / HTTP/1.0\n\n")
         assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
 
@@ -259,7 +262,7 @@ def test_what_a_user_got_wrong_is_one_line_on_stderr(
     (tmp_path / "bad").write_text("rules: [{action: drop}]")
     done = subprocess.run(
         [sys.executable, "-m", f"appliances.{module}", *arguments],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HERE)}, capture_output=True, text=True, timeout=20,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HERE)}, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith(complaint)
@@ -269,7 +272,11 @@ def test_what_a_user_got_wrong_is_one_line_on_stderr(
 @pytest.mark.parametrize("module", ["firewall", "ids", "passthrough", "broken"])
 def test_help_tells_how_it_is_used_alone(module: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", f"appliances.{module}", "--help"], cwd=HERE, capture_output=True, text=True, timeout=20
+        [sys.executable, "-m", f"appliances.{module}", "--help"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0
     assert f"usage: python -m appliances.{module} " in done.stdout

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
-from tests.capture.capture_helpers import AT, PCAPS, ethernet, our_file, pcap_file, read, recorded, syn, tunnelled
+from tests.capture.capture_helpers import AT, ethernet, our_file, pcap_file, read, recorded, syn, tunnelled
+from tests.paths import PCAPS
 
 FRAME = ethernet(syn())
 OURS = our_file(*(enhanced_packet(n % 2, AT + n, ethernet(tunnelled(syn())), comments=["x" * n]) for n in range(3)))

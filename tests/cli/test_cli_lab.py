@@ -13,6 +13,7 @@ import pytest
 from gwlbemu import Lab
 from gwlbemu.command import command
 from tests.paths import TOPOLOGIES
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -79,7 +80,7 @@ def test_targets_as_json_has_stable_keys_and_0_means_all_are_healthy(lab: Lab, g
 
 
 def test_flows_as_json_has_stable_keys(lab: Lab, gwlbemu: Any) -> None:
-    assert gwlbemu("exec", "client", "--", "curl", "-s", "-m", "3", "http://203.0.113.10/").out.startswith("web-a\n")
+    assert gwlbemu("exec", "client", "--", "curl", "-s", "-m", "30", "http://203.0.113.10/").out.startswith("web-a\n")
     flows = gwlbemu("flows", "--json").json
     keys = {
         "node", "endpoint", "protocol", "source", "source_port", "destination", "destination_port", "target", "cookie",
@@ -139,10 +140,12 @@ def test_an_inject_that_is_terminated_ends_its_traces(lab: Lab, gwlbemu: Any) ->
     words = ["inject", "--icmp", "--count", "100", "--interval", "1"]
     process = subprocess.Popen([sys.executable, "-m", "gwlbemu.cli.main", *words], stdout=subprocess.DEVNULL)
     try:
-        lab.wait_until(traced)
-    finally:
+        wait_until(traced)
         process.terminate()
-        assert process.wait(10) == 130
+        assert process.wait(PATIENCE) == 130
+    finally:
+        process.kill()
+        process.wait()
     assert not traced()
 
 

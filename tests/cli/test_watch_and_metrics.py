@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -24,11 +25,11 @@ from gwlbemu.net.spawn import run_inside
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.waiting import wait_until_healthy
 from tests.paths import TOPOLOGIES
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 MINIMAL = TOPOLOGIES / "minimal.yaml"
 COMMAND = [sys.executable, "-m", "gwlbemu.cli.main"]
-LEAVE_SECONDS = 10
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def lab() -> Iterator[RunningLab]:
     plan = load(MINIMAL.read_text(), "minimal.yaml")
     try:
         running = up(plan)
-        assert wait_until_healthy(running, 10) == []
+        assert wait_until_healthy(running, PATIENCE) == []
         yield running
     finally:
         down(plan.lab)
@@ -63,7 +64,7 @@ def test_a_frozen_node_is_shown_at_once_and_not_waited_for(lab: RunningLab, caps
         started = time.monotonic()
         assert main(["watch", "--once", "--interval", "0.2"]) == 0
         assert main(["metrics"]) == 1
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 25  # a control socket is given 30 s to answer
     finally:
         heal(lab, "process", "inspect-node-a")
     shown, said = capsys.readouterr()
@@ -78,19 +79,23 @@ def test_at_a_terminal_it_draws_until_a_key_and_gives_the_terminal_back(lab: Run
     if pid == 0:
         os.environ["TERM"] = "xterm"
         os.execv(COMMAND[0], [*COMMAND, "watch", "--interval", "0.2"])
+    status: int | None = None
     try:
         drawn = _read(fd, b"targets healthy")
         os.write(fd, key)
         drawn += _read(fd, b"\x1b[?1049l")  # xterm: back from the alternate screen
+        (status,) = wait_until(lambda: [code for ended, code in [os.waitpid(pid, os.WNOHANG)] if ended])
     finally:
-        status = os.waitpid(pid, 0)[1]
+        if status is None:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
         os.close(fd)
     assert b"\x1b[?1049h" in drawn
     assert os.waitstatus_to_exitcode(status) == 0
 
 
 def _read(fd: int, until: bytes) -> bytes:
-    found, give_up_at = b"", time.monotonic() + LEAVE_SECONDS
+    found, give_up_at = b"", time.monotonic() + PATIENCE
     while until not in found:
         assert time.monotonic() < give_up_at, found
         if select.select([fd], [], [], 0.1)[0]:
@@ -126,16 +131,14 @@ def test_metrics_are_served_on_a_unix_socket_while_the_lab_is_up_and_sigterm_end
     path = tmp_path / "m.sock"
     server = subprocess.Popen([*COMMAND, "metrics", "--serve", str(path)], stderr=subprocess.DEVNULL)
     try:
-        give_up_at = time.monotonic() + 10
-        while not path.exists():
-            assert time.monotonic() < give_up_at
-            time.sleep(0.02)
         curl_it = ["curl", "-sS", "--unix-socket", str(path), "http://minimal/metrics"]
-        text = subprocess.run(curl_it, capture_output=True, text=True, check=True).stdout
+        text = wait_until(lambda: subprocess.run(curl_it, capture_output=True, text=True).stdout)
         listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
-    finally:
         server.terminate()
-        assert server.wait(10) == 0
+        assert server.wait(PATIENCE) == 0
+    finally:
+        server.kill()
+        server.wait()
     assert 'gwlbemu_node_up{availability_zone="a",node="inspect-node-a"} 1.0' in text
     assert listening == ""  # no port of the namespace that we are in
     assert not path.exists()

@@ -1,5 +1,7 @@
 """The switches of what AWS leaves open."""
 
+from typing import Any
+
 import pytest
 
 from gwlbemu.core.emulation import EXPLANATIONS, Emulation
@@ -19,13 +21,13 @@ from gwlbemu.errors import SettingError
         ({"colour": "red"}, "unknown key 'colour'"),
     ],
 )
-def test_a_switch_is_refused_by_name_with_what_was_expected(wrong, expected):
+def test_a_switch_is_refused_by_name_with_what_was_expected(wrong: dict[str, Any], expected: str) -> None:
     with pytest.raises(SettingError, match=expected) as refused:
         Emulation.from_values(wrong)
     assert next(iter(wrong)) in str(refused.value)
 
 
-def test_every_switch_has_one_line_of_explanation():
+def test_every_switch_has_one_line_of_explanation() -> None:
     assert EXPLANATIONS.keys() == set(Emulation.__dataclass_fields__)
     assert (
         Emulation.from_values({"half_open_timeout_seconds": None, "fin_linger_seconds": 0.5}).fin_linger_seconds == 0.5

@@ -9,7 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fastpath.fastpath_lab import ENI_DEVICE, SERVER, SERVER6, Lab
+from tests.waiting import PATIENCE, wait_until, wait_until_quiet
 
 pytestmark = pytest.mark.namespace
 HERE = Path(__file__).parent
@@ -33,7 +33,7 @@ TALK = """
 import socket, sys
 size = int(sys.argv[2])
 sent = bytes(i * 7 % 251 for i in range(size))
-with socket.create_connection((sys.argv[1], 80), timeout=10) as one:
+with socket.create_connection((sys.argv[1], 80), timeout=60) as one:
     for start in range(0, size, 65536):
         part = sent[start:start + 65536]
         one.sendall(part)
@@ -49,14 +49,17 @@ with socket.create_connection((sys.argv[1], 80), timeout=10) as one:
 class Running:
     """A lab that is up, its processes, and a line of questions to its node."""
 
-    def __init__(self, lab: Lab, cache: Path, compiled: Path) -> None:
+    def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self._processes: list[subprocess.Popen[str]] = []
+
+    def begin(self, cache: Path, compiled: Path) -> None:
+        self.lab.up()
         python = sys.executable
         self.start("ap", python, str(HERE / "fastpath_reflector.py"), str(compiled))
         self.start("sv", python, "-c", LISTEN)
         self.node = self.start(
-            "gw", python, str(HERE / "fastpath_node.py"), str(cache), *(["offload"] if lab.offload else [])
+            "gw", python, str(HERE / "fastpath_node.py"), str(cache), *(["offload"] if self.lab.offload else [])
         )
 
     def start(self, role: str, *command: str) -> subprocess.Popen[str]:
@@ -94,14 +97,10 @@ def running(usable: None, cache: Path, compiled: Path) -> Iterator[Callable[...,
     made: list[Running] = []
 
     def make(**options: Any) -> Running:
-        lab = Lab("fp", **options)
-        try:
-            lab.up()
-            made.append(Running(lab, cache, compiled))
-        except BaseException:
-            lab.down()
-            raise
-        return made[0]
+        one = Running(Lab("fp", **options))
+        made.append(one)
+        one.begin(cache, compiled)
+        return one
 
     yield make
     for one in made:
@@ -126,9 +125,9 @@ def capture(tmp_path: Path) -> Iterator[Callable[[Lab], Callable[[], Path]]]:
             assert tcpdump.poll() is None
 
         def finish() -> Path:
-            time.sleep(0.3)
+            wait_until_quiet(path)
             tcpdump.send_signal(signal.SIGINT)
-            tcpdump.wait()
+            tcpdump.wait(PATIENCE)
             return path
 
         return finish
@@ -228,10 +227,11 @@ def test_datagrams_that_miss_reach_python_once_and_in_order(running: Callable[..
         "-c",
         (
             "import socket\n"
-            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 9)); s.settimeout(2)\n"
+            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 9)); s.settimeout(60)\n"
             "print('ready', flush=True)\n"
-            "try:\n"
-            "    while True: print(int.from_bytes(s.recv(9), 'big'), flush=True)\n"
+            "for _ in range(200): print(int.from_bytes(s.recv(9), 'big'), flush=True)\n"
+            "s.settimeout(0.5)\n"
+            "try: print('once more', s.recv(9))\n"
             "except TimeoutError: pass\n"
         ),
     )
@@ -242,7 +242,7 @@ def test_datagrams_that_miss_reach_python_once_and_in_order(running: Callable[..
     )
     one.lab.run("cl", sys.executable, "-c", sender)
     out, _ = receiver.communicate()
-    assert [int(line) for line in out.split()] == list(range(200))
+    assert out.splitlines() == [str(number) for number in range(200)]
     held = one.ask("stats")
     assert (held["read"], held["lost"], held["entries"]) == (400, 0, 200)
 
@@ -250,8 +250,7 @@ def test_datagrams_that_miss_reach_python_once_and_in_order(running: Callable[..
 def test_a_closed_connection_leaves_the_fast_path(running: Callable[..., Running]) -> None:
     one = running()
     one.talk(SERVER, 1000)
-    time.sleep(0.2)
-    assert one.ask("stats")["entries"] == 0
+    wait_until(lambda: one.ask("stats")["entries"] == 0)
     assert [flow[0] > 0 for flow in one.ask("flows")] == [True]
 
 
@@ -264,10 +263,7 @@ def test_nothing_is_left_of_a_node_that_is_killed(running: Callable[..., Running
     assert len(interfaces(one)) == 5
     one.node.kill()
     one.node.wait()
-    deadline = time.monotonic() + 10
-    while any(held[kind] & ids_here(kind) for kind in held) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(held[kind] & ids_here(kind) for kind in held)
+    wait_until(lambda: not any(held[kind] & ids_here(kind) for kind in held))
     assert interfaces(one) == {"lo", "vpce", "eni"}
 
 

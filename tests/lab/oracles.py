@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +18,7 @@ from scapy.packet import Packet
 from scapy.utils import PcapReader
 
 from gwlbemu.public import Lab
-
-QUIET = 0.12  # seconds without a packet after which nothing more is expected
+from tests.waiting import wait_until, wait_until_quiet
 
 
 @dataclass
@@ -67,10 +65,10 @@ def sniffed(lab: Lab, name: str, *, device: str = "eth0", matching: str = "udp p
         path = Path(folder) / "seen.pcap"
         command = ["tcpdump", "-Z", "root", "-n", "-s", "0", "-U", "--immediate-mode", "-i", device, "-w", str(path)]
         tcpdump = lab.spawn(name, [*command, *matching.split()])
-        lab.wait_until(lambda: "listening on" in tcpdump.errors(), what="tcpdump")
+        wait_until(lambda: "listening on" in tcpdump.errors(), what="tcpdump")
         try:
             yield found
-            _wait_until_quiet(path)
+            wait_until_quiet(path)
         finally:
             tcpdump.kill(signal.SIGINT)
         with PcapReader(str(path)) as reader:
@@ -78,14 +76,6 @@ def sniffed(lab: Lab, name: str, *, device: str = "eth0", matching: str = "udp p
         found.text = subprocess.run(
             ["tcpdump", "-n", "-v", "-r", str(path)], check=True, capture_output=True, text=True
         ).stdout
-
-
-def _wait_until_quiet(path: Path) -> None:
-    size, since = -1, time.monotonic()
-    while time.monotonic() < since + QUIET:
-        if path.stat().st_size != size:
-            size, since = path.stat().st_size, time.monotonic()
-        time.sleep(0.01)
 
 
 def tshark(frames: Sequence[bytes], *fields: str) -> list[list[str]]:
@@ -104,7 +94,7 @@ def tshark(frames: Sequence[bytes], *fields: str) -> list[list[str]]:
     return [line.split("\t") for line in out.splitlines()]
 
 
-def curl(lab: Lab, url: str = "http://203.0.113.10/", *, client: str = "client", seconds: float = 3.0) -> int:
+def curl(lab: Lab, url: str = "http://203.0.113.10/", *, client: str = "client", seconds: float = 25.0) -> int:
     """curl's exit code: 0 answered, 7 refused, 28 timed out, 56 reset."""
     return lab.exec(client, ["curl", "-s", "-m", str(seconds), url]).code
 

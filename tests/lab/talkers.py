@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gwlbemu.public import Client, Lab
+from tests.waiting import PATIENCE, wait_until
 
 _TALK = """
 import json, socket, sys, threading, time
@@ -24,10 +25,10 @@ def talk(connection):
             state[port] = (state[port][0], type(error).__name__)
             return
         state[port] = (state[port][0] + 1, "open")
-        time.sleep(0.03)
-connections = [socket.create_connection((address, 80), 3) for _ in range(count)]
+        time.sleep(0.06)
+connections = [socket.create_connection((address, 80), 30) for _ in range(count)]
 for connection in connections:
-    connection.settimeout(20)
+    connection.settimeout(300)
     state[connection.getsockname()[1]] = (0, "open")
     threading.Thread(target=talk, args=(connection,), daemon=True).start()
 while True:
@@ -36,14 +37,14 @@ while True:
 """
 _IDLE = """
 import socket, sys, time
-connection = socket.create_connection((sys.argv[1], 80), 3)
+connection = socket.create_connection((sys.argv[1], 80), 30)
 print(connection.getsockname()[1], flush=True)
 time.sleep(600)
 """
 _IDLE_UNTIL_TOLD = """
 import pathlib, socket, sys, time
-connection = socket.create_connection((sys.argv[1], 80), 3)
-connection.settimeout(3)
+connection = socket.create_connection((sys.argv[1], 80), 30)
+connection.settimeout(30)
 print(connection.getsockname()[1], flush=True)
 while not pathlib.Path(sys.argv[2]).exists():
     time.sleep(0.01)
@@ -68,7 +69,7 @@ address, size, ports = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 for port in map(int, ports):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("", port))
-    sock.settimeout(1)
+    sock.settimeout(10)
     sock.connect((address, 7))
     sock.send(b"x" * size)
     try:
@@ -96,7 +97,7 @@ def until_unhealthy(lab: Lab, target: str) -> None:
         lab.advance(1)
         return all(each.state == "unhealthy" for each in lab.targets() if each.id == target)
 
-    lab.wait_until(failed, timeout=15, what=f"{target} to be unhealthy")
+    lab.wait_until(failed, timeout=PATIENCE, what=f"{target} to be unhealthy")
 
 
 @contextmanager
@@ -107,6 +108,7 @@ def talking(lab: Lab, count: int, address: str = "203.0.113.10") -> Iterator[Tal
     try:
         lab.wait_until(
             lambda: len(talk.state()) == count and all(answers > 1 for answers, _ in talk.state().values()),
+            timeout=PATIENCE,
             what="answers",
         )
         yield talk
@@ -119,7 +121,7 @@ def idle(lab: Lab, address: str = "203.0.113.10") -> Iterator[int]:
     """Keep one TCP connection open and silent; yields its source port."""
     client = lab.spawn("client", [sys.executable, "-c", _IDLE, address])
     try:
-        yield int(lab.wait_until(lambda: client.output().strip(), what="a connection"))
+        yield int(wait_until(lambda: client.output().strip(), what="a connection"))
     finally:
         client.kill()
 
@@ -129,7 +131,7 @@ def idle_until_told(lab: Lab, file: str, address: str = "203.0.113.10") -> Itera
     """A connection that is silent until `file` exists, then asks once; its output ends in what came of it."""
     client = lab.spawn("client", [sys.executable, "-c", _IDLE_UNTIL_TOLD, address, file])
     try:
-        lab.wait_until(client.output, what="a connection")
+        wait_until(client.output, what="a connection")
         yield client
     finally:
         client.kill()
@@ -140,7 +142,7 @@ def echoing(lab: Lab, server: str) -> Iterator[None]:
     """A UDP echo server on port 7 of an instance."""
     client = lab.spawn(server, [sys.executable, "-c", _ECHO])
     try:
-        lab.wait_until(client.output, what="the echo server")
+        wait_until(client.output, what="the echo server")
         yield
     finally:
         client.kill()
@@ -149,5 +151,5 @@ def echoing(lab: Lab, server: str) -> Iterator[None]:
 def ask(lab: Lab, ports: Sequence[int], *, size: int = 10, address: str = "203.0.113.10") -> dict[int, str]:
     """A datagram of `size` bytes to the echo server from each source port: its answer's size, or an error's name."""
     words = [sys.executable, "-c", _ASK, address, str(size), *map(str, ports)]
-    out = lab.exec("client", words, timeout=60).stdout
+    out = lab.exec("client", words, timeout=2 * PATIENCE).stdout
     return {int(port): answer for port, answer in (line.split() for line in out.splitlines())}

@@ -286,9 +286,8 @@ def test_a_listener_in_the_long_form_is_served_and_can_be_set(lab: Lab) -> None:
 @pytest.mark.namespace
 def test_a_node_that_refuses_leaves_the_plan_as_it_was(lab: Lab) -> None:
     """Told past the plan that the group is sticky, the nodes refuse what the plan alone would allow."""
-    sticky = {"resource": "target-group", "attributes": {STICKY: "true"}}
     for name in NODES:
-        lab.running.call(name, "set", **sticky)
+        lab.running.call(name, "set", resource="target-group", attributes={STICKY: "true"})
     before = lab.plan
     try:
         with pytest.raises(SettingError, match=r"only while stickiness\.enabled is false"):

@@ -18,6 +18,7 @@ from gwlbemu.topology.plan.resolve import load
 from gwlbemu.trials import inject
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -32,7 +33,7 @@ def test_a_lab_may_be_a_plan_a_path_or_text_and_is_gone_after_its_block() -> Non
     plan = load(world(), "here")
     for topology in (plan, TOPOLOGIES / "minimal.yaml", world()):
         with Lab(topology, capture=False) as lab:
-            assert lab.exec("client", ["curl", "-s", "-m", "3", "http://203.0.113.10/"]).code == 0
+            assert lab.exec("client", ["curl", "-s", "-m", "30", "http://203.0.113.10/"]).code == 0
         with pytest.raises(LabError, match="is not up"):
             lab.flows()
 
@@ -74,7 +75,7 @@ def test_exec_that_takes_too_long_is_ended_and_what_does_not_exist_is_named(lab:
     begun = time.monotonic()
     with pytest.raises(LabError, match=r"sleep in client still ran after 0\.2 s"):
         lab.exec("client", ["sleep", "100"], timeout=0.2)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
     with pytest.raises(NetError, match="no-such-program in client"):
         lab.exec("client", ["no-such-program"])
     with pytest.raises(UnknownNameError, match=r"nothing called nobody in lab world; there are: .*client"):
@@ -91,7 +92,7 @@ def test_of_a_process_that_is_not_there_log_and_events_name_those_that_are(lab: 
 
 def test_a_client_runs_meanwhile_and_its_output_can_be_read_before_and_after_its_end(lab: Lab) -> None:
     client = lab.spawn("client", ["ping", "-i", "0.1", "203.0.113.10"])
-    lab.wait_until(lambda: client.output().count("bytes from 203.0.113.10") >= 2)
+    wait_until(lambda: client.output().count("bytes from 203.0.113.10") >= 2)
     assert client.running
     ended = client.kill(signal.SIGINT)
     assert (ended.code, client.running) == (0, False)
@@ -183,7 +184,7 @@ def test_a_trace_has_the_hops_of_its_flow_and_of_no_other(lab: Lab) -> None:
 
 def test_the_plan_follows_what_is_registered_and_set(lab: Lab) -> None:
     lab.deregister("firewalls", "fw")
-    assert lab.plan.target_groups[0].targets == ()
+    assert list(lab.plan.target_groups[0].targets) == []
     assert not lab.deregister("firewalls", "fw")
     lab.register("firewalls", "fw")
     lab.set("firewalls", {"deregistration_delay.timeout_seconds": 7, "stickiness.enabled": False})

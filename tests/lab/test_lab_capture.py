@@ -10,6 +10,7 @@ import pytest
 from gwlbemu import Lab
 from tests.lab.oracles import curl
 from tests.paths import TOPOLOGIES
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.namespace
 
@@ -31,7 +32,7 @@ def test_the_capture_holds_a_request_at_every_tap_it_passed_with_right_checksums
         fields = ["-T", "fields", "-e", "frame.interface_name"]
         return {line for file in lab.capture_files() for line in tshark(file, "-Y", REQUEST, *fields)}
 
-    lab.wait_until(lambda: taps <= seen(), what="the packets to be written")
+    lab.wait_until(lambda: taps <= seen(), timeout=PATIENCE, what="the packets to be written")
     (file,) = lab.capture_files()
     assert subprocess.run(["tcpdump", "-r", str(file)], check=False, capture_output=True).returncode == 0
     checked = [
@@ -53,11 +54,15 @@ def test_the_capture_holds_a_request_at_every_tap_it_passed_with_right_checksums
 @pytest.mark.topology(TOPOLOGIES / "minimal.yaml", capture=True)
 def test_one_tap_by_itself_has_no_retransmissions_for_wireshark(lab: Lab, tmp_path: Path) -> None:
     """As the README advises; a display filter alone is not enough, it does not reach the analysis of TCP."""
-    assert curl(lab) == 0
-    lab.call("capture", "flush")
-    (file,) = lab.capture_files()
     one = tmp_path / "client.pcapng"
-    tshark(file, "-Y", 'frame.interface_name == "client/eth0"', "-w", str(one))
-    assert tshark(file, "-Y", "tcp.analysis.flags")
-    assert tshark(one, "-Y", "tcp.analysis.flags") == []
-    assert len(tshark(one, "-Y", "http.request")) == 1
+
+    def is_clean() -> bool:
+        """A request and the analysis of its packets. On a machine that stalls, TCP itself may send one again."""
+        assert curl(lab) == 0
+        file = Path(lab.call("capture", "rotate")["file"])
+        tshark(file, "-Y", 'frame.interface_name == "client/eth0"', "-w", str(one))
+        assert tshark(file, "-Y", "tcp.analysis.flags")
+        assert len(tshark(one, "-Y", "http.request")) == 1
+        return tshark(one, "-Y", "tcp.analysis.flags") == []
+
+    assert any(is_clean() for _ in range(5))

@@ -9,6 +9,7 @@ from gwlbemu.errors import SettingError
 from tests.lab.talkers import until_unhealthy
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.namespace
 
@@ -19,7 +20,7 @@ def test_a_failed_health_check_fails_where_the_group_checks_by_tcp() -> None:
         lab.fail("health", "fw-a1")
         until_unhealthy(lab, "fw-a1")
         lab.heal("health", "fw-a1")
-        lab.wait_for_state("fw-a1", "healthy", timeout=40)
+        lab.wait_for_state("fw-a1", "healthy", timeout=PATIENCE)
 
 
 def test_an_ip_target_of_the_vpc_needs_no_zone_and_takes_no_other() -> None:

@@ -10,6 +10,7 @@ import pytest
 from gwlbemu import Lab
 from tests.lab.oracles import curl, sniffed
 from tests.paths import TOPOLOGIES
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -23,7 +24,7 @@ def lab() -> Iterator[Lab]:
 @pytest.mark.contract("EP-04")
 @pytest.mark.parametrize(("address", "server"), [("203.0.113.10", "web-a"), ("203.0.113.11", "web-b")])
 def test_distributed_inspection_carries_a_request_and_its_answer(lab: Lab, address: str, server: str) -> None:
-    answer = lab.exec("client", ["curl", "-s", "-m", "3", f"http://{address}/"])
+    answer = lab.exec("client", ["curl", "-s", "-m", "30", f"http://{address}/"])
     assert answer.code == 0
     assert answer.stdout.startswith(f"{server}\npeer: 198.51.100.10 port ")
 
@@ -86,14 +87,14 @@ def test_no_security_group_stands_in_front_of_a_load_balancer_node(lab: Lab) -> 
     metric = "PacketsDroppedCount_InvalidGeneveTunnel"
     before = lab.metric(metric)
     lab.exec("ids-a", ["bash", "-c", "echo hello > /dev/udp/10.254.1.254/6081"])
-    lab.wait_until(lambda: lab.metric(metric) == before + 1)
+    wait_until(lambda: lab.metric(metric) == before + 1)
 
 
 @pytest.mark.contract("EP-08")
 def test_an_instances_security_group_lets_in_what_it_names_and_nothing_else(lab: Lab) -> None:
     server = lab.spawn("fw-a1", ["python3", "-c", "import socket; s=socket.create_server(('', 8080)); s.accept()"])
     closed = lab.exec("fw-a2", ["curl", "-s", "-m", "0.7", "http://10.254.1.11:8080/"])
-    opened = lab.exec("fw-a2", ["curl", "-s", "-m", "3", "http://10.254.1.11:80/"])
+    opened = lab.exec("fw-a2", ["curl", "-s", "-m", "30", "http://10.254.1.11:80/"])
     server.kill()
     assert (closed.code, opened.code) == (28, 0)
 

@@ -21,7 +21,7 @@ import pytest
 @pytest.mark.topology("vpc.yaml", capture=False)
 def test_of_a_file(lab):
     assert lab.name == "minimal-test"
-    assert lab.exec("client", ["curl", "-s", "-m", "3", "http://203.0.113.10/"]).code == 0
+    assert lab.exec("client", ["curl", "-s", "-m", "30", "http://203.0.113.10/"]).code == 0
 
 @pytest.mark.topology("vpc.yaml", capture=False, name="mine")
 def test_that_fails(lab):

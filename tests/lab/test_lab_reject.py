@@ -15,6 +15,7 @@ from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.waiting import wait_until_healthy
 from tests.paths import TOPOLOGIES
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.namespace
 MINIMAL = TOPOLOGIES / "minimal.yaml"
@@ -26,14 +27,14 @@ def rejecting() -> Iterator[None]:
     data["vpcs"][1]["instances"][0]["program"] = {"firewall": {"default": "reject", "rules": []}}
     plan = load(yaml.safe_dump(data), "rejecting.yaml")
     try:
-        assert wait_until_healthy(up(plan), 10) == []
+        assert wait_until_healthy(up(plan), PATIENCE) == []
         yield
     finally:
         down(plan.lab)
 
 
 def ask(client: socket.socket) -> bytes:
-    client.settimeout(3)
+    client.settimeout(PATIENCE)
     client.connect(("203.0.113.10", 53))
     client.send(b"?")
     return client.recv(1)

@@ -10,6 +10,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from gwlbemu import Lab
 from tests.lab.oracles import curl, sniffed
 from tests.lab.worlds import world
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -112,13 +113,13 @@ def test_a_dropped_return_counts_in_one_metric_and_nothing_is_sent_back_to_the_a
 
 @pytest.mark.contract("GV-13")
 def test_a_return_after_its_flow_has_ended_is_dropped_for_want_of_a_flow_entry(lab: Lab) -> None:
-    lab.call("fw", "set", mode="slow", delay=0.4)
+    lab.call("fw", "set", mode="slow", delay=3)  # long enough for what is done before the return
     before = counts(lab)
     sender = lab.spawn("client", ["bash", "-c", "echo hello > /dev/udp/203.0.113.10/7"])
-    lab.wait_until(lambda: any(flow.destination_port == 7 for flow in lab.flows()), what="the flow")
+    wait_until(lambda: any(flow.destination_port == 7 for flow in lab.flows()), what="the flow")
     sender.wait()
     lab.advance(121)
-    lab.wait_until(lambda: lab.metric(MISSING) > before[MISSING], what="the late return")
+    wait_until(lambda: lab.metric(MISSING) > before[MISSING], what="the late return")
     after = counts(lab)
     assert {name: after[name] - before[name] for name in DROPPED if after[name] != before[name]} == {MISSING: 1}
 

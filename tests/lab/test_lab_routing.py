@@ -13,6 +13,7 @@ from gwlbemu import Lab
 from tests.lab.oracles import curl, sniffed
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -48,7 +49,7 @@ def east_west() -> Iterator[Lab]:
 @pytest.mark.contract("EP-03")
 def test_routes_more_specific_than_local_lead_traffic_inside_a_vpc_through_inspection(east_west: Lab) -> None:
     with east_west.trace_flow("front", "back", tcp=80) as trace:
-        answer = east_west.exec("front", ["curl", "-s", "-m", "3", "http://10.0.2.10/"])
+        answer = east_west.exec("front", ["curl", "-s", "-m", "30", "http://10.0.2.10/"])
     assert answer.stdout.startswith("back\npeer: 10.0.1.10 port ")
     assert {(hop.endpoint, hop.source) for hop in trace.hops} == {("vpce", "10.0.1.10"), ("vpce", "10.0.2.10")}
     assert curl(east_west, "telnet://10.0.2.10:5432", client="front", seconds=1) == 28
@@ -102,7 +103,7 @@ def test_a_pass_takes_as_much_from_the_inner_ttl_as_the_switch_says(lab: Lab, ta
     (endpoint,) = lab.plan.endpoints
     node = lab.plan.gateway_nodes[0].name
     with sniffed(lab, node, device=endpoint.device, matching="icmp") as seen:
-        lab.exec("client", ["ping", "-c", "1", "-W", "1", "203.0.113.10"])
+        lab.exec("client", ["ping", "-c", "1", "-W", "30", "203.0.113.10"])
     ttls: dict[int, list[int]] = {}
     for frame in seen.frames:
         ttls.setdefault(IP(frame[14:])[ICMP].type, []).append(IP(frame[14:]).ttl)
@@ -203,11 +204,12 @@ for thread in [threading.Thread(target=send) for _ in range(count)]:
 """
 
 
+@pytest.mark.alone
 @pytest.mark.contract("EX-02")
 @pytest.mark.topology(TOPOLOGIES / "scaling.yaml", capture=False, datapath="python")
 def test_a_larger_target_raises_the_ceiling_of_one_and_more_targets_raise_the_total(lab: Lab) -> None:
     server = lab.spawn("web", [sys.executable, "-c", RECEIVE])
-    lab.wait_until(server.output)
+    wait_until(server.output)
 
     def readings() -> list[tuple[float, int]]:
         return [(float(at), int(total)) for at, total in (line.split() for line in server.output().splitlines())]
@@ -216,10 +218,10 @@ def test_a_larger_target_raises_the_ceiling_of_one_and_more_targets_raise_the_to
         """What arrives in the second that begins half a second after the first byte."""
         still = readings()[-1][1]
         sender = lab.spawn("client", [sys.executable, "-c", SEND, "2.2", str(flows)])
-        moving = lab.wait_until(lambda: len([1 for _, total in readings() if total > still]) > 16 and readings())
-        (begin, first), (end, last) = [each for each in moving if each[1] > still][5:16:10]
+        lab.wait_until(lambda: len([1 for _, total in readings() if total > still]) > 16, timeout=PATIENCE)
+        (begin, first), (end, last) = [each for each in readings() if each[1] > still][5:16:10]
         sender.wait()
-        lab.wait_until(lambda: len({total for _, total in readings()[-3:]}) == 1, what="the queues to be empty")
+        lab.wait_until(lambda: len({total for _, total in readings()[-3:]}) == 1, timeout=PATIENCE, what="empty queues")
         return (last - first) * 8 / (end - begin) / 1e6
 
     def only(*targets: str) -> None:

@@ -19,6 +19,7 @@ from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology import names
 from tests.lab.oracles import sniffed
 from tests.paths import TOPOLOGIES
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.namespace, pytest.mark.usefixtures("fast_path")]
 
@@ -229,9 +230,9 @@ def test_somebody_elses_filter_on_a_port_stays_through_failing_and_healing() -> 
 def test_super_packets_take_the_shortcut_and_arrive_whole(segment: int) -> None:
     with Lab(vpc("whole", offload=True)) as lab:
         taking = lab.spawn("far", [sys.executable, "-c", TAKE])
-        lab.wait_until(lambda: "ready" in taking.output(), what="the server")
+        wait_until(lambda: "ready" in taking.output(), what="the server")
         given = lab.exec("client", [sys.executable, "-c", GIVE, FAR, str(segment)])
-        lab.wait_until(lambda: len(taking.output().split()) == 2, what="the last byte")
+        wait_until(lambda: len(taking.output().split()) == 2, what="the last byte")
         taking.kill()
         assert taking.output().split()[1] == given.stdout.strip()
         assert walked(lab) == 0

@@ -27,9 +27,9 @@ def seen(lab: Lab) -> Sniffed:
     """The tunnel frames of TCP connections, a ping and IPv6, as the appliance's interface had them."""
     with sniffed(lab, "fw") as seen:
         for _ in range(12):
-            assert lab.exec("client", ["curl", "-s", "-m", "3", "http://203.0.113.10/"]).code == 0
-        assert lab.exec("client", ["curl", "-s", "-m", "3", "http://[2001:db8:1:1::10]/"]).code == 0
-        assert lab.exec("client", ["ping", "-c", "1", "-W", "2", "203.0.113.10"]).code == 0
+            assert lab.exec("client", ["curl", "-s", "-m", "30", "http://203.0.113.10/"]).code == 0
+        assert lab.exec("client", ["curl", "-s", "-m", "30", "http://[2001:db8:1:1::10]/"]).code == 0
+        assert lab.exec("client", ["ping", "-c", "1", "-W", "30", "203.0.113.10"]).code == 0
     return seen
 
 

@@ -13,6 +13,7 @@ from tests.lab.oracles import curl
 from tests.lab.talkers import talking, until_unhealthy
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.namespace
 
@@ -50,7 +51,9 @@ def shares(lab: Lab, count: int) -> Counter[str]:
     lab.advance(200)
     for address in ("203.0.113.10", "203.0.113.11"):
         lab.exec("client", [sys.executable, "-c", MANY, address, "10000", str(count)])
-    lab.wait_until(lambda: len([flow for flow in lab.flows() if flow.protocol == 17]) == 2 * count, what="the flows")
+    lab.wait_until(
+        lambda: len([flow for flow in lab.flows() if flow.protocol == 17]) == 2 * count, timeout=PATIENCE, what="flows"
+    )
     return Counter(flow.target for flow in lab.flows() if flow.protocol == 17)
 
 
@@ -115,9 +118,11 @@ def test_the_loss_of_a_zone_leaves_the_other_untouched_and_healing_brings_it_bac
         lab.fail("zone", "a")
         assert curl(lab, "http://203.0.113.10/", seconds=1) == 28
         before = talk.state()
-        lab.wait_until(lambda: all(talk.state()[port][0] > count + 2 for port, (count, _) in before.items()))
+        lab.wait_until(
+            lambda: all(talk.state()[port][0] > count + 2 for port, (count, _) in before.items()), timeout=PATIENCE
+        )
         assert curl(lab, "http://203.0.113.11/") == 0
         lab.heal("zone", "a")
         lab.advance(10)
-        lab.wait_until(lambda: curl(lab, "http://203.0.113.10/", seconds=1) == 0, timeout=20)
+        lab.wait_until(lambda: curl(lab, "http://203.0.113.10/", seconds=3) == 0, timeout=PATIENCE)
         assert {how for _, how in talk.state().values()} == {"open"}

@@ -9,6 +9,7 @@ import subprocess
 from hashlib import blake2b
 
 from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, KernelRoute, Link, Namespace, Neighbour, Plan
+from tests.waiting import PATIENCE
 
 SIDES = {"east": 1, "west": 2}
 
@@ -88,7 +89,7 @@ def small_plan(lab: str = "small", *, rate_mbit: float | None = None, nftables: 
 def run(namespace: str, *command: str) -> str:
     """The output of a command in a namespace, entered by iproute2's own means."""
     entered = ("ip", "netns", "exec", namespace, *command)
-    done = subprocess.run(entered, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(entered, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
 

@@ -22,7 +22,7 @@ Up = Callable[..., Plan]
 @pytest.mark.parametrize("address", ["10.0.2.10", "fd00:2::10"])
 def test_hosts_reach_each_other_across_the_fabric(up: Up, address: str) -> None:
     up()
-    output = run("small-east-host", "ping", "-c", "2", "-i", "0.01", "-W", "1", address)
+    output = run("small-east-host", "ping", "-c", "2", "-i", "0.01", "-W", "30", address)
     assert "2 received" in output
     assert "ttl=62" in output  # a router at each end
 
@@ -151,4 +151,4 @@ def test_two_labs_with_the_same_addresses_stand_side_by_side(up: Up) -> None:
     up("one")
     up("two")
     run("one-east-host", "ip", "link", "set", "eth0", "down")
-    assert "1 received" in run("two-east-host", "ping", "-c", "1", "-W", "1", "10.0.2.10")
+    assert "1 received" in run("two-east-host", "ping", "-c", "1", "-W", "30", "10.0.2.10")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from gwlbemu.net.spawn import spawn
 from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.values import Plan
 from tests.net.net_plans import links_here, run, small_plan
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 Up = Callable[..., Plan]
@@ -46,6 +46,13 @@ def stop_at(step: int, stop: Callable[[], object]) -> Callable[[str], None]:
 
 def fail() -> None:
     raise Injected
+
+
+def runs_inside(process: subprocess.Popen[bytes], program: str) -> bool:
+    """Whether `ip netns exec` has entered the namespace and become the program."""
+    folder = Path(f"/proc/{process.pid}")
+    entered = os.readlink(folder / "ns/net") != os.readlink("/proc/self/ns/net")
+    return entered and (folder / "comm").read_text() == f"{program}\n"
 
 
 def test_the_build_has_the_steps_that_are_broken_below(root: Path) -> None:
@@ -109,7 +116,7 @@ def test_a_lab_can_be_built_again_at_once(up: Up, root: Path) -> None:
     up()
     remove.down("small", root=root)
     up()
-    assert "1 received" in run("small-east-host", "ping", "-c", "1", "-W", "1", "10.0.2.10")
+    assert "1 received" in run("small-east-host", "ping", "-c", "1", "-W", "30", "10.0.2.10")
 
 
 def test_a_folder_without_a_record_is_cleared(root: Path) -> None:
@@ -157,12 +164,11 @@ def test_recorded_processes_are_ended_even_when_frozen_or_deaf(up: Up, root: Pat
         deaf = ("sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done")
         place, log = namespaces.path_of(plan.namespaces[0].name), root / "small" / "log"
         entries = [
-            spawn(opened, "meek", ("sleep", "60"), namespace=place, log=log),
-            spawn(opened, "frozen", ("sleep", "60"), namespace=place, log=log),
+            spawn(opened, "meek", ("sleep", "600"), namespace=place, log=log),
+            spawn(opened, "frozen", ("sleep", "600"), namespace=place, log=log),
             spawn(opened, "deaf", deaf, namespace=place, log=log),
         ]
-    while log.read_text() != "deaf\n":
-        time.sleep(0.01)
+    wait_until(lambda: log.read_text() == "deaf\n")
     processes.freeze(entries[1].id)
     removed = remove.down("small", root=root, grace=0.3)
     assert {entry.id for entry in entries} <= set(removed.processes)
@@ -171,16 +177,19 @@ def test_recorded_processes_are_ended_even_when_frozen_or_deaf(up: Up, root: Pat
 
 def test_a_process_that_only_sits_in_a_namespace_of_the_lab_is_ended_too(up: Up, root: Path) -> None:
     up()
-    stray = subprocess.Popen(("ip", "netns", "exec", "small-east-host", "sleep", "60"))
-    while os.readlink(f"/proc/{stray.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
-        time.sleep(0.01)
-    removed = remove.down("small", root=root, grace=0.5)
-    assert [process.pid for process in removed.processes] == [stray.pid]
-    assert stray.wait(5) == -signal.SIGTERM
+    stray = subprocess.Popen(("ip", "netns", "exec", "small-east-host", "sleep", "600"))
+    try:
+        wait_until(lambda: runs_inside(stray, "sleep"))
+        removed = remove.down("small", root=root, grace=PATIENCE)
+        assert [process.pid for process in removed.processes] == [stray.pid]
+        assert stray.wait(PATIENCE) == -signal.SIGTERM
+    finally:
+        stray.kill()
+        stray.wait()
 
 
 def test_a_reused_pid_is_never_ended(root: Path) -> None:
-    innocent = subprocess.Popen(("sleep", "60"))
+    innocent = subprocess.Popen(("sleep", "600"))
     try:
         with record.open_new("small", root=root) as opened:
             found = processes.identify(innocent.pid)
@@ -195,10 +204,9 @@ def test_a_reused_pid_is_never_ended(root: Path) -> None:
 
 def test_a_namespace_that_was_given_a_dead_ones_inode_is_left_alone(root: Path) -> None:
     subprocess.run(("ip", "netns", "add", "foreign"), check=True)
-    stranger = subprocess.Popen(("ip", "netns", "exec", "foreign", "sleep", "60"))
+    stranger = subprocess.Popen(("ip", "netns", "exec", "foreign", "sleep", "600"))
     try:
-        while os.readlink(f"/proc/{stranger.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
-            time.sleep(0.01)
+        wait_until(lambda: runs_inside(stranger, "sleep"))
         foreign = namespaces.identity_of(namespaces.path_of("foreign"))
         assert foreign is not None
         with record.open_new("small", root=root) as opened:
@@ -216,7 +224,7 @@ def test_the_other_lab_stays(up: Up, root: Path) -> None:
     up("two")
     remove.down("one", root=root)
     assert record.list_labs(root=root) == ["two"]
-    assert "1 received" in run("two-east-host", "ping", "-c", "1", "-W", "1", "10.0.2.10")
+    assert "1 received" in run("two-east-host", "ping", "-c", "1", "-W", "30", "10.0.2.10")
 
 
 def test_the_capture_can_be_kept(root: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from gwlbemu.net import namespaces, processes, record, remove
 from gwlbemu.net.inside import in_fresh_namespace, inside
 from gwlbemu.net.record import Entry, OwnedNamespace, Record
 from gwlbemu.net.spawn import run_inside, spawn
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -29,16 +29,15 @@ def opened(root: Path) -> Iterator[Record]:
         identity = namespaces.current_identity()
         lab.add(OwnedNamespace("place", identity.inode, identity.cookie))
         namespaces.name_current("place")
-    yield lab
-    lab.close()
-    remove.down("lab", root=root, grace=0.5)
+    try:
+        yield lab
+    finally:
+        lab.close()
+        remove.down("lab", root=root, grace=0.5)
 
 
 def wait_for(log: Path, text: str) -> str:
-    give_up_at = time.monotonic() + 5
-    while text not in (log.read_text() if log.exists() else ""):
-        assert time.monotonic() < give_up_at, f"{text!r} never came"
-        time.sleep(0.01)
+    wait_until(lambda: text in (log.read_text() if log.exists() else ""), repr(text))
     return log.read_text()
 
 
@@ -86,11 +85,8 @@ def test_it_never_runs_when_its_starter_dies_before_the_record(opened: Record, t
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
-    give_up_at = time.monotonic() + 5
     owned = opened.contents().namespaces
-    while remove.inhabitants(owned):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)
+    wait_until(lambda: not remove.inhabitants(owned))
     assert not mark.exists()
 
 
@@ -107,12 +103,10 @@ def test_a_namespace_that_is_not_there_is_named(opened: Record, tmp_path: Path) 
 def test_freeze_and_resume(opened: Record, tmp_path: Path) -> None:
     entry = spawn(opened, "x", ("sleep", "60"), namespace=namespaces.path_of("place"), log=tmp_path / "log")
     assert processes.freeze(entry.id)
-    give_up_at = time.monotonic() + 5
-    while processes.state(entry.id) != "frozen":
-        assert time.monotonic() < give_up_at
+    wait_until(lambda: processes.state(entry.id) == "frozen")
     assert processes.resume(entry.id)
     assert processes.state(entry.id) == "running"
-    assert processes.end([entry.id], grace=1.0) == [entry.id]
+    assert processes.end([entry.id], grace=PATIENCE) == [entry.id]
     assert not processes.freeze(entry.id)
     assert processes.state(entry.id) == "dead"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import subprocess
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from gwlbemu.ports.memory import pair
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.port import Port
+from tests.waiting import PATIENCE, wait_until
 
 
 def run(*argv: str) -> None:
@@ -20,10 +20,8 @@ def run(*argv: str) -> None:
 
 def wait_until_up(device: str) -> None:
     """Linux sends nothing through an interface before it has noticed the other end (net/core/link_watch.c)."""
-    give_up_at = time.monotonic() + 5.0
-    while "state UP" not in subprocess.run(["ip", "link", "show", device], capture_output=True, text=True).stdout:
-        assert time.monotonic() < give_up_at, f"{device} stays down"
-        time.sleep(0.01)
+    show = ["ip", "link", "show", device]
+    wait_until(lambda: "state UP" in subprocess.run(show, capture_output=True, text=True).stdout, f"{device} to be up")
 
 
 @pytest.fixture
@@ -55,9 +53,9 @@ def ends(request: pytest.FixtureRequest) -> Iterator[tuple[Port, Port]]:
 
 
 def arrived(port: Port, count: int) -> list[bytes]:
-    """Return `count` frames in the order of their arrival, or those that came within five seconds."""
+    """Return `count` frames in the order of their arrival, or those that came within a long time."""
     got: list[bytes] = []
-    while len(got) < count and select.select([port.fileno()], [], [], 5)[0]:
+    while len(got) < count and select.select([port.fileno()], [], [], PATIENCE)[0]:
         got += port.recv()
     return got
 

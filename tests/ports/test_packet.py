@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
@@ -15,6 +16,7 @@ from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_port_to_us, udp_to
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.sink import hold_udp_port
 from tests.ports.conftest import arrived, frame
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.namespace
 Veth = tuple[str, str]
@@ -66,8 +68,8 @@ def test_every_frame_is_either_received_or_counted_as_dropped(veth: Veth) -> Non
     sent = sum(a.send([GENEVE] * 64) for _ in range(200))
     assert sent + a.unsent == 200 * 64
     received = len(b.recv())
-    deadline = time.monotonic() + 5
-    while received + b.drops() < sent and time.monotonic() < deadline:
+    give_up_at = time.monotonic() + PATIENCE
+    while received + b.drops() < sent and time.monotonic() < give_up_at:
         received += len(b.recv())
     assert received + b.drops() == sent
     assert b.drops() > 0
@@ -76,17 +78,17 @@ def test_every_frame_is_either_received_or_counted_as_dropped(veth: Veth) -> Non
 
 
 def test_the_drop_count_never_starts_again(veth: Veth) -> None:
-    a, b = PacketPort(veth[0]), PacketPort(veth[1], buffer_bytes=10_000)
-    a.send([GENEVE] * 1000)
-    time.sleep(0.1)
-    first = b.drops()
-    assert first > 0
-    assert b.drops() == first
-    a.send([GENEVE] * 100)
-    time.sleep(0.1)
-    assert b.drops() == first + 100
-    a.close()
-    b.close()
+    # The witness is given each frame as well: when it has one, b has had it or lost it.
+    a, witness, b = PacketPort(veth[0]), PacketPort(veth[1]), PacketPort(veth[1], buffer_bytes=10_000)
+    with closing(a), closing(witness), closing(b):
+        a.send([GENEVE] * 1000)
+        assert len(arrived(witness, 1000)) == 1000
+        first = b.drops()
+        assert first > 0
+        assert b.drops() == first
+        a.send([GENEVE] * 100)
+        assert len(arrived(witness, 100)) == 100
+        assert b.drops() == first + 100
 
 
 def test_frames_for_a_dead_link_are_counted(veth: Veth) -> None:
@@ -115,24 +117,28 @@ def test_the_kernel_answers_no_icmp_on_a_held_port(veth: Veth) -> None:
         ["ip", "neigh", "add", "10.0.0.1", "lladdr", "02:00:00:00:00:0a", "dev", veth[1], "nud", "permanent"],
         check=True,
     )
-    head = ipv4(17, udp(6081))
-    total = sum(struct.unpack("!10H", head[:20]))
-    total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
-    data = frame(head[:10] + struct.pack("!H", total) + head[12:])
-    a = PacketPort(veth[0], program=ip_to_us())
-    a.send([data])
-    assert [answer[23] for answer in arrived(a, 1)] == [1]
-    held = hold_udp_port(6081)
-    a.send([data])
-    time.sleep(0.1)
-    assert a.recv() == []
-    held.close()
-    a.close()
+
+    def to_port(port: int) -> bytes:
+        head = ipv4(17, udp(port))
+        total = sum(struct.unpack("!10H", head[:20]))
+        total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+        return frame(head[:10] + struct.pack("!H", total) + head[12:])
+
+    def answered(answers: list[bytes]) -> list[tuple[int, int]]:
+        """Protocol of each answer, and the UDP port that it quotes."""
+        return [(answer[23], int.from_bytes(answer[64:66], "big")) for answer in answers]
+
+    with closing(PacketPort(veth[0], program=ip_to_us())) as a:
+        a.send([to_port(6081)])
+        assert answered(arrived(a, 1)) == [(1, 6081)]
+        with closing(hold_udp_port(6081)):
+            a.send([to_port(6081), to_port(6082)])
+            assert answered(arrived(a, 1)) == [(1, 6082)]
 
 
 def test_a_tap_on_the_same_interface_sees_what_a_port_sends(veth: Veth) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as tap:
-        tap.settimeout(2)
+        tap.settimeout(PATIENCE)
         tap.bind((veth[0], 3))
         port = PacketPort(veth[0])
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from gwlbemu.ports.probe import Check, ProbeResult, probe
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.namespace
 SERVER, PROBER = "127.0.0.1", "127.0.0.7"
@@ -29,7 +30,7 @@ def loopback() -> None:
 
 @contextmanager
 def server(
-    serve: Callable[[socket.socket], None], *, tls: ssl.SSLContext | None = None
+    serve: Callable[[socket.socket], object], *, tls: ssl.SSLContext | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """A server that handles one connection at a time with `serve`; yields its port and the addresses of its callers."""
     listener = socket.create_server((SERVER, 0))
@@ -43,7 +44,7 @@ def server(
                 return
             callers.append(address)
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(PATIENCE)
                 try:
                     if tls is None:
                         serve(connection)
@@ -71,7 +72,7 @@ def answering(answer: bytes) -> Callable[[socket.socket], None]:
     return serve
 
 
-def ask(port: int, protocol: str = "HTTP", *, timeout: float = 5.0, path: str = "/") -> ProbeResult:
+def ask(port: int, protocol: str = "HTTP", *, timeout: float = PATIENCE, path: str = "/") -> ProbeResult:
     check = Check(protocol=protocol, port=port, path=path, timeout_seconds=timeout)
     return asyncio.run(probe(SERVER, check, local_address=PROBER))
 
@@ -87,7 +88,7 @@ def test_a_tcp_check_closes_its_connection() -> None:
     ends: queue.Queue[bytes] = queue.Queue()
     with server(lambda connection: ends.put(connection.recv(100))) as (port, _):
         assert ask(port, "TCP") == ProbeResult(True)
-        assert ends.get(timeout=5) == b""
+        assert ends.get(timeout=PATIENCE) == b""
 
 
 def test_a_closed_port_fails_with_the_reason() -> None:
@@ -141,10 +142,10 @@ def test_an_answer_that_is_not_http_fails_with_a_reason(answer: bytes) -> None:
 
 @pytest.mark.parametrize("protocol", ["HTTP", "HTTPS"])
 def test_a_silent_server_is_given_up_at_the_timeout(protocol: str) -> None:
-    with server(lambda connection: (connection.recv(4096), connection.recv(1))[0] and None) as (port, _):
+    with server(lambda connection: (connection.recv(4096), connection.recv(1))) as (port, _):
         began = time.monotonic()
         result = ask(port, protocol, timeout=0.2)
-        assert 0.2 <= time.monotonic() - began < 3
+        assert 0.2 <= time.monotonic() - began < 30
     assert result == ProbeResult(False, "Request timed out")
 
 
@@ -217,5 +218,5 @@ def test_a_probe_can_be_cancelled() -> None:
         await asyncio.wait([task])
         return task.cancelled()
 
-    with server(lambda connection: connection.recv(4096) and connection.recv(1) and None) as (port, _):
+    with server(lambda connection: connection.recv(4096) and connection.recv(1)) as (port, _):
         assert asyncio.run(cancelled(port))

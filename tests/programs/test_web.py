@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 HERE = Path(__file__).parents[2]
 PORT = 8080
 
@@ -21,15 +23,19 @@ def web() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "gwlbemu.programs.web", "--name", "web-a", "--port", str(PORT)]
     process = subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == f"web-a: ready on port {PORT}\n"
-    yield process
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 0
-    process.stdout.close()
+    try:
+        assert process.stdout.readline() == f"web-a: ready on port {PORT}\n"
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def curl(*arguments: str) -> str:
-    done = subprocess.run(["curl", "-s", "-m", "10", *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(["curl", "-s", "-m", str(PATIENCE), *arguments], capture_output=True, text=True, check=True)
     return done.stdout
 
 
@@ -73,6 +79,6 @@ class TestWeb:
 @pytest.mark.namespace
 def test_a_port_that_is_taken_is_said_in_one_line(web: subprocess.Popen[str]) -> None:
     command = [sys.executable, "-m", "gwlbemu.programs.web", "--name", "web-b", "--port", str(PORT)]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert done.stderr == f"web-b: cannot listen on port {PORT}: Address already in use\n"

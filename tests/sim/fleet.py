@@ -71,8 +71,8 @@ def run(mode: str) -> list[Connection]:
         ),
         now=-60.0,
     )
-    for now in range(-60, 0, PROBE):
-        probe(balancer, set(), float(now))
+    for second in range(-60, 0, PROBE):
+        probe(balancer, set(), float(second))
     connections, dead, events = [Connection(number) for number in range(CONNECTIONS)], set[str](), list(SCHEDULE)
     for second in range(END):
         now = float(second)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.sim.fleet import CONNECTIONS, MODES, Connection, run, table
 
+pytestmark = pytest.mark.slow
 TABLES = Path(__file__).parent / "tables"
 
 
@@ -15,7 +16,7 @@ def outcomes() -> dict[str, list[Connection]]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_fleet_fares_as_the_table_says(outcomes, mode):
+def test_the_fleet_fares_as_the_table_says(outcomes: dict[str, list[Connection]], mode: str) -> None:
     assert table(outcomes[mode]) == (TABLES / f"{mode}.txt").read_text()
 
 
@@ -24,7 +25,9 @@ def fate(connections: list[Connection], first: str) -> list[Connection]:
 
 
 @pytest.mark.contract("TG-07")
-def test_no_rebalance_moves_nobody_and_loses_the_flows_of_the_one_that_left_for_good(outcomes):
+def test_no_rebalance_moves_nobody_and_loses_the_flows_of_the_one_that_left_for_good(
+    outcomes: dict[str, list[Connection]],
+) -> None:
     connections = outcomes["no_rebalance"]
     assert all(len(connection.targets) == 1 for connection in connections)
     assert all(connection.silent == (connection.first == "fw-2") for connection in connections)
@@ -33,7 +36,7 @@ def test_no_rebalance_moves_nobody_and_loses_the_flows_of_the_one_that_left_for_
 
 
 @pytest.mark.contract("TG-08")
-def test_rebalance_moves_every_flow_of_the_failed_and_none_of_the_others(outcomes):
+def test_rebalance_moves_every_flow_of_the_failed_and_none_of_the_others(outcomes: dict[str, list[Connection]]) -> None:
     for connection in outcomes["rebalance"]:
         assert not connection.silent
         assert connection.resets == 0
@@ -47,14 +50,16 @@ def test_rebalance_moves_every_flow_of_the_failed_and_none_of_the_others(outcome
 
 
 @pytest.mark.contract("FL-14")
-def test_resets_bring_every_flow_of_the_failed_to_a_healthy_target_through_a_new_connection(outcomes):
+def test_resets_bring_every_flow_of_the_failed_to_a_healthy_target_through_a_new_connection(
+    outcomes: dict[str, list[Connection]],
+) -> None:
     for connection in outcomes["reset"]:
         assert not connection.silent
         assert connection.resets == len(connection.targets) - 1
         assert (connection.resets > 0) is (connection.first in ("fw-1", "fw-2"))
 
 
-def test_every_connection_is_in_every_table(outcomes):
+def test_every_connection_is_in_every_table(outcomes: dict[str, list[Connection]]) -> None:
     for connections in outcomes.values():
         assert len(connections) == CONNECTIONS
         assert sum(len(fate(connections, f"fw-{number}")) for number in range(1, 5)) == CONNECTIONS

@@ -10,11 +10,11 @@ from gwlbemu.errors import LabError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.trials.follow import Pattern, addresses_of, following
-from gwlbemu.views.answers import step_of
+from gwlbemu.views.traces import traced_packet
 from tests.lab.worlds import world
 from tests.trials.fake_lab import FakeLab, event
 
-STEP = step_of("node-a", event(1, at=1.0))  # TCP 10.0.0.1:1000 -> 10.0.0.2:80
+STEP = traced_packet("node-a", event(1, at=1.0))  # TCP 10.0.0.1:1000 -> 10.0.0.2:80
 HERE, THERE, ELSEWHERE = frozenset({"10.0.0.1", "203.0.113.1"}), frozenset({"10.0.0.2"}), frozenset({"10.0.0.3"})
 
 

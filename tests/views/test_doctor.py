@@ -20,6 +20,7 @@ from gwlbemu.topology.file.parse import parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.views.doctor import examine_lab
 from tests.paths import TOPOLOGIES
+from tests.waiting import wait_until
 
 TWO_ZONES = (TOPOLOGIES / "zone-failure.yaml").read_text()
 Answers = dict[str, list[dict[str, Any]] | None]
@@ -195,7 +196,7 @@ def send_to_server(lab: Lab, count: int) -> None:
 
     send = f"s = __import__('socket').socket(2, 2); [s.sendto(b'x', ('203.0.113.10', 5000)) for _ in range({count})]"
     assert lab.exec("client", [sys.executable, "-c", send]).code == 0
-    lab.wait_until(arrived)
+    wait_until(arrived)
 
 
 @pytest.mark.namespace

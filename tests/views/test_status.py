@@ -105,7 +105,7 @@ def test_why_a_node_has_no_fast_path_and_why_the_capture_is_silent() -> None:
 
 
 def test_a_snapshot_asks_each_node_for_all_at_once_and_only_for_its_newest_flows(tmp_path: Path) -> None:
-    lab = fake_lab(tmp_path, inspect_node_b="dead", **PROGRAMS)
+    lab = fake_lab(tmp_path, capture=False, inspect_node_b="dead", **PROGRAMS)
     wanted: list[object] = []
 
     def newest(request: dict[str, object]) -> dict[str, object]:

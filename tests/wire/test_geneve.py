@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from gwlbemu.errors import WireError
 from gwlbemu.wire import geneve
 from gwlbemu.wire.geneve import Header, Option
-from tests.wire.wire_helpers import GOLDEN_HEADER, PCAPS, recorded
+from tests.paths import PCAPS
+from tests.wire.wire_helpers import GOLDEN_HEADER, recorded
 
 GOLDEN = Header(
     protocol_type=0x0800,

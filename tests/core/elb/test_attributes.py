@@ -7,7 +7,7 @@ from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
 from gwlbemu.errors import SettingError
 
 
-def test_the_defaults_are_awss():
+def test_the_defaults_are_awss() -> None:
     assert {resource: GatewayAttributes().as_text(resource) for resource in GatewayAttributes.TABLE} == {
         "load-balancer": {"deletion_protection.enabled": "false", "load_balancing.cross_zone.enabled": "false"},
         "listener": {"tcp.idle_timeout.seconds": "350", "send_tcp_reset.on_idle_timeout.enabled": "false"},
@@ -25,7 +25,7 @@ def test_the_defaults_are_awss():
 
 
 @pytest.mark.parametrize("resource", [LOAD_BALANCER, LISTENER, TARGET_GROUP])
-def test_every_value_is_read_back_as_it_was_written(resource):
+def test_every_value_is_read_back_as_it_was_written(resource: str) -> None:
     texts = GatewayAttributes().as_text(resource)
     assert GatewayAttributes().changed(resource, texts) == GatewayAttributes()
 
@@ -46,7 +46,7 @@ def test_every_value_is_read_back_as_it_was_written(resource):
         ("rule", "x", "1", "expected one of: load-balancer, listener, target-group"),
     ],
 )
-def test_a_bad_value_or_key_is_refused_by_name(resource, key, value, expected):
+def test_a_bad_value_or_key_is_refused_by_name(resource: str, key: str, value: str, expected: str) -> None:
     with pytest.raises(SettingError) as refused:
         GatewayAttributes().changed(resource, {key: value})
     assert expected in str(refused.value)
@@ -67,7 +67,9 @@ def test_a_bad_value_or_key_is_refused_by_name(resource, key, value, expected):
     ],
     ids=["sticky", "rebalance"],
 )
-def test_tcp_resets_need_5_tuples_and_no_rebalance_whichever_comes_first(key, first, named):
+def test_tcp_resets_need_5_tuples_and_no_rebalance_whichever_comes_first(
+    key: str, first: dict[str, str], named: str
+) -> None:
     for before, after in ((first, {key: "true"}), ({key: "true"}, first)):
         attributes = GatewayAttributes().changed(TARGET_GROUP, before)
         with pytest.raises(SettingError) as refused:
@@ -78,7 +80,7 @@ def test_tcp_resets_need_5_tuples_and_no_rebalance_whichever_comes_first(key, fi
 
 
 @pytest.mark.contract("FL-06")
-def test_the_tcp_idle_timeout_cannot_be_changed_while_stickiness_is_on():
+def test_the_tcp_idle_timeout_cannot_be_changed_while_stickiness_is_on() -> None:
     sticky = GatewayAttributes().changed(TARGET_GROUP, {"stickiness.enabled": "true"})
     with pytest.raises(SettingError, match=r"tcp\.idle_timeout\.seconds.*stickiness\.enabled"):
         sticky.changed(LISTENER, {"tcp.idle_timeout.seconds": "60"})

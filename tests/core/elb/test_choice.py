@@ -21,7 +21,9 @@ def names() -> list[bytes]:
 
 @pytest.mark.slow
 @pytest.mark.contract("FL-15")
-def test_new_flows_spread_as_evenly_as_an_ideal_hash_would_and_a_lost_target_moves_no_others(names):
+def test_new_flows_spread_as_evenly_as_an_ideal_hash_would_and_a_lost_target_moves_no_others(
+    names: list[bytes],
+) -> None:
     uneven = dict.fromkeys(LIMITS, 0)
     for seed in map(choice.Seed, range(SEEDS)):
         hits = {count: [0] * count for count in LIMITS}
@@ -42,21 +44,21 @@ def test_new_flows_spread_as_evenly_as_an_ideal_hash_would_and_a_lost_target_mov
 
 
 @pytest.mark.parametrize("count", LIMITS)
-def test_the_heaviest_index_is_the_one_with_the_greatest_weight(names, count):
+def test_the_heaviest_index_is_the_one_with_the_greatest_weight(names: list[bytes], count: int) -> None:
     for name in names[:500]:
         weights = choice.weights(choice.Seed(7), name, count)
         assert choice.heaviest(weights, range(count)) == weights.index(max(weights))
         assert choice.heaviest(weights, [count - 1]) == count - 1
 
 
-def test_more_members_do_not_change_the_weights_of_the_first(names):
+def test_more_members_do_not_change_the_weights_of_the_first(names: list[bytes]) -> None:
     for name in names[:100]:
         assert choice.weights(choice.Seed(7), name, 300)[:7] == choice.weights(choice.Seed(7), name, 7)
 
 
 @pytest.mark.contract("FL-15")
 @pytest.mark.parametrize("count", LIMITS)
-def test_losing_a_target_moves_only_its_own_flows_and_a_new_one_only_takes(names, count):
+def test_losing_a_target_moves_only_its_own_flows_and_a_new_one_only_takes(names: list[bytes], count: int) -> None:
     seed = choice.Seed(1)
     everyone, lost = list(range(count)), count // 2
     survivors = [index for index in everyone if index != lost]

@@ -1,5 +1,7 @@
 """Thresholds: results in, decisions out, as two lists side by side."""
 
+from typing import Any
+
 import pytest
 
 from gwlbemu.core.elb.health import RANGES, Health, HealthCheck, check_health_check
@@ -20,7 +22,9 @@ U, H, X = None, True, False  # not decided yet, healthy, unhealthy
         ([0, 0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1], [U, X, X, X, X, X, X, X, X, X, X, H]),
     ],
 )
-def test_a_decision_changes_after_a_threshold_of_results_in_a_row(results, decisions):
+def test_a_decision_changes_after_a_threshold_of_results_in_a_row(
+    results: list[int], decisions: list[bool | None]
+) -> None:
     health, seen = Health(), []
     for ok in results:
         health = health.observe(bool(ok), 5, 2)
@@ -29,7 +33,7 @@ def test_a_decision_changes_after_a_threshold_of_results_in_a_row(results, decis
 
 
 @pytest.mark.contract("TG-02")
-def test_health_checks_have_awss_defaults_and_ranges():
+def test_health_checks_have_awss_defaults_and_ranges() -> None:
     assert HealthCheck() == HealthCheck("TCP", 80, "/", 10, 5, 5, 2, "200-399")
     assert RANGES == {
         "port": (1, 65535),
@@ -61,10 +65,10 @@ def test_health_checks_have_awss_defaults_and_ranges():
         ({"protocol": "HTTP", "path": "up"}, "path"),
     ],
 )
-def test_a_health_check_out_of_range_is_refused_by_name(wrong, named):
+def test_a_health_check_out_of_range_is_refused_by_name(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingError, match=named):
         check_health_check(HealthCheck(**wrong))
 
 
-def test_a_tcp_health_checks_timeout_may_equal_its_interval():
+def test_a_tcp_health_checks_timeout_may_equal_its_interval() -> None:
     check_health_check(HealthCheck(timeout_seconds=10))

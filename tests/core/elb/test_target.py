@@ -17,7 +17,7 @@ from gwlbemu.errors import SettingError
         ("fd00::1", False),
     ],
 )
-def test_an_ip_target_is_in_the_vpc_or_private(address, good):
+def test_an_ip_target_is_in_the_vpc_or_private(address: str, good: bool) -> None:
     if good:
         check_ip_target(address, ["203.0.113.0/24"])
     else:

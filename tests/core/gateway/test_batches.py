@@ -1,5 +1,7 @@
 """Batches of frames: the same verdicts, bytes and counts as one packet at a time the careful way."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ GOOD = (
 )
 
 
-def balancer(targets: int = 2, **changes: object) -> Balancer:
+def balancer(targets: int = 2, **changes: Any) -> Balancer:
     made = Balancer(node_settings(targets, links=LINKS, **changes), now=0.0)
     for each in made.probe_targets(now=0.0):
         pass_probes(made, each.id)
@@ -92,7 +94,7 @@ def has_broken_head(packet: bytes) -> bool:
         max_size=6,
     ),
 )
-def test_batches_and_single_packets_have_the_same_end_for_any_bytes(mode, steps):
+def test_batches_and_single_packets_have_the_same_end_for_any_bytes(mode: dict[str, Any], steps: list[Any]) -> None:
     batch, single = balancer(**mode), balancer(**mode)
     now = 0.0
     for drawn, noises, other, wait in steps:
@@ -122,21 +124,21 @@ def test_batches_and_single_packets_have_the_same_end_for_any_bytes(mode, steps)
         pytest.param(build_ip(CLIENT, SERVER, 17, query()[20:27]), id="UDP header cut off"),
     ],
 )
-def test_a_broken_head_goes_on_in_a_live_flow_and_begins_none(packet):
+def test_a_broken_head_goes_on_in_a_live_flow_and_begins_none(packet: bytes) -> None:
     one = balancer(1, emulation={"midstream": "new"})
     assert carefully(one, VPCE_A, [packet], 1.0).dropped == [(b"in00" + packet, Reason.MALFORMED)]
     judged = one.receive_frames(VPCE_A, frames([data(), query(), packet]), now=1.0)
     assert judged.to_targets[2][4 + 68 + 12 :] == packet[12:]
 
 
-def test_a_batch_keeps_the_order_of_what_goes_the_hot_way_and_the_careful_one():
+def test_a_batch_keeps_the_order_of_what_goes_the_hot_way_and_the_careful_one() -> None:
     packets = [query(payload=b"0"), query(payload=b"1"), data(), syn(), data(payload=b"4"), query(payload=b"5")]
     judged = balancer(1).receive_frames(VPCE_A, frames(packets), now=1.0)
     assert [frame[4 + 68 + 20 :] for frame in judged.to_targets] == [packets[n][20:] for n in (0, 1, 3, 4, 5)]
     assert judged.dropped == [(b"in02" + data(), Reason.MIDSTREAM)]
 
 
-def test_a_reset_ends_a_flow_for_the_packets_behind_it_in_the_batch():
+def test_a_reset_ends_a_flow_for_the_packets_behind_it_in_the_batch() -> None:
     one = balancer(1)
     there = one.receive_frames(VPCE_A, frames([syn(), data(payload=b"1")]), now=1.0)
     header = hairpin(there.to_targets[0][4:])[:68]
@@ -157,7 +159,7 @@ def test_a_reset_ends_a_flow_for_the_packets_behind_it_in_the_batch():
     [(query(), b"A--4"), (build_udp(CLIENT6, SERVER6, 1, 2, b"six"), b"A--6")],
     ids=["4", "6"],
 )
-def test_what_leaves_has_the_link_header_of_its_target_or_endpoint_and_version(packet, link):
+def test_what_leaves_has_the_link_header_of_its_target_or_endpoint_and_version(packet: bytes, link: bytes) -> None:
     one = balancer(2)
     for now in (1.0, 2.0):
         (frame,) = one.receive_frames(VPCE_A, [b"link" + packet], now=now).to_targets
@@ -169,7 +171,7 @@ def test_what_leaves_has_the_link_header_of_its_target_or_endpoint_and_version(p
 
 
 @pytest.mark.parametrize("ends", [(b"\x0a\0\0\1", SERVER), (SERVER, b"\x0a\0\0\1")], ids=["upwards", "downwards"])
-def test_a_flow_that_ended_is_not_found_in_either_direction(ends):
+def test_a_flow_that_ended_is_not_found_in_either_direction(ends: tuple[bytes, bytes]) -> None:
     one = balancer(2, emulation={"midstream": "drop"})
     there, back = build_tcp(*ends, 7, 80, flags=ACK), build_tcp(*ends[::-1], 80, 7, flags=ACK)
     opening, finish = build_tcp(*ends, 7, 80, flags=2), build_tcp(*ends[::-1], 80, 7, flags=FIN | RST)
@@ -180,7 +182,7 @@ def test_a_flow_that_ended_is_not_found_in_either_direction(ends):
     assert [reason for _, reason in judged.dropped] == [Reason.MIDSTREAM] * 2
 
 
-def test_more_lengths_than_are_remembered_of_a_target_are_all_written_right(monkeypatch):
+def test_more_lengths_than_are_remembered_of_a_target_are_all_written_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tunnel, "LENGTHS_CAPACITY", 4)
     packets = [query(payload=bytes(size)) for size in range(12)]
     one = Balancer(node_settings(1, links=LINKS), now=0.0)
@@ -192,7 +194,7 @@ def test_more_lengths_than_are_remembered_of_a_target_are_all_written_right(monk
     assert 0 < len(flow.target.outer_headers) <= 4
 
 
-def test_more_flows_than_are_remembered_are_all_carried(monkeypatch):
+def test_more_flows_than_are_remembered_are_all_carried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "CAPACITY", 10)
     packets = [query(port) for port in range(1, 36)]
     one = node(2, links=LINKS)

@@ -10,7 +10,7 @@ TABLE = [pytest.param(case, id=case.description, marks=pytest.mark.contract(*cas
 
 
 @pytest.mark.parametrize("case", TABLE)
-def test_an_arriving_packet_meets_the_verdict_of_the_table(case: Arrival):
+def test_an_arriving_packet_meets_the_verdict_of_the_table(case: Arrival) -> None:
     balancer = node()
     first = sent(balancer.receive_packet(VPCE_A, FLOW, now=1.0)).datagram
     verdict = balancer.receive_packet(case.endpoint, case.packet, now=1.0)

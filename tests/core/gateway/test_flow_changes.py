@@ -1,5 +1,6 @@
 """What the fast path is told, and what it tells."""
 
+from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.records import FlowChange, FlowChangeKind, TargetChange
 from gwlbemu.core.gateway.verdict import ToTarget
 from gwlbemu.wire.tcp import ACK, FIN, RST
@@ -27,7 +28,7 @@ HELD, NO_LONGER_HELD = True, False
 FW_A1 = bytes([10, 254, 11, 101])
 
 
-def kinds(balancer) -> list[tuple[FlowChangeKind | bool, int | bytes]]:
+def kinds(balancer: Balancer) -> list[tuple[FlowChangeKind | bool, int | bytes]]:
     """Return each change with the source port of its flow, or (held or not) with the address of its target."""
     return [
         (change.held, change.target_address) if isinstance(change, TargetChange) else (change.kind, change.source_port)
@@ -35,7 +36,7 @@ def kinds(balancer) -> list[tuple[FlowChangeKind | bool, int | bytes]]:
     ]
 
 
-def test_a_placed_flow_is_told_with_all_that_its_packets_need():
+def test_a_placed_flow_is_told_with_all_that_its_packets_need() -> None:
     balancer = node(1, track_changes=True)
     datagram = sent(balancer.receive_packet(VPCE_A, reply(flags=2), now=1.0)).datagram
     (change,) = balancer.take_flow_changes()
@@ -54,13 +55,13 @@ def test_a_placed_flow_is_told_with_all_that_its_packets_need():
     assert balancer.take_flow_changes() == []
 
 
-def test_changes_are_not_collected_unless_asked_for():
+def test_changes_are_not_collected_unless_asked_for() -> None:
     balancer = node(1)
     balancer.receive_packet(VPCE_A, query(), now=1.0)
     assert balancer.take_flow_changes() == []
 
 
-def test_a_flow_leaves_the_fast_path_when_it_ends():
+def test_a_flow_leaves_the_fast_path_when_it_ends() -> None:
     balancer = node(1, track_changes=True)
     for port, packets in ((1, [data(1, flags=RST)]), (2, [data(2, flags=FIN | ACK), *[reply(2, flags=FIN | ACK)] * 2])):
         for packet in (syn(port), *packets):
@@ -71,7 +72,7 @@ def test_a_flow_leaves_the_fast_path_when_it_ends():
     assert (REMOVED, 3) in kinds(balancer)
 
 
-def test_flows_of_a_failed_target_come_to_python_and_move_or_leave_again():
+def test_flows_of_a_failed_target_come_to_python_and_move_or_leave_again() -> None:
     balancer = node(2, track_changes=True, group=REBALANCE)
     first = {port: target_of(balancer, query(port), now=0.0) for port in range(1, 9)}
     balancer.take_flow_changes()
@@ -85,7 +86,7 @@ def test_flows_of_a_failed_target_come_to_python_and_move_or_leave_again():
     assert kinds(balancer) == [(NO_LONGER_HELD, FW_A1)]
 
 
-def test_a_flow_placed_on_a_held_target_is_known_when_the_target_is_no_longer_held():
+def test_a_flow_placed_on_a_held_target_is_known_when_the_target_is_no_longer_held() -> None:
     balancer = node(1, track_changes=True, group=REBALANCE)
     fail_probes(balancer, "fw-a1", now=1.0)
     balancer.receive_packet(VPCE_A, query(7), now=2.0)  # fails open
@@ -94,7 +95,7 @@ def test_a_flow_placed_on_a_held_target_is_known_when_the_target_is_no_longer_he
     assert kinds(balancer) == [(NO_LONGER_HELD, FW_A1)]
 
 
-def test_a_held_target_that_is_forgotten_is_no_longer_held():
+def test_a_held_target_that_is_forgotten_is_no_longer_held() -> None:
     balancer = node(2, track_changes=True, group=REBALANCE | {"deregistration_delay.timeout_seconds": "5"})
     balancer.deregister("fw-a1", now=1.0)
     assert kinds(balancer) == [(HELD, FW_A1)]
@@ -102,13 +103,13 @@ def test_a_held_target_that_is_forgotten_is_no_longer_held():
     assert kinds(balancer) == [(NO_LONGER_HELD, FW_A1)]
 
 
-def test_a_target_that_goes_at_once_is_not_held_behind_its_back():
+def test_a_target_that_goes_at_once_is_not_held_behind_its_back() -> None:
     balancer = node(2, track_changes=True, group=REBALANCE | {"deregistration_delay.timeout_seconds": "0"})
     balancer.deregister("fw-a1", now=1.0)
     assert kinds(balancer)[-1:] == [(NO_LONGER_HELD, FW_A1)]
 
 
-def test_draining_brings_flows_to_python_only_if_something_will_happen_to_them():
+def test_draining_brings_flows_to_python_only_if_something_will_happen_to_them() -> None:
     for group, expected in (
         ({}, []),
         (REBALANCE, [(HELD, FW_A1)]),
@@ -121,7 +122,7 @@ def test_draining_brings_flows_to_python_only_if_something_will_happen_to_them()
         assert kinds(balancer) == expected
 
 
-def test_a_half_open_flow_is_placed_when_something_comes_back():
+def test_a_half_open_flow_is_placed_when_something_comes_back() -> None:
     balancer = node(1, track_changes=True, emulation={"half_open_timeout_seconds": 30})
     verdict = balancer.receive_packet(VPCE_A, syn(), now=0.0)
     assert kinds(balancer) == []
@@ -129,7 +130,7 @@ def test_a_half_open_flow_is_placed_when_something_comes_back():
     assert kinds(balancer) == [(PLACED, 40000)]
 
 
-def test_a_half_open_flow_that_moves_stays_with_python():
+def test_a_half_open_flow_that_moves_stays_with_python() -> None:
     group = REBALANCE | {"deregistration_delay.timeout_seconds": "0"}
     balancer = node(2, track_changes=True, group=group, emulation={"half_open_timeout_seconds": 30})
     first = target_of(balancer, syn(), now=0.0)
@@ -138,7 +139,7 @@ def test_a_half_open_flow_that_moves_stays_with_python():
     assert (UPDATED, 40000) not in kinds(balancer)
 
 
-def test_other_keys_take_every_flow_from_the_fast_path():
+def test_other_keys_take_every_flow_from_the_fast_path() -> None:
     balancer = node(1, track_changes=True)
     balancer.receive_packet(VPCE_A, query(), now=0.0)
     balancer.take_flow_changes()
@@ -146,10 +147,11 @@ def test_other_keys_take_every_flow_from_the_fast_path():
     assert kinds(balancer) == [(REMOVED, 40000)]
 
 
-def test_what_the_kernel_carried_keeps_a_flow_alive_and_is_counted():
+def test_what_the_kernel_carried_keeps_a_flow_alive_and_is_counted() -> None:
     balancer = node(1, track_changes=True)
     balancer.receive_packet(VPCE_A, syn(), now=0.0)
     (change,) = balancer.take_flow_changes()
+    assert isinstance(change, FlowChange)
     balancer.add_carried(change.key, last_seen_at=300.0, packets=10, bytes=1000, returned_packets=9, returned_bytes=900)
     balancer.add_carried(b"\0" * len(change.key), last_seen_at=300.0, packets=1, bytes=1)
     balancer.expire(now=400.0)

@@ -1,7 +1,10 @@
 """Which packets belong together, and for how long."""
 
+from typing import Any
+
 import pytest
 
+from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.verdict import Drop, Reason, ToEndpoint, ToTarget
 from gwlbemu.wire.build import build_ip
 from gwlbemu.wire.icmp import build_icmp_error
@@ -53,7 +56,7 @@ def both_ways(protocol: str, number: int) -> tuple[bytes, bytes]:
 @pytest.mark.contract("FL-03")
 @pytest.mark.parametrize("stickiness", [None, "source_ip_dest_ip_proto", "source_ip_dest_ip"])
 @pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp", "gre", "tcp6", "icmp6"])
-def test_both_directions_of_every_flow_reach_one_target(protocol, stickiness):
+def test_both_directions_of_every_flow_reach_one_target(protocol: str, stickiness: str | None) -> None:
     group = {"stickiness.enabled": "true", "stickiness.type": stickiness} if stickiness else {}
     balancer = node(8, group=group)
     chosen = set()
@@ -65,8 +68,8 @@ def test_both_directions_of_every_flow_reach_one_target(protocol, stickiness):
     assert len(list(balancer.flows(now=1.0))) == len(MANY)
 
 
-def tuples(group: dict[str, str]) -> set[int]:
-    """Return how many flows six packets make that differ in ports, and in ports and protocol."""
+def tuples(group: dict[str, str]) -> list[tuple[int, int, int]]:
+    """Return the flows that six packets make that differ in ports, and in ports and protocol."""
     balancer = node(8, group=group)
     for packet in (syn(1), syn(2), query(1), query(2), echo(1), echo(2)):
         balancer.receive_packet(VPCE_A, packet, now=1.0)
@@ -74,19 +77,19 @@ def tuples(group: dict[str, str]) -> set[int]:
 
 
 @pytest.mark.contract("FL-01")
-def test_a_flow_is_a_5_tuple_for_tcp_and_udp_and_a_3_tuple_for_the_rest():
+def test_a_flow_is_a_5_tuple_for_tcp_and_udp_and_a_3_tuple_for_the_rest() -> None:
     assert tuples({}) == [(3, 1, 0), (5, 6, 1), (5, 6, 2), (5, 17, 1), (5, 17, 2)]
 
 
 @pytest.mark.contract("FL-02")
-def test_stickiness_makes_a_flow_a_3_tuple_or_a_2_tuple():
+def test_stickiness_makes_a_flow_a_3_tuple_or_a_2_tuple() -> None:
     on = {"stickiness.enabled": "true"}
     assert tuples(on | {"stickiness.type": "source_ip_dest_ip_proto"}) == [(3, 1, 0), (3, 6, 0), (3, 17, 0)]
     assert tuples(on | {"stickiness.type": "source_ip_dest_ip"}) == [(2, 0, 0)]
 
 
 @pytest.mark.contract("FL-04")
-def test_the_same_addresses_behind_two_endpoints_are_two_flows_with_cookies_of_their_own():
+def test_the_same_addresses_behind_two_endpoints_are_two_flows_with_cookies_of_their_own() -> None:
     balancer = node(2)
     one, other = (sent(balancer.receive_packet(endpoint, query(), now=1.0)) for endpoint in (VPCE_A, VPCE_B))
     assert one.datagram[64:68] != other.datagram[64:68]
@@ -98,7 +101,7 @@ def test_the_same_addresses_behind_two_endpoints_are_two_flows_with_cookies_of_t
     assert len(targets) == 4
 
 
-def test_a_packet_of_an_endpoint_that_is_not_ours_is_dropped_by_that_name():
+def test_a_packet_of_an_endpoint_that_is_not_ours_is_dropped_by_that_name() -> None:
     assert node().receive_packet(0x1234, query(), now=1.0) == Drop(Reason.UNKNOWN_ENDPOINT)
 
 
@@ -116,7 +119,9 @@ def test_a_packet_of_an_endpoint_that_is_not_ours_is_dropped_by_that_name():
     ],
     ids=["tcp", "tcp 60", "tcp 6000", "tcp 2-tuple", "udp", "icmp", "tcp6"],
 )
-def test_a_flow_is_forgotten_at_its_idle_timeout_and_not_before(packet, seconds, listener, group):
+def test_a_flow_is_forgotten_at_its_idle_timeout_and_not_before(
+    packet: bytes, seconds: int, listener: dict[str, str], group: dict[str, str]
+) -> None:
     balancer = node(listener=listener, group=group)
     verdict = balancer.receive_packet(VPCE_A, packet, now=10.0)
     assert [flow.expires_at for flow in balancer.flows(now=10.0)] == [10.0 + seconds]
@@ -125,7 +130,7 @@ def test_a_flow_is_forgotten_at_its_idle_timeout_and_not_before(packet, seconds,
     assert give_back(balancer, verdict, now=10.0 + seconds) == Drop(Reason.MISSING_FLOW_ENTRY)
 
 
-def test_the_sweep_follows_the_deadlines_it_names():
+def test_the_sweep_follows_the_deadlines_it_names() -> None:
     balancer = node()
     balancer.receive_packet(VPCE_A, query(), now=0.5)
     balancer.receive_packet(VPCE_A, syn(), now=0.5)
@@ -139,7 +144,7 @@ def test_the_sweep_follows_the_deadlines_it_names():
 
 @pytest.mark.contract("FL-07")
 @pytest.mark.parametrize("way", ["hot towards the target", "hot from the target", "from the server"])
-def test_any_packet_of_either_direction_restarts_the_idle_clock(way):
+def test_any_packet_of_either_direction_restarts_the_idle_clock(way: str) -> None:
     balancer = node()
     verdict = balancer.receive_packet(VPCE_A, syn(), now=0.0)
     if way == "hot from the target":
@@ -152,7 +157,7 @@ def test_any_packet_of_either_direction_restarts_the_idle_clock(way):
 
 
 @pytest.mark.contract("FL-08")
-def test_after_expiry_a_syn_and_udp_begin_new_flows_and_other_tcp_is_dropped_silently():
+def test_after_expiry_a_syn_and_udp_begin_new_flows_and_other_tcp_is_dropped_silently() -> None:
     balancer = node()
     for packet in (syn(), query()):
         balancer.receive_packet(VPCE_A, packet, now=0.0)
@@ -165,12 +170,12 @@ def test_after_expiry_a_syn_and_udp_begin_new_flows_and_other_tcp_is_dropped_sil
 
 @pytest.mark.contract("FL-08")
 @pytest.mark.parametrize(("setting", "verdict"), [("drop", "Drop"), ("rst", "Reset"), ("new", "ToTarget")])
-def test_a_connection_in_midstream_meets_what_the_switch_says(setting, verdict):
+def test_a_connection_in_midstream_meets_what_the_switch_says(setting: str, verdict: str) -> None:
     balancer = node(emulation={"midstream": setting})
     assert type(balancer.receive_packet(VPCE_A, data(), now=1.0)).__name__ == verdict
 
 
-def connected(**changes):
+def connected(**changes: Any) -> Balancer:
     balancer = node(**changes)
     for packet in (syn(), reply(flags=SYN | ACK), data(payload=b"")):
         give_back(balancer, balancer.receive_packet(VPCE_A, packet, now=1.0), now=1.0)
@@ -181,7 +186,7 @@ def connected(**changes):
 @pytest.mark.parametrize(
     "packet", [data(flags=RST, payload=b""), reply(flags=RST | ACK, payload=b"")], ids=["client", "server"]
 )
-def test_a_rst_ends_a_flow_when_the_appliance_lets_it_pass(packet):
+def test_a_rst_ends_a_flow_when_the_appliance_lets_it_pass(packet: bytes) -> None:
     balancer = connected()
     verdict = balancer.receive_packet(VPCE_A, packet, now=2.0)
     assert len(list(balancer.flows(now=2.0))) == 1
@@ -192,7 +197,7 @@ def test_a_rst_ends_a_flow_when_the_appliance_lets_it_pass(packet):
 
 @pytest.mark.contract("FL-09")
 @pytest.mark.parametrize("linger", [3, 10, 0])
-def test_fin_in_both_directions_ends_a_flow_after_the_linger(linger):
+def test_fin_in_both_directions_ends_a_flow_after_the_linger(linger: int) -> None:
     balancer = connected(emulation={"fin_linger_seconds": linger})
     give_back(balancer, balancer.receive_packet(VPCE_A, data(flags=FIN | ACK), now=2.0), now=2.0)
     assert [flow.expires_at for flow in balancer.flows(now=2.0)] == [352.0]
@@ -201,7 +206,7 @@ def test_fin_in_both_directions_ends_a_flow_after_the_linger(linger):
     assert balancer.receive_packet(VPCE_A, data(), now=3.0 + linger) == Drop(Reason.MIDSTREAM)
 
 
-def test_the_last_ack_and_a_new_syn_pass_in_the_linger():
+def test_the_last_ack_and_a_new_syn_pass_in_the_linger() -> None:
     balancer = connected()
     for packet in (data(flags=FIN | ACK), reply(flags=FIN | ACK)):
         give_back(balancer, balancer.receive_packet(VPCE_A, packet, now=2.0), now=2.0)
@@ -225,7 +230,7 @@ def fragments(identification: int) -> list[bytes]:
 
 
 @pytest.mark.contract("FL-10")
-def test_all_fragments_of_a_datagram_reach_one_target_and_return():
+def test_all_fragments_of_a_datagram_reach_one_target_and_return() -> None:
     balancer = node(8)
     verdicts = [balancer.receive_packet(VPCE_A, piece, now=1.0) for piece in fragments(7)]
     assert len(verdicts) == 3
@@ -235,7 +240,7 @@ def test_all_fragments_of_a_datagram_reach_one_target_and_return():
 
 
 @pytest.mark.contract("FL-10")
-def test_the_first_fragment_goes_with_the_others_even_when_its_ports_belong_to_a_live_flow():
+def test_the_first_fragment_goes_with_the_others_even_when_its_ports_belong_to_a_live_flow() -> None:
     balancer = node(8)
     headers = set()
     for port in MANY:
@@ -247,34 +252,39 @@ def test_the_first_fragment_goes_with_the_others_even_when_its_ports_belong_to_a
 
 
 @pytest.mark.contract("FL-10")
-def test_fragments_are_dropped_by_name_when_the_switch_says_so():
+def test_fragments_are_dropped_by_name_when_the_switch_says_so() -> None:
     balancer = node(emulation={"fragments": "drop"})
     assert {balancer.receive_packet(VPCE_A, piece, now=1.0) for piece in fragments(7)} == {Drop(Reason.FRAGMENT)}
 
 
 @pytest.mark.contract("FL-11")
 @pytest.mark.parametrize(("setting", "flows"), [("own", 2), ("parent", 1)])
-def test_an_icmp_error_is_a_flow_of_its_own_or_goes_with_the_flow_it_quotes(setting, flows):
+def test_an_icmp_error_is_a_flow_of_its_own_or_goes_with_the_flow_it_quotes(setting: str, flows: int) -> None:
     balancer = node(8, emulation={"icmp_errors": setting})
     flow = sent(balancer.receive_packet(VPCE_A, query(), now=1.0))
     router = bytes([203, 0, 113, 1])
-    verdict = balancer.receive_packet(VPCE_A, build_icmp_error(query(), 3, 4, router), now=1.0)
+    error = build_icmp_error(query(), 3, 4, router)
+    assert error is not None
+    verdict = balancer.receive_packet(VPCE_A, error, now=1.0)
     assert len(list(balancer.flows(now=1.0))) == flows
     assert (sent(verdict).datagram[28:68] == flow.datagram[28:68]) is (setting == "parent")
     assert isinstance(give_back(balancer, verdict, now=1.0), ToEndpoint)
 
 
 @pytest.mark.contract("FL-11")
-def test_an_icmp_error_goes_the_other_way_than_the_packet_it_quotes():
+def test_an_icmp_error_goes_the_other_way_than_the_packet_it_quotes() -> None:
     # With one hop on the first sender's side only, an error towards the first sender loses its hop when it leaves.
     balancer = node(1, emulation={"icmp_errors": "parent", "ttl_decrement": 1})
     balancer.receive_packet(VPCE_A, query(), now=1.0)
-    verdict = balancer.receive_packet(VPCE_A, build_icmp_error(query(), 3, 4, SERVER, ttl=50), now=1.0)
+    error = build_icmp_error(query(), 3, 4, SERVER, ttl=50)
+    assert error is not None
+    verdict = balancer.receive_packet(VPCE_A, error, now=1.0)
     returned = give_back(balancer, verdict, now=1.0)
+    assert isinstance(returned, ToEndpoint)
     assert (sent(verdict).datagram[76], returned.packet[8]) == (50, 49)
 
 
-def test_a_half_open_flow_is_forgotten_when_the_switch_says_so():
+def test_a_half_open_flow_is_forgotten_when_the_switch_says_so() -> None:
     balancer = node(emulation={"half_open_timeout_seconds": 30})
     balancer.receive_packet(VPCE_A, syn(), now=0.0)
     verdict = balancer.receive_packet(VPCE_A, syn(40001), now=0.0)
@@ -283,7 +293,7 @@ def test_a_half_open_flow_is_forgotten_when_the_switch_says_so():
     assert [(flow.source_port, flow.expires_at) for flow in balancer.flows(now=30.0)] == [(40001, 379.0)]
 
 
-def test_a_2_tuple_flow_that_carries_tcp_lives_as_long_as_tcp():
+def test_a_2_tuple_flow_that_carries_tcp_lives_as_long_as_tcp() -> None:
     balancer = node(group={"stickiness.enabled": "true"})
     balancer.receive_packet(VPCE_A, query(), now=0.0)
     assert [flow.expires_at for flow in balancer.flows(now=0.0)] == [120.0]
@@ -291,11 +301,11 @@ def test_a_2_tuple_flow_that_carries_tcp_lives_as_long_as_tcp():
     assert [flow.expires_at for flow in balancer.flows(now=1.0)] == [351.0]
 
 
-def test_nothing_that_passes_is_counted_as_a_drop():
+def test_nothing_that_passes_is_counted_as_a_drop() -> None:
     assert drops(connected()) == {}
 
 
-def test_flows_can_be_listed_from_the_newest_over_all_endpoints():
+def test_flows_can_be_listed_from_the_newest_over_all_endpoints() -> None:
     balancer = node()
     for port, (endpoint, now) in enumerate([(VPCE_A, 1.0), (VPCE_B, 2.0), (VPCE_A, 3.0), (VPCE_B, 4.0)], start=1):
         balancer.receive_packet(endpoint, query(port), now=now)

@@ -1,5 +1,7 @@
 """The short way to a key, and back from it: what the hot paths look flows up by."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,9 @@ ADDRESSES, PORTS = st.binary(min_size=4, max_size=4), st.integers(0, 65535)
 
 
 @given(st.sampled_from([build_tcp, build_udp]), ADDRESSES, ADDRESSES, PORTS, PORTS)
-def test_both_ways_of_a_packet_lead_to_its_key_and_the_key_to_both(build, source, destination, port, other_port):
+def test_both_ways_of_a_packet_lead_to_its_key_and_the_key_to_both(
+    build: Callable[..., bytes], source: bytes, destination: bytes, port: int, other_port: int
+) -> None:
     there, back = build(source, destination, port, other_port), build(destination, source, other_port, port)
     key, _ = flow_key(decode_ip(there), FIVE_TUPLE)
     assert key_of_ends(there[9], there[12:24]) == key_of_ends(back[9], back[12:24]) == key
@@ -34,5 +38,5 @@ def test_both_ways_of_a_packet_lead_to_its_key_and_the_key_to_both(build, source
         pytest.param(build_udp(CLIENT6, SERVER6, 1, 2, b""), FIVE_TUPLE, id="IPv6"),
     ],
 )
-def test_another_key_has_no_such_ends(packet, stickiness):
+def test_another_key_has_no_such_ends(packet: bytes, stickiness: str) -> None:
     assert ends_of_key(flow_key(decode_ip(packet), stickiness)[0]) is None

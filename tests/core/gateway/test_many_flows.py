@@ -2,20 +2,20 @@
 
 import tracemalloc
 
-from gwlbemu.core.gateway.balancer import EXPIRE_BUDGET
+from gwlbemu.core.gateway.balancer import EXPIRE_BUDGET, Balancer
 from tests.core.gateway.core_lab import VPCE_A, node, query
 
 COUNT = 2 * EXPIRE_BUDGET + 100
 
 
-def fill(balancer, packets: list[bytes]) -> None:
+def fill(balancer: Balancer, packets: list[bytes]) -> None:
     for number, packet in enumerate(packets):
         now = number * 1e-5
         balancer.receive_packet(VPCE_A, packet, now=now)
         balancer.receive_packet(VPCE_A, packet, now=now + 1e-6)
 
 
-def test_one_call_of_expire_does_no_more_than_its_budget_and_says_that_more_is_left():
+def test_one_call_of_expire_does_no_more_than_its_budget_and_says_that_more_is_left() -> None:
     balancer = node()
     fill(balancer, [query(port) for port in range(1, COUNT + 1)])
     left = []
@@ -25,7 +25,7 @@ def test_one_call_of_expire_does_no_more_than_its_budget_and_says_that_more_is_l
     assert left == [COUNT - EXPIRE_BUDGET, COUNT - 2 * EXPIRE_BUDGET, 0]
 
 
-def test_a_flow_takes_at_most_400_bytes():
+def test_a_flow_takes_at_most_400_bytes() -> None:
     packets = [query(port) for port in range(1, COUNT + 1)]
     balancer = node()
     fill(balancer, packets[:2])
@@ -37,7 +37,7 @@ def test_a_flow_takes_at_most_400_bytes():
     assert used / COUNT < 400
 
 
-def test_flows_with_source_ports_of_their_own_do_not_take_more_for_each_length_of_packet():
+def test_flows_with_source_ports_of_their_own_do_not_take_more_for_each_length_of_packet() -> None:
     balancer = node(emulation={"source_port": "rfc8926"})
     ports, sizes = range(1, 301), range(0, 400, 4)
     batches = [[query(port, bytes(size)) for port in ports] for size in sizes]

@@ -27,7 +27,7 @@ AWS_NAMES = {
 
 
 @pytest.mark.contract("TG-14")
-def test_metrics_have_awss_names_and_count_what_happened():
+def test_metrics_have_awss_names_and_count_what_happened() -> None:
     balancer = Balancer(settings(3), now=0.0)
     for each in ("fw-a1", "fw-a2"):
         for _ in range(5):
@@ -52,7 +52,7 @@ def test_metrics_have_awss_names_and_count_what_happened():
 
 
 @pytest.mark.contract("TG-14")
-def test_a_peak_is_the_highest_average_of_ten_seconds():
+def test_a_peak_is_the_highest_average_of_ten_seconds() -> None:
     balancer = node(1, emulation={"midstream": "new"})
     balancer.expire(now=10.0)
     for now, packets in ((12.0, 50), (21.0, 200), (35.0, 100)):
@@ -66,7 +66,7 @@ def test_a_peak_is_the_highest_average_of_ten_seconds():
 
 
 @pytest.mark.contract("TG-14")
-def test_health_checks_are_in_the_peak_of_packets_and_not_of_bytes_and_a_quiet_hour_of_them_is_no_peak():
+def test_health_checks_are_in_the_peak_of_packets_and_not_of_bytes_and_a_quiet_hour_of_them_is_no_peak() -> None:
     balancer = Balancer(settings(2), now=0.0)
     for second in range(3600):
         balancer.receive_probe_result("fw-a1", True, now=float(second))
@@ -76,11 +76,11 @@ def test_health_checks_are_in_the_peak_of_packets_and_not_of_bytes_and_a_quiet_h
     assert (metrics["PeakPacketsPerSecond"], metrics["PeakBytesPerSecond"]) == (2, 0)
 
 
-def test_an_idle_node_waits_for_nothing():
+def test_an_idle_node_waits_for_nothing() -> None:
     assert Balancer(settings(2), now=0.0).next_deadline() == math.inf
 
 
-def test_every_packet_has_a_verdict_and_every_verdict_a_count():
+def test_every_packet_has_a_verdict_and_every_verdict_a_count() -> None:
     balancer = node(2)
     verdict = balancer.receive_packet(VPCE_A, query(), now=1.0)
     datagram = hairpin(sent(verdict).datagram)

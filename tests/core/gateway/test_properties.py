@@ -1,5 +1,7 @@
 """Whatever the bytes: one verdict, one count, no exception; and keys that do not know directions."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ NOISE = st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=4
 PACKETS = st.one_of(st.binary(max_size=90), GOOD, st.tuples(GOOD, NOISE, st.integers(0, 120)))
 
 
-def bytes_of(drawn: object) -> bytes:
+def bytes_of(drawn: bytes | tuple[bytes, list[tuple[int, int]], int]) -> bytes:
     """A good packet with some bytes changed and perhaps cut short, or any bytes."""
     if isinstance(drawn, bytes):
         return drawn
@@ -44,7 +46,7 @@ def bytes_of(drawn: object) -> bytes:
 @pytest.mark.contract("GV-14")
 @settings(max_examples=150, deadline=None)
 @given(MODES, st.lists(st.tuples(PACKETS, NOISE, st.booleans(), st.booleans(), st.floats(0, 200)), max_size=12))
-def test_packets_in_are_verdicts_out_for_any_bytes_on_both_sides(mode, steps):
+def test_packets_in_are_verdicts_out_for_any_bytes_on_both_sides(mode: dict[str, Any], steps: list[Any]) -> None:
     balancer = node(2, **mode)
     count, now, seen = 0, 0.0, hairpin(sent(balancer.receive_packet(VPCE_A, query(), now=0.0)).datagram)
     for drawn, noise, other, raw, wait in steps:
@@ -73,7 +75,9 @@ PORTS = st.integers(0, 65535)
 @pytest.mark.contract("FL-03", "FL-04")
 @settings(max_examples=200, deadline=None)
 @given(ADDRESSES, PORTS, PORTS, st.sampled_from([FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE]))
-def test_a_key_is_the_same_in_both_directions_and_says_what_it_was_made_of(ends, port, other_port, stickiness):
+def test_a_key_is_the_same_in_both_directions_and_says_what_it_was_made_of(
+    ends: tuple[bytes, bytes], port: int, other_port: int, stickiness: str
+) -> None:
     source, destination = ends
     there = flow_key(decode_ip(build_udp(source, destination, port, other_port)), stickiness)
     back = flow_key(decode_ip(build_udp(destination, source, other_port, port)), stickiness)

@@ -4,6 +4,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
+from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.verdict import Drop, Reason, Reset, ToTarget
 from gwlbemu.wire.tcp import ACK, FIN, RST, build_tcp
 from tests.core.gateway.core_lab import (
@@ -27,7 +28,7 @@ ON_UNHEALTHY = {"send_tcp_reset.on_unhealthy.enabled": "true"}
 ON_DEREGISTRATION = {"send_tcp_reset.on_deregistration.enabled": "true", "deregistration_delay.timeout_seconds": "60"}
 
 
-def resets(balancer) -> int:
+def resets(balancer: Balancer) -> int:
     return balancer.metrics(now=0.0)["TCP_GWLB_Reset_Count"]
 
 
@@ -45,8 +46,8 @@ def resets(balancer) -> int:
 )
 @pytest.mark.parametrize("known", ["expired", "unknown"])
 def test_a_packet_of_an_expired_or_unknown_connection_is_answered_with_the_rst_of_rfc_9293(
-    packet, seq, ack, flags, known
-):
+    packet: bytes, seq: int, ack: int, flags: str, known: str
+) -> None:
     balancer = node(listener=ON_IDLE)
     if known == "expired":
         balancer.receive_packet(VPCE_A, syn(), now=0.0)
@@ -65,7 +66,7 @@ def test_a_packet_of_an_expired_or_unknown_connection_is_answered_with_the_rst_o
 
 
 @pytest.mark.contract("FL-13")
-def test_nothing_is_sent_without_a_packet_and_a_rst_is_never_answered():
+def test_nothing_is_sent_without_a_packet_and_a_rst_is_never_answered() -> None:
     balancer = node(listener=ON_IDLE)
     balancer.receive_packet(VPCE_A, syn(), now=0.0)
     balancer.expire(now=400.0)
@@ -74,15 +75,18 @@ def test_nothing_is_sent_without_a_packet_and_a_rst_is_never_answered():
     assert isinstance(balancer.receive_packet(VPCE_A, syn(), now=400.0), ToTarget)
 
 
-def test_ipv6_connections_are_reset_too():
+def test_ipv6_connections_are_reset_too() -> None:
     balancer = node(listener=ON_IDLE)
     verdict = balancer.receive_packet(VPCE_A, build_tcp(CLIENT6, SERVER6, 5, 6, flags=ACK, acknowledgement=77), now=1.0)
+    assert isinstance(verdict, Reset)
     assert (IPv6(verdict.packet).dst, IPv6(verdict.packet)[TCP].seq) == ("2001:db8:1::10", 77)
 
 
 @pytest.mark.contract("FL-14")
 @pytest.mark.parametrize("sender", ["client", "server"])
-def test_a_connection_of_a_target_that_turned_unhealthy_is_reset_and_the_next_syn_goes_to_a_healthy_one(sender):
+def test_a_connection_of_a_target_that_turned_unhealthy_is_reset_and_the_next_syn_goes_to_a_healthy_one(
+    sender: str,
+) -> None:
     balancer = node(2, group=ON_UNHEALTHY)
     first = target_of(balancer, syn(), now=0.0)
     fail_probes(balancer, first, now=1.0)
@@ -97,7 +101,7 @@ def test_a_connection_of_a_target_that_turned_unhealthy_is_reset_and_the_next_sy
 
 
 @pytest.mark.contract("FL-14")
-def test_a_connection_of_a_deregistered_target_is_reset_only_after_the_delay():
+def test_a_connection_of_a_deregistered_target_is_reset_only_after_the_delay() -> None:
     balancer = node(2, group=ON_DEREGISTRATION)
     first = target_of(balancer, syn(), now=0.0)
     balancer.deregister(first, now=1.0)
@@ -107,7 +111,7 @@ def test_a_connection_of_a_deregistered_target_is_reset_only_after_the_delay():
 
 
 @pytest.mark.contract("FL-14")
-def test_only_tcp_of_the_failed_target_is_reset():
+def test_only_tcp_of_the_failed_target_is_reset() -> None:
     balancer = node(2, group=ON_UNHEALTHY)
     kept = {port: target_of(balancer, packet(port), now=0.0) for port in range(1, 30) for packet in (query,)}
     live = {port: target_of(balancer, syn(port), now=0.0) for port in range(1, 30)}
@@ -117,14 +121,14 @@ def test_only_tcp_of_the_failed_target_is_reset():
         assert isinstance(balancer.receive_packet(VPCE_A, data(port), now=2.0), Reset if first == "fw-a1" else ToTarget)
 
 
-def test_a_flow_that_failing_open_placed_is_not_reset():
+def test_a_flow_that_failing_open_placed_is_not_reset() -> None:
     balancer = node(1, group=ON_UNHEALTHY)
     fail_probes(balancer, "fw-a1", now=1.0)
     assert target_of(balancer, syn(), now=2.0) == "fw-a1"
     assert target_of(balancer, data(), now=3.0) == "fw-a1"
 
 
-def test_a_target_that_recovers_before_the_next_packet_keeps_its_connections():
+def test_a_target_that_recovers_before_the_next_packet_keeps_its_connections() -> None:
     balancer = node(1, group=ON_UNHEALTHY)
     balancer.receive_packet(VPCE_A, syn(), now=0.0)
     fail_probes(balancer, "fw-a1", now=1.0)

@@ -26,7 +26,7 @@ TABLE = [pytest.param(case, id=case.description, marks=pytest.mark.contract(*cas
 
 
 @pytest.mark.parametrize("case", TABLE)
-def test_a_returned_datagram_meets_the_verdict_of_the_table(case: Case):
+def test_a_returned_datagram_meets_the_verdict_of_the_table(case: Case) -> None:
     balancer = node()
     datagram = case.change(hairpin(sent(balancer.receive_packet(ENDPOINT, FLOW, now=1.0)).datagram))
     verdict = balancer.receive_return(datagram[12:16], datagram, now=1.0)
@@ -41,7 +41,7 @@ def test_a_returned_datagram_meets_the_verdict_of_the_table(case: Case):
 
 @pytest.mark.contract("GV-16")
 @pytest.mark.parametrize("towards", ["client", "server"])
-def test_an_appliance_may_reset_a_connection_in_either_direction(towards):
+def test_an_appliance_may_reset_a_connection_in_either_direction(towards: str) -> None:
     balancer = node()
     verdict = balancer.receive_packet(VPCE_A, syn(), now=1.0)
     there = (SERVER, CLIENT, 80, 40000) if towards == "client" else (CLIENT, SERVER, 40000, 80)
@@ -51,7 +51,7 @@ def test_an_appliance_may_reset_a_connection_in_either_direction(towards):
 
 
 @pytest.mark.contract("GV-16")
-def test_an_icmp_error_of_the_appliance_may_come_in_the_header_of_the_connection_it_quotes():
+def test_an_icmp_error_of_the_appliance_may_come_in_the_header_of_the_connection_it_quotes() -> None:
     balancer = node()
     verdict = balancer.receive_packet(VPCE_A, syn(), now=1.0)
     error = build_icmp_error(syn(), 3, 13, SERVER)
@@ -60,7 +60,7 @@ def test_an_icmp_error_of_the_appliance_may_come_in_the_header_of_the_connection
 
 
 @pytest.mark.contract("GV-17")
-def test_what_an_appliance_sends_makes_no_flow():
+def test_what_an_appliance_sends_makes_no_flow() -> None:
     balancer = node()
     verdict = balancer.receive_packet(VPCE_A, query(), now=1.0)
     give_back(balancer, verdict, now=1.0, packet=query(50000))
@@ -68,14 +68,14 @@ def test_what_an_appliance_sends_makes_no_flow():
 
 
 @pytest.mark.contract("GV-13")
-def test_a_return_after_the_idle_timeout_finds_no_flow_on_either_path():
+def test_a_return_after_the_idle_timeout_finds_no_flow_on_either_path() -> None:
     balancer = node()
     verdict = balancer.receive_packet(VPCE_A, query(), now=1.0)
     assert isinstance(give_back(balancer, verdict, now=120.9), ToEndpoint)
     assert give_back(balancer, verdict, now=240.9) == Drop(Reason.MISSING_FLOW_ENTRY)
 
 
-def test_the_other_target_may_return_a_flow_with_its_cookie():
+def test_the_other_target_may_return_a_flow_with_its_cookie() -> None:
     # Not on AWS's list of checks; the sender only has to be a target.
     balancer = node(2)
     datagram = hairpin(sent(balancer.receive_packet(VPCE_A, query(), now=1.0)).datagram)
@@ -83,16 +83,17 @@ def test_the_other_target_may_return_a_flow_with_its_cookie():
     assert isinstance(balancer.receive_return(other, datagram[:12] + other + datagram[16:], now=1.0), ToEndpoint)
 
 
-def test_a_return_longer_than_the_endpoint_carries_is_dropped():
+def test_a_return_longer_than_the_endpoint_carries_is_dropped() -> None:
     balancer = node()
     datagram = hairpin(sent(balancer.receive_packet(VPCE_A, query(), now=1.0)).datagram)
     grown = rewrap(datagram, query(payload=bytes(8500)))
     assert balancer.receive_return(grown[12:16], grown, now=1.0) == Drop(Reason.TOO_LONG)
 
 
-def test_data_of_a_connection_returns_both_ways():
+def test_data_of_a_connection_returns_both_ways() -> None:
     balancer = node()
     for packet in (syn(), reply(flags=0x12), data(flags=ACK), reply()):
         verdict = balancer.receive_packet(VPCE_A, packet, now=1.0)
         returned = give_back(balancer, verdict, now=1.0)
+        assert isinstance(returned, ToEndpoint)
         assert returned.packet[12:] == packet[12:]

@@ -14,7 +14,9 @@ from tests.core.gateway.core_lab import node
     ("arguments", "named"),
     [(("TCP", 6081, "ip"), "protocol"), (("GENEVE", 6080, "ip"), "port"), (("GENEVE", 6081, "alb"), "target_type")],
 )
-def test_a_group_that_is_not_geneve_on_6081_with_instances_or_addresses_is_refused(arguments, named):
+def test_a_group_that_is_not_geneve_on_6081_with_instances_or_addresses_is_refused(
+    arguments: tuple[str, int, str], named: str
+) -> None:
     with pytest.raises(SettingError, match=named):
         check_target_group(*arguments)
     for kind in ("instance", "ip"):
@@ -25,7 +27,7 @@ def test_a_group_that_is_not_geneve_on_6081_with_instances_or_addresses_is_refus
 @pytest.mark.parametrize(
     "given", [("rebalance", "no_rebalance"), ("no_rebalance", "rebalance"), ("rebalance", None), (None, "rebalance")]
 )
-def test_the_two_failover_values_must_be_equal(given):
+def test_the_two_failover_values_must_be_equal(given: tuple[str | None, str | None]) -> None:
     keys = ("target_failover.on_deregistration", "target_failover.on_unhealthy")
     balancer = node()
     with pytest.raises(SettingError) as refused:

@@ -29,7 +29,7 @@ REBALANCE = {"target_failover.on_deregistration": "rebalance", "target_failover.
 
 
 @pytest.fixture(autouse=True, params=[HotBalancer, Balancer], ids=["hot", "careful"])
-def way(request, monkeypatch):
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test of this file is run the hot way and the careful one."""
     monkeypatch.setattr(core_lab, "Node", request.param)
 
@@ -45,7 +45,7 @@ def state(balancer: Balancer, target_id: str, *, now: float) -> tuple[str, str, 
 
 
 @pytest.mark.contract("TG-03", "TG-05")
-def test_a_node_decides_by_its_own_probes_and_new_flows_go_to_healthy_targets_only():
+def test_a_node_decides_by_its_own_probes_and_new_flows_go_to_healthy_targets_only() -> None:
     one, other = node(3), node(3)
     fail_probes(one, "fw-a1", now=1.0)
     assert set(place(one, now=1.0).values()) == {"fw-a2", "fw-a3"}
@@ -53,7 +53,7 @@ def test_a_node_decides_by_its_own_probes_and_new_flows_go_to_healthy_targets_on
 
 
 @pytest.mark.contract("TG-04")
-def test_a_target_goes_through_awss_states_with_their_reasons_and_descriptions():
+def test_a_target_goes_through_awss_states_with_their_reasons_and_descriptions() -> None:
     balancer = Balancer(settings(1), now=0.0)
     seen = [state(balancer, "fw-a1", now=0.0)]
     balancer.receive_probe_result("fw-a1", True, now=1.0)
@@ -76,7 +76,7 @@ def test_a_target_goes_through_awss_states_with_their_reasons_and_descriptions()
 
 
 @pytest.mark.contract("TG-04")
-def test_a_target_in_a_zone_that_is_not_enabled_is_unused_and_one_whose_prober_failed_unavailable():
+def test_a_target_in_a_zone_that_is_not_enabled_is_unused_and_one_whose_prober_failed_unavailable() -> None:
     balancer = Balancer(settings((target(1), target(2, "c"))), now=0.0)
     assert state(balancer, "fw-c2", now=0.0)[:2] == ("unused", "Target.NotInUse")
     balancer.receive_probe_result("fw-a1", False, now=1.0, reason="Elb.InternalError")
@@ -92,7 +92,7 @@ def test_a_target_in_a_zone_that_is_not_enabled_is_unused_and_one_whose_prober_f
 @pytest.mark.parametrize(
     "event", ["another fails", "its own fails", "one is added", "one recovers", "its own is deregistered"]
 )
-def test_no_change_of_targets_moves_a_live_flow(event):
+def test_no_change_of_targets_moves_a_live_flow(event: str) -> None:
     balancer = node(3)
     fail_probes(balancer, "fw-a3", now=1.0)
     before = place(balancer, now=1.0)
@@ -116,7 +116,7 @@ def test_no_change_of_targets_moves_a_live_flow(event):
 
 @pytest.mark.contract("TG-06")
 @pytest.mark.parametrize("delay", [0, 60, 300])
-def test_a_deregistered_target_drains_for_the_delay_takes_no_new_flows_and_keeps_the_live_ones(delay):
+def test_a_deregistered_target_drains_for_the_delay_takes_no_new_flows_and_keeps_the_live_ones(delay: int) -> None:
     group = {} if delay == 300 else {"deregistration_delay.timeout_seconds": str(delay)}
     balancer = node(2, group=group)
     before = place(balancer, now=0.0)
@@ -134,7 +134,7 @@ def test_a_deregistered_target_drains_for_the_delay_takes_no_new_flows_and_keeps
     )
 
 
-def test_a_target_that_has_gone_is_forgotten_with_its_last_flow_and_its_packets_stay_counted():
+def test_a_target_that_has_gone_is_forgotten_with_its_last_flow_and_its_packets_stay_counted() -> None:
     balancer = node(1, group={"deregistration_delay.timeout_seconds": "0"})
     balancer.receive_packet(VPCE_A, query(), now=0.0)
     balancer.deregister("fw-a1", now=1.0)
@@ -147,7 +147,7 @@ def test_a_target_that_has_gone_is_forgotten_with_its_last_flow_and_its_packets_
 
 
 @pytest.mark.contract("TG-08")
-def test_rebalance_moves_only_the_failed_targets_flows_each_on_its_next_packet():
+def test_rebalance_moves_only_the_failed_targets_flows_each_on_its_next_packet() -> None:
     balancer = node(3, group=REBALANCE)
     before = place(balancer, now=0.0)
     old = {port: sent(balancer.receive_packet(VPCE_A, query(port), now=0.0)) for port in PORTS}
@@ -167,7 +167,7 @@ def test_rebalance_moves_only_the_failed_targets_flows_each_on_its_next_packet()
     assert place(balancer, now=3.0) == after
 
 
-def test_a_moved_flow_keeps_its_cookie_when_the_switch_says_so():
+def test_a_moved_flow_keeps_its_cookie_when_the_switch_says_so() -> None:
     balancer = node(2, group=REBALANCE, emulation={"rebalanced_cookie": "keep"})
     old = sent(balancer.receive_packet(VPCE_A, query(), now=0.0))
     fail_probes(balancer, old.target, now=1.0)
@@ -177,7 +177,7 @@ def test_a_moved_flow_keeps_its_cookie_when_the_switch_says_so():
 
 
 @pytest.mark.contract("TG-08")
-def test_rebalance_moves_a_connection_in_midstream_and_only_after_the_deregistration_delay():
+def test_rebalance_moves_a_connection_in_midstream_and_only_after_the_deregistration_delay() -> None:
     balancer = node(2, group=REBALANCE | {"deregistration_delay.timeout_seconds": "60"})
     first = target_of(balancer, syn(), now=0.0)
     balancer.deregister(first, now=1.0)
@@ -185,7 +185,7 @@ def test_rebalance_moves_a_connection_in_midstream_and_only_after_the_deregistra
     assert target_of(balancer, data(), now=61.0) != first
 
 
-def test_with_rebalance_and_nobody_healthy_flows_stay_where_they_are():
+def test_with_rebalance_and_nobody_healthy_flows_stay_where_they_are() -> None:
     balancer = node(2, group=REBALANCE)
     before = place(balancer, now=0.0)
     for each in ("fw-a1", "fw-a2"):
@@ -194,7 +194,7 @@ def test_with_rebalance_and_nobody_healthy_flows_stay_where_they_are():
 
 
 @pytest.mark.contract("TG-10")
-def test_with_every_target_unhealthy_a_new_flow_goes_to_a_random_one_and_stays_there():
+def test_with_every_target_unhealthy_a_new_flow_goes_to_a_random_one_and_stays_there() -> None:
     balancer = node(3)
     for each in ("fw-a1", "fw-a2", "fw-a3"):
         fail_probes(balancer, each, now=1.0)
@@ -206,7 +206,7 @@ def test_with_every_target_unhealthy_a_new_flow_goes_to_a_random_one_and_stays_t
 
 
 @pytest.mark.contract("TG-10")
-def test_the_random_choice_is_made_anew_for_each_new_flow_and_the_same_in_each_run():
+def test_the_random_choice_is_made_anew_for_each_new_flow_and_the_same_in_each_run() -> None:
     runs = []
     for _ in range(2):
         balancer = node(2)
@@ -221,7 +221,7 @@ TWO_ZONES = (target(1), target(2), target(3, "b"), target(4, "b"))
 
 
 @pytest.mark.contract("TG-11")
-def test_without_cross_zone_a_node_uses_its_own_zone_even_when_all_of_it_is_unhealthy():
+def test_without_cross_zone_a_node_uses_its_own_zone_even_when_all_of_it_is_unhealthy() -> None:
     balancer = node(TWO_ZONES)
     assert [each.id for each in balancer.probe_targets(now=0.0)] == ["fw-a1", "fw-a2"]
     for each in ("fw-a1", "fw-a2"):
@@ -233,7 +233,7 @@ def test_without_cross_zone_a_node_uses_its_own_zone_even_when_all_of_it_is_unhe
 
 
 @pytest.mark.contract("TG-12")
-def test_with_cross_zone_all_targets_of_all_zones_are_alike():
+def test_with_cross_zone_all_targets_of_all_zones_are_alike() -> None:
     balancer = node(TWO_ZONES)
     before = place(balancer, now=0.0)
     balancer.set_attributes("load-balancer", {"load_balancing.cross_zone.enabled": "true"}, now=1.0)
@@ -247,7 +247,7 @@ def test_with_cross_zone_all_targets_of_all_zones_are_alike():
 
 
 @pytest.mark.contract("TG-13")
-def test_bytes_that_crossed_zones_are_counted_in_each_direction():
+def test_bytes_that_crossed_zones_are_counted_in_each_direction() -> None:
     balancer = node((target(3, "b"),), load_balancer={"load_balancing.cross_zone.enabled": "true"})
     for now in (1.0, 2.0):
         give_back(
@@ -261,7 +261,7 @@ def test_bytes_that_crossed_zones_are_counted_in_each_direction():
 
 
 @pytest.mark.contract("FL-12")
-def test_without_any_target_packets_are_dropped_and_counted_as_rejected():
+def test_without_any_target_packets_are_dropped_and_counted_as_rejected() -> None:
     balancer = node(0)
     assert balancer.receive_packet(VPCE_A, query(), now=1.0) == Drop(Reason.NO_TARGET)
     assert balancer.receive_packet(VPCE_A, syn(), now=1.0) == Drop(Reason.NO_TARGET)
@@ -269,7 +269,7 @@ def test_without_any_target_packets_are_dropped_and_counted_as_rejected():
     assert (metrics["RejectedFlowCount"], metrics["RejectedFlowCount_TCP"], metrics["NewFlowCount"]) == (2, 1, 0)
 
 
-def test_a_change_reaches_the_packets_after_the_propagation_delay():
+def test_a_change_reaches_the_packets_after_the_propagation_delay() -> None:
     balancer = node(2, group=REBALANCE, emulation={"propagation_delay_seconds": 60}, now=-60.0)
     balancer.expire(now=0.0)
     before = place(balancer, now=0.0)
@@ -281,7 +281,7 @@ def test_a_change_reaches_the_packets_after_the_propagation_delay():
     assert set(place(balancer, now=61.0).values()) == {"fw-a2"}
 
 
-def test_a_target_that_wavers_reaches_the_packets_the_delay_after_its_last_change():
+def test_a_target_that_wavers_reaches_the_packets_the_delay_after_its_last_change() -> None:
     balancer = node(2, group=REBALANCE, emulation={"propagation_delay_seconds": 60}, now=-60.0)
     before = place(balancer, now=0.0)
     for now, change in ((1.0, fail_probes), (31.0, pass_probes), (51.0, fail_probes)):
@@ -291,7 +291,7 @@ def test_a_target_that_wavers_reaches_the_packets_the_delay_after_its_last_chang
 
 
 @pytest.mark.contract("TG-06")
-def test_a_target_deregistered_without_a_delay_drains_until_the_packets_know():
+def test_a_target_deregistered_without_a_delay_drains_until_the_packets_know() -> None:
     now_at_once = {"deregistration_delay.timeout_seconds": "0"}
     balancer = node(1, group=now_at_once, emulation={"propagation_delay_seconds": 60}, now=-60.0)
     balancer.expire(now=0.0)
@@ -307,7 +307,7 @@ def test_a_target_deregistered_without_a_delay_drains_until_the_packets_know():
     assert balancer.target_health(now=200.0) == []
 
 
-def test_the_301st_target_of_a_zone_is_refused_as_aws_does():
+def test_the_301st_target_of_a_zone_is_refused_as_aws_does() -> None:
     many = tuple(Target(f"i-{n}", bytes([10, 1, n >> 8, n & 255]), "a") for n in range(300))
     balancer = Balancer(settings(many), now=0.0)
     with pytest.raises(SettingError) as refused:
@@ -319,7 +319,7 @@ def test_the_301st_target_of_a_zone_is_refused_as_aws_does():
 
 
 @pytest.mark.parametrize(("target_id", "times"), [("fw-a9", 1), ("fw-a1", 2)])
-def test_what_is_not_registered_cannot_be_deregistered(target_id, times):
+def test_what_is_not_registered_cannot_be_deregistered(target_id: str, times: int) -> None:
     balancer = node(1)
     for _ in range(times - 1):
         balancer.deregister(target_id, now=1.0)
@@ -331,14 +331,14 @@ def test_what_is_not_registered_cannot_be_deregistered(target_id, times):
 @pytest.mark.parametrize(
     ("name", "address"), [("fw-a1", bytes([10, 254, 11, 250])), ("fw-x", bytes([10, 254, 11, 101]))]
 )
-def test_a_name_has_one_address_and_an_address_one_name(name, address):
+def test_a_name_has_one_address_and_an_address_one_name(name: str, address: bytes) -> None:
     balancer = node(1)
     with pytest.raises(SettingError) as refused:
         balancer.register(Target(name, address, "a"), now=1.0)
     assert refused.value.code == "InvalidTarget"
 
 
-def test_a_target_registered_again_while_it_drains_starts_with_its_health_checks_and_keeps_its_flows():
+def test_a_target_registered_again_while_it_drains_starts_with_its_health_checks_and_keeps_its_flows() -> None:
     balancer = node(1)
     balancer.receive_packet(VPCE_A, syn(), now=0.0)
     balancer.deregister("fw-a1", now=1.0)

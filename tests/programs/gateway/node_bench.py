@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from gwlbemu.ports.filters import ip_to_us, udp_port_to_us
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.programs.gateway.config import EndpointInterface, Eni, NodeConfig
 from tests.paths import ROOT
+from tests.waiting import PATIENCE, wait_until
 
 ENDPOINT, OTHER_ENDPOINT = "vpce-01122334455667788", "vpce-0aabbccddeeff0011"
 NODE, TARGET, OTHER_TARGET = "10.9.0.1", "10.9.0.2", "10.9.0.3"
@@ -40,10 +40,9 @@ def ip(*argv: str, ns: str = "") -> None:
 def namespaces() -> Iterator[None]:
     """Namespaces tclient, tnode, ttarget; devices are called eth0 at the far ends."""
     names = ("tnode", *WIRES)
-    for name in names:
-        ip("netns", "add", name)
     try:
         for name in names:
+            ip("netns", "add", name)
             subprocess.run(
                 [
                     "ip",
@@ -69,7 +68,7 @@ def namespaces() -> Iterator[None]:
         yield
     finally:
         for name in names:
-            ip("netns", "del", name)
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
 @contextmanager
@@ -135,16 +134,16 @@ class Bench:
         return call(self.config.control, verb, **arguments)
 
     def wait_for_state(self, state: str) -> None:
-        deadline = time.monotonic() + 10
-        while {each["state"] for each in self.call("targets")["targets"]} != {state}:
-            assert time.monotonic() < deadline, self.call("targets")
-            time.sleep(0.01)
+        wait_until(
+            lambda: {each["state"] for each in self.call("targets")["targets"]} == {state},
+            lambda: f"{state}: {self.call('targets')}",
+        )
 
     def take(self, port: PacketPort, count: int = 1) -> list[bytes]:
         """The next `count` frames at a port; fails when they do not come."""
         frames: list[bytes] = []
         while len(frames) < count:
-            assert select.select([port.fileno()], [], [], 5)[0], (
+            assert select.select([port.fileno()], [], [], PATIENCE)[0], (
                 f"{len(frames)} of {count} frames came; {self.log.read_text()}"
             )
             frames += port.recv()
@@ -152,7 +151,7 @@ class Bench:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=PATIENCE)
 
 
 def _answer_probes(address: str) -> socket.socket:
@@ -197,11 +196,8 @@ def running(
         stack.callback(process.wait)
         stack.callback(process.kill)
         bench = Bench(settings, process, log, client, target, other, stack)
-        deadline = time.monotonic() + 10
-        while not Path(settings.control).exists():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.005)
+        wait_until(lambda: process.poll() is not None or Path(settings.control).exists(), log.read_text)
+        assert process.poll() is None, log.read_text()
         yield bench
 
 

@@ -5,7 +5,6 @@ The core alone meets the same table in tests/core.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ import pytest
 from gwlbemu.wire.aws import format_endpoint
 from tests.cases import ENDPOINT, ENTRIES, FLOW, OTHER_ENDPOINT, RETURNS, Arrival, Case, around
 from tests.programs.gateway.node_bench import OTHER_TARGET, TARGET, Bench, config, running, second_endpoint
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespace
 TO_ENDPOINT = {
@@ -57,9 +57,8 @@ def counters(node: Bench) -> dict[str, int]:
 
 def judged(node: Bench, before: dict[str, int]) -> dict[str, int]:
     """Wait until one more packet has its verdict; what changed of the drop counters, and how many packets went out."""
-    deadline = time.monotonic() + 5
-    while (after := counters(node))["verdicts"] == before["verdicts"]:
-        assert time.monotonic() < deadline, node.log.read_text()
+    wait_until(lambda: counters(node)["verdicts"] != before["verdicts"], node.log.read_text)
+    after = counters(node)
     assert after["verdicts"] == after["packets_received"] == before["verdicts"] + 1
     return {
         name: after[name] - before[name]

@@ -6,7 +6,6 @@ delivered at any side and every counter has to be the same, byte for byte.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -16,6 +15,7 @@ import pytest
 
 from tests.fastpath.fastpath_packets import random_packet
 from tests.programs.gateway.node_bench import OTHER_TARGET, TARGET, Bench, config, running, second_endpoint
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.namespace, pytest.mark.usefixtures("fast_path")]
 PACKETS = 600
@@ -77,9 +77,9 @@ def change_targets(bench: Bench, random: Random, registered: dict[str, str]) -> 
     elif name not in registered:
         registered[name] = addresses[name]
         bench.call("register", id=name, address=addresses[name], zone="a")
-        deadline = time.monotonic() + 5
-        while "healthy" not in {each["state"] for each in bench.call("targets")["targets"] if each["id"] == name}:
-            assert time.monotonic() < deadline
+        wait_until(
+            lambda: "healthy" in {each["state"] for each in bench.call("targets")["targets"] if each["id"] == name}
+        )
 
 
 def exchange(bench: Bench, random: Random, number: int, pool: list[tuple[str, bytes]]) -> list[object]:
@@ -127,10 +127,8 @@ def verdicts(bench: Bench) -> int:
 
 
 def settle(bench: Bench, count: int) -> None:
-    deadline = time.monotonic() + 5
-    while (reached := verdicts(bench)) < count:
-        assert time.monotonic() < deadline, (reached, count, bench.log.read_text())
-    assert reached == count
+    wait_until(lambda: verdicts(bench) >= count, lambda: f"{verdicts(bench)}, {count}: {bench.log.read_text()}")
+    assert verdicts(bench) == count
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -221,7 +221,7 @@ def test_an_explicit_endpoint_id_stands_and_a_missing_one_is_derived_from_the_na
 
 def test_long_names_are_shortened_without_collisions() -> None:
     def change(data: dict[str, list[dict[str, list[dict[str, object]]]]]) -> None:
-        data["vpcs"][0]["instances"] += [{"name": f"web-server-number-{n}", "subnet": "app-b"} for n in range(50)]  # type: ignore[list-item]
+        data["vpcs"][0]["instances"] += [{"name": f"web-server-number-{n}", "subnet": "app-b"} for n in range(50)]
 
     ports = [end.name for end in ends(plan_of(change)) if end.namespace == "test-app-b" and end.bridge]
     assert len(set(ports)) == 50
@@ -230,7 +230,7 @@ def test_long_names_are_shortened_without_collisions() -> None:
 
 def test_addresses_that_the_file_leaves_open_are_free_and_never_reserved() -> None:
     def change(data: dict[str, list[dict[str, list[dict[str, object]]]]]) -> None:
-        data["vpcs"][0]["instances"] += [{"name": f"i{n}", "subnet": "ep-a"} for n in range(11)]  # type: ignore[list-item]
+        data["vpcs"][0]["instances"] += [{"name": f"i{n}", "subnet": "ep-a"} for n in range(11)]
 
     addresses = [one.address for one in plan_of(change).instances if one.subnet == "ep-a"]
     assert addresses == [f"10.0.11.{last}" for last in range(4, 15)]

@@ -22,6 +22,7 @@ from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
 from tests.paths import TOPOLOGIES
 from tests.topology.builder import Data, plan_of, put
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.namespace
 FILES = sorted(TOPOLOGIES.glob("*.yaml"))
@@ -51,7 +52,7 @@ def enter(resource: str) -> list[str]:
 
 def connect(source: str, address: str, port: int) -> str:
     command = [*enter(source), sys.executable, "-c", CONNECT, address, str(port)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.strip()
 
 
 def several(*changes: Callable[[Data], None]) -> Callable[[Data], None]:
@@ -196,7 +197,7 @@ def test_the_outer_ttl_of_the_tunnel_survives_the_fabric(up: Callable[[Plan], No
     receive = """
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 6081)); s.setsockopt(socket.IPPROTO_IP, 12, 1)
-s.settimeout(5); print("ready", flush=True); print(s.recvmsg(9, 99)[1][0][2][0])
+s.settimeout(60); print("ready", flush=True); print(s.recvmsg(9, 99)[1][0][2][0])
 """
     send = """
 import socket
@@ -207,5 +208,5 @@ s.sendto(b"x", ("10.254.2.11", 6081))
     with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout is not None
         assert listener.stdout.readline() == "ready\n"
-        subprocess.run([*enter("fw-a"), sys.executable, "-c", send], check=True, timeout=10)
+        subprocess.run([*enter("fw-a"), sys.executable, "-c", send], check=True, timeout=PATIENCE)
         assert listener.stdout.read() == "255\n"

@@ -91,7 +91,14 @@ def conforms(value: Any, schema: dict[str, Any], whole: dict[str, Any]) -> bool:
         return any(conforms(value, one, whole) for one in schema["anyOf"])
     if "const" in schema or "enum" in schema:
         return value in schema.get("enum", [schema.get("const")])
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+    kinds: dict[str, Any] = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+    }
     kind = schema["type"]
     if kind == "null":
         return value is None

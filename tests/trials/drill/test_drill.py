@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from gwlbemu.trials.drill.actions import FAILOVER
 from gwlbemu.trials.drill.series import Options, drill_running
 from tests.lab.worlds import world
 
-pytestmark = pytest.mark.namespace
+WAVE_SECONDS = 400  # about 25 on an idle machine
+pytestmark = [pytest.mark.namespace, pytest.mark.timeout(2 * WAVE_SECONDS + 100)]
 
 POLICIES = ("no_rebalance", "rebalance", "reset")
 PAIR = {"fw-1": "a", "fw-2": "a"}
@@ -48,13 +50,22 @@ WAVES = (
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     found: dict[str, list[Run]] = {}
     for wave in WAVES:
-        started = {name: _start(name, tmp_path_factory.mktemp(name), *wave[name]) for name in wave}
-        ended = {name: process.communicate(timeout=150) for name, process in started.items()}
+        with ExitStack() as stack:
+            started = {name: _start(name, tmp_path_factory.mktemp(name), *wave[name]) for name in wave}
+            for process in started.values():
+                stack.callback(_end, process)
+            ended = {name: process.communicate(timeout=WAVE_SECONDS) for name, process in started.items()}
         for name, process in started.items():
             out, error = ended[name]
             assert process.returncode == 0, f"{name}: exit code {process.returncode}\n{out}\n{error}"
             found[name] = json.loads(out)
     return found
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let a drill that is not done take its lab down."""
+    process.terminate()
+    process.communicate()
 
 
 def _start(name: str, folder: Path, text: str, options: list[str]) -> subprocess.Popen[str]:
@@ -170,7 +181,7 @@ def test_losing_a_zone_loses_its_flows_and_leaves_the_other_zone_reachable(repor
 def test_with_cross_zone_the_lost_zones_targets_fail_like_any_other(reports: Reports, policy: str, word: str) -> None:
     run = run_of(reports["zone"], policy)
     crossing = [flow for flow in run["flows"] if flow["server"] == "server-b" and flow["before"] == ["fw-a"]]
-    assert outcomes(crossing) == {word}
+    assert outcomes(crossing) <= {word}  # by chance, all may have stayed in their zone
 
 
 def test_a_firewall_that_takes_nothing_in_mid_stream_turns_moved_into_lost(reports: Reports) -> None:

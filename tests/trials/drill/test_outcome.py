@@ -6,14 +6,28 @@ import pytest
 
 from gwlbemu.programs.traffic import ConnectionState, parse_states
 from gwlbemu.trials.drill.judge import FlowEvidence
-from gwlbemu.trials.drill.outcome import ClockJump, FlowObservation, expected, holds, is_moved, outcome, silent_seconds
+from gwlbemu.trials.drill.outcome import (
+    ClockJump,
+    FlowObservation,
+    NodeEndpoint,
+    expected,
+    holds,
+    is_moved,
+    outcome,
+    silent_seconds,
+)
 from gwlbemu.trials.drill.watch import ConnectionKey
 
 HOP, SECOND = ("node-a", "vpce-a"), ("ids-node-a", "vpce-ids-a")
 FW1, FW2 = {HOP: "fw-1"}, {HOP: "fw-2"}
 
 
-def seen(end: str = "open", last_at: float = 99.9, before: dict = FW1, after: dict = FW1) -> FlowObservation:
+def seen(
+    end: str = "open",
+    last_at: float = 99.9,
+    before: dict[NodeEndpoint, str] = FW1,
+    after: dict[NodeEndpoint, str] = FW1,
+) -> FlowObservation:
     return FlowObservation(end, last_at, 100.0, (last_at, 100.0), before, after)
 
 
