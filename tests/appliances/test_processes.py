@@ -164,7 +164,7 @@ def test_a_refused_request_says_why(start: Start) -> None:
     assert appliance.ask(verb="health", fail="always") == {
         "ok": False,
         "error": "fail: expected one of none, http, tcp, got 'always'",
-        "code": "ValidationError",
+        "code": "InvalidInput",
     }
     assert appliance.ask(verb="dance")["error"] == "verb: expected one of status, health, got 'dance'"
 
