@@ -14,6 +14,7 @@ from tests.trials.fake_lab import FakeLab
 @pytest.fixture(autouse=True)
 def fake_labs_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a `FakeLab` answer for its nodes; a real lab is asked as ever."""
+
     def ask_nodes(lab: Any, verb: str, **arguments: Any) -> Any:
         return lab.ask_nodes(verb, **arguments) if isinstance(lab, FakeLab) else ask(lab, verb, **arguments)
 
