@@ -13,42 +13,21 @@ import pytest
 
 from tests.paths import ROOT
 
-# A room: the rooms it may import, besides itself and `errors`. A name covers everything inside it. What stands beside
-# the sub-rooms of a room (core/emulation, topology/names, programs/process) is a room of its own for its siblings.
-CORE, TOPOLOGY = ("core",), ("topology",)
-MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "wire": (),
-    "core": ("wire",),
-    "core/elb": ("wire",),
-    "core/gateway": ("core", "core/elb", "wire"),
-    "topology": (),
-    "topology/file": ("topology", "core", "core/elb", "core/gateway"),
-    "topology/plan": ("topology", "topology/file", "core", "core/elb", "core/gateway"),
-    "review": ("topology/*", "core/*"),
-    "capture": ("wire",),
-    "ports": ("wire", "capture"),
-    "fastpath": ("wire", "core/*"),
-    "net": ("topology/plan", "command"),
-    "programs": ("wire", "ports"),
-    "programs/gateway": ("programs", "wire", "core/*", "capture", "ports", "fastpath", "net"),
-    "programs/recorder": ("programs", "wire", "capture", "ports", "net"),
-    "command": (),
-    "lab": (
-        "command", "topology/*", "net", "fastpath", "core/*", "programs/gateway/config", "programs/recorder/config",
-    ),
-    "views": ("command", "lab", "topology/*", "core/*", "ports", "net", "wire", "review"),
-    "trials": ("views", "lab", "topology/*", "net", "wire"),
-    "trials/drill": ("trials", "views", "lab", "topology/*", "net", "wire", "programs/traffic"),
-    "bench": (
-        "command", "trials/*", "views", "lab", "topology/*", "core/*", "capture", "ports", "fastpath", "net", "wire",
-    ),
-    "public": ("trials/*", "views", "lab", "topology/*", "net"),
-    "pytest_plugin": ("public", "lab/topology_file"),
-    "__main__": ("cli",),
-    "": ("public",),
-    "cli": ("command", "bench", "trials/*", "views", "lab", "review", "topology/*", "net", "capture"),
-    "appliances": ("wire", "ports"),
-}  # fmt: skip
+
+def _table() -> dict[str, tuple[str, ...]]:
+    """Read ARCHITECTURE.md's table: room -> the rooms it may import, besides itself and `errors`.
+
+    What stands beside the sub-rooms of a room (core/emulation, topology/names, programs/web) is a room of its own.
+    """
+    found = {}
+    for line in (ROOT / "ARCHITECTURE.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) == 5 and re.fullmatch(r"`[\w/]+`", cells[1]):
+            found[cells[1].strip("`")] = tuple(filter(None, cells[3].split(", ")))
+    return found
+
+
+MAY_IMPORT = {**_table(), "": ("public",), "__main__": ("cli",)}  # and the package's own two files
 # Programs are started, not imported: who may name them in a string.
 MAY_START = {
     "lab": ("programs/gateway", "programs/recorder"),
