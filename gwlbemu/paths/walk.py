@@ -1,8 +1,8 @@
 """The two questions: which way does a packet go, and which way do it and its answer go?
 
-    paths = Paths(plan)                      # an index, once per plan
-    way(paths, packet, states)               # one direction
-    exchange(paths, packet, states)          # both
+paths = Paths(plan)                      # an index, once per plan
+way(paths, packet, states)               # one direction
+exchange(paths, packet, states)          # both
 """
 
 from __future__ import annotations
