@@ -10,7 +10,9 @@ from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
 from gwlbemu.wire.tcp import ACK, SYN
 
-FlowKey = tuple[str, int, str, int, str, int]  # endpoint, protocol, lower address and port, higher address and port
+# Endpoint, protocol, source, source port, destination, destination port: in the direction of the flow's first packet.
+# Ports are 0 where its key has none, and so is the protocol where flows go by their addresses alone.
+FlowKey = tuple[str, int, str, int, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,8 @@ class Packet:
     """A packet as its sender makes it; a plain TCP SYN, UDP datagram, echo request or other packet.
 
     `source` and `destination` are instance names or addresses; a destination that is a name means the address by which
-    the sender reaches that instance (`topology.plan.ends`). Ports are None where the protocol has none, and a source
-    port of None of TCP or UDP is left open: every choice that depends on it is then walked. `protocol` is IANA's number.
+    the sender reaches that instance (`topology.plan.ends`). `protocol` is IANA's number. Ports are None where the
+    protocol has none, and a source port of None of TCP or UDP is left open: every choice that depends on it is walked.
     `size` is the whole IP packet in bytes. An ICMP packet is an echo request unless `is_answer`.
     """
 
