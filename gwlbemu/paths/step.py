@@ -180,7 +180,7 @@ class Walker:
     def _go_out(self, trip: Trip, here: Arrival, route: KernelRoute, detail: str) -> Arrival | End:
         """What is done after routing."""
         space, packet = here.space, trip.packet
-        kind, rule = "route", route.source or f"local: {route.destination}"
+        kind, rule = "route", route.source or ("its default route" if route.via else f"local: {route.destination}")
         if space.role == "internet-gateway":
             kind = "edge" if here.device == "internet" else "internet"
             if route.device == "internet" and "." in packet.source:
@@ -325,9 +325,10 @@ class Walker:
         there = self._tunnel(space, node, model.address_of(target), len(verdict.datagram))
         if isinstance(there, End):
             return there
-        returned = self._visit(trip, there, target, verdict.datagram, model.state_of(target))
-        if isinstance(returned, End):
-            return returned
+        found = self._visit(trip, there, target, verdict.datagram, model.state_of(target))
+        if isinstance(found, End):
+            return found
+        returned, why = found
         answer = model.take_back(_source(returned), returned)
         if isinstance(answer, Drop):
             return dropped(
@@ -336,11 +337,13 @@ class Walker:
         assert not isinstance(answer, ToTarget)
         out = self._paths.endpoint_named[model.endpoint(answer.endpoint)]
         trip.packet = with_ttl_of(trip.packet, answer.packet)
-        trip.note(out.name, "return", f"on to subnet {out.subnet}")
+        trip.note(
+            out.name, "return", f"returned by {target}" + (f", {why}" if why else ""), f"on to subnet {out.subnet}"
+        )
         return self._send(trip, space, out.device, out.router_mac)
 
-    def _visit(self, trip: Trip, there: Space, target: str, datagram: bytes, state: str) -> bytes | End:
-        """Return the datagram that a target's program sends back."""
+    def _visit(self, trip: Trip, there: Space, target: str, datagram: bytes, state: str) -> tuple[bytes, str] | End:
+        """Return the datagram that a target's program sends back, and why it did, where it told."""
         name, program = there.resource, self._paths.programs.get(there.name)
         detail = "" if state == "healthy" else f"its state is {state}"
         trip.note(target, "target", f"GENEVE to {name}" if name != target else "GENEVE", detail)
@@ -351,12 +354,13 @@ class Walker:
         appliance = self._appliances.get(name)
         if appliance is None:
             appliance = self._appliances[name] = Appliance(program)
+        cause = Cause.FIREWALL if program.kind == "firewall" else Cause.NOT_RETURNED
         outcome = appliance.receive(datagram)
         if outcome.datagram is None:
-            return dropped(target, Cause.FIREWALL, f"{name} keeps the packet: {outcome.why}")
+            return dropped(target, cause, f"{name} keeps the packet: {outcome.why}")
         if outcome.is_answer:
-            return dropped(target, Cause.FIREWALL, f"{name} rejects the packet and answers its sender: {outcome.why}")
-        return outcome.datagram
+            return dropped(target, cause, f"{name} rejects the packet and answers its sender: {outcome.why}")
+        return outcome.datagram, outcome.why
 
     def _tunnel(self, space: Space, node: GatewayNode, address: str, size: int) -> Space | End:
         """Return the namespace of the target that the GENEVE datagrams of a node reach and come back from."""
