@@ -124,6 +124,8 @@ def _text(found: Exchange) -> Iterator[str]:
 
 
 def _first(way: Way) -> Packet:
+    """Return the packet as it was sent."""
+    way = next((one for one in way.alternatives if one.hops), way)
     return way.hops[0].packet if way.hops else way.packet
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from gwlbemu.core.gateway.settings import GENEVE_PORT
-from gwlbemu.core.gateway.verdict import Drop, Reset, ToTarget
+from gwlbemu.core.gateway.settings import GENEVE_PORT, LONGEST_PACKET
+from gwlbemu.core.gateway.verdict import Drop, Reason, Reset, ToTarget
 from gwlbemu.paths.appliance import Appliance
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.filters import allowed_in, allowed_out, begins
@@ -27,6 +27,14 @@ from gwlbemu.paths.values import Cause, End, Hop, Kind, Packet, States, Way
 from gwlbemu.topology.plan.values import Endpoint, GatewayNode, KernelRoute
 from gwlbemu.wire.protocols import UDP
 
+_WHY = {
+    Reason.NO_TARGET: "no target is in scope",
+    Reason.MIDSTREAM: "it is no SYN and belongs to no flow there",
+    Reason.TOO_LONG: f"it is longer than {LONGEST_PACKET} bytes",
+    Reason.FRAGMENT: "it is a fragment",
+    Reason.MALFORMED: "it cannot be read",
+    Reason.TTL_EXPIRED: "its TTL is over",
+}
 TUNNEL_PORT = 60000  # one of the source ports that a node uses; no rule looks at it
 
 
@@ -313,9 +321,8 @@ class Walker:
         model = self._node(node)
         verdict, _, how = model.receive(endpoint.name, trip.packet)
         if isinstance(verdict, Drop):
-            return dropped(
-                endpoint.name, verdict.reason.value, f"{node.name} drops it at {endpoint.name}: {verdict.reason.value}"
-            )
+            why = _WHY.get(verdict.reason, "the load balancer refuses it")
+            return dropped(endpoint.name, verdict.reason.value, f"{node.name} drops it at {endpoint.name}: {why}")
         if isinstance(verdict, Reset):
             return dropped(endpoint.name, Cause.RESET, f"{node.name} answers it with a TCP reset at {endpoint.name}")
         assert isinstance(verdict, ToTarget)
