@@ -162,7 +162,7 @@ ROWS: list[tuple[str, Packet, list[Callable[[Data], object]], str, Cause | Reaso
         "the appliance's group is closed",
         REQUEST,
         [
-            put("vpcs.1.security_groups", [{"name": "probe", "ingress": [{"protocol": "tcp", "source": "10.254.0.0/16"}]}]),
+            put("vpcs.1.security_groups", [{"name": "probe", "ingress": [{"protocol": "tcp", "source": "10.0.0.0/8"}]}]),
             put("vpcs.1.instances.0.security_groups", ["probe"]),
         ],
         "fw-a",
