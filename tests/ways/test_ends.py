@@ -16,12 +16,13 @@ from gwlbemu.wire.tcp import ACK
 from tests.paths import TOPOLOGIES
 from tests.topology.builder import Data, plan_of, put
 
-PASSTHROUGH = put("vpcs.1.instances.0.program", "passthrough")
+Change = Callable[[Data], object]
+PASSTHROUGH: Change = put("vpcs.1.instances.0.program", "passthrough")
 REQUEST = Packet("client", "web", TCP, 40000, 80)
 OUTWARD = Packet("web", "client", TCP, 40000, 80)
 
 
-def paths(*changes: Callable[[Data], object]) -> Paths:
+def paths(*changes: Change) -> Paths:
     """Return the base topology, whose appliance returns what it gets, changed."""
 
     def all_of_them(data: Data) -> None:
@@ -31,7 +32,7 @@ def paths(*changes: Callable[[Data], object]) -> Paths:
     return Paths(plan_of(all_of_them))
 
 
-def walked(packet: Packet, *changes: Callable[[Data], object], states: States | None = None) -> Way:
+def walked(packet: Packet, *changes: Change, states: States | None = None) -> Way:
     return way(paths(*changes), packet, states or States())
 
 
@@ -43,11 +44,12 @@ def dropped(at: str, reason: Cause | Reason) -> tuple[str, str, str]:
     return "dropped", at, reason.value
 
 
-NAT = [
+NAT: list[Change] = [
     put("vpcs.0.subnets+", {"name": "nat-a", "zone": "a", "cidr": "10.0.21.0/24", "route_table": "nat-a"}),
     put("vpcs.0.route_tables+", {"name": "nat-a", "routes": [{"destination": "0.0.0.0/0", "target": "igw"}]}),
     put("vpcs.0.nat_gateways", [{"name": "nat", "subnet": "nat-a", "public_address": "203.0.113.99"}]),
 ]
+PROBES = {"protocol": "tcp", "source": "10.0.0.0/8"}
 FIREWALL = {"firewall": {"rules": [{"name": "no-ping", "action": "deny", "protocol": "icmp"}], "default": "allow"}}
 
 
@@ -89,7 +91,7 @@ def test_a_packet_is_delivered_and_every_hop_names_its_line() -> None:
     assert found.packet == replace(REQUEST, source="198.51.100.10", destination="10.0.1.10", ttl=64 - 2 - 4)
 
 
-ROWS: list[tuple[str, Packet, list[Callable[[Data], object]], str, Cause | Reason]] = [
+ROWS: list[tuple[str, Packet, list[Change], str, Cause | Reason]] = [
     ("no route", OUTWARD, [put("vpcs.0.route_tables.1.routes", [])], "app-a", Cause.NO_ROUTE),
     ("nobody on the internet", replace(OUTWARD, destination="203.0.113.77"), [], "internet", Cause.NO_ROUTE),
     ("no such subnet", replace(OUTWARD, destination="10.0.77.1"), [], "app-a", Cause.NO_SUCH_SUBNET),
@@ -162,7 +164,7 @@ ROWS: list[tuple[str, Packet, list[Callable[[Data], object]], str, Cause | Reaso
         "the appliance's group is closed",
         REQUEST,
         [
-            put("vpcs.1.security_groups", [{"name": "probe", "ingress": [{"protocol": "tcp", "source": "10.0.0.0/8"}]}]),
+            put("vpcs.1.security_groups", [{"name": "probe", "ingress": [PROBES]}]),
             put("vpcs.1.instances.0.security_groups", ["probe"]),
         ],
         "fw-a",
@@ -172,9 +174,7 @@ ROWS: list[tuple[str, Packet, list[Callable[[Data], object]], str, Cause | Reaso
 
 
 @pytest.mark.parametrize(("packet", "changes", "at", "why"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_a_packet_ends_where_and_why(
-    packet: Packet, changes: list[Callable[[Data], object]], at: str, why: Cause | Reason
-) -> None:
+def test_a_packet_ends_where_and_why(packet: Packet, changes: list[Change], at: str, why: Cause | Reason) -> None:
     found = walked(packet, *changes)
     kind = "loop" if why is Cause.LOOP else "dropped"
     assert ended(found) == (kind, at, why.value)

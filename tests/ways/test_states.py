@@ -84,7 +84,7 @@ def test_a_live_flow_stays_where_it_is_in_both_directions() -> None:
         backward = way(
             PATHS,
             Packet("web-a", "198.51.100.10", TCP, 80, 40000, tcp_flags=ACK),
-            replace(states, flows=states.flows | known),
+            replace(states, flows={NODE: flows, **known}),
         )
         assert firewall_of(backward) == target
 
