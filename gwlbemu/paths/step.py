@@ -23,7 +23,7 @@ from gwlbemu.paths.index import Paths
 from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space
 from gwlbemu.paths.octets import with_ttl_of
 from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
-from gwlbemu.paths.values import Cause, End, Hop, Kind, Packet, States, Way
+from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States, Way
 from gwlbemu.topology.plan.values import Endpoint, GatewayNode, KernelRoute
 from gwlbemu.wire.protocols import UDP
 
@@ -48,7 +48,7 @@ class Trip:
     targets: list[tuple[str, str]] = field(default_factory=list)
     seen: set[tuple[object, ...]] = field(default_factory=set)
 
-    def note(self, at: str, kind: str, rule: str, detail: str = "") -> None:
+    def note(self, at: str, kind: HopKind, rule: str, detail: str = "") -> None:
         """Add a hop."""
         self.hops.append(Hop(at, kind, rule, self.packet, detail))
 
@@ -186,7 +186,8 @@ class Walker:
     def _go_out(self, trip: Trip, here: Arrival, route: KernelRoute, detail: str) -> Arrival | End:
         """What is done after routing."""
         space, packet = here.space, trip.packet
-        kind, rule = "route", route.source or ("its default route" if route.via else f"local: {route.destination}")
+        kind: HopKind = "route"
+        rule = route.source or ("its default route" if route.via else f"local: {route.destination}")
         if space.role == "internet-gateway":
             kind = "edge" if here.device == "internet" else "internet"
             if route.device == "internet" and "." in packet.source:
@@ -211,8 +212,10 @@ class Walker:
             if groups and not tracking.is_answer(packet) and allowed_in(groups, packet) is None:
                 return self._shut(space, packet)
             tracking.note(packet)
-        elif space.role in ("internet", "transit-gateway"):
-            kind = {"internet": "internet", "transit-gateway": "transit"}[space.role]
+        elif space.role == "internet":
+            kind = "internet"
+        elif space.role == "transit-gateway":
+            kind = "transit"
         trip.note(space.resource, kind, rule, detail)
         return self._transmit(trip, space, route)
 
