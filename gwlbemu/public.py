@@ -307,7 +307,7 @@ class Lab:
         return self.running.call(name, verb, **arguments)
 
     # ---- waiting -----------------------------------------------------------------------------------------------------
-    def wait_until(self, condition: Callable[[], T], *, timeout: float = 10.0, what: str = "") -> T:
+    def wait_until(self, condition: Callable[[], T], *, timeout: float = 30.0, what: str = "") -> T:
         """Wait until `condition()` is true and return its value.
 
         Raises LabError after `timeout` seconds; `what` is its words for what was waited for.

@@ -35,7 +35,7 @@ from gwlbemu.trials.drill.report import RunReport
 from gwlbemu.trials.drill.watch import ConnectionKey, ConnectionWatch
 from gwlbemu.trials.trace import TraceSession
 
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 WARM_UP_SECONDS = 0.5
 NEWCOMERS = 4
 HOPELESS_SECONDS = 3.0  # without data: enough to call a connection lost that nothing can save

@@ -16,7 +16,7 @@ from gwlbemu.topology.plan.ends import client_and_server, destination_address, i
 from gwlbemu.topology.plan.values import Instance, Plan, TargetGroup
 from gwlbemu.trials.drill.outcome import Carriers, NodeEndpoint
 
-FIRST_ANSWER_SECONDS = 5.0
+FIRST_ANSWER_SECONDS = 20.0
 
 
 class NotPossible(LabError):
