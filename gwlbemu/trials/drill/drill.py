@@ -34,6 +34,7 @@ from gwlbemu.trials.drill.participants import (
 from gwlbemu.trials.drill.report import RunReport
 from gwlbemu.trials.drill.watch import ConnectionKey, ConnectionWatch
 from gwlbemu.trials.trace import TraceSession
+from gwlbemu.views.targets import read_targets
 
 START_SECONDS = 10.0
 WARM_UP_SECONDS = 0.5
@@ -139,15 +140,11 @@ def _let_it_take_effect(drill: _Run, event: str, struck: set[str], zone: str) ->
         drill.clocks.skip(deregistration_delay(drill.lab, *struck))
         noticed = True
     else:
-        nodes = [node for node in drill.lab.plan.gateway_nodes if node.zone != zone]
-        used = any(_uses(drill.lab, node.name, struck) for node in nodes)
+        nodes = {node.name for node in drill.lab.plan.gateway_nodes if node.zone != zone}
+        used = any(each.id in struck and each.node in nodes for each in read_targets(drill.lab).complete())
         noticed = not used or wait_noticed(drill.lab, drill.clocks, struck, zone)
     drill.clocks.skip(float(drill.lab.plan.emulation.get("propagation_delay_seconds") or 0))
     return noticed
-
-
-def _uses(lab: RunningLab, node: str, targets: set[str]) -> bool:
-    return any(each["id"] in targets for each in lab.call(node, "targets")["targets"])
 
 
 def _wait_for_traffic(drill: _Run) -> None:
