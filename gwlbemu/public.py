@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 from gwlbemu.errors import LabError, NetError, SettingError, TopologyError, UnknownNameError
 from gwlbemu.lab import change, client, failure
 from gwlbemu.lab.client import Client, Completed
+from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.lab.up import up
@@ -218,7 +219,7 @@ class Lab:
 
     def metrics(self) -> list[NodeCounters]:
         """Return the counters of every load balancer in every zone since it came up. LabError for a silent node."""
-        return list(read_counters(self.running).complete())
+        return list(read_counters(self.running, within_seconds=TIMEOUT).complete())
 
     def metric(self, name: str) -> int:
         """Return one counter, added up over all load balancers and zones.

@@ -128,12 +128,14 @@ TABLES = {"gateway": MetricTable(GATEWAY, "gateway", {metric.name: metric for me
 _COMBINED: Mapping[str, Callable[[list[int]], int]] = {"Sum": sum, "Average": sum, "Maximum": max, "Minimum": min}
 
 
-def read_counters(lab: RunningLab) -> Reading[NodeCounters]:
-    """Ask every node of the lab for its counters; nobody waits for one that is frozen. Raises NetError without root."""
+def read_counters(lab: RunningLab, *, within_seconds: float = PATIENCE) -> Reading[NodeCounters]:
+    """Ask every node of the lab for its counters; nobody waits for one that is frozen, and for another's answer at most
+    `within_seconds`. Raises NetError without root.
+    """
     plan = lab.plan
     types = {balancer.name: balancer.type for balancer in plan.load_balancers}
     names = [node.name for node in plan.gateway_nodes]
-    answers, silent = ask(lab, names, {"metrics": {}}, within_seconds=PATIENCE)
+    answers, silent = ask(lab, names, {"metrics": {}}, within_seconds=within_seconds)
     found = [
         NodeCounters(
             load_balancer=node.load_balancer,

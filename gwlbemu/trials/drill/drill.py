@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from gwlbemu.errors import LabError
 from gwlbemu.lab.client import Client
+from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import ConnectionState
 from gwlbemu.trials.drill.actions import DrillEvent, NodeClocks, deregistration_delay, wait_noticed, wait_recovered
@@ -34,6 +35,7 @@ from gwlbemu.trials.drill.participants import (
 from gwlbemu.trials.drill.report import RunReport
 from gwlbemu.trials.drill.watch import ConnectionKey, ConnectionWatch
 from gwlbemu.trials.trace import TraceSession
+from gwlbemu.views.metrics import read_counters
 from gwlbemu.views.targets import read_targets
 
 START_SECONDS = 10.0
@@ -241,7 +243,7 @@ def _moved_since(drill: _Run, evidence: Evidence) -> int:
 
 
 def _reset_count(lab: RunningLab) -> int:
-    return sum(lab.call(node.name, "metrics")["metrics"]["TCP_GWLB_Reset_Count"] for node in lab.plan.gateway_nodes)
+    return sum(node["TCP_GWLB_Reset_Count"] for node in read_counters(lab, within_seconds=TIMEOUT).complete())
 
 
 @contextmanager
