@@ -164,18 +164,18 @@ class Lab:
         Raises UnknownNameError for an instance that is not there, SettingError for what cannot be sent.
         """
         body = payload.encode() if isinstance(payload, str) else payload
-        recipes = [
+        specs = [
             *([PacketSpec("expression", expression=packet)] if packet is not None else []),
             *([PacketSpec("tcp", tcp, flags=flags, payload=body)] if tcp is not None else []),
             *([PacketSpec("udp", udp, payload=body)] if udp is not None else []),
             *([PacketSpec("icmp", payload=body)] if icmp else []),
         ]
-        if len(recipes) != 1:
+        if len(specs) != 1:
             raise TypeError("inject: expected exactly one of a packet, tcp=PORT, udp=PORT, icmp=True")
-        ordered = prepare(
-            self.running.plan, recipes, source=source, destination=destination, source_port=source_port, count=count
+        injection = prepare(
+            self.running.plan, specs, source=source, destination=destination, source_port=source_port, count=count
         )
-        return inject(self.running, ordered.sender, ordered.receiver, ordered.packets, interval)
+        return inject(self.running, injection.sender, injection.receiver, injection.packets, interval)
 
     def trace_flow(
         self, source: str | None = None, destination: str | None = None, *,
