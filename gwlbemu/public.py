@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 from gwlbemu.errors import LabError, NetError, SettingError, TopologyError, UnknownNameError
 from gwlbemu.lab import change, client, failure
 from gwlbemu.lab.client import Client, Completed
+from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.lab.up import up
@@ -163,18 +164,18 @@ class Lab:
         Raises UnknownNameError for an instance that is not there, SettingError for what cannot be sent.
         """
         body = payload.encode() if isinstance(payload, str) else payload
-        recipes = [
+        specs = [
             *([PacketSpec("expression", expression=packet)] if packet is not None else []),
             *([PacketSpec("tcp", tcp, flags=flags, payload=body)] if tcp is not None else []),
             *([PacketSpec("udp", udp, payload=body)] if udp is not None else []),
             *([PacketSpec("icmp", payload=body)] if icmp else []),
         ]
-        if len(recipes) != 1:
+        if len(specs) != 1:
             raise TypeError("inject: expected exactly one of a packet, tcp=PORT, udp=PORT, icmp=True")
-        ordered = prepare(
-            self.running.plan, recipes, source=source, destination=destination, source_port=source_port, count=count
+        injection = prepare(
+            self.running.plan, specs, source=source, destination=destination, source_port=source_port, count=count
         )
-        return inject(self.running, ordered.sender, ordered.receiver, ordered.packets, interval)
+        return inject(self.running, injection.sender, injection.receiver, injection.packets, interval)
 
     def trace_flow(
         self, source: str | None = None, destination: str | None = None, *,
@@ -218,7 +219,7 @@ class Lab:
 
     def metrics(self) -> list[NodeCounters]:
         """Return the counters of every load balancer in every zone since it came up. LabError for a silent node."""
-        return list(read_counters(self.running).complete())
+        return list(read_counters(self.running, within_seconds=TIMEOUT).complete())
 
     def metric(self, name: str) -> int:
         """Return one counter, added up over all load balancers and zones.
