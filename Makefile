@@ -25,7 +25,7 @@ export COVERAGE_FILE := $(CACHE)/coverage/data
         setup setup-dev need-venv clean
 help:
 	@echo "sudo make topology   set up what is missing, then bring up $(TOPOLOGY)"
-	@echo "sudo make inject     send a handful of crafted packets and tell the fate of each"
+	@echo "sudo make inject     send a handful of crafted packets and tell what became of each"
 	@echo "     make pcap       what just happened, packet by packet, from the capture"
 	@echo "sudo make status     processes, targets, drops of the lab"
 	@echo "sudo make down       remove the lab and nothing else"

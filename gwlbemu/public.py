@@ -153,13 +153,13 @@ class Lab:
         tcp: int | None = None, udp: int | None = None, icmp: bool = False, flags: str = "S",
         payload: bytes | str = b"", source_port: int = 0, count: int = 1, interval: float = 0.0,
     ) -> list[PacketReport]:  # fmt: skip
-        """Send crafted packets from inside `source` and tell the fate of each, in the order they were sent.
+        """Send crafted packets from inside `source` and tell what became of each, in the order they were sent.
 
         What is sent is exactly one of: a scapy packet (or the text of one), `tcp=PORT` with `flags` (letters out of
         FSRPAUEC) and `payload`, `udp=PORT` with `payload`, `icmp=True` (an echo request); TypeError otherwise. Without
         `source` and `destination` (an instance or an address) it goes from the lab's client to its server. `count`
         packets belong to one flow; `source_port` 0 is a fresh one; `interval` is the pause between packets in seconds.
-        A fate is put together from what was seen; the call returns when no packet has been seen for 0.3 seconds.
+        A report is put together from what was seen; the call returns when no packet has been seen for 0.3 seconds.
 
         Raises UnknownNameError for an instance that is not there, SettingError for what cannot be sent.
         """
