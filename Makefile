@@ -11,7 +11,8 @@ TOPOLOGY ?= topologies/two-zones.yaml
 LAB      ?=
 VENV     := .venv
 GWLBEMU  := $(VENV)/bin/gwlbemu
-WHICH     = $(if $(LAB),--lab '$(LAB)')
+QUOTE      = '$(subst ','\'',$(1))'
+WHICH     = $(if $(LAB),--lab $(call QUOTE,$(LAB)))
 
 # What the tools remember, by user: what root's run has left must not stop another's.
 CACHE    := $(shell [ -w . ] && echo "$(CURDIR)/.cache-$$(id -u)" || echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/gwlbemu")
@@ -25,7 +26,7 @@ export COVERAGE_FILE := $(CACHE)/coverage/data
         setup setup-dev need-venv clean
 help:
 	@echo "sudo make topology   set up what is missing, then bring up $(TOPOLOGY)"
-	@echo "sudo make inject     send a handful of crafted packets and tell the fate of each"
+	@echo "sudo make inject     send a handful of crafted packets and tell what became of each"
 	@echo "     make pcap       what just happened, packet by packet, from the capture"
 	@echo "sudo make status     processes, targets, drops of the lab"
 	@echo "sudo make down       remove the lab and nothing else"
@@ -39,13 +40,13 @@ help:
 	@echo "LAB=NAME chooses among several labs (topology: names it), TOPOLOGY=FILE another topology, PYTEST_ARGS='...' tests"
 
 topology: setup
-	@$(GWLBEMU) up '$(TOPOLOGY)' $(WHICH)
+	@$(GWLBEMU) up $(call QUOTE,$(TOPOLOGY)) $(WHICH)
 
 plan: $(VENV)/.ready
-	@$(GWLBEMU) plan '$(TOPOLOGY)'
+	@$(GWLBEMU) plan $(call QUOTE,$(TOPOLOGY))
 
 doctor: $(VENV)/.ready
-	@$(GWLBEMU) doctor '$(TOPOLOGY)'
+	@$(GWLBEMU) doctor $(call QUOTE,$(TOPOLOGY))
 
 inject: need-venv
 	@$(GWLBEMU) inject --demo $(WHICH)

@@ -17,10 +17,12 @@ from typing import Any, Self, TypeVar
 from gwlbemu.errors import LabError, NetError, SettingError, TopologyError, UnknownNameError
 from gwlbemu.lab import change, client, failure
 from gwlbemu.lab.client import Client, Completed
+from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.lab.up import up
 from gwlbemu.net.remove import down
+from gwlbemu.topology.names import NAME, NAME_EXPECTED
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Plan, Target
 from gwlbemu.trials.craft import PacketSpec
@@ -63,6 +65,8 @@ class Lab:
         self, topology: str | os.PathLike[str] | Plan, *,
         name: str | None = None, capture: bool | None = None, datapath: str | None = None, wait: float = 30.0,
     ) -> None:  # fmt: skip
+        if name is not None and not NAME.fullmatch(name):
+            raise SettingError(f"{name!r} is no lab's name: expected {NAME_EXPECTED}")
         plan = topology if isinstance(topology, Plan) else _load(topology, name)
         if name is not None and plan.lab != name:
             raise TopologyError(f"the plan is of lab {plan.lab}: give the name where it is resolved, not here")
@@ -152,29 +156,29 @@ class Lab:
         tcp: int | None = None, udp: int | None = None, icmp: bool = False, flags: str = "S",
         payload: bytes | str = b"", source_port: int = 0, count: int = 1, interval: float = 0.0,
     ) -> list[PacketReport]:  # fmt: skip
-        """Send crafted packets from inside `source` and tell the fate of each, in the order they were sent.
+        """Send crafted packets from inside `source` and tell what became of each, in the order they were sent.
 
         What is sent is exactly one of: a scapy packet (or the text of one), `tcp=PORT` with `flags` (letters out of
         FSRPAUEC) and `payload`, `udp=PORT` with `payload`, `icmp=True` (an echo request); TypeError otherwise. Without
         `source` and `destination` (an instance or an address) it goes from the lab's client to its server. `count`
         packets belong to one flow; `source_port` 0 is a fresh one; `interval` is the pause between packets in seconds.
-        A fate is put together from what was seen; the call returns when no packet has been seen for 0.3 seconds.
+        A report is put together from what was seen; the call returns when no packet has been seen for 0.3 seconds.
 
         Raises UnknownNameError for an instance that is not there, SettingError for what cannot be sent.
         """
         body = payload.encode() if isinstance(payload, str) else payload
-        recipes = [
+        specs = [
             *([PacketSpec("expression", expression=packet)] if packet is not None else []),
             *([PacketSpec("tcp", tcp, flags=flags, payload=body)] if tcp is not None else []),
             *([PacketSpec("udp", udp, payload=body)] if udp is not None else []),
             *([PacketSpec("icmp", payload=body)] if icmp else []),
         ]
-        if len(recipes) != 1:
+        if len(specs) != 1:
             raise TypeError("inject: expected exactly one of a packet, tcp=PORT, udp=PORT, icmp=True")
-        ordered = prepare(
-            self.running.plan, recipes, source=source, destination=destination, source_port=source_port, count=count
+        injection = prepare(
+            self.running.plan, specs, source=source, destination=destination, source_port=source_port, count=count
         )
-        return inject(self.running, ordered.sender, ordered.receiver, ordered.packets, interval)
+        return inject(self.running, injection.sender, injection.receiver, injection.packets, interval)
 
     def trace_flow(
         self, source: str | None = None, destination: str | None = None, *,
@@ -218,7 +222,7 @@ class Lab:
 
     def metrics(self) -> list[NodeCounters]:
         """Return the counters of every load balancer in every zone since it came up. LabError for a silent node."""
-        return list(read_counters(self.running).complete())
+        return list(read_counters(self.running, within_seconds=TIMEOUT).complete())
 
     def metric(self, name: str) -> int:
         """Return one counter, added up over all load balancers and zones.
@@ -307,7 +311,7 @@ class Lab:
         return self.running.call(name, verb, **arguments)
 
     # ---- waiting -----------------------------------------------------------------------------------------------------
-    def wait_until(self, condition: Callable[[], T], *, timeout: float = 10.0, what: str = "") -> T:
+    def wait_until(self, condition: Callable[[], T], *, timeout: float = 30.0, what: str = "") -> T:
         """Wait until `condition()` is true and return its value.
 
         Raises LabError after `timeout` seconds; `what` is its words for what was waited for.

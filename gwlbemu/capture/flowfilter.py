@@ -24,7 +24,7 @@ _EXAMPLE = "expected e.g. tcp 198.51.100.10:40000-10.0.1.10:80, a single address
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class FlowEnd:
     """One end of a flow; None leaves that part open."""
 
     network: IPv4Network | IPv6Network | None = None
@@ -46,8 +46,8 @@ class FlowFilter:
     """What every shown packet must have; None leaves that part open."""
 
     protocols: frozenset[int] | None = None
-    one: End = End()
-    other: End = End()
+    one: FlowEnd = FlowEnd()
+    other: FlowEnd = FlowEnd()
     cookie: int | None = None
     endpoint: int | None = None
 
@@ -58,7 +58,7 @@ class FlowFilter:
             return False
         if self.endpoint is not None and (options is None or options.endpoint_id != self.endpoint):
             return False
-        if self.protocols is None and self.one == self.other == End():
+        if self.protocols is None and self.one == self.other == FlowEnd():
             return True
         layer = dissection.flow_layer
         if layer is None:
@@ -78,7 +78,7 @@ class FlowFilter:
 def parse_flow(expression: str) -> FlowFilter:
     """Read a `--flow` expression. Raises SettingError that names the word."""
     protocols: frozenset[int] | None = None
-    ends: tuple[End, End] | None = None
+    ends: tuple[FlowEnd, FlowEnd] | None = None
     cookie = endpoint = None
     for word in expression.split():
         try:
@@ -87,7 +87,7 @@ def parse_flow(expression: str) -> FlowFilter:
             elif word.isdecimal() and protocols is None and int(word) < 256:
                 protocols = frozenset((int(word),))
             elif word.isdecimal() and protocols is not None and ends is None:
-                ends = _end(f":{word}"), End()
+                ends = _end(f":{word}"), FlowEnd()
             elif word.startswith("cookie="):
                 cookie = int(word.removeprefix("cookie="), 16)
             elif word.startswith("endpoint="):
@@ -101,10 +101,10 @@ def parse_flow(expression: str) -> FlowFilter:
             raise SettingError(f"--flow: {word!r} is not understood ({error}); {_EXAMPLE}") from error
     if not expression.split():
         raise SettingError(f"--flow is empty; {_EXAMPLE}")
-    return FlowFilter(protocols, *(ends or (End(), End())), cookie=cookie, endpoint=endpoint)
+    return FlowFilter(protocols, *(ends or (FlowEnd(), FlowEnd())), cookie=cookie, endpoint=endpoint)
 
 
-def _end(text: str) -> End:
+def _end(text: str) -> FlowEnd:
     if text.startswith("["):
         address, bracket, port = text[1:].partition("]")
         if not bracket or (port and not port.startswith(":")):
@@ -116,4 +116,4 @@ def _end(text: str) -> End:
         address, port = text, ""
     if port and not (port.isdecimal() and int(port) <= 0xFFFF):
         raise ValueError(f"{port!r} is not a port")
-    return End(ip_network(address) if address else None, int(port) if port else None)
+    return FlowEnd(ip_network(address) if address else None, int(port) if port else None)

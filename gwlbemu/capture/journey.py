@@ -21,7 +21,7 @@ from gwlbemu.wire.protocols import UDP
 LONGEST_NS = 2_000_000_000
 
 
-class Record(NamedTuple):
+class TapFrame(NamedTuple):
     """A frame at a tap. Frames are Ethernet; `at_ns` counts nanoseconds from anywhere, the same for all taps."""
 
     tap: str
@@ -46,7 +46,7 @@ class PacketIdentity(NamedTuple):
 class Sighting(NamedTuple):
     """A packet seen at a tap."""
 
-    record: Record
+    record: TapFrame
     dissection: Dissection
     layer: Layer
 
@@ -86,7 +86,7 @@ def identify(layer: Layer) -> PacketIdentity:
     )
 
 
-def journeys(records: Iterable[Record], *, longest_ns: int = LONGEST_NS) -> list[Journey]:
+def journeys(records: Iterable[TapFrame], *, longest_ns: int = LONGEST_NS) -> list[Journey]:
     """Group records into journeys, in the order of their first sighting.
 
     Records without an IP packet are passed over.
@@ -144,7 +144,7 @@ def _changes(before: Layer, after: Layer) -> list[str]:
     return changes
 
 
-def _place(record: Record, dissection: Dissection, layer: Layer) -> object:
+def _place(record: TapFrame, dissection: Dissection, layer: Layer) -> object:
     outer = dissection.outer.ip if dissection.tunnel and dissection.outer else None
     ends = (outer.source, outer.destination) if outer else ()
     return record.tap, record.direction, record.frame[:12], ends, layer.ip.ttl

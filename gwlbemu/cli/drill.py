@@ -37,7 +37,7 @@ def drill_command(
     file: str | None, lab_name: str | None, events: tuple[str, ...], policies: tuple[str, ...], flows: int,
     source: str | None, destinations: tuple[str, ...], port: int, as_json: bool,
 ) -> int:  # fmt: skip
-    """Fail a firewall or a zone under live TCP connections and report each connection's fate.
+    """Fail a firewall or a zone under live TCP connections and report what became of each.
 
     With FILE in a lab of its own, which is gone afterwards; without in the running lab, which is put back as it was
     (its nodes' clocks move on). kill: a firewall's instance is terminated; deregister: it is taken out of its group;

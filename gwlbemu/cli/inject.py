@@ -1,4 +1,4 @@
-"""inject: crafted packets from inside an instance, and the fate of each."""
+"""inject: crafted packets from inside an instance, and what became of each."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def inject_command(
     flags: str, payload: str, sport: int | None, count: int, interval: float, pcap: str | None, demo: bool,
     expression: str | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Send packets from inside an instance and report the fate of each.
+    """Send packets from inside an instance and report what became of each.
 
     EXPRESSION is any scapy packet, for example "IP(dst='203.0.113.10')/UDP(dport=53)/b'x'".
     Packets of one flow share its answers. Exit code 1 when a packet was not delivered (0 for --demo: it shows both).
@@ -90,34 +90,34 @@ def inject_command(
     ordered = prepare(lab.plan, recipes, source=source, destination=destination, source_port=sport or 0, count=count)
     unwind_on_sigterm()
     began_ns = time.time_ns()
-    fates = inject(lab, ordered.sender, ordered.receiver, ordered.packets, interval)
+    reports = inject(lab, ordered.sender, ordered.receiver, ordered.packets, interval)
     if pcap:
         frames = [sent_frame(lab, ordered.sender, packet) for packet in ordered.packets]
-        _write(Path(pcap), f"{ordered.sender.name}/eth0", began_ns, zip(frames, fates, strict=True))
+        _write(Path(pcap), f"{ordered.sender.name}/eth0", began_ns, zip(frames, reports, strict=True))
     if as_json:
-        print_json([dataclasses.asdict(fate) | {"outcome": fate.outcome, "why": fate.why} for fate in fates])
+        print_json([dataclasses.asdict(report) | {"outcome": report.outcome, "why": report.why} for report in reports])
     else:
-        for fate in fates:
-            click.echo("\n".join(_lines(fate)))
-    silent = fates[0].silent
+        for report in reports:
+            click.echo("\n".join(_lines(report)))
+    silent = reports[0].silent
     name_silent(silent)
-    return 0 if not silent and (demo or all(fate.outcome == "delivered" for fate in fates)) else 1
+    return 0 if not silent and (demo or all(report.outcome == "delivered" for report in reports)) else 1
 
 
 def _write(path: Path, tap: str, began_ns: int, sent: Iterable[tuple[bytes, PacketReport]]) -> None:
-    """What was sent, each packet with its fate as a comment; all of a run carry the time at which it began."""
+    """What was sent, each packet with what became of it as a comment; all of a run carry the time at which it began."""
     blocks = [section_header(), interface_description(tap)]
-    blocks += [enhanced_packet(0, began_ns, frame, direction="out", comments=[fate.why]) for frame, fate in sent]
+    blocks += [enhanced_packet(0, began_ns, frame, direction="out", comments=[report.why]) for frame, report in sent]
     try:
         path.write_bytes(b"".join(blocks))
     except OSError as error:
         raise WireError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _lines(fate: PacketReport) -> list[str]:
+def _lines(report: PacketReport) -> list[str]:
     """A packet's story: what was sent, each hop, how it ended, what came back."""
-    lines = [f"#{fate.number}  {fate.summary}"]
-    for hop in fate.hops:
+    lines = [f"#{report.number}  {report.summary}"]
+    for hop in report.hops:
         if hop.verdict == "to-target":
             lines.append(f"    {hop.endpoint:<12} {hop.node} -> {hop.target}  cookie {hop.cookie}")
         elif hop.verdict == "to-endpoint":
@@ -126,6 +126,6 @@ def _lines(fate: PacketReport) -> list[str]:
             lines.append(f"    {hop.endpoint:<12} {hop.node} answers with a TCP reset")
         else:
             lines.append(f"    {hop.endpoint:<12} {hop.node} drops it: {hop.reason}")
-    lines.append(f"  = {fate.why}")
-    lines += [f"    reply: {reply}" for reply in fate.replies] if fate.outcome == "delivered" else []
+    lines.append(f"  = {report.why}")
+    lines += [f"    reply: {reply}" for reply in report.replies] if report.outcome == "delivered" else []
     return lines

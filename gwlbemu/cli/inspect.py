@@ -11,7 +11,7 @@ import click
 
 from gwlbemu.capture.dissect import Dissection
 from gwlbemu.capture.flowfilter import FlowFilter, parse_flow
-from gwlbemu.capture.journey import Record, journey_lines, journeys
+from gwlbemu.capture.journey import TapFrame, journey_lines, journeys
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.render import count_text, dictionary, line, losses, selected
@@ -131,7 +131,7 @@ class _Show:
         click.echo(json.dumps(dictionary(*each)) if self.as_json else line(*each))
 
     def _print_journeys(self) -> None:
-        records = [Record(c.interface.name, c.at_ns, c.data, c.direction) for c, d in self._kept if d.flow_layer]
+        records = [TapFrame(c.interface.name, c.at_ns, c.data, c.direction) for c, d in self._kept if d.flow_layer]
         groups = journeys(records)
         for journey in groups[-self.limit :] if self.limit else groups:
             self.shown += len(journey.sightings)

@@ -112,7 +112,7 @@ def pack_flow(
     )
 
 
-class Traffic(NamedTuple):
+class EntryTraffic(NamedTuple):
     """What the kernel counted of one flow since its entry was written. `last_ns` is CLOCK_MONOTONIC."""
 
     target: bytes
@@ -129,13 +129,13 @@ _TRAFFIC = struct.Struct("<4s12xI2xHIIQQQ")
 assert _TRAFFIC.size == FLOW.size
 
 
-def read_traffic(value: bytes) -> Traffic:
+def read_traffic(value: bytes) -> EntryTraffic:
     """Return the traffic in a `struct flow`."""
-    return Traffic._make(_TRAFFIC.unpack(value))
+    return EntryTraffic._make(_TRAFFIC.unpack(value))
 
 
 def iterate_traffic(values: bytes) -> list[tuple[bytes, int, int, int, int, int, int, int]]:
-    """Return the traffic in a block of many `struct flow`, as plain tuples in Traffic's order."""
+    """Return the traffic in a block of many `struct flow`, as plain tuples in EntryTraffic's order."""
     return list(_TRAFFIC.iter_unpack(values))
 
 

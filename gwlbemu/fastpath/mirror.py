@@ -15,7 +15,7 @@ from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUP
 from gwlbemu.core.gateway.key import flow_key, from_key_bytes, key_bytes, key_parts
 from gwlbemu.core.gateway.records import FlowChange, FlowChangeKind, TargetChange
 from gwlbemu.fastpath import layout
-from gwlbemu.fastpath.layout import Key, Traffic
+from gwlbemu.fastpath.layout import EntryTraffic, Key
 from gwlbemu.fastpath.libbpf import Map
 from gwlbemu.wire.ip import IpPacket
 from gwlbemu.wire.protocols import TCP, UDP
@@ -135,7 +135,7 @@ class Mirror:
             slot = traffic[1]
             if traffic[3] != packets[slot] or traffic[4] != returned[slot]:
                 found.append(
-                    self._difference(self._core_key(keys[i * width : (i + 1) * width]), Traffic._make(traffic))
+                    self._difference(self._core_key(keys[i * width : (i + 1) * width]), EntryTraffic._make(traffic))
                 )
             if now_ns - traffic[7] >= (traffic[2] & layout.LONGEST_IDLE) * SECOND:
                 self._silent.append((self._core_key(keys[i * width : (i + 1) * width]), traffic[7]))
@@ -214,7 +214,7 @@ class Mirror:
             seen.append(0)
         return len(self._seen[0]) - 1
 
-    def _difference(self, core_key: bytes, now: Traffic) -> FlowTraffic:
+    def _difference(self, core_key: bytes, now: EntryTraffic) -> FlowTraffic:
         packets, returned, size, returned_size = self._seen
         slot = now.slot
         new = FlowTraffic(

@@ -1,4 +1,4 @@
-"""`python -m gwlbemu.programs.traffic ADDRESS`: live TCP connections whose fate a drill watches.
+"""`python -m gwlbemu.programs.traffic ADDRESS`: live TCP connections that a drill watches.
 
 Every connection asks a web server for numbered records at a steady pace, whether or not the last one has been answered,
 so that there is always something on its way in both directions. One JSON line says how every connection stands, a few

@@ -10,7 +10,7 @@ from gwlbemu.errors import LabError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.trace import TraceSession
-from gwlbemu.views.traces import TracedPacket, traced_packet
+from gwlbemu.views.traces import TracedPacket
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,8 @@ class FlowTrace:
         self._ended = True
 
     def _read(self) -> None:
-        for node in self._session.nodes:
-            steps = [traced_packet(node, event) for event in self._session.read_node(node)]
-            self._steps += [step for step in steps if self._pattern.matches(step)]
+        for node in self._session.nodes:  # one by one: what was read stays when the next one does not answer
+            self._steps += [step for step in self._session.read_node(node) if self._pattern.matches(step)]
 
 
 @contextmanager

@@ -9,9 +9,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
 
-from gwlbemu.errors import LabError, NetError, SettingError
+from gwlbemu.errors import LabError, NetError, SettingError, TraceGoneError
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inside import inside
@@ -21,6 +20,7 @@ from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.packet_report import PacketReport, SeenPacket, flows_to_trace, packet_report
 from gwlbemu.trials.trace import TraceSession
 from gwlbemu.views.appliance_logs import ApplianceLogs
+from gwlbemu.views.traces import TracedPacket
 
 SOL_PACKET, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 23, 3
 ETHERNET_LENGTH = 14
@@ -66,26 +66,28 @@ def inject(
             seen += news
             if not news:
                 break
-        events = _read(session, silent)
+        traced = _read(session, silent)
     broken = tuple(f"{kind} {name}" for kind, name in failures(lab))
     reports = [
         packet_report(
-            crafted, number=number, sent_at=at, sender=source, seen=seen, events=events, explain=logs.sentence
+            crafted, number=number, sent_at=at, sender=source, seen=seen, traced=traced, explain=logs.sentence
         )
         for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1)
     ]
     return [replace(report, silent=tuple(silent.values()), broken=broken) for report in reports]
 
 
-def _read(session: TraceSession, silent: dict[str, str]) -> list[dict[str, Any]]:
+def _read(session: TraceSession, silent: dict[str, str]) -> list[TracedPacket]:
     """Return the verdicts of every node; one that does not answer any more gets a sentence in `silent`."""
-    events: list[dict[str, Any]] = []
+    traced: list[TracedPacket] = []
     for node in session.nodes:
         try:
-            events += [event | {"node": node} for event in session.read_node(node)]
+            traced += session.read_node(node)
+        except TraceGoneError:
+            silent[node] = f"{node} noted no more: this command stood still for longer than a node keeps a trace"
         except LabError as error:
             silent[node] = f"{node} does not answer: {error}"
-    return events
+    return traced
 
 
 def sent_frame(lab: RunningLab, source: Instance, crafted: CraftedPacket) -> bytes:

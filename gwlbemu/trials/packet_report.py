@@ -7,15 +7,15 @@ length) tells the packets apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gwlbemu.errors import WireError
 from gwlbemu.topology.plan.values import Instance, Plan
 from gwlbemu.trials.craft import CraftedPacket, summary
 from gwlbemu.trials.trace import Match
 from gwlbemu.views.appliance_logs import LoggedFlow
+from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire.icmp import decode_icmp
 from gwlbemu.wire.ip import decode_ip
 from gwlbemu.wire.protocols import ICMP, ICMPV6
@@ -117,19 +117,20 @@ def packet_report(
     sent_at: float,
     sender: Instance,
     seen: Iterable[SeenPacket],
-    events: Iterable[Mapping[str, Any]],
+    traced: Iterable[TracedPacket],
     explain: Callable[[str, LoggedFlow], str],
 ) -> PacketReport:
     """Return what became of a packet that `sender` sent at the instant `sent_at`.
 
-    `events` are the nodes' trace events, each with the name of its `node`. `explain(target, flow)` is asked for a
-    sentence when the target that had the packet last did not return it.
+    `traced` is what the nodes did with packets of its flow. `explain(target, flow)` is asked for a sentence when the
+    target that had the packet last did not return it.
     """
     mine = _identity(crafted.packet)
     # An answer may happen to carry the same IP id: it comes from neither of the addresses that the sender has.
     from_sender = {crafted.source, sender.address, sender.public_address, sender.ipv6_address}
-    own = [event for event in events if tuple(event["identity"]) == mine and event["source"] in from_sender]
-    own.sort(key=lambda event: float(event["time"]))
+    own = sorted(
+        (step for step in traced if step.identity == mine and step.source in from_sender), key=lambda step: step.at
+    )
     delivered_to, delivered_after, replies = "", 0.0, []
     for each in seen:
         try:
@@ -150,20 +151,13 @@ def packet_report(
     )
     if report.outcome != "not-returned":
         return report
-    flow = LoggedFlow(mine[0], own[-1]["source"], mine[1], own[-1]["destination"], mine[2])
+    last = own[-1]
+    flow = LoggedFlow(last.protocol, last.source, last.source_port, last.destination, last.destination_port)
     return replace(report, said=explain(report.hops[-1].target, flow))
 
 
-def _verdict(event: Mapping[str, Any]) -> NodeVerdict:
-    return NodeVerdict(
-        at=float(event["time"]),
-        node=event["node"],
-        endpoint=event["endpoint"],
-        verdict=event["verdict"],
-        target=event.get("target") or "",
-        cookie=event.get("cookie") or "",
-        reason=event.get("reason") or "",
-    )
+def _verdict(step: TracedPacket) -> NodeVerdict:
+    return NodeVerdict(step.at, step.node, step.endpoint, step.verdict, step.target, step.cookie, step.reason)
 
 
 def _answers(packet: bytes, sent: bytes) -> bool:

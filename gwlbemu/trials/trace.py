@@ -10,11 +10,12 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.views.ask import ask_nodes
+from gwlbemu.views.traces import TracedPacket, traced_packet
 
 RENEW_SECONDS = 1.0  # well below the lease that a node gives
 ANSWER_SECONDS = 2.0  # that a renewal, or the end, waits for one node
@@ -62,19 +63,21 @@ class TraceSession:
         """The names of the nodes that take part."""
         return tuple(self._traces)
 
-    def read_node(self, node: str) -> list[dict[str, Any]]:
-        """Return a node's verdicts since the last reading, oldest first (see `programs.gateway.trace.Event`).
+    def read_node(self, node: str) -> list[TracedPacket]:
+        """Return a node's verdicts since the last reading, oldest first.
 
-        Raises LabError when the node does not answer, SettingError (TraceNotFound) when its trace is over.
+        Raises LabError when the node does not answer, TraceGoneError when its trace is over.
         """
         answer = self._lab.call(node, "trace_read", trace=self._traces[node], after=self._read[node])
         self._read[node] = int(answer["count"])
-        events: list[dict[str, Any]] = answer["events"]
-        return events
+        return [traced_packet(node, event) for event in answer["events"]]
 
-    def read(self) -> dict[str, list[dict[str, Any]]]:
-        """Return every node's verdicts since the last reading; raises what `read_node` does."""
-        return {node: self.read_node(node) for node in self._traces}
+    def read(self) -> list[TracedPacket]:
+        """Return every node's verdicts since the last reading, node by node, oldest first.
+
+        Raises LabError when a node does not answer, TraceGoneError when its trace is over.
+        """
+        return [packet for node in self._traces for packet in self.read_node(node)]
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):

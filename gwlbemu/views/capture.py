@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.lab.running import CAPTURE, RunningLab
+from gwlbemu.views.ask import ask
 
 
 def capture_files(lab: RunningLab) -> list[Path]:
@@ -18,7 +19,7 @@ def capture_files(lab: RunningLab) -> list[Path]:
     if not lab.plan.capture.enabled:
         raise LabError(f"lab {lab.plan.lab} records no packets (capture is off)")
     with suppress(LabError, NetError):
-        lab.call(CAPTURE, "flush")
+        ask(lab, [CAPTURE], {"flush": {}})
     found = lab.state.capture_files()
     if not found:
         raise LabError(f"lab {lab.plan.lab} has no capture file yet")

@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.names import load_balancer_dimension, target_group_dimension
 from gwlbemu.views.ask import PATIENCE, Reading, ask
 
 OURS = "gwlbemu"
-GATEWAY = "AWS/GatewayELB"
+AWS_GWLB = "AWS/GatewayELB"
 ALWAYS, NON_ZERO, HEALTH_CHECKS = "always", "non-zero", "health checks enabled"
 DROPPED = "Dropped_"  # what the core's names of our own drop reasons begin with
 AWS_DROPPED = "PacketsDroppedCount_"  # what AWS's names of drop reasons begin with
@@ -98,21 +99,21 @@ class NodeCounters:
 
 _SUM, _PEAK, _NOW, _HOSTS = ("Sum",), ("Maximum",), ("Average",), ("Minimum", "Maximum")
 _GATEWAY = (
-    Metric(GATEWAY, "ActiveFlowCount", "Count", _NOW, NON_ZERO, "concurrent flows"),
-    Metric(GATEWAY, "NewFlowCount", "Count", _SUM, NON_ZERO, "new flows"),
-    Metric(GATEWAY, "HealthyHostCount", "Count", _HOSTS, HEALTH_CHECKS, "targets that are healthy"),
-    Metric(GATEWAY, "UnHealthyHostCount", "Count", _HOSTS, HEALTH_CHECKS, "targets that are unhealthy"),
-    Metric(GATEWAY, "ProcessedBytes", "Bytes", _SUM, NON_ZERO, "to and from targets, without health checks"),
-    Metric(GATEWAY, "ProcessedPackets", "Count", _SUM, ALWAYS, "to and from targets, with health checks"),
-    Metric(GATEWAY, "PeakBytesPerSecond", "Bytes/Second", _PEAK, ALWAYS, "highest average of 10 seconds"),
-    Metric(GATEWAY, "PeakPacketsPerSecond", "Count/Second", _PEAK, ALWAYS, "highest average of 10 seconds"),
-    Metric(GATEWAY, "RejectedFlowCount", "Count", _SUM, ALWAYS, "flows rejected"),
-    Metric(GATEWAY, "RejectedFlowCount_TCP", "Count", _SUM, NON_ZERO, "TCP flows rejected"),
-    Metric(GATEWAY, "PacketsDroppedCount_InvalidGeneveTunnel", "Count", _SUM, ALWAYS, "returned, tunnel broken"),
-    Metric(GATEWAY, "PacketsDroppedCount_InvalidGwlbEndpointId", "Count", _SUM, ALWAYS, "returned, endpoint unknown"),
-    Metric(GATEWAY, "PacketsDroppedCount_InvalidGwlbFlowCookie", "Count", _SUM, ALWAYS, "returned, wrong cookie"),
-    Metric(GATEWAY, "PacketsDroppedCount_MissingFlowEntry", "Count", _SUM, ALWAYS, "returned, no such flow"),
-    Metric(GATEWAY, "TCP_GWLB_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets sent by the load balancer"),
+    Metric(AWS_GWLB, "ActiveFlowCount", "Count", _NOW, NON_ZERO, "concurrent flows"),
+    Metric(AWS_GWLB, "NewFlowCount", "Count", _SUM, NON_ZERO, "new flows"),
+    Metric(AWS_GWLB, "HealthyHostCount", "Count", _HOSTS, HEALTH_CHECKS, "targets that are healthy"),
+    Metric(AWS_GWLB, "UnHealthyHostCount", "Count", _HOSTS, HEALTH_CHECKS, "targets that are unhealthy"),
+    Metric(AWS_GWLB, "ProcessedBytes", "Bytes", _SUM, NON_ZERO, "to and from targets, without health checks"),
+    Metric(AWS_GWLB, "ProcessedPackets", "Count", _SUM, ALWAYS, "to and from targets, with health checks"),
+    Metric(AWS_GWLB, "PeakBytesPerSecond", "Bytes/Second", _PEAK, ALWAYS, "highest average of 10 seconds"),
+    Metric(AWS_GWLB, "PeakPacketsPerSecond", "Count/Second", _PEAK, ALWAYS, "highest average of 10 seconds"),
+    Metric(AWS_GWLB, "RejectedFlowCount", "Count", _SUM, ALWAYS, "flows rejected"),
+    Metric(AWS_GWLB, "RejectedFlowCount_TCP", "Count", _SUM, NON_ZERO, "TCP flows rejected"),
+    Metric(AWS_GWLB, "PacketsDroppedCount_InvalidGeneveTunnel", "Count", _SUM, ALWAYS, "returned, tunnel broken"),
+    Metric(AWS_GWLB, "PacketsDroppedCount_InvalidGwlbEndpointId", "Count", _SUM, ALWAYS, "returned, endpoint unknown"),
+    Metric(AWS_GWLB, "PacketsDroppedCount_InvalidGwlbFlowCookie", "Count", _SUM, ALWAYS, "returned, wrong cookie"),
+    Metric(AWS_GWLB, "PacketsDroppedCount_MissingFlowEntry", "Count", _SUM, ALWAYS, "returned, no such flow"),
+    Metric(AWS_GWLB, "TCP_GWLB_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets sent by the load balancer"),
     Metric(OURS, "PacketsDropped", "Count", _SUM, meaning="dropped for a reason that AWS does not count"),
     Metric(OURS, "MovedFlowCount", "Count", _SUM, meaning="flows given another target"),
     Metric(OURS, "CrossZoneBytes_ToTargets", "Bytes", _SUM, meaning="to targets of other zones"),
@@ -124,16 +125,18 @@ _GATEWAY = (
     Metric(OURS, "verdicts_reset", "Count", _SUM, meaning="packets answered with a TCP reset"),
     Metric(OURS, "verdicts_drop", "Count", _SUM, meaning="packets dropped for any reason"),
 )
-TABLES = {"gateway": MetricTable(GATEWAY, "gateway", {metric.name: metric for metric in _GATEWAY})}
+TABLES = {GATEWAY: MetricTable(AWS_GWLB, "gateway", {metric.name: metric for metric in _GATEWAY})}
 _COMBINED: Mapping[str, Callable[[list[int]], int]] = {"Sum": sum, "Average": sum, "Maximum": max, "Minimum": min}
 
 
-def read_counters(lab: RunningLab) -> Reading[NodeCounters]:
-    """Ask every node of the lab for its counters; nobody waits for one that is frozen. Raises NetError without root."""
+def read_counters(lab: RunningLab, *, within_seconds: float = PATIENCE) -> Reading[NodeCounters]:
+    """Ask every node of the lab for its counters; nobody waits for one that is frozen, and for another's answer at most
+    `within_seconds`. Raises NetError without root.
+    """
     plan = lab.plan
     types = {balancer.name: balancer.type for balancer in plan.load_balancers}
     names = [node.name for node in plan.gateway_nodes]
-    answers, silent = ask(lab, names, {"metrics": {}}, within_seconds=PATIENCE)
+    answers, silent = ask(lab, names, {"metrics": {}}, within_seconds=within_seconds)
     found = [
         NodeCounters(
             load_balancer=node.load_balancer,

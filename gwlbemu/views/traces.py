@@ -27,6 +27,11 @@ class TracedPacket:
     cookie: str
     reason: str  # why it was dropped, or ""
 
+    @property
+    def identity(self) -> tuple[int, int, int, int, int]:
+        """What address translation leaves alone: protocol, ports, IP id and length."""
+        return self.protocol, self.source_port, self.destination_port, self.ip_id, self.length
+
 
 def traced_packet(node: str, event: Mapping[str, Any]) -> TracedPacket:
     """Return one event of a node's answer to `trace_read` as a value."""

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from gwlbemu.capture.journey import Record, journey_lines, journeys
+from gwlbemu.capture.journey import TapFrame, journey_lines, journeys
 from gwlbemu.wire import icmp
 from gwlbemu.wire.tcp import build_tcp
 from gwlbemu.wire.udp import build_udp
 from tests.capture.capture_helpers import CLIENT, NODE, PUBLIC, SERVER, TARGET, ethernet, syn, tunnelled
 
 
-def path(identification: int = 7, start: int = 0) -> list[Record]:
+def path(identification: int = 7, start: int = 0) -> list[TapFrame]:
     """A SYN from the client through the internet gateway, a firewall and to the server, three milliseconds long."""
     out = syn(CLIENT, PUBLIC, identification=identification)
     inside = syn(CLIENT, SERVER, ttl=63, identification=identification)
@@ -24,7 +24,7 @@ def path(identification: int = 7, start: int = 0) -> list[Record]:
         ("web-a/eth0", "in", late, 7),
     ]
     return [
-        Record(tap, start + 500_000 * n, ethernet(packet, hop=hop), "in" if direction == "in" else "out")
+        TapFrame(tap, start + 500_000 * n, ethernet(packet, hop=hop), "in" if direction == "in" else "out")
         for n, (tap, direction, packet, hop) in enumerate(taps)
     ]
 
@@ -69,31 +69,31 @@ def test_sightings_too_far_apart_are_not_one_packet() -> None:
     ],
 )
 def test_packets_that_differ_in_what_stays_are_different(what: str, other: bytes) -> None:
-    records = [Record("a", 0, ethernet(syn())), Record("b", 1, ethernet(other))]
+    records = [TapFrame("a", 0, ethernet(syn())), TapFrame("b", 1, ethernet(other))]
     assert [journey.taps for journey in journeys(records)] == [("a",), ("b",)]
 
 
 def test_a_translated_icmp_error_is_one_packet() -> None:
     errors = [icmp.build_icmp_error(syn(CLIENT, address), 3, 13, address) for address in (SERVER, PUBLIC)]
-    records = [Record(f"tap{n}", n, ethernet(error)) for n, error in enumerate(errors) if error]
+    records = [TapFrame(f"tap{n}", n, ethernet(error)) for n, error in enumerate(errors) if error]
     assert [journey.taps for journey in journeys(records)] == [("tap0", "tap1")]
 
 
 def test_udp_over_ipv6_without_an_ip_id_is_followed() -> None:
     a, b = bytes.fromhex("fd00") + bytes(14), bytes.fromhex("fd01") + bytes(14)
     packet = build_udp(a, b, 1, 2, b"x")
-    records = [Record("a", 0, ethernet(packet)), Record("b", 1, ethernet(tunnelled(packet)))]
+    records = [TapFrame("a", 0, ethernet(packet)), TapFrame("b", 1, ethernet(tunnelled(packet)))]
     assert [journey.taps for journey in journeys(records)] == [("a", "b")]
 
 
 def test_the_padding_of_a_short_frame_does_not_make_another_packet() -> None:
     packet = build_udp(CLIENT, SERVER, 1, 2, b"x")
-    records = [Record("a", 0, ethernet(packet)), Record("b", 1, ethernet(packet) + bytes(17))]
+    records = [TapFrame("a", 0, ethernet(packet)), TapFrame("b", 1, ethernet(packet) + bytes(17))]
     assert [journey.taps for journey in journeys(records)] == [("a", "b")]
 
 
 def test_what_is_not_ip_has_no_journey() -> None:
-    assert journeys([Record("a", 0, b"x"), Record("a", 1, bytes(12) + b"\x08\x06" + bytes(28))]) == []
+    assert journeys([TapFrame("a", 0, b"x"), TapFrame("a", 1, bytes(12) + b"\x08\x06" + bytes(28))]) == []
 
 
 def test_a_journey_is_told_with_times_taps_tunnels_and_changes() -> None:

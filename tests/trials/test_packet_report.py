@@ -12,6 +12,7 @@ from gwlbemu.topology.plan.values import Instance, Plan
 from gwlbemu.trials.craft import CraftedPacket, PacketSpec, craft
 from gwlbemu.trials.packet_report import PacketReport, SeenPacket, flows_to_trace, packet_report
 from gwlbemu.views.appliance_logs import LoggedFlow
+from gwlbemu.views.traces import TracedPacket
 from tests.lab.worlds import world
 
 CLIENT, PUBLIC, PRIVATE = "198.51.100.10", "203.0.113.10", "10.0.1.10"
@@ -32,15 +33,16 @@ def query(ip_id: int = 7) -> CraftedPacket:
     return craft(PacketSpec("udp", 53), CLIENT, PUBLIC, ip_id=ip_id, source_port=5000)
 
 
-def verdict(kind: str, *, at: float, ip_id: int = 7, source: str = CLIENT, **more: str) -> dict[str, Any]:
-    return {
-        "node": "node", "time": at, "endpoint": "vpce", "verdict": kind, "target": "fw", "cookie": "0x1", "reason": "",
-        "identity": [17, 5000, 53, ip_id, 28], "source": source, "destination": PRIVATE, **more,
-    }  # fmt: skip
+def verdict(kind: str, *, at: float, ip_id: int = 7, source: str = CLIENT, reason: str = "") -> TracedPacket:
+    return TracedPacket(
+        at=at, node="node", endpoint="vpce", direction="out", protocol=17, source=source, source_port=5000,
+        destination=PRIVATE, destination_port=53, ip_id=ip_id, length=28, verdict=kind, target="fw", cookie="0x1",
+        reason=reason,
+    )  # fmt: skip
 
 
 def report(
-    client: Instance, events: list[dict[str, Any]], seen: list[SeenPacket], crafted: CraftedPacket | None = None
+    client: Instance, traced: list[TracedPacket], seen: list[SeenPacket], crafted: CraftedPacket | None = None
 ) -> PacketReport:
     return packet_report(
         crafted or query(),
@@ -48,7 +50,7 @@ def report(
         sent_at=10.0,
         sender=client,
         seen=seen,
-        events=events,
+        traced=traced,
         explain=lambda target, flow: f"{target} kept {flow}",
     )
 

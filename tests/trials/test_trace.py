@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any, cast
 
 import pytest
 
-from gwlbemu.errors import LabError, SettingError
+from gwlbemu.errors import LabError, TraceGoneError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.trials import trace
 from gwlbemu.trials.trace import TraceSession
+from gwlbemu.views.traces import traced_packet
 from tests.trials.fake_lab import FakeLab, event
+from tests.waiting import wait_until
 
 
 def session(lab: FakeLab, match: list[Any] | None = None) -> TraceSession:
@@ -25,10 +26,10 @@ def test_it_reads_what_is_new_at_every_node_and_ends_every_trace() -> None:
         assert lab.matches == {name: [[6, "10.0.0.1", "10.0.0.2", 1000, 80]] for name in ("node-a", "node-b")}
         assert traced.nodes == ("node-a", "node-b")
         lab.events["node-a"].append(event(1, at=1.0))
-        assert traced.read() == {"node-a": [event(1, at=1.0)], "node-b": []}
-        assert traced.read() == {"node-a": [], "node-b": []}
+        assert traced.read() == [traced_packet("node-a", event(1, at=1.0))]
+        assert traced.read() == []
         lab.events["node-b"].append(event(1, at=2.0))
-        assert traced.read_node("node-b") == [event(1, at=2.0)]
+        assert traced.read_node("node-b") == [traced_packet("node-b", event(1, at=2.0))]
     assert lab.live == set()
 
 
@@ -37,10 +38,7 @@ def test_it_renews_itself_while_it_lives_and_no_longer(monkeypatch: pytest.Monke
     lab = FakeLab()
     before = threading.active_count()
     with session(lab):
-        give_up_at = time.monotonic() + 60
-        while lab.count("trace_renew") < 10:
-            assert time.monotonic() < give_up_at
-            time.sleep(0.001)
+        wait_until(lambda: lab.count("trace_renew") >= 10)
         assert {name for name, verb in lab.asked if verb == "trace_renew"} == {"node-a", "node-b"}
     assert threading.active_count() == before
     assert [verb for _, verb in lab.asked[-2:]] == ["trace_stop", "trace_stop"]
@@ -71,7 +69,7 @@ def test_a_trace_that_is_over_is_an_error_with_a_code() -> None:
     lab = FakeLab()
     with session(lab) as traced:
         lab.live.clear()
-        with pytest.raises(SettingError) as caught:
+        with pytest.raises(TraceGoneError) as caught:
             traced.read()
         assert caught.value.code == "TraceNotFound"
 

@@ -16,7 +16,7 @@ from gwlbemu.core.gateway.settings import Settings
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.views.ask import NoAnswer, Reading
 from gwlbemu.views.metrics import (
-    GATEWAY,
+    AWS_GWLB,
     OURS,
     TABLES,
     Metric,
@@ -100,8 +100,8 @@ def test_what_the_core_counts_is_known_by_unit_and_namespace_and_nothing_is_awss
     )
     counted = core.metrics(now=0.0)
     found = points([node("a", counted)])
-    aws = {point.metric.name for point in found if point.metric.namespace == GATEWAY}
-    assert aws == {name for name, metric in METRICS.items() if metric.namespace == GATEWAY}
+    aws = {point.metric.name for point in found if point.metric.namespace == AWS_GWLB}
+    assert aws == {name for name, metric in METRICS.items() if metric.namespace == AWS_GWLB}
     assert {name for name in counted if not name.startswith("Dropped_")} == METRICS.keys() - {"PacketsDropped"}
     reasons = {point.dimensions["Reason"] for point in found if point.metric.name == "PacketsDropped"}
     assert "MidstreamTcp" in reasons

@@ -10,7 +10,6 @@ from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.target import Target
 from gwlbemu.core.emulation import Emulation
-from gwlbemu.errors import AwsError
 from gwlbemu.wire.geneve import PORT
 
 GENEVE_PORT = PORT  # of every gateway target group (guide, Target groups)
@@ -57,16 +56,3 @@ class Settings:
     seed: int = 0
     links: Links = field(default_factory=Links)
     track_changes: bool = False  # collect what take_flow_changes returns
-
-
-def check_target_group(protocol: str, port: int, target_type: str) -> None:
-    """Refuse a target group that a Gateway Load Balancer cannot have (guide, Target groups).
-
-    `protocol` and `target_type` are AWS's words. Raises AwsError naming what is wrong and what was expected.
-    """
-    if protocol != "GENEVE":
-        raise AwsError(f"protocol '{protocol}' is not valid for a gateway target group, expected GENEVE")
-    if port != GENEVE_PORT:
-        raise AwsError(f"port {port} is not valid for a GENEVE target group, expected {GENEVE_PORT}")
-    if target_type not in ("instance", "ip"):
-        raise AwsError(f"target_type '{target_type}' is not valid for a GENEVE target group, expected instance or ip")

@@ -16,10 +16,10 @@ class FrameJudge(Protocol):
     """What says where frames go: the core, or a trace around it."""
 
     def receive_frames(self, endpoint: int, frames: Sequence[bytes], *, now: float) -> Judged:
-        """FrameJudge a batch of Ethernet frames from an endpoint, in order; `now` in seconds of the loop's clock."""
+        """Judge a batch of Ethernet frames from an endpoint, in order; `now` in seconds of the loop's clock."""
 
     def receive_returned_frames(self, frames: Sequence[bytes], *, now: float) -> Judged:
-        """FrameJudge a batch of Ethernet frames that arrived at the ENI, in order."""
+        """Judge a batch of Ethernet frames that arrived at the ENI, in order."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from gwlbemu.lab import change, failure
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.values import LoadBalancer, Plan, Target, TargetGroup
 from gwlbemu.trials.drill.outcome import STALL_SECONDS, ClockJump
-from gwlbemu.trials.drill.participants import gateway_groups, group_of, instance_of
+from gwlbemu.trials.drill.participants import gateway_groups, group_with, instance_of
+from gwlbemu.views.targets import read_targets
 
 BETWEEN_JUMPS_SECONDS = 0.35  # seconds between two jumps, so that every live flow has packets in between
 POLL = 0.05
@@ -56,7 +57,7 @@ class DrillEvent:
         self._group: TargetGroup | None = None
         self._target: Target | None = None
         if event != "zone":
-            self._group = group_of(lab.plan, name)
+            self._group = group_with(lab.plan, name)
             self._target = next(target for target in self._group.targets if target.id == name)
             self._instance = instance_of(lab.plan, name)
 
@@ -119,11 +120,11 @@ class NodeClocks:
 def wait_noticed(lab: RunningLab, clock: NodeClocks, targets: Collection[str], blind_zone: str) -> bool:
     """Let health checks find that `targets` have failed, at every node outside `blind_zone` that uses them."""
     checks = [group.health_check for group in gateway_groups(lab.plan) if _ids(group) & set(targets)]
-    watching = [node.name for node in lab.plan.gateway_nodes if node.zone != blind_zone]
+    watching = {node.name for node in lab.plan.gateway_nodes if node.zone != blind_zone}
 
     def found() -> bool:
-        states = [each for name in watching for each in _targets(lab, name) if each[0] in targets]
-        return all(state == "unhealthy" for _, state in states)
+        seen = [each for each in read_targets(lab).complete() if each.id in targets and each.node in watching]
+        return all(each.state == "unhealthy" for each in seen)
 
     clock.wait(2 * STALL_SECONDS)  # before the first jump, so that it falls into the silence of the flows concerned
     for _ in range(max(check.unhealthy_threshold_count for check in checks) + 1):
@@ -140,8 +141,8 @@ def wait_recovered(lab: RunningLab, clock: NodeClocks, targets: Collection[str])
     )
 
     def well() -> bool:
-        states = [each for node in lab.plan.gateway_nodes for each in _targets(lab, node.name) if each[0] in targets]
-        return bool(states) and all(state in ("healthy", "unused") for _, state in states)
+        seen = [each for each in read_targets(lab).complete() if each.id in targets]
+        return bool(seen) and all(each.state in ("healthy", "unused") for each in seen)
 
     give_up_at = time.monotonic() + RECOVERY_SECONDS
     while not clock.wait(BETWEEN_JUMPS_SECONDS, well):
@@ -152,7 +153,7 @@ def wait_recovered(lab: RunningLab, clock: NodeClocks, targets: Collection[str])
 
 def deregistration_delay(lab: RunningLab, target: str) -> float:
     """Return the deregistration delay of a target's group, in seconds."""
-    return float(group_of(lab.plan, target).attributes["deregistration_delay.timeout_seconds"])
+    return float(group_with(lab.plan, target).attributes["deregistration_delay.timeout_seconds"])
 
 
 def _gateways(plan: Plan) -> Iterable[LoadBalancer]:
@@ -161,7 +162,3 @@ def _gateways(plan: Plan) -> Iterable[LoadBalancer]:
 
 def _ids(group: TargetGroup) -> set[str]:
     return {target.id for target in group.targets}
-
-
-def _targets(lab: RunningLab, node: str) -> list[tuple[str, str]]:
-    return [(each["id"], each["state"]) for each in lab.call(node, "targets")["targets"]]

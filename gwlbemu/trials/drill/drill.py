@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from gwlbemu.errors import LabError
 from gwlbemu.lab.client import Client
+from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import ConnectionState
 from gwlbemu.trials.drill.actions import DrillEvent, NodeClocks, deregistration_delay, wait_noticed, wait_recovered
@@ -34,8 +35,10 @@ from gwlbemu.trials.drill.participants import (
 from gwlbemu.trials.drill.report import RunReport
 from gwlbemu.trials.drill.watch import ConnectionKey, ConnectionWatch
 from gwlbemu.trials.trace import TraceSession
+from gwlbemu.views.metrics import read_counters
+from gwlbemu.views.targets import read_targets
 
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 WARM_UP_SECONDS = 0.5
 NEWCOMERS = 4
 HOPELESS_SECONDS = 3.0  # without data: enough to call a connection lost that nothing can save
@@ -139,15 +142,11 @@ def _let_it_take_effect(drill: _Run, event: str, struck: set[str], zone: str) ->
         drill.clocks.skip(deregistration_delay(drill.lab, *struck))
         noticed = True
     else:
-        nodes = [node for node in drill.lab.plan.gateway_nodes if node.zone != zone]
-        used = any(_uses(drill.lab, node.name, struck) for node in nodes)
+        nodes = {node.name for node in drill.lab.plan.gateway_nodes if node.zone != zone}
+        used = any(each.id in struck and each.node in nodes for each in read_targets(drill.lab).complete())
         noticed = not used or wait_noticed(drill.lab, drill.clocks, struck, zone)
     drill.clocks.skip(float(drill.lab.plan.emulation.get("propagation_delay_seconds") or 0))
     return noticed
-
-
-def _uses(lab: RunningLab, node: str, targets: set[str]) -> bool:
-    return any(each["id"] in targets for each in lab.call(node, "targets")["targets"])
 
 
 def _wait_for_traffic(drill: _Run) -> None:
@@ -244,7 +243,7 @@ def _moved_since(drill: _Run, evidence: Evidence) -> int:
 
 
 def _reset_count(lab: RunningLab) -> int:
-    return sum(lab.call(node.name, "metrics")["metrics"]["TCP_GWLB_Reset_Count"] for node in lab.plan.gateway_nodes)
+    return sum(node["TCP_GWLB_Reset_Count"] for node in read_counters(lab, within_seconds=TIMEOUT).complete())
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from gwlbemu.trials.drill.outcome import (
     outcome,
     silent_seconds,
 )
-from gwlbemu.trials.drill.participants import group_of
+from gwlbemu.trials.drill.participants import group_with
 from gwlbemu.trials.drill.report import ContractCheck, FlowReport, RunReport
 from gwlbemu.trials.drill.watch import ConnectionKey
 
@@ -189,7 +189,7 @@ def _newcomers(evidence: Evidence, contract: str, text: str) -> ContractCheck:
 
 
 def _tcp_checked(lab: RunningLab, struck: tuple[str, ...]) -> bool:
-    return all(group_of(lab.plan, target).health_check.protocol == "TCP" for target in struck)
+    return all(group_with(lab.plan, target).health_check.protocol == "TCP" for target in struck)
 
 
 def _notes(lab: RunningLab, evidence: Evidence) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Who plays in a drill: the client, a server per zone that answers it, and whom the event strikes."""
+"""Who takes part in a drill: the client, a server per zone that answers it, and the target or zone that fails."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from gwlbemu.programs.traffic import ConnectionState, parse_states
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, instance_named, receiver_of
 from gwlbemu.topology.plan.values import Instance, Plan, TargetGroup
 from gwlbemu.trials.drill.outcome import Carriers, NodeEndpoint
+from gwlbemu.views.targets import read_targets
 
-FIRST_ANSWER_SECONDS = 5.0
+FIRST_ANSWER_SECONDS = 20.0
 
 
 class NotPossible(LabError):
@@ -130,10 +131,11 @@ def target_to_fail(lab: RunningLab, all_carriers: Iterable[Carriers]) -> str:
 
 def healthy_by_node(lab: RunningLab) -> dict[str, set[str]]:
     """Return the ids of the targets that each node holds to be healthy."""
-    return {
-        node.name: {each["id"] for each in lab.call(node.name, "targets")["targets"] if each["state"] == "healthy"}
-        for node in lab.plan.gateway_nodes
-    }
+    found: dict[str, set[str]] = {node.name: set() for node in lab.plan.gateway_nodes}
+    for each in read_targets(lab).complete():
+        if each.state == "healthy":
+            found[each.node].add(each.id)
+    return found
 
 
 def zone_to_lose(plan: Plan, servers: Sequence[DrillServer]) -> str:
@@ -144,7 +146,7 @@ def zone_to_lose(plan: Plan, servers: Sequence[DrillServer]) -> str:
     return zones[0]
 
 
-def group_of(plan: Plan, target: str) -> TargetGroup:
+def group_with(plan: Plan, target: str) -> TargetGroup:
     """Return the target group of a gateway load balancer that `target` is registered with."""
     for group in gateway_groups(plan):
         if target in {each.id for each in group.targets}:

@@ -9,7 +9,7 @@ from gwlbemu.lab.running import RunningLab
 from gwlbemu.trials.drill.outcome import NodeEndpoint
 from gwlbemu.trials.trace import TraceSession
 from gwlbemu.views.flows import read_flows
-from gwlbemu.views.traces import TracedPacket, traced_packet
+from gwlbemu.views.traces import TracedPacket
 
 TCP = 6
 
@@ -43,9 +43,8 @@ class ConnectionWatch:
 
     def read(self) -> None:
         """Take the verdicts since the last time."""
-        for node, events in self._session.read().items():
-            for event in events:
-                self._note(traced_packet(node, event))
+        for step in self._session.read():
+            self._note(step)
 
     def flows(self, keys: Collection[ConnectionKey]) -> dict[ConnectionKey, dict[NodeEndpoint, str]]:
         """Return which target each connection is bound to in the nodes' own tables.

@@ -1,26 +1,11 @@
-"""What a gateway's target group may be, and attributes that are changed while a node runs."""
+"""Attributes that are changed while a node runs."""
 
 import pytest
 
 from gwlbemu.core.elb.attributes import TARGET_GROUP
 from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
-from gwlbemu.core.gateway.settings import check_target_group
 from gwlbemu.errors import SettingError
 from tests.core.gateway.core_lab import node
-
-
-@pytest.mark.contract("TG-01")
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [(("TCP", 6081, "ip"), "protocol"), (("GENEVE", 6080, "ip"), "port"), (("GENEVE", 6081, "alb"), "target_type")],
-)
-def test_a_group_that_is_not_geneve_on_6081_with_instances_or_addresses_is_refused(
-    arguments: tuple[str, int, str], named: str
-) -> None:
-    with pytest.raises(SettingError, match=named):
-        check_target_group(*arguments)
-    for kind in ("instance", "ip"):
-        check_target_group("GENEVE", 6081, kind)
 
 
 @pytest.mark.contract("TG-09")
