@@ -157,7 +157,7 @@ def _check_bounds(text: str, source: str) -> None:
     """Go through the file once without making anything of it: what composes nodes, calls itself at each level."""
     depth = values = 0
     for event in yaml.parse(text, Loader=_Loader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.CollectionStartEvent):

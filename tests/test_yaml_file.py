@@ -49,15 +49,17 @@ def test_all_of_it_takes_little_time_and_memory() -> None:
         "from appliances.firewall.rules import RuleError, parse\n"
         "from tests.hostile_yaml import REFUSED\n"
         "for _, text, _ in REFUSED:\n"
-        "    try:\n        parse(text, 'f')\n    except RuleError:\n        continue\n    raise AssertionError(text[:50])\n"
+        "    try:\n        parse(text, 'f')\n    except RuleError:\n        continue\n    raise AssertionError\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 READERS: list[tuple[Callable[[Path], object], type[GwlbemuError]]] = [
-    (read_topology, TopologyError), (firewall_rules.load, firewall_rules.RuleError), (ids_rules.load, ids_rules.RuleError)
-]  # fmt: skip
+    (read_topology, TopologyError),
+    (firewall_rules.load, firewall_rules.RuleError),
+    (ids_rules.load, ids_rules.RuleError),
+]
 
 
 @pytest.mark.parametrize(("load", "error"), READERS, ids=["topology", "firewall", "ids"])
@@ -84,27 +86,31 @@ def test_a_file_that_is_no_text_or_has_no_end_is_refused_by_name(
 
 
 SOURCE = (TOPOLOGIES / "minimal.yaml").read_text()
-PIECES = ["*a", "&a ", "!!int ", "!!set ", "- ", "? ", ": ", "[", "{", "]", "}", "\t", "'", '"', "|", ">", "%", "@", "<<: ",
-          "\0", "\ud7ff", "9" * 400, "2001-99-99", ".nan", "1e999", "-.inf", "~", "\n", "#", "---\n", "...\n", "0x", "1:60"]  # fmt: skip
+PIECES = [
+    "*a", "&a ", "!!int ", "!!set ", "- ", "? ", ": ", "[", "{", "]", "}", "\t", "'", '"', "|", ">", "%", "@", "<<: ",
+    "\0", "\ud7ff", "9" * 400, "2001-99-99", ".nan", "1e999", "-.inf", "~", "\n", "#", "---\n", "...\n", "0x", "1:60",
+]  # fmt: skip
+DAMAGES = st.tuples(st.integers(0, len(SOURCE)), st.sampled_from(PIECES), st.integers(0, 3))
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, len(SOURCE)), st.sampled_from(PIECES), st.integers(0, 3)), min_size=1, max_size=4)
-)
+def refusal(parser: Callable[[str, str], object], text: str) -> str:
+    """The refusal of a text; of one that is read, the name of the file."""
+    try:
+        parser(text, "f.yaml")
+    except GwlbemuError as error:
+        return str(error)
+    return "f.yaml"
+
+
+@given(st.lists(DAMAGES, min_size=1, max_size=4))
 def test_a_damaged_topology_is_read_or_refused(damages: list[tuple[int, str, int]]) -> None:
     text = SOURCE
     for at, piece, over in damages:
         text = text[:at] + piece + text[at + over :]
-    try:
-        parse(text, "f.yaml")
-    except TopologyError as error:
-        assert str(error).startswith("f.yaml")
+    assert refusal(parse, text).startswith("f.yaml")
 
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for parser in (parse, firewall_rules.parse):
-        try:
-            parser(text, "f.yaml")
-        except GwlbemuError as error:
-            assert str(error).startswith("f.yaml")
+    assert refusal(parse, text).startswith("f.yaml")
+    assert refusal(firewall_rules.parse, text).startswith("f.yaml")

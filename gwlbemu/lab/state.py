@@ -59,13 +59,22 @@ class State:
         """Return the path of the control socket of a process."""
         return self.folder / "control" / f"{name}.sock"
 
+    @property
+    def logs(self) -> Path:
+        """The folder of what processes print (`log`) and appliances decide (`decisions`)."""
+        return self.folder / "logs"
+
     def log(self, name: str) -> Path:
         """Return the path of what a process prints."""
-        return self.folder / "logs" / f"{name}.log"
+        return self.logs / f"{name}.log"
 
     def decisions(self, name: str) -> Path:
         """Return the path of what an appliance decided, as JSON lines; a program that writes none has no such file."""
-        return self.folder / "logs" / f"{name}.jsonl"
+        return self.logs / f"{name}.jsonl"
+
+    def decision_files(self, name: str) -> list[Path]:
+        """Return the files of what an appliance decided that are there, the older first (see `ports.logfile`)."""
+        return [path for path in (self.logs / f"{name}.jsonl.1", self.decisions(name)) if path.exists()]
 
     def program(self, name: str) -> Path:
         """Return the path of the rule file of an instance's program."""

@@ -22,7 +22,8 @@ from tests.views.fake_lab import NODES, FakeLab, answering, fake_lab, flow, node
 A, B = NODES
 PROGRAMS = {"server_a": "running", "server_b": "running", "fw_a": "running", "fw_b": "running"}
 TAP = {"name": "client/eth0", "packets": 9, "dropped": 3}
-CAPTURE = {"file": "/x.pcapng", "packets": 18, "dropped": 3, "waiting": 0, "refused_records": 0, "taps": [TAP]}
+CAPTURE = {"file": "/x.pcapng", "packets": 18, "dropped": 3, "waiting": 0, "refused_records": 0, "unwritten": 0,
+           "taps": [TAP]}  # fmt: skip
 
 
 def lines(status: LabStatus) -> list[str]:
@@ -51,7 +52,8 @@ def test_a_lab_in_which_all_is_well(tmp_path: Path) -> None:
 def test_its_json_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
     status = json.loads(json.dumps(read(fake_lab(tmp_path, capture=True, **PROGRAMS)).as_dict()))
     assert list(status) == [
-        "lab", "source", "processes", "never_started", "nodes", "shortcuts", "capture", "failures",
+        "lab", "source", "processes", "never_started", "nodes", "shortcuts", "capture", "failures", "lost_lines",
+        "interrupted",
     ]  # fmt: skip
     assert status["nodes"][B] | {"target_group": ""} == node_status(B) | {"target_group": ""}
     assert status["nodes"][A]["targets"][0] | target("fw-a", flows=2) == status["nodes"][A]["targets"][0]
