@@ -55,7 +55,8 @@ def status_lines(status: LabStatus, hint: Callable[..., str]) -> Iterator[str]:
     if status.capture is not None and not status.capture.silent:
         yield from _capture_lines(status.capture)
     for lost in status.lost_lines:
-        yield f"! the log of {lost.appliance} lacks {lost.over_rate} lines over its rate and {lost.failed} for want of room"
+        why = f"{lost.over_rate} lines over its rate and {lost.failed} for want of room"
+        yield f"! the log of {lost.appliance} lacks {why}"
     yield from (f"! {error}" for error in status.errors)
     if status.interrupted:
         yield "! a change of this lab was interrupted, its nodes may differ from its plan: the next change mends that"

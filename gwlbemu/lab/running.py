@@ -86,14 +86,14 @@ def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
     return RunningLab(read_plan(state), state)
 
 
-def read_plan(state: State) -> Plan:
-    """Return the plan of a running lab as it is now.
+def read_plan(state: State, path: Path | None = None) -> Plan:
+    """Return the plan of a running lab as it is now, or the one in the file `path` of its folder.
 
     Raises LabError when there is none (half built), when another version of gwlbemu wrote it, and when it is damaged.
     """
     take_it_down = command("down", "--lab", state.lab)
     try:
-        return from_json(state.plan.read_text())
+        return from_json((path or state.plan).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LabError(f"lab {state.lab} is half built: take it down first ({take_it_down})") from None
     except PlanVersionError:
@@ -102,4 +102,4 @@ def read_plan(state: State) -> Plan:
             f" ({take_it_down})"
         ) from None
     except ValueError:
-        raise state.damaged(state.plan) from None
+        raise state.damaged(path or state.plan) from None

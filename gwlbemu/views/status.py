@@ -15,7 +15,6 @@ from gwlbemu.topology.plan.values import GatewayNode, Plan
 from gwlbemu.views.ask import Answers, NoAnswer, ask, value_of
 from gwlbemu.views.targets import TargetState, targets_of
 
-
 PATIENCE = 2.0  # seconds for an appliance: without its answer a status is still one
 
 
@@ -179,8 +178,8 @@ def read_status(lab: RunningLab) -> LabStatus:
 def ask_for_status(
     lab: RunningLab, others: Mapping[str, Mapping[str, Any]], *, within_seconds: float = TIMEOUT
 ) -> tuple[dict[str, Answers], dict[str, NoAnswer]]:
-    """Ask every node for its status and for `others` (see `ask`), the capture and the appliances with a log of their own
-    for their status.
+    """Ask every node for its status and for `others` (see `ask`), the capture for its status, and so every appliance that
+    has a log of its own.
     """
     nodes = [node.name for node in lab.plan.gateway_nodes]
     answers, silent = ask(lab, nodes, {"status": {}, **others}, within_seconds=within_seconds)
