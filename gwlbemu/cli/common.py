@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterable
-from types import FrameType
 from typing import TypeVar
 
 import click
@@ -78,15 +76,6 @@ def load_plan(file: str, lab_name: str | None) -> Plan:
     if lab_name is not None and not NAME.fullmatch(lab_name):
         raise SettingError(f"--lab {lab_name!r}: expected at most 32 letters, digits and hyphens, no hyphen at an end")
     return load(*read_topology(file), lab=lab_name)
-
-
-def unwind_on_sigterm() -> None:
-    """From now on SIGTERM does what Ctrl-C does, so that what is half done is undone."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def need_root() -> None:

@@ -24,6 +24,7 @@ from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
 from gwlbemu.core.elb.target import check_ip_target
 from gwlbemu.errors import AwsError, GwlbemuError, SettingError
 from gwlbemu.lab.running import RunningLab, read_plan
+from gwlbemu.lab.state import sealed
 from gwlbemu.net.record import open_existing
 from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, Plan, Target, TargetGroup
@@ -61,7 +62,7 @@ def _make(lab: RunningLab, before: Plan, after: Plan, nodes: Sequence[GatewayNod
     state = lab.state
     aside = state.plan.with_suffix(".after")
     try:
-        with state.replaced(state.plan, to_json(after)):
+        with state.replaced(state.plan, sealed(to_json(after))):
             told: list[GatewayNode] = []
             try:
                 for node in nodes:
@@ -80,7 +81,7 @@ def _make(lab: RunningLab, before: Plan, after: Plan, nodes: Sequence[GatewayNod
 
 
 def _tell_back(lab: RunningLab, nodes: Sequence[GatewayNode], after: Plan, before: Plan) -> bool:
-    """Tell nodes to be as `before` again; False when one of them may not have heard. What one refuses it has not done."""
+    """Tell nodes to be as `before` again; False when one may not have heard. What one refuses it has not done."""
     heard = True
     for node in nodes:
         for verb, arguments in _differences(node, after, before):

@@ -9,7 +9,7 @@ from typing import Any
 from gwlbemu.command import command
 from gwlbemu.errors import LabError
 from gwlbemu.lab.control import TIMEOUT, call
-from gwlbemu.lab.state import State
+from gwlbemu.lab.state import State, is_damaged
 from gwlbemu.net import processes
 from gwlbemu.net.record import ROOT, list_labs
 from gwlbemu.net.record import read as read_record
@@ -93,7 +93,10 @@ def read_plan(state: State, path: Path | None = None) -> Plan:
     """
     take_it_down = command("down", "--lab", state.lab)
     try:
-        return from_json((path or state.plan).read_text(encoding="utf-8"))
+        text = (path or state.plan).read_text(encoding="utf-8")
+        if is_damaged(text):
+            raise state.damaged(path or state.plan)
+        return from_json(text)
     except FileNotFoundError:
         raise LabError(f"lab {state.lab} is half built: take it down first ({take_it_down})") from None
     except PlanVersionError:

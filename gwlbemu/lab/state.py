@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from gwlbemu.command import command
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.net.record import ROOT
 
+_SEAL = ',\n "digest": "'
 OPEN, CLOSED = 0o644, 0o600  # modes of files: for everybody to read, for a process alone
 
 
@@ -162,6 +164,23 @@ class State:
             folder = self.folder / part
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
             folder.chmod(mode)
+
+
+def sealed(text: str) -> str:
+    """Return the text of a JSON object with one key more, `digest`, by which `is_damaged` knows it again."""
+    return f'{text.rstrip()[:-1].rstrip()}{_SEAL}{_digest(text)}"\n}}\n'
+
+
+def is_damaged(text: str) -> bool:
+    """Whether a text that was sealed is not what it was; one that was not sealed may be anything."""
+    body, seal, rest = text.rpartition(_SEAL)
+    return bool(seal) and rest != f'{_digest(body)}"\n}}\n'
+
+
+def _digest(text: str) -> str:
+    """A digest of a JSON object without its last bracket."""
+    body = text.rstrip().removesuffix("}").rstrip()
+    return hashlib.sha256(body.encode()).hexdigest()
 
 
 def _write_new(path: Path, text: str, mode: int) -> Path:

@@ -15,7 +15,7 @@ from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
 from gwlbemu.lab.configs import capture_config_for, node_config_for
 from gwlbemu.lab.running import CAPTURE, RunningLab
-from gwlbemu.lab.state import CLOSED, State
+from gwlbemu.lab.state import CLOSED, State, sealed
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import ROOT, Record, open_new
 from gwlbemu.net.remove import take_down
@@ -39,7 +39,7 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
     with open_new(plan.lab, root=root) as record:
         try:
             state.make_folders()
-            state.keep(state.plan, to_json(plan))
+            state.keep(state.plan, sealed(to_json(plan)))
             _keep_source(plan, state)
             state.keep(state.directory, str(_command_folder(plan)))
             build(plan, record, on_step=on_step)

@@ -23,3 +23,16 @@ def capture_files(lab: RunningLab) -> list[Path]:
     if not found:
         raise LabError(f"lab {lab.plan.lab} has no capture file yet")
     return found
+
+
+def capture_trouble(lab: RunningLab) -> str:
+    """Return why a lab's capture records nothing now, one sentence; "" when it does."""
+    for process in lab.processes():
+        if process.name == CAPTURE:
+            what = {
+                "dead": "what is in its files ends where it died",
+                "frozen": "what passes now is not in its files yet",
+            }
+            why = what.get(process.state)
+            return f"the capture is {process.state}: {why}; its log is {process.log}" if why else ""
+    return "the capture was never started"

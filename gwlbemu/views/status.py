@@ -178,8 +178,9 @@ def read_status(lab: RunningLab) -> LabStatus:
 def ask_for_status(
     lab: RunningLab, others: Mapping[str, Mapping[str, Any]], *, within_seconds: float = TIMEOUT
 ) -> tuple[dict[str, Answers], dict[str, NoAnswer]]:
-    """Ask every node for its status and for `others` (see `ask`), the capture for its status, and so every appliance that
-    has a log of its own.
+    """Ask every node for its status and for `others` (see `ask`).
+
+    Asked for their status alone: the capture, and the appliances that have a log of their own.
     """
     nodes = [node.name for node in lab.plan.gateway_nodes]
     answers, silent = ask(lab, nodes, {"status": {}, **others}, within_seconds=within_seconds)
