@@ -168,19 +168,18 @@ class State:
 
 def sealed(text: str) -> str:
     """Return the text of a JSON object with one key more, `digest`, by which `is_damaged` knows it again."""
-    return f'{text.rstrip()[:-1].rstrip()}{_SEAL}{_digest(text)}"\n}}\n'
+    body = text.rstrip().removesuffix("}").rstrip()
+    return body + _SEAL + _digest(body)
 
 
 def is_damaged(text: str) -> bool:
     """Whether a text that was sealed is not what it was; one that was not sealed may be anything."""
     body, seal, rest = text.rpartition(_SEAL)
-    return bool(seal) and rest != f'{_digest(body)}"\n}}\n'
+    return bool(seal) and rest != _digest(body)
 
 
-def _digest(text: str) -> str:
-    """A digest of a JSON object without its last bracket."""
-    body = text.rstrip().removesuffix("}").rstrip()
-    return hashlib.sha256(body.encode()).hexdigest()
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest() + '"\n}\n'
 
 
 def _write_new(path: Path, text: str, mode: int) -> Path:
