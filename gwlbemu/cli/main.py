@@ -95,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     with _signals_interrupt():
         try:
             code = _run(argv)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except KeyboardInterrupt:
             code = _interrupted()
         except BrokenPipeError:  # the reader of our output went away: `gwlbemu flows | head`
@@ -113,6 +114,10 @@ def _run(argv: list[str] | None) -> int:
         result = cli.main(args=argv, prog_name="gwlbemu", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except SystemExit:  # click's own end when the reader of our output went away
+        if isinstance(sys.stdout, click.utils.PacifyFlushWrapper):
+            raise BrokenPipeError from None
+        raise
     except click.ClickException as error:
         error.show()
         return 2

@@ -121,10 +121,11 @@ def open_new(lab: str, *, root: Path = ROOT) -> Record:
     folder = folder_of(lab, root=root)
     try:
         root.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:  # a file, or a link to nowhere, in its place
+        raise NetError(f"{root} cannot be made: {error.strerror}") from None
+    try:
         folder.mkdir(mode=0o755)  # of two that try, one gets it
     except FileExistsError:
-        if root.exists() and not root.is_dir():
-            raise NetError(f"{root} is no folder") from None
         raise LabError(f"lab {lab} is already there; take it down first ({command('down', '--lab', lab)})") from None
     except OSError as error:
         raise NetError(f"{folder} cannot be made: {error.strerror}") from None

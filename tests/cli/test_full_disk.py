@@ -59,8 +59,8 @@ CURL = ("exec", "client", "--", "curl", "-s", "-m", "5", "-o", "/dev/null", "htt
 CHANGES = [
     ("register", "firewalls", "fw2"), ("deregister", "firewalls", "fw"),
     ("set", "inspect", "tcp.idle_timeout.seconds=400"), ("set", "firewalls", "stickiness.enabled=true"),
-    ("fail", "instance", "fw"), ("fail", "link", "web"), ("fail", "zone", "a"), ("fail", "process", "fw"),
-    ("fail", "health", "fw"),
+    ("fail", "health", "fw"), ("fail", "link", "web"), ("fail", "zone", "a"), ("fail", "process", "fw"),
+    ("fail", "instance", "fw"),
 ]  # fmt: skip
 TELNETS = """
 import socket
