@@ -137,6 +137,8 @@ def open_new(lab: str, *, root: Path = ROOT) -> Record:
         with suppress(OSError):
             folder.rmdir()
         raise NetError(f"{folder / 'record.jsonl'} cannot be written: {error.strerror}") from None
+    os.fchmod(fd, 0o644)  # whatever the caller's umask
+    folder.chmod(0o755)
     record = Record(lab, folder, fd)
     _lock(fd, lab, LOCK_TIMEOUT)
     if os.fstat(fd).st_nlink == 0:  # a `down` was faster

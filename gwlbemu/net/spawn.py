@@ -63,6 +63,7 @@ def spawn(
         pids, pids_writer = pipe()
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         opened.callback(os.close, output)
+        os.fchmod(output, 0o644)  # whatever the caller's umask
         with inside(namespace):
             first = os.fork()
             if first == 0:

@@ -29,10 +29,8 @@ def capture_trouble(lab: RunningLab) -> str:
     """Return why a lab's capture records nothing now, one sentence; "" when it does."""
     for process in lab.processes():
         if process.name == CAPTURE:
-            what = {
-                "dead": "what is in its files ends where it died",
-                "frozen": "what passes now is not in its files yet",
-            }
-            why = what.get(process.state)
-            return f"the capture is {process.state}: {why}; its log is {process.log}" if why else ""
+            if process.state == "running":
+                return ""
+            why = "its files end where it died" if process.state == "dead" else "its files lack what passes now"
+            return f"the capture is {process.state}: {why}; its log is {process.log}"
     return "the capture was never started"
