@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError
 
@@ -115,7 +116,7 @@ def _run(argv: list[str] | None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except SystemExit:  # click's own end when the reader of our output went away
-        if isinstance(sys.stdout, click.utils.PacifyFlushWrapper):
+        if isinstance(sys.stdout, PacifyFlushWrapper):
             raise BrokenPipeError from None
         raise
     except click.ClickException as error:

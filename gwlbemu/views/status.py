@@ -12,10 +12,8 @@ from gwlbemu.lab.running import CAPTURE, Process, RunningLab
 from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology.plan.shortcuts import shortcuts
 from gwlbemu.topology.plan.values import GatewayNode, Plan
-from gwlbemu.views.ask import Answers, NoAnswer, ask, value_of
+from gwlbemu.views.ask import PATIENCE, Answers, NoAnswer, ask, value_of
 from gwlbemu.views.targets import TargetState, targets_of
-
-PATIENCE = 2.0  # seconds for an appliance: without its answer a status is still one
 
 
 @dataclass(frozen=True, slots=True)

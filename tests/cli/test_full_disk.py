@@ -148,7 +148,7 @@ def test_the_firewall_and_the_capture_outlive_a_full_disk_and_count_what_they_lo
         def counted() -> bool:
             status = gwlbemu("status", "--json").json
             lost = {each["appliance"]: each["failed"] for each in status["lost_lines"]}
-            return lost.get("fw", 0) > 0 and status["capture"]["unwritten"] > 0
+            return bool(lost.get("fw", 0) > 0 and status["capture"]["unwritten"] > 0)
 
         wait_until(counted, "what was lost is counted")
         status = gwlbemu("status")

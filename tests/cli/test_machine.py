@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from gwlbemu.cli import main as cli_main
-from gwlbemu.cli.main import VERBS, main
+from gwlbemu.cli.main import VERBS, cli, main
 from gwlbemu.net.namespaces import DIRECTORY
 from gwlbemu.net.record import ROOT, list_labs
 from tests.paths import TOPOLOGIES
@@ -29,7 +29,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 def test_a_signal_ends_every_verb_with_one_word(
     gwlbemu: Any, monkeypatch: pytest.MonkeyPatch, verb: str, number: signal.Signals
 ) -> None:
-    command = cli_main.cli.get_command(cli_main.click.Context(cli_main.cli), verb)
+    command = cli.get_command(click.Context(cli), verb)
     assert command is not None
     before = signal.getsignal(number)
     monkeypatch.setattr(command, "invoke", lambda _: signal.raise_signal(number))
@@ -42,7 +42,7 @@ def test_a_signal_ends_every_verb_with_one_word(
 def test_a_signal_that_the_caller_ignores_is_ignored(monkeypatch: pytest.MonkeyPatch, gwlbemu: Any) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        command = cli_main.cli.get_command(cli_main.click.Context(cli_main.cli), "labs")
+        command = cli.get_command(click.Context(cli), "labs")
         monkeypatch.setattr(command, "invoke", lambda _: signal.raise_signal(signal.SIGHUP))
         assert gwlbemu("labs").code == 0
     finally:

@@ -13,7 +13,7 @@ from gwlbemu.errors import TopologyError
 from gwlbemu.topology.plan.resolve import load
 from tests.paths import TOPOLOGIES
 
-HOSTILE = [
+HOSTILE: list[object] = [
     None, True, "", " ", "-", "/", "10.0.0.0/", "/24", "9" * 5000, "10.0.0.0/" + "9" * 5000, "1.1.1." + "9" * 5000,
     "-" * 300, "\u0663\u0663", "\u00b2", "a" * 60_000, 10**63, -1, 0, 1e300, float("inf"), float("nan"), [], {}, [[]],
     [None], {"": None}, {"a": {"a": {"a": 1}}}, "2001-99-99", "::", "::/0", "fe80::1%eth0", "{python}", "any", "\x85",
