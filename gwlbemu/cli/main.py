@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError
 
@@ -115,8 +114,8 @@ def _run(argv: list[str] | None) -> int:
         result = cli.main(args=argv, prog_name="gwlbemu", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except SystemExit:  # click's own end when the reader of our output went away
-        if isinstance(sys.stdout, PacifyFlushWrapper):
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # click's own end when the reader of our output went away
             raise BrokenPipeError from None
         raise
     except click.ClickException as error:

@@ -158,28 +158,31 @@ def run_inside(namespace: Path, argv: Sequence[str], *, environment: Mapping[str
 
     Returns its exit code, 128 + N when signal N ended it, 127 or 126 when it cannot be started (as a shell would).
     """
-    with inside(namespace):
-        try:
-            process = subprocess.Popen(argv, env=environment)
-        except FileNotFoundError:
-            return 127
-        except PermissionError:
-            return 126
-    with _handed_on(process):
+    with _handed_on() as started:
+        with inside(namespace):
+            try:
+                started.append(subprocess.Popen(argv, env=environment))
+            except FileNotFoundError:
+                return 127
+            except PermissionError:
+                return 126
         while True:
             try:
-                code = process.wait()
+                code = started[0].wait()
                 return code if code >= 0 else 128 - code
             except KeyboardInterrupt:  # the command has had its own ^C from the terminal
                 continue
 
 
 @contextlib.contextmanager
-def _handed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Give SIGTERM and SIGHUP to the command that is waited for: only a terminal tells it by itself."""
+def _handed_on() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Give SIGTERM and SIGHUP to the command that the block puts on the list: only a terminal tells it by itself."""
+    started: list[subprocess.Popen[bytes]] = []
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
-        process.send_signal(number)
+        if not started:
+            raise KeyboardInterrupt
+        started[0].send_signal(number)
 
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -187,7 +190,7 @@ def _handed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, hand_on)
     try:
-        yield
+        yield started
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

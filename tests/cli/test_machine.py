@@ -148,6 +148,22 @@ def test_up_that_is_interrupted_leaves_nothing(number: signal.Signals) -> None:
     assert (list_labs(), set(os.listdir(DIRECTORY))) == ([], before)
 
 
+@pytest.mark.namespace
+@pytest.mark.parametrize("number", SIGNALS[1:], ids=lambda number: number.name)
+def test_a_signal_to_exec_is_the_commands(number: signal.Signals) -> None:
+    wait = "import signal\nprint('ready', flush=True)\nsignal.pause()"
+    assert main(["up", "--no-capture", MINIMAL]) == 0
+    try:
+        words = [sys.executable, "-m", "gwlbemu", "exec", "client", "--", sys.executable, "-c", wait]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number
+    finally:
+        main(["down"])
+
+
 def modes(folder: Path) -> dict[str, int]:
     found = {}
     for path in [folder, *folder.rglob("*")]:
