@@ -110,14 +110,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str] | None) -> int:
+    output, errors = sys.stdout, sys.stderr
     try:
         result = cli.main(args=argv, prog_name="gwlbemu", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # click's own end when the reader of our output went away
-            raise BrokenPipeError from None
-        raise
+    except SystemExit:
+        if sys.stdout is output:  # a shell's completion
+            raise
+        sys.stdout, sys.stderr = output, errors  # click's own end when the reader of our output went away
+        raise BrokenPipeError from None
     except click.ClickException as error:
         error.show()
         return 2
