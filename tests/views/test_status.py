@@ -12,6 +12,7 @@ from gwlbemu.views.status import (
     BrokenPart,
     CaptureStatus,
     LabStatus,
+    LostLines,
     NodeStatus,
     ShortcutStatus,
     TapCount,
@@ -122,3 +123,14 @@ def test_a_snapshot_asks_each_node_for_all_at_once_and_only_for_its_newest_flows
     a, b = snapshot.nodes
     assert (a.name, a.metrics, a.flows[0].source_port, a.more) == (A, {"verdicts": 4}, 7, True)
     assert (b.name, b.metrics, b.flows, b.status.error[:22]) == (B, {}, (), "inspect-node-b is dead")
+
+
+def test_lines_that_logs_lack_and_a_change_that_was_interrupted_are_told(tmp_path: Path) -> None:
+    lost = (LostLines("fw", 7, 3),)
+    status = LabStatus("l", "f", (), (), (), ShortcutStatus(2, 3), None, (), lost_lines=lost, interrupted=True)
+    assert not status.well
+    assert lines(status)[-2:] == [
+        "! the log of fw lacks 7 lines over its rate and 3 for want of room",
+        "! a change of this lab was interrupted, its nodes may differ from its plan: the next change mends that",
+    ]
+    assert status.as_dict()["lost_lines"] == [{"appliance": "fw", "over_rate": 7, "failed": 3}]
