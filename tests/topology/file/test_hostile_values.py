@@ -41,6 +41,7 @@ def replaced(document: Any, path: tuple[str | int, ...], value: object) -> Any:
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:20])
 def test_a_value_that_breaks_readers_is_read_or_refused(value: object) -> None:
     document = yaml.safe_load((TOPOLOGIES / "minimal.yaml").read_text())
