@@ -14,6 +14,7 @@ from appliances.health import FAILURES, HealthServer
 from gwlbemu.errors import NetError, SettingError
 from gwlbemu.ports.control import Arguments, ControlServer, Verb
 from gwlbemu.ports.filters import udp_port_to_us
+from gwlbemu.ports.logfile import LogFile
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.port import Port
@@ -50,10 +51,19 @@ def parser(module: str, description: str, epilog: str = "") -> argparse.Argument
     return result
 
 
-def run(options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[str, Verb] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; return the exit code. Errors that a user can meet are one line on stderr."""
+def run(
+    options: argparse.Namespace,
+    make_mover: MakeMover,
+    verbs: Mapping[str, Verb] | None = None,
+    *,
+    log: LogFile | None = None,
+) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code. Errors that a user can meet are one line on stderr.
+
+    `log` is what the mover writes to: `status` tells how much of it was lost.
+    """
     return run_process(
-        lambda loop, stack: _serve(options, make_mover, verbs or {}, loop, stack),
+        lambda loop, stack: _serve(options, make_mover, verbs or {}, log, loop, stack),
         report=lambda text: failure(options.name, text),
     )
 
@@ -65,7 +75,12 @@ def failure(name: str, error: object) -> int:
 
 
 def _serve(
-    options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[str, Verb], loop: Loop, stack: ExitStack
+    options: argparse.Namespace,
+    make_mover: MakeMover,
+    verbs: Mapping[str, Verb],
+    log: LogFile | None,
+    loop: Loop,
+    stack: ExitStack,
 ) -> None:
     port = PacketPort(options.interface, program=udp_port_to_us(GENEVE_PORT))
     stack.callback(port.close)
@@ -76,7 +91,7 @@ def _serve(
         stack.enter_context(hold_udp_port(GENEVE_PORT))
         loop.run_until_complete(health.fail("none"))
         if options.control:
-            control = ControlServer(options.control, {**_common_verbs(options.name, mover, health), **verbs})
+            control = ControlServer(options.control, {**_common_verbs(options.name, mover, health, log), **verbs})
             stack.callback(control.close)
             loop.run_until_complete(control.open())
     except OSError as error:
@@ -87,12 +102,13 @@ def _serve(
     loop.remove_reader(port.fileno())
 
 
-def _common_verbs(name: str, mover: Mover, health: HealthServer) -> dict[str, Verb]:
+def _common_verbs(name: str, mover: Mover, health: HealthServer, log: LogFile | None) -> dict[str, Verb]:
     def status(_: Arguments) -> Mapping[str, object]:
         return {
             "name": name,
             "health": {"failing": health.failing, "requests": health.requests},
             "counters": mover.status(),
+            "log": log.status() if log else {},
         }
 
     async def fail(request: Arguments) -> Mapping[str, object]:

@@ -242,10 +242,12 @@ class Lab:
     def events(self, appliance: str) -> list[dict[str, Any]]:
         """Return what an appliance has recorded: the firewall's decisions, the IDS's EVE events; one dict each.
 
+        Of a log that became too long only the newest 8 to 16 MiB are there.
+
         Empty for a program that records nothing. Raises UnknownNameError when no process is called `appliance`.
         """
-        path = self.running.state.decisions(self._process(appliance))
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        files = self.running.state.decision_files(self._process(appliance))
+        return [json.loads(line) for path in files for line in path.read_text().splitlines()]
 
     def _process(self, name: str) -> str:
         known = [process.name for process in self.running.processes()]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterable
-from types import FrameType
 from typing import TypeVar
 
 import click
@@ -76,15 +74,6 @@ def load_plan(file: str, lab_name: str | None) -> Plan:
     from gwlbemu.topology.plan.resolve import load
 
     return load(*read_topology(file), lab=lab_name)
-
-
-def unwind_on_sigterm() -> None:
-    """From now on SIGTERM does what Ctrl-C does, so that what is half done is undone."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def need_root() -> None:

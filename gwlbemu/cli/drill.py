@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, table, unwind_on_sigterm
+from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, table
 from gwlbemu.errors import LabError
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.drill.outcome import EVENTS, OUTCOMES, POLICIES
@@ -49,7 +49,6 @@ def drill_command(
     from gwlbemu.trials.drill.series import Options, drill_file, drill_running
 
     need_root()
-    unwind_on_sigterm()
     options = Options(events or EVENTS, policies or POLICIES, flows, source, destinations, port)
     tell = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
     if file is not None:

@@ -18,7 +18,7 @@ from gwlbemu.capture.render import count_text, dictionary, line, losses, selecte
 from gwlbemu.cli.common import lab_option
 from gwlbemu.errors import WireError
 from gwlbemu.lab.running import RunningLab, open_lab
-from gwlbemu.views.capture import capture_files
+from gwlbemu.views.capture import capture_files, capture_trouble
 
 Shown = tuple[CapturedPacket, Dissection]
 MOST_TAPS = 64  # sightings of one packet that are kept when only the last journeys are wanted
@@ -48,7 +48,7 @@ def inspect_command(
     """Show captured packets, one line each: outer, GENEVE options, inner.
 
     Reads pcap and pcapng, from anywhere. A broken file is shown as far as it goes; then the exit code is 1, or 3 when
-    nothing in it could be read.
+    nothing in it could be read. With --last it is 1 when the lab's capture is dead or frozen.
     """
     if last == bool(files):
         raise click.UsageError("say what to inspect: capture FILEs, or --last for the running lab's capture")
@@ -72,6 +72,9 @@ def inspect_command(
     if lab:
         if not as_json:
             click.echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
+        if trouble := capture_trouble(lab):
+            click.echo(f"! {trouble}", err=True)
+            return 1
         return 0
     if any(not reader.ending.complete and not total for _, reader, total in show.read_so_far):
         return 3

@@ -18,7 +18,6 @@ from gwlbemu.cli.common import (
     need_root,
     new_lab_option,
     print_json,
-    unwind_on_sigterm,
 )
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.client import namespace_of
@@ -58,7 +57,6 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
         plan = dataclasses.replace(plan, datapath=datapath)
     if no_capture:
         plan = dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False))
-    unwind_on_sigterm()
     lab = up(plan)
     troubles = wait_until_healthy(lab, timeout)
     nodes = {node.name for node in plan.gateway_nodes}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, name_silent, print_json, table, unwind_on_sigterm
+from gwlbemu.cli.common import json_option, lab_option, name_silent, print_json, table
 from gwlbemu.command import as_root
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.metrics import OURS, NodeCounters, Point, points, read_counters
@@ -64,7 +64,6 @@ def _serve(lab: RunningLab, path: Path) -> None:
     def scrape() -> str:
         return exposition(read_counters(lab), _zones(lab))
 
-    unwind_on_sigterm()
     try:
         serve(path, scrape, until=lambda: not lab.state.plan.exists(), on_listen=hint)
     except KeyboardInterrupt:

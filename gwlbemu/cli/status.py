@@ -54,7 +54,12 @@ def status_lines(status: LabStatus, hint: Callable[..., str]) -> Iterator[str]:
     yield f"shortcuts: {cut.standing} of {cut.of} fabrics and routers" + (f", {why}" if why else "")
     if status.capture is not None and not status.capture.silent:
         yield from _capture_lines(status.capture)
+    for lost in status.lost_lines:
+        why = f"{lost.over_rate} lines over its rate and {lost.failed} for want of room"
+        yield f"! the log of {lost.appliance} lacks {why}"
     yield from (f"! {error}" for error in status.errors)
+    if status.interrupted:
+        yield "! a change of this lab was interrupted, its nodes may differ from its plan: the next change mends that"
     if status.never_started:
         yield f"! half built, {', '.join(status.never_started)} never started: {hint('down')}"
     for broken in status.failures:
@@ -66,3 +71,5 @@ def _capture_lines(capture: CaptureStatus) -> Iterator[str]:
     if capture.dropped:
         taps = ", ".join(f"{tap.name} {tap.dropped}" for tap in capture.taps if tap.dropped)
         yield f"! capture lost {capture.dropped} packets: {taps}; the traffic itself was not affected"
+    if capture.unwritten:
+        yield f"! the disk had no room for {capture.unwritten} captured packets; the traffic itself was not affected"

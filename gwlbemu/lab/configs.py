@@ -44,6 +44,7 @@ def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
         offload=plan.offload,
         control=str(state.control(node.name)),
         discards=str(state.control(DISCARDS)) if plan.capture.enabled else "",
+        logs="" if plan.capture.enabled else str(state.logs),
     )
 
 
@@ -64,4 +65,5 @@ def capture_config_for(plan: Plan, state: State) -> str:
         snapshot_length=plan.capture.snapshot_length,
         control=str(state.control(CAPTURE)),
         discards=str(state.control(DISCARDS)),
+        logs=str(state.logs),
     ).to_json()

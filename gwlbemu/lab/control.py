@@ -10,6 +10,7 @@ from typing import Any
 
 from gwlbemu.errors import LabError, NetError, refusal
 
+LONGEST_ANSWER = 256 << 20  # bytes; a line that is longer is none
 TIMEOUT = 30.0  # seconds that `call` waits for an answer
 
 
@@ -27,11 +28,11 @@ def call(
             sock.connect(os.fspath(path))
             sock.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
             with sock.makefile("rb") as stream:
-                line = stream.readline()
+                line = stream.readline(LONGEST_ANSWER)
         answer = json.loads(line)
     except PermissionError:
         raise NetError(f"control socket {Path(path).name} answers root only: run it with sudo") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else "it closed the connection"
         raise LabError(f"no answer at control socket {Path(path).name}: {reason}") from None
     if not isinstance(answer, dict):

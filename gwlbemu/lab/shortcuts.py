@@ -32,8 +32,10 @@ class InstalledShortcuts:
 
 def installed(state: State) -> InstalledShortcuts:
     """Return where a lab has shortcuts. Nowhere, if the file is damaged: to install one again does no harm."""
-    with suppress(FileNotFoundError, ValueError, TypeError):
-        return InstalledShortcuts(**json.loads(state.shortcuts.read_text()))
+    with suppress(FileNotFoundError, ValueError, TypeError, RecursionError):
+        found = InstalledShortcuts(**json.loads(state.shortcuts.read_text()))
+        if isinstance(found.reason, str) and isinstance(found.namespaces, list):
+            return InstalledShortcuts([name for name in found.namespaces if isinstance(name, str)], found.reason)
     return InstalledShortcuts()
 
 
@@ -57,14 +59,22 @@ def install(plan: Plan, state: State, *, broken: Collection[str] = ()) -> None:
 
 
 def remove(plan: Plan, state: State, namespaces: Collection[str]) -> None:
-    """Remove the shortcuts of `namespaces`: the kernel forwards everything there itself."""
+    """Remove the shortcuts of `namespaces`: the kernel forwards everything there itself.
+
+    Raises NetError when that cannot be written down; then they stay.
+    """
     now = installed(state)
-    for each in shortcuts(plan):
-        if each.namespace in namespaces:  # whatever the file says: who wrote it may have died before
-            with inside(path_of(each.namespace)):
-                forwarding.detach(each.devices)
     now.namespaces = [name for name in now.namespaces if name not in namespaces]
     state.keep(state.shortcuts, json.dumps(asdict(now)))
+    detach(plan, namespaces)
+
+
+def detach(plan: Plan, namespaces: Collection[str]) -> None:
+    """Take the shortcuts of `namespaces` off, whatever is written down: who wrote it may have died before."""
+    for each in shortcuts(plan):
+        if each.namespace in namespaces:
+            with inside(path_of(each.namespace)):
+                forwarding.detach(each.devices)
 
 
 def _attach(shortcut: Shortcut, compiled: Path) -> None:

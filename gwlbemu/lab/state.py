@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gwlbemu.command import command
-from gwlbemu.errors import LabError
+from gwlbemu.errors import LabError, NetError
 from gwlbemu.net.record import ROOT
+
+_SEAL = ',\n "digest": "'
+OPEN, CLOSED = 0o644, 0o600  # modes of files: for everybody to read, for a process alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +66,22 @@ class State:
         """Return the path of the control socket of a process."""
         return self.folder / "control" / f"{name}.sock"
 
+    @property
+    def logs(self) -> Path:
+        """The folder of what processes print (`log`) and appliances decide (`decisions`)."""
+        return self.folder / "logs"
+
     def log(self, name: str) -> Path:
         """Return the path of what a process prints."""
-        return self.folder / "logs" / f"{name}.log"
+        return self.logs / f"{name}.log"
 
     def decisions(self, name: str) -> Path:
         """Return the path of what an appliance decided, as JSON lines; a program that writes none has no such file."""
-        return self.folder / "logs" / f"{name}.jsonl"
+        return self.logs / f"{name}.jsonl"
+
+    def decision_files(self, name: str) -> list[Path]:
+        """Return the files of what an appliance decided that are there, the older first (see `ports.logfile`)."""
+        return [path for path in (self.logs / f"{name}.jsonl.1", self.decisions(name)) if path.exists()]
 
     def program(self, name: str) -> Path:
         """Return the path of the rule file of an instance's program."""
@@ -76,11 +92,57 @@ class State:
         """What `fail` broke and nobody healed, as JSON (see `lab.failure`)."""
         return self.folder / "failures.json"
 
+    @property
+    def plan_before(self) -> Path:
+        """The plan before the change that is being made; one that stays was interrupted (see `lab.change`)."""
+        return self.plan.with_suffix(".before")
+
     @staticmethod
-    def keep(path: Path, text: str) -> None:
-        """Write a file so that whoever reads it, or dies meanwhile, leaves the old text or the new one."""
-        fresh = path.with_suffix(".new")
-        fresh.write_text(text)
+    def keep(path: Path, text: str, *, mode: int = OPEN) -> None:
+        """Write a file so that whoever reads it, or dies meanwhile, leaves the old text or the new one.
+
+        Raises NetError when it cannot be written, on a full disk for example; then the old one stays.
+        """
+        _write_new(path, text, mode).rename(path)
+
+    @staticmethod
+    @contextmanager
+    def replaced(path: Path, text: str) -> Iterator[None]:
+        """Write a file as `keep` does, for good unless the block raises: then what was there is back, which takes no
+        room on a full disk.
+        """
+        before = path.with_suffix(".before")
+        before.unlink(missing_ok=True)
+        there = path.exists()
+        try:
+            if there:
+                os.link(path, before)
+            State.keep(path, text)
+        except OSError as error:
+            raise _unwritten(path, error) from None
+        except NetError:
+            before.unlink(missing_ok=True)
+            raise
+        try:
+            yield
+        except BaseException:
+            if there:
+                before.replace(path)
+            else:
+                path.unlink(missing_ok=True)
+            raise
+        before.unlink(missing_ok=True)
+
+    @staticmethod
+    @contextmanager
+    def prepared(path: Path, text: str) -> Iterator[None]:
+        """Write a file as `keep` does, but let it take its place only when the block has ended well."""
+        fresh = _write_new(path, text, OPEN)
+        try:
+            yield
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
         fresh.rename(path)
 
     def damaged(self, path: Path) -> LabError:
@@ -88,6 +150,56 @@ class State:
         return LabError(f"{path} is damaged: take the lab down ({command('down', '--lab', self.lab)})")
 
     def make_folders(self) -> None:
-        """Make the folders in which the processes of a lab keep their files."""
-        for part in ("nodes", "control", "logs", "programs", "capture"):
-            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        """Make the folders in which the processes of a lab keep their files, whatever the caller's umask.
+
+        What tells about a lab is everybody's to read; what tells a process what to do is its own.
+        """
+        for part, mode in (
+            ("nodes", 0o700),
+            ("control", 0o700),
+            ("programs", 0o700),
+            ("logs", 0o755),
+            ("capture", 0o755),
+        ):
+            folder = self.folder / part
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+            folder.chmod(mode)
+
+
+def sealed(text: str) -> str:
+    """Return the text of a JSON object with one key more, `digest`, by which `is_damaged` knows it again."""
+    body = text.rstrip().removesuffix("}").rstrip()
+    return body + _SEAL + _digest(body)
+
+
+def is_damaged(text: str) -> bool:
+    """Whether a text that was sealed is not what it was; one that was not sealed may be anything."""
+    body, seal, rest = text.rpartition(_SEAL)
+    return bool(seal) and rest != _digest(body)
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest() + '"\n}\n'
+
+
+def _write_new(path: Path, text: str, mode: int) -> Path:
+    """Write the file that will take the place of `path`; there is none when it cannot be written."""
+    fresh = path.with_suffix(".new")
+    try:
+        with open(
+            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "w", encoding="utf-8"
+        ) as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise _unwritten(path, error) from None
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    return fresh
+
+
+def _unwritten(path: Path, error: OSError) -> NetError:
+    return NetError(f"{path} cannot be written: {error.strerror}; nothing was changed")

@@ -5,8 +5,9 @@ This file composes: `net` builds and removes, the processes that it starts do th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwlbemu.errors import NetError
@@ -14,13 +15,14 @@ from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
 from gwlbemu.lab.configs import capture_config_for, node_config_for
 from gwlbemu.lab.running import CAPTURE, RunningLab
-from gwlbemu.lab.state import State
+from gwlbemu.lab.state import CLOSED, State, sealed
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import ROOT, Record, open_new
 from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
 from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.values import Plan, Program
+from gwlbemu.yaml_file import YamlError, read_text
 
 OnStep = Callable[[str], None]
 
@@ -37,17 +39,31 @@ def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> Ru
     with open_new(plan.lab, root=root) as record:
         try:
             state.make_folders()
-            state.plan.write_text(to_json(plan))
+            state.keep(state.plan, sealed(to_json(plan)))
             _keep_source(plan, state)
-            state.directory.write_text(str(_command_folder(plan)))
+            state.keep(state.directory, str(_command_folder(plan)))
             build(plan, record, on_step=on_step)
             on_step("install shortcuts")
             shortcuts.install(plan, state)
             _start_processes(plan, state, record, on_step)
-        except BaseException:
-            take_down(record, grace=0.2)
+        except BaseException as error:
+            with uninterrupted():
+                take_down(record, grace=0.2)
+            if isinstance(error, OSError):
+                what = f"{error.filename}: " if error.filename else ""
+                raise NetError(f"lab {plan.lab} cannot be made: {what}{error.strerror or error}") from error
             raise
     return RunningLab(plan, state)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let no signal to end stop the block; it ends the process afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _compile_programs(plan: Plan, on_step: OnStep) -> None:
@@ -68,8 +84,9 @@ def _compile_programs(plan: Plan, on_step: OnStep) -> None:
 
 def _keep_source(plan: Plan, state: State) -> None:
     """Keep the text of the topology file, for those who name its lines later; a plan may come without a file."""
-    with suppress(OSError):
-        state.topology.write_bytes(Path(plan.source).read_bytes())
+    with suppress(OSError, YamlError):
+        text = read_text(Path(plan.source))
+        state.keep(state.topology, text)
 
 
 def _command_folder(plan: Plan) -> Path:
@@ -84,7 +101,7 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
     """The capture first, so that it sees everything; appliances before the nodes that probe them."""
     if plan.capture.enabled:
         config = state.node(CAPTURE)
-        config.write_text(capture_config_for(plan, state))
+        state.keep(config, capture_config_for(plan, state), mode=CLOSED)
         _start(
             record,
             state,
@@ -97,7 +114,7 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
         start_program(program, state, record, on_step)
     for node in plan.gateway_nodes:
         config = state.node(node.name)
-        config.write_text(node_config_for(plan, node.name, state).to_json())
+        state.keep(config, node_config_for(plan, node.name, state).to_json(), mode=CLOSED)
         _start(
             record,
             state,
@@ -144,7 +161,7 @@ def _command(program: Program, state: State, folder: Path) -> list[str]:
     name = program.instance
     config = state.program(name)
     if program.config:
-        config.write_text(program.config)
+        state.keep(config, program.config, mode=CLOSED)
     known = {
         "{config}": str(config),
         "{log}": str(state.decisions(name)),

@@ -63,7 +63,7 @@ def down(
 
 def _unrecorded(record: Record) -> list[str]:
     """Namespaces that the lab's plan names and its record does not, and that are there."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         planned = [each["name"] for each in json.loads((record.folder / "plan.json").read_text())["namespaces"]]
         recorded = {entry.name for entry in record.contents().namespaces}
         return [name for name in planned if name not in recorded and namespaces.path_of(name).exists()]

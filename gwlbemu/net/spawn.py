@@ -5,17 +5,30 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import struct
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from gwlbemu.errors import NetError
 from gwlbemu.net import processes
 from gwlbemu.net.inside import inside
 from gwlbemu.net.record import OwnedProcess, Record
+
+# What one process of a lab may take (getrlimit(2)), soft and hard. Memory is what it writes to alone: a node with two
+# million flows has less than 2 GiB; rings and maps of the kernel's do not count. A process that wants more is refused
+# by the kernel as where memory is used up, and the others go on.
+LIMITS = {
+    resource.RLIMIT_DATA: (4 << 30, 4 << 30),  # bytes of memory
+    resource.RLIMIT_NOFILE: (4096, 65536),  # open files
+    resource.RLIMIT_FSIZE: (16 << 30, 16 << 30),  # bytes of one file
+    resource.RLIMIT_CORE: (0, 0),
+}
 
 _GO, _GATE_FD, _TROUBLE_FD = b"g", 3, 4
 
@@ -33,8 +46,8 @@ def spawn(
     """Start a process of the lab in `namespace`; it stands in the record before its first instruction.
 
     It has a session of its own, `directory` as its working directory, no input, `log` (appended to) as output and
-    error, no other open file, and init as its parent. `argv[0]` is looked up in PATH. Raises NetError when there is no
-    such namespace or program.
+    error, no other open file, `LIMITS`, umask 022 whatever the caller's, and init as its parent. `argv[0]` is looked
+    up in PATH. Raises NetError when there is no such namespace or program.
     """
     variables = dict(os.environ if environment is None else environment)
     with contextlib.ExitStack() as opened:
@@ -50,6 +63,7 @@ def spawn(
         pids, pids_writer = pipe()
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         opened.callback(os.close, output)
+        os.fchmod(output, 0o644)  # whatever the caller's umask
         with inside(namespace):
             first = os.fork()
             if first == 0:
@@ -113,6 +127,8 @@ def _become(
             os.dup2(source, target, inheritable=target <= 2)
         os.closerange(_TROUBLE_FD + 1, os.sysconf("SC_OPEN_MAX"))
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.umask(0o022)
+        set_limits()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         if os.read(_GATE_FD, 1) == _GO:  # otherwise the caller died before it could write us down
@@ -125,6 +141,14 @@ def _become(
         os._exit(127)
 
 
+def set_limits() -> None:
+    """Bound what the calling process and its children may take of the machine; a limit that is lower already stays."""
+    for number, (soft, hard) in LIMITS.items():
+        now = resource.getrlimit(number)[1]
+        most = hard if now == resource.RLIM_INFINITY else min(hard, now)
+        resource.setrlimit(number, (min(soft, most), most))
+
+
 def _high_copy(fd: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
 
@@ -134,16 +158,39 @@ def run_inside(namespace: Path, argv: Sequence[str], *, environment: Mapping[str
 
     Returns its exit code, 128 + N when signal N ended it, 127 or 126 when it cannot be started (as a shell would).
     """
-    with inside(namespace):
-        try:
-            process = subprocess.Popen(argv, env=environment)
-        except FileNotFoundError:
-            return 127
-        except PermissionError:
-            return 126
-    while True:
-        try:
-            code = process.wait()
-            return code if code >= 0 else 128 - code
-        except KeyboardInterrupt:  # the command has had its own ^C from the terminal
-            continue
+    with _handed_on() as started:
+        with inside(namespace):
+            try:
+                started.append(subprocess.Popen(argv, env=environment))
+            except FileNotFoundError:
+                return 127
+            except PermissionError:
+                return 126
+        while True:
+            try:
+                code = started[0].wait()
+                return code if code >= 0 else 128 - code
+            except KeyboardInterrupt:  # the command has had its own ^C from the terminal
+                continue
+
+
+@contextlib.contextmanager
+def _handed_on() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Give SIGTERM and SIGHUP to the command that the block puts on the list: only a terminal tells it by itself."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        if not started:
+            raise KeyboardInterrupt
+        started[0].send_signal(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, hand_on)
+    try:
+        yield started
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -32,7 +32,7 @@ from gwlbemu.programs.gateway.packets import Packets, Side
 from gwlbemu.programs.gateway.trace import TracingJudge, address_text
 from gwlbemu.programs.gateway.traces import Traces
 from gwlbemu.programs.gateway.verbs import NodeVerbs
-from gwlbemu.programs.process import run_logged
+from gwlbemu.programs.process import keep_logs_small, run_logged
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 
 LOG = logging.getLogger("node")
@@ -173,6 +173,8 @@ def main(argv: list[str]) -> int:
     def work(loop: Loop, stack: ExitStack) -> None:
         node = Node(NodeConfig.from_json(Path(argv[0]).read_text()), loop, stack)
         node.start()
+        if node.config.logs:
+            keep_logs_small(loop, Path(node.config.logs))
         # What lives now lives for ever; full collections would stop the packets and find nothing.
         gc.freeze()
         gc.set_threshold(50_000, 10, 1000)

@@ -27,7 +27,7 @@ from gwlbemu.ports.control import Arguments, ControlServer, Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.ring import BLOCK_BYTES, RETIRE_MS, Ring, TappedFrame
 from gwlbemu.programs import discards
-from gwlbemu.programs.process import run_logged
+from gwlbemu.programs.process import keep_logs_small, run_logged
 from gwlbemu.programs.recorder.config import CaptureConfig
 from gwlbemu.programs.recorder.files import CaptureFiles
 
@@ -92,6 +92,8 @@ class Recorder:
         self._loop.add_reader(self._discards.fileno(), self._take_discards)
         self._loop.run_until_complete(self._control.open())
         self._loop.call_at(self._loop.now, self._tick)
+        if self._config.logs:
+            keep_logs_small(self._loop, Path(self._config.logs))
 
     def stop(self) -> None:
         """Write what is there and end the file."""
@@ -176,6 +178,7 @@ class Recorder:
             "dropped": sum(drops),
             "waiting": len(self._waiting),
             "refused_records": self._refused,
+            "unwritten": self._files.unwritten,
             "taps": [
                 {"name": name, "packets": packets, "dropped": dropped}
                 for name, packets, dropped in zip(self._interfaces, self._packets, drops, strict=True)
