@@ -74,6 +74,10 @@ class NetError(GwlbemuError):
     exit_code = 5
 
 
+class LostSocketError(NetError):
+    """A packet socket that does not work any more: no process of packets can go on without."""
+
+
 class LabError(GwlbemuError):
     """A lab is not in the state that the command needs (already up, not up, a process is dead)."""
 

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
             log.write(line(decision, time.time()) + "\n")
 
         judge = Judge(policy, midstream_allowed=options.midstream == "allow", report=report)
-        return process.run(options, lambda port, later: FrameLoop(port, judge.decide, later))
+        return process.run(options, lambda port, loop: FrameLoop(port, judge.decide, loop.call_at, faults=loop.faults, more=judge.counters))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         return process.failure(options.name, error)
     with eve:
         ids = Ids(detector, eve.write, time.time)
-        return process.run(options, lambda port, later: FrameLoop(port, ids.decide, later))
+        return process.run(options, lambda port, loop: FrameLoop(port, ids.decide, loop.call_at, faults=loop.faults, more=detector.counters))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m gwlbemu.programs.gateway.node CONFIG.json      inside the node's network namespace
 
-Ends by SIGTERM or SIGINT with exit code 0. An error of the program itself ends it too, with a traceback in the log: a
-node that has lost a packet without a verdict shall not go on as if nothing had happened.
+Ends by SIGTERM or SIGINT with exit code 0, and with a sentence when a packet socket is lost. No packet, no request
+and no target ends it: an exception is counted (`faults` in its status), the first of a kind is in the log with its
+traceback, and the packet that raised it is a drop with a reason of its own.
 """
 
 from __future__ import annotations
@@ -63,14 +64,16 @@ class Node:
         self.balancer = Balancer(
             settings, now=loop.now, fetch_carried=None if self.follower is None else self.follower.catch_up
         )
-        self.packets = Packets(sides, eni_side, loop.clock, self.discards, self.balancer, after_batch=self._arm)
+        self.packets = Packets(
+            sides, eni_side, loop.clock, self.discards, self.balancer, after_batch=self._arm, faults=loop.faults
+        )
         self.traces = Traces(now=loop.clock.since_boot, later=loop.call_after, active=self._trace)
         stack.enter_context(hold_udp_port(GENEVE_PORT))
         self._expiry: Timer | None = None
         self._expiry_at = math.inf
         self._states: dict[str, str] = {}
         self._prober = self._make_prober()
-        self._control = ControlServer(config.control, NodeVerbs(self).table())
+        self._control = ControlServer(config.control, NodeVerbs(self).table(), faults=loop.faults)
         stack.callback(self._control.close)
 
     def _side(self, stack: ExitStack, name: str, device: str, program: SocketFilter) -> Side:
@@ -152,6 +155,8 @@ class Node:
             self.follower.advanced()
 
     def _arm(self) -> None:
+        for error in self.balancer.take_faults():
+            self.loop.faults.note("judging a packet", error)
         if self.follower is not None:
             self.follower.follow()
         deadline = self.balancer.next_deadline()
