@@ -16,6 +16,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,6 +30,7 @@ DEEPEST_REQUEST = 8  # objects and lists inside each other
 MOST_CONNECTIONS = 64
 IDLE_SECONDS = 300.0  # for a connection that asks nothing
 PATIENCE = 10.0  # seconds from the first byte of a request to its end, and for an answer to be read
+LAST_WORDS_SECONDS = 2.0  # for a client to read why it is being closed
 FAULT = "InternalError"  # the code of an answer to a request that has raised
 
 Answer = Mapping[str, Any]
@@ -84,6 +86,8 @@ class ControlServer:
             writer.close()
         except SettingError as error:
             writer.write(_refusal(error))
+            if not reader.at_eof():
+                await _let_go(connection)
             writer.close()
         except (OSError, asyncio.CancelledError):  # gone, or does not read its answer
             writer.transport.abort()
@@ -148,6 +152,15 @@ class ControlServer:
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+
+
+async def _let_go(connection: _Connection) -> None:
+    """Tell the client that this was all, and wait a moment for it to hang up: what is unread would reset the line."""
+    connection.writer.write_eof()
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(LAST_WORDS_SECONDS):
+            while await connection.reader.read(1 << 16):
+                pass
 
 
 def parse_request(line: bytes) -> Arguments:
