@@ -15,6 +15,7 @@ import math
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gwlbemu.core.gateway.balancer import Balancer
@@ -22,6 +23,7 @@ from gwlbemu.ports.control import ControlServer
 from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_to_us
 from gwlbemu.ports.loop import Loop, Timer
 from gwlbemu.ports.packet import PacketPort
+from gwlbemu.ports.port import Port
 from gwlbemu.ports.probe import Check
 from gwlbemu.ports.prober import Pace, Prober
 from gwlbemu.ports.sink import hold_udp_port
@@ -46,7 +48,7 @@ class Node:
         self.config, self.loop = config, loop
         settings = config.settings()
         fast, self.datapath_reason = open_fast_path(config, settings, stack)
-        self._taps = {} if fast is None else fast.taps
+        self._fast = fast
         self.settings = settings = replace(settings, links=links(config), track_changes=fast is not None)
         self.started_at = loop.now
         self.discards = Discards(config.discards, config.name, loop.clock)
@@ -77,8 +79,12 @@ class Node:
         stack.callback(self._control.close)
 
     def _side(self, stack: ExitStack, name: str, device: str, program: SocketFilter) -> Side:
-        tap = self._taps.get(device)
-        port = PacketPort(device, program=program) if tap is None else UpPort(tap, PacketPort(device, send_only=True))
+        port: Port
+        if self._fast is None:
+            port = PacketPort(device, program=program)
+        else:
+            sender = PacketPort(device, send_only=True)
+            port = UpPort(self._fast.taps[device], sender, partial(self._fast.tagged, device))
         stack.callback(port.close)
         return Side(name, port)
 

@@ -94,6 +94,7 @@ class NodeVerbs:
                     "frames_in": side.frames_in,
                     "verdicts": side.verdicts,
                     "socket_drops": side.port.drops(),
+                    "tagged": side.port.tagged(),
                     "frames_out": side.frames_out,
                     "unsent": side.port.unsent,
                 }

@@ -71,7 +71,7 @@ class Recorder:
             Path(config.folder), config.lab, self._interfaces, file_bytes=config.file_bytes, files=config.files
         )
         verbs: dict[str, Verb] = {"status": self.status, "flush": self.flush, "rotate": self.rotate}
-        self._control = ControlServer(config.control, verbs)
+        self._control = ControlServer(config.control, verbs, faults=loop.faults)
         stack.callback(self._control.close)
 
     def _open_rings(self, stack: ExitStack) -> list[Ring]:
@@ -176,6 +176,7 @@ class Recorder:
             "dropped": sum(drops),
             "waiting": len(self._waiting),
             "refused_records": self._refused,
+            "faults": dict(self._loop.faults.counts),
             "taps": [
                 {"name": name, "packets": packets, "dropped": dropped}
                 for name, packets, dropped in zip(self._interfaces, self._packets, drops, strict=True)
