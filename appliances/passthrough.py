@@ -58,7 +58,7 @@ class Reflector:
         heads = frame[12:16] + frame[20:24] + frame[34:38] + frame[GENEVE]
         if (
             heads in self._good
-            and SHORTEST <= len(frame)
+            and len(frame) >= SHORTEST
             and length <= LONGEST
             and frame[LENGTH] == length.to_bytes(2, "big")
             and frame[UDP_LENGTH] == (length - 20).to_bytes(2, "big")

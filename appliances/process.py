@@ -11,8 +11,8 @@ from typing import Protocol
 
 from appliances.health import FAILURES, HealthServer
 from gwlbemu.errors import NetError
-from gwlbemu.ports.arguments import one_of
-from gwlbemu.ports.control import Arguments, ControlServer, Verb
+from gwlbemu.ports.arguments import Arguments, one_of
+from gwlbemu.ports.control import ControlServer, Verb
 from gwlbemu.ports.faults import Faults
 from gwlbemu.ports.filters import udp_port_to_us
 from gwlbemu.ports.loop import Loop

@@ -85,6 +85,23 @@ class LabError(GwlbemuError):
     exit_code = 4
 
 
+def plain(text: str) -> str:
+    """Return text of somebody else as one line that a terminal can be given: whatever is not printable is escaped.
+
+    That is what `str.isprintable` refuses: control characters (ESC, C1, newline), overrides of the writing direction,
+    lone surrogates. A packet, a capture, a topology file or an appliance's log must not command the user's terminal,
+    nor forge a line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def plain_lines(text: str) -> str:
+    """Return text of several lines, each of them `plain`: for output whose newlines are our own."""
+    return text if text.isprintable() else "\n".join(map(plain, text.split("\n")))
+
+
 def refusal(sentence: str, code: str) -> GwlbemuError:
     """Return the error that a process of the lab answered with: `sentence` and `code` as they came over its socket."""
     for kind in (WireError, TopologyError, NetError, LabError, UnknownNameError):

@@ -10,8 +10,9 @@ from appliances.action import Action
 from appliances.broken.modes import MODES, Situation
 from appliances.frames import FrameLoop
 from appliances.tunnel import Received
-from gwlbemu.ports.arguments import number, one_of
-from gwlbemu.ports.control import Arguments
+from gwlbemu.ports.arguments import Arguments, number, one_of
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.port import Port
 
 DESCRIPTION = """\
 An appliance that misbehaves on demand, for tests and lessons. The mode can be changed while it runs, through the
@@ -53,7 +54,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--delay", type=float, default=1.0, help="seconds, for mode slow (default: 1)")
     options = parser.parse_args(arguments)
     broken = Broken(options.mode, options.delay)
-    return process.run(options, lambda port, loop: FrameLoop(port, broken.decide, loop.call_at, faults=loop.faults), verbs={"set": broken.set})
+
+    def mover(port: Port, loop: Loop) -> FrameLoop:
+        return FrameLoop(port, broken.decide, loop.call_at, faults=loop.faults)
+
+    return process.run(options, mover, verbs={"set": broken.set})
 
 
 if __name__ == "__main__":

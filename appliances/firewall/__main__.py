@@ -14,6 +14,8 @@ from appliances.firewall.rules import load
 from appliances.frames import FrameLoop
 from appliances.lines import open_lines
 from gwlbemu.errors import GwlbemuError
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.port import Port
 
 DESCRIPTION = """\
 A stateful firewall behind a Gateway Load Balancer. The first packet of a flow decides, by the first rule that matches
@@ -61,7 +63,11 @@ def main(arguments: Sequence[str]) -> int:
             log.write(line(decision, time.time()) + "\n")
 
         judge = Judge(policy, midstream_allowed=options.midstream == "allow", report=report)
-        return process.run(options, lambda port, loop: FrameLoop(port, judge.decide, loop.call_at, faults=loop.faults, more=judge.counters))
+
+        def mover(port: Port, loop: Loop) -> FrameLoop:
+            return FrameLoop(port, judge.decide, loop.call_at, faults=loop.faults, more=judge.counters)
+
+        return process.run(options, mover)
 
 
 if __name__ == "__main__":

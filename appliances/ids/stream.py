@@ -2,7 +2,8 @@
 
 Rules of this file: bytes are handed out once, in sequence order; what came before stays readable up to `KEEP` bytes, so
 that a content may span segments; segments ahead of a gap wait, at most `PENDING` bytes of them (each segment costs
-`SEGMENT` more), and when they overflow the gap is given up. A retransmission with other bytes than the first is not compared: the first copy counts.
+`SEGMENT` more), and when they overflow the gap is given up. A retransmission with other bytes than the first is not
+compared: the first copy counts.
 """
 
 from __future__ import annotations

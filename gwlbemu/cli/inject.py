@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
-from gwlbemu.cli.common import json_option, lab_option, name_silent, need_root, print_json, unwind_on_sigterm
+from gwlbemu.cli.common import echo, json_option, lab_option, name_silent, need_root, print_json, unwind_on_sigterm
 from gwlbemu.errors import WireError
 from gwlbemu.lab.running import open_lab
 from gwlbemu.trials.craft import PacketSpec
@@ -98,7 +98,7 @@ def inject_command(
         print_json([dataclasses.asdict(fate) | {"outcome": fate.outcome, "why": fate.why} for fate in fates])
     else:
         for fate in fates:
-            click.echo("\n".join(_lines(fate)))
+            echo("\n".join(_lines(fate)))
     silent = fates[0].silent
     name_silent(silent)
     return 0 if not silent and (demo or all(fate.outcome == "delivered" for fate in fates)) else 1

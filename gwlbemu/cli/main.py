@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError
+from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError, plain, plain_lines
 
 EXIT_CODES = {
     0: "it worked, and what was asked about is as it should be",
@@ -92,10 +92,10 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except PermissionError as error:
         what = f"{error.filename}: " if error.filename else ""
-        click.echo(f"gwlbemu: {what}permission denied: run it with sudo", err=True)
+        click.echo(f"gwlbemu: {plain(what)}permission denied: run it with sudo", err=True)
         return NetError.exit_code
     except GwlbemuError as error:
-        click.echo(f"gwlbemu: {_sentence(error)}", err=True)
+        click.echo(f"gwlbemu: {plain_lines(_sentence(error))}", err=True)
         return error.exit_code
     except BrokenPipeError:  # the reader of our output went away: `gwlbemu flows | head`
         sys.stderr.close()

@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from gwlbemu.cli.common import hint, json_option, lab_option, print_json, table
+from gwlbemu.cli.common import echo, hint, json_option, lab_option, print_json, table
 from gwlbemu.lab.running import open_lab
 from gwlbemu.views.status import CaptureStatus, LabStatus, read_status
 
@@ -24,7 +24,7 @@ def status_command(lab_name: str | None, as_json: bool) -> int:
     if as_json:
         print_json(status.as_dict())
     else:
-        click.echo("\n".join(status_lines(status, partial(hint, status.lab))))
+        echo("\n".join(status_lines(status, partial(hint, status.lab))))
     return 0 if status.well else 1
 
 

@@ -30,7 +30,7 @@ def attach(sock: socket.socket, program: SocketFilter) -> None:
 
 
 class PacketPort:
-    """A `Port` on the interface `device`; `program` says which frames are wanted (none: every frame that arrives without a VLAN tag).
+    """A `Port` on the interface `device`; `program` says which frames are wanted (none: every one without a VLAN tag).
 
     `buffer_bytes` is what the kernel may queue for us; a frame that finds it full is counted in `drops`. With
     `send_only` it receives nothing. NetError when the interface is missing or the process may not.

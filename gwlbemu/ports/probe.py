@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cache
@@ -127,7 +127,7 @@ class _Secure:
             await self._plain.send(self._outgoing.read())
 
 
-async def _lines(connection: _Plain | _Secure) -> AsyncIterator[bytes]:
+async def _lines(connection: _Plain | _Secure) -> AsyncGenerator[bytes, None]:
     """Yield line after line with its end, and what stands behind the last one."""
     unread = b""
     while data := await connection.receive():
@@ -168,11 +168,11 @@ async def _attempt(address: str, check: Check, local_address: str) -> ProbeResul
         await asyncio.get_running_loop().sock_connect(sock, (address, check.port))
         if check.protocol == "TCP":
             return ProbeResult(True)
-        connection: _Plain | _Secure = _Plain(sock)
-        if check.protocol == "HTTPS":
-            connection = _Secure(connection, address)
-            await connection.shake_hands()
-        status = await _status(connection, check, f"{address}:{check.port}")
+        plain = _Plain(sock)
+        secure = _Secure(plain, address) if check.protocol == "HTTPS" else None
+        if secure is not None:
+            await secure.shake_hands()
+        status = await _status(secure or plain, check, f"{address}:{check.port}")
         if check.lowest_status <= status <= check.highest_status:
             return ProbeResult(True)
         return ProbeResult(False, f"Health checks failed with these codes: [{status}]")

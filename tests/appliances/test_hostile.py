@@ -16,7 +16,7 @@ from appliances.action import Action
 from appliances.broken.__main__ import Broken
 from appliances.broken.modes import MODES
 from appliances.firewall import rules as firewall_rules
-from appliances.firewall.judge import Judge
+from appliances.firewall.judge import Decision, Judge
 from appliances.firewall.log import line
 from appliances.frames import FrameLoop
 from appliances.ids import rules as ids_rules
@@ -31,7 +31,6 @@ from gwlbemu.ports.port import Port
 from tests.appliances.appliance_helpers import CLIENT, GOLDEN_FRAME, SERVER, tunnelled
 from tests.hostile import SHORT_FRAGMENT, Hostile
 
-V6 = {"src": "2001:db8::1", "dst": "2001:db8::2"}
 GOOD = [
     GOLDEN_FRAME,
     tunnelled(IP(src=CLIENT, dst=SERVER) / TCP(sport=40000, dport=80, flags="S")),
@@ -41,8 +40,13 @@ GOOD = [
     tunnelled(IP(src=CLIENT, dst=SERVER, frag=4, id=7) / bytes(24)),
     tunnelled(IP(src=CLIENT, dst=SERVER) / ICMP(type=8) / b"ping"),
     tunnelled(IP(src=CLIENT, dst=SERVER) / ICMP(type=3, code=3) / IP(src=SERVER, dst=CLIENT) / UDP(sport=53, dport=9)),
-    tunnelled(IPv6(**V6) / UDP(sport=1000, dport=53) / b"query"),
-    tunnelled(IPv6(**V6) / IPv6ExtHdrFragment(offset=0, m=1, id=9) / UDP(sport=1000, dport=53) / bytes(8)),
+    tunnelled(IPv6(src="2001:db8::1", dst="2001:db8::2") / UDP(sport=1000, dport=53) / b"query"),
+    tunnelled(
+        IPv6(src="2001:db8::1", dst="2001:db8::2")
+        / IPv6ExtHdrFragment(offset=0, m=1, id=9)
+        / UDP(sport=1000, dport=53)
+        / bytes(8)
+    ),
 ]
 POLICY = """
 default: {default}
@@ -66,7 +70,11 @@ def firewall(default: str) -> Make:
     def make(port: Port, faults: Faults, folder: Path) -> Mover:
         rules = folder / "rules.yaml"
         rules.write_text(POLICY.format(default=default))
-        judge = Judge(firewall_rules.load(rules), midstream_allowed=False, report=lambda each: line(each, 0.0))
+
+        def report(decision: Decision) -> None:
+            line(decision, 0.0)
+
+        judge = Judge(firewall_rules.load(rules), midstream_allowed=False, report=report)
         return FrameLoop(port, judge.decide, never, faults=faults, more=judge.counters)
 
     return make
@@ -134,9 +142,7 @@ def accounted(counters: dict[str, int]) -> int:
 
 
 @pytest.mark.parametrize("name", APPLIANCES)
-def test_no_frame_makes_an_appliance_raise_and_each_is_counted_once(
-    wires: Callable[[Make], Wire], name: str
-) -> None:
+def test_no_frame_makes_an_appliance_raise_and_each_is_counted_once(wires: Callable[[Make], Wire], name: str) -> None:
     wire, sent = wires(APPLIANCES[name]), 0
     for seed in range(10):
         frames = [*GOOD, SHORT_FRAGMENT, *Hostile(seed, GOOD).frames(300)]

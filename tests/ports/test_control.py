@@ -72,15 +72,18 @@ def run(tmp_path: Path, work: Any) -> Talk:
     ("request_", "says"),
     [
         (b"", "not JSON"), (b"\xff\xfe\x00binary", "not JSON"), (b"[" * 1000, "deeper"), (b"[" * 100_000, "deeper"),
-        (b'{"a":' * 1000 + b"1" + b"}" * 1000, "deeper"), (b'{"verb":"echo","number":' + b"[" * 9 + b"]" * 9 + b"}", "deeper"),
+        (b'{"a":' * 1000 + b"1" + b"}" * 1000, "deeper"),
+        (b'{"verb":"echo","number":' + b"[" * 9 + b"]" * 9 + b"}", "deeper"),
         (b'{"verb":"echo","number":Infinity}', "Infinity is no number"), (b'{"verb":"echo","number":NaN}', "NaN"),
         (b'{"verb":"echo","number":1e999}', "number: expected a whole number from 0 to 10, got inf"),
         (b'{"verb":"echo","number":' + b"9" * 4000 + b"}", "number: expected"),
         (b'{"verb":"echo","number":' + b"9" * 5000 + b"}", "not JSON"),
         (b'{"verb":"echo","number":true}', "number: expected"), (b'{"verb":"echo","number":"5"}', "number: expected"),
         (b'{"verb":"echo","number":[[]]}', "number: expected a whole number from 0 to 10, got a list of 1"),
-        (b'{"verb":"echo"}', "argument 'number' is missing"), (b'{"verb":"echo","verb":"fail"}', "'verb' is there twice"),
-        (b'{"verb":["echo"]}', "verb: expected one of echo"), (b"5", "expected an object"), (b"[]", "expected an object"),
+        (b'{"verb":"echo"}', "argument 'number' is missing"),
+        (b'{"verb":"echo","verb":"fail"}', "'verb' is there twice"),
+        (b'{"verb":["echo"]}', "verb: expected one of echo"),
+        (b"5", "expected an object"), (b"[]", "expected an object"),
         (b'{"verb":"\\ud800"}', "verb: expected one of"), (b'{"verb":"nothing"}', "verb: expected one of"),
     ],
 )  # fmt: skip
@@ -157,7 +160,7 @@ def test_of_a_thousand_idle_connections_the_longest_idle_ones_are_closed(tmp_pat
 
 @pytest.mark.parametrize("value", [None, True, "1", [1], {}, -1, 11, float("inf"), float("nan"), 10**400, 1.5])
 def test_what_is_no_whole_number_in_range_is_refused(value: object) -> None:
-    with pytest.raises(SettingError, match="^n: expected a whole number from 0 to 10, got "):
+    with pytest.raises(SettingError, match=r"^n: expected a whole number from 0 to 10, got "):
         whole({"n": value}, "n", 0, 10)
 
 
@@ -170,7 +173,7 @@ def test_arguments_have_types_ranges_and_defaults() -> None:
         lambda: text({"n": 5}, "n"), lambda: text({"n": "x" * 5000}, "n"), lambda: flag({"n": 1}, "n"),
         lambda: one_of({"n": ["a"]}, "n", ("a",)), lambda: texts({"n": {"a": 5}}, "n"), lambda: texts({"n": []}, "n"),
     ):  # fmt: skip
-        with pytest.raises(SettingError, match="^n: expected"):
+        with pytest.raises(SettingError, match=r"^n: expected"):
             refuse()
 
 

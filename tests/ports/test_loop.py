@@ -135,9 +135,9 @@ def test_a_timer_that_raises_is_counted_and_called_again_and_others_are_not_kept
 
 def test_a_timer_that_has_raised_can_still_be_cancelled(loop: Loop) -> None:
     def fail() -> None:
-        loop.call_at(loop.now, lambda: (timer.cancel(), loop.advance(2 * RETRY_SECONDS)))
+        loop.call_at(loop.now, timer.cancel)
+        loop.call_at(loop.now, lambda: loop.advance(3 * RETRY_SECONDS))
         loop.call_at(loop.now + 3 * RETRY_SECONDS, loop.stop)
-        loop.call_at(loop.now, lambda: loop.advance(RETRY_SECONDS))
         raise LookupError
 
     timer = loop.call_at(loop.now, fail)
@@ -164,7 +164,10 @@ def test_a_coroutine_that_raises_is_counted_and_the_loop_goes_on(loop: Loop) -> 
     async def fail() -> None:
         raise LookupError
 
-    loop.call_at(loop.now, lambda: loop.start(fail()))
+    def begin() -> None:
+        loop.start(fail())
+
+    loop.call_at(loop.now, begin)
     loop.call_at(loop.now + 0.05, loop.stop)
     loop.run()
     assert [kind.split(" at ")[0] for kind in loop.faults.counts] == ["a coroutine: LookupError"]

@@ -164,10 +164,10 @@ def test_an_interface_tells_its_mtu(veth: Veth) -> None:
     assert interface.mtu(veth[0]) == 9001
 
 
-@pytest.mark.parametrize("program", [(), ip_to_us(), udp_to_us(), udp_port_to_us(6081)], ids=["all", "ip", "udp", "port"])
-def test_a_frame_with_a_vlan_tag_is_counted_and_never_received(
-    veth: Veth, program: SocketFilter
-) -> None:
+@pytest.mark.parametrize(
+    "program", [(), ip_to_us(), udp_to_us(), udp_port_to_us(6081)], ids=["all", "ip", "udp", "port"]
+)
+def test_a_frame_with_a_vlan_tag_is_counted_and_never_received(veth: Veth, program: SocketFilter) -> None:
     a, b = PacketPort(veth[0]), PacketPort(veth[1], program=program)
     try:
         for tag in ("81000005", "81000000", "88a80005", "88a8000581000006"):

@@ -11,8 +11,8 @@ from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.records import FlowRecord
 from gwlbemu.core.gateway.settings import Settings
-from gwlbemu.ports.arguments import flag, number, refused, text, texts, whole
-from gwlbemu.ports.control import Arguments, Verb
+from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, texts, whole
+from gwlbemu.ports.control import Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.discards import Discards
 from gwlbemu.programs.gateway.config import NodeConfig

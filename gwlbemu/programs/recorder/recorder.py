@@ -23,7 +23,8 @@ from gwlbemu.capture.annotate import Annotator
 from gwlbemu.capture.pcapng import enhanced_packet
 from gwlbemu.errors import WireError
 from gwlbemu.net.inside import inside
-from gwlbemu.ports.control import Arguments, ControlServer, Verb
+from gwlbemu.ports.arguments import Arguments
+from gwlbemu.ports.control import ControlServer, Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.ring import BLOCK_BYTES, RETIRE_MS, Ring, TappedFrame
 from gwlbemu.programs import discards
