@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import click
 import pytest
 from rich.text import Text
 
@@ -59,7 +58,6 @@ def test_no_verb_prints_text_past_echo() -> None:
         if path.stem not in ("common", "main", "lab", "bench", "watch")
     }
     assert set(past.values()) == {0}, past
-    assert click.echo
 
 
 def capture(folder: Path) -> Path:

@@ -146,7 +146,11 @@ class Recorder:
         ripe = next((index for index, each in enumerate(waiting) if each.at_ns > until_ns), len(waiting))
         for each in waiting[:ripe]:
             self._packets[each.interface] += 1
-            comments = self._annotator.comments(each.frame)
+            try:
+                comments = self._annotator.comments(each.frame)
+            except Exception as error:  # the frame is recorded all the same
+                self._loop.faults.note("a frame", error)
+                comments = ("undecodable",)
             block = enhanced_packet(
                 each.interface,
                 each.at_ns,
