@@ -15,6 +15,8 @@ from appliances.firewall.rules import load
 from appliances.frames import FrameLoop
 from gwlbemu.errors import GwlbemuError
 from gwlbemu.ports.logfile import LogFile
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.port import Port
 
 DESCRIPTION = """\
 A stateful firewall behind a Gateway Load Balancer. The first packet of a flow decides, by the first rule that matches
@@ -63,7 +65,11 @@ def main(arguments: Sequence[str]) -> int:
             log.write(line(decision, time.time()))
 
         judge = Judge(policy, midstream_allowed=options.midstream == "allow", report=report)
-        return process.run(options, lambda port, later: FrameLoop(port, judge.decide, later), log=log)
+
+        def mover(port: Port, loop: Loop) -> FrameLoop:
+            return FrameLoop(port, judge.decide, loop.call_at, faults=loop.faults, more=judge.counters)
+
+        return process.run(options, mover, log=log)
 
 
 if __name__ == "__main__":

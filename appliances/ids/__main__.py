@@ -18,6 +18,8 @@ from appliances.inner import read
 from appliances.tunnel import Received
 from gwlbemu.errors import GwlbemuError, WireError
 from gwlbemu.ports.logfile import LogFile
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.port import Port
 
 DESCRIPTION = """\
 An intrusion detection system behind a Gateway Load Balancer: looks into the payloads of both directions and returns
@@ -58,7 +60,11 @@ def main(arguments: Sequence[str]) -> int:
         return process.failure(options.name, error)
     with closing(eve):
         ids = Ids(detector, eve.write, time.time)
-        return process.run(options, lambda port, later: FrameLoop(port, ids.decide, later), log=eve)
+
+        def mover(port: Port, loop: Loop) -> FrameLoop:
+            return FrameLoop(port, ids.decide, loop.call_at, faults=loop.faults, more=detector.counters)
+
+        return process.run(options, mover, log=eve)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TypeVar
 import click
 
 from gwlbemu.command import command
-from gwlbemu.errors import NetError
+from gwlbemu.errors import NetError, plain, plain_lines
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.net.record import list_labs
 from gwlbemu.topology.names import NAME, NAME_EXPECTED
@@ -43,6 +43,11 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON (stable keys) instead of text.")(command)
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text for people: newlines are ours, any other control sequence is somebody else's and escaped."""
+    click.echo(plain_lines(text), err=err, nl=nl)
+
+
 def print_json(value: object) -> None:
     """Print what the json module takes, two spaces a level."""
     click.echo(json.dumps(value, indent=2))
@@ -50,6 +55,7 @@ def print_json(value: object) -> None:
 
 def table(rows: list[list[str]], header: list[str]) -> str:
     """Plain columns, two spaces apart; no lines, so that it can be cut and grepped."""
+    rows = [[plain(str(cell)) for cell in row] for row in rows]
     widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
     lines = [
         "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -61,7 +67,7 @@ def table(rows: list[list[str]], header: list[str]) -> str:
 def name_silent(silent: Iterable[str]) -> None:
     """Say on the error output which nodes did not answer; what the others said stands already."""
     for sentence in silent:
-        click.echo(f"! {sentence}", err=True)
+        echo(f"! {plain(sentence)}", err=True)
 
 
 def hint(lab: str, verb: str, *words: str) -> str:

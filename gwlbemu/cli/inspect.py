@@ -15,7 +15,7 @@ from gwlbemu.capture.journey import TapFrame, journey_lines, journeys
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.render import count_text, dictionary, line, losses, selected
-from gwlbemu.cli.common import lab_option
+from gwlbemu.cli.common import echo, lab_option
 from gwlbemu.errors import WireError
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.capture import capture_files, capture_trouble
@@ -71,9 +71,9 @@ def inspect_command(
     show.finish()
     if lab:
         if not as_json:
-            click.echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
+            echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
         if trouble := capture_trouble(lab):
-            click.echo(f"! {trouble}", err=True)
+            echo(f"! {trouble}", err=True)
             return 1
         return 0
     if any(not reader.ending.complete and not total for _, reader, total in show.read_so_far):
@@ -124,21 +124,21 @@ class _Show:
                 self._print(each)
         if not self.as_json:
             total = sum(count for _, _, count in self.read_so_far)
-            click.echo(count_text(self.shown, total))
+            echo(count_text(self.shown, total))
             for name, reader, _ in self.read_so_far:
                 for loss in losses(reader):
-                    click.echo(f"{name}: {loss}" if len(self.read_so_far) > 1 else loss)
+                    echo(f"{name}: {loss}" if len(self.read_so_far) > 1 else loss)
 
     def _print(self, each: Shown) -> None:
         self.shown += 1
-        click.echo(json.dumps(dictionary(*each)) if self.as_json else line(*each))
+        echo(json.dumps(dictionary(*each)) if self.as_json else line(*each))
 
     def _print_journeys(self) -> None:
         records = [TapFrame(c.interface.name, c.at_ns, c.data, c.direction) for c, d in self._kept if d.flow_layer]
         groups = journeys(records)
         for journey in groups[-self.limit :] if self.limit else groups:
             self.shown += len(journey.sightings)
-            click.echo("\n".join(journey_lines(journey)) + "\n")
+            echo("\n".join(journey_lines(journey)) + "\n")
 
     def _is_health_check(self, dissection: Dissection) -> bool:
         """Whether a packet is between a node and a health check port; who asks for a flow gets it whatever it is."""

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import click
 
-from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError
+from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError, plain_lines
 
 EXIT_CODES = {
     0: "it worked, and what was asked about is as it should be",
@@ -152,7 +152,7 @@ def _run(argv: list[str] | None) -> int:
     except click.Abort:
         return _interrupted()
     except GwlbemuError as error:
-        _complain(_sentence(error))
+        _complain(plain_lines(_sentence(error)))
         return error.exit_code
     except BrokenPipeError:
         raise

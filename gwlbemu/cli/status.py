@@ -7,11 +7,11 @@ from functools import partial
 
 import click
 
-from gwlbemu.cli.common import hint, json_option, lab_option, print_json, table
+from gwlbemu.cli.common import echo, hint, json_option, lab_option, print_json, table
 from gwlbemu.lab.running import open_lab
 from gwlbemu.views.status import CaptureStatus, LabStatus, read_status
 
-_PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")
+_PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent", "tagged")
 _CAPTURE_KEYS = ("file", "packets", "dropped", "waiting", "refused_records")
 
 
@@ -24,7 +24,7 @@ def status_command(lab_name: str | None, as_json: bool) -> int:
     if as_json:
         print_json(status.as_dict())
     else:
-        click.echo("\n".join(status_lines(status, partial(hint, status.lab))))
+        echo("\n".join(status_lines(status, partial(hint, status.lab))))
     return 0 if status.well else 1
 
 
@@ -46,6 +46,7 @@ def status_lines(status: LabStatus, hint: Callable[..., str]) -> Iterator[str]:
     ]
     yield "\n" + table(rows, ["NODE", "DATAPATH", "PORT", *(key.replace("_", " ").upper() for key in _PORT_KEYS)])
     for node in answering:
+        yield from (f"! {node.name}: {count} times {kind}" for kind, count in node.faults.items())
         if node.datapath_reason:
             yield f"{node.name}: no fast path: {node.datapath_reason}"
     cut = status.shortcuts
@@ -68,6 +69,7 @@ def status_lines(status: LabStatus, hint: Callable[..., str]) -> Iterator[str]:
 
 def _capture_lines(capture: CaptureStatus) -> Iterator[str]:
     yield "\ncapture: " + ", ".join(f"{key.replace('_', ' ')} {getattr(capture, key)}" for key in _CAPTURE_KEYS)
+    yield from (f"! capture: {count} times {kind}" for kind, count in capture.faults.items())
     if capture.dropped:
         taps = ", ".join(f"{tap.name} {tap.dropped}" for tap in capture.taps if tap.dropped)
         yield f"! capture lost {capture.dropped} packets: {taps}; the traffic itself was not affected"

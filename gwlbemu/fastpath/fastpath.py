@@ -97,7 +97,7 @@ class FastPath:
         self._factor = layout.choose_factor(tuple(end.endpoint for end in settings.endpoints))
         self._data = loaded.map(".data")
         self._counters = loaded.map("counters")
-        interfaces = loaded.map("interfaces")
+        self._interfaces = interfaces = loaded.map("interfaces")
         for end in settings.endpoints:
             record = layout.pack_interface(end.endpoint, self.taps[end.device].index, _mac(end.device), end.router_mac)
             interfaces.update(index[end.device].to_bytes(4, "little"), record)
@@ -180,6 +180,10 @@ class FastPath:
             name: sum(int.from_bytes(value, "little") for value in self._counters.lookup_cpus(number))
             for name, number in numbers
         }
+
+    def tagged(self, device: str) -> int:
+        """Return how many frames with a VLAN tag were dropped at `device`; nothing of them goes up."""
+        return layout.read_tagged(self._interfaces.lookup(self.index[device].to_bytes(4, "little")) or bytes(32))
 
     @property
     def entries(self) -> int:

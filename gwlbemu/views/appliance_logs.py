@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gwlbemu.errors import plain
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.ports.logfile import older
 from gwlbemu.topology.plan.ends import owner_of
@@ -43,7 +44,7 @@ class ApplianceLogs:
         for entry in self._entries(path):
             reason = _firewall(entry, flow) or _ids(entry, flow)
             if reason:
-                return f"{appliance} dropped it: {reason}"
+                return f"{appliance} dropped it: {plain(reason)}"
         log = path if path.exists() else self._lab.state.log(appliance)
         return f"{appliance} did not return it; its log is {log}" if log.exists() else f"{appliance} did not return it"
 

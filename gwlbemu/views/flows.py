@@ -61,8 +61,9 @@ def read_flows(lab: RunningLab, limit: int | None = None) -> Reading[LiveFlow]:
     more: list[str] = []
     for node in lab.plan.gateway_nodes:
         mine: list[LiveFlow] = []
-        wanted, left = limit if limit is not None else PAGE, True
+        left = True
         while left and (limit is None or len(mine) < limit):
+            wanted = PAGE if limit is None else min(limit - len(mine), PAGE)
             answers, none = ask(lab, [node.name], {"flows": {"offset": len(mine), "limit": wanted}})
             silent += none.values()
             page = answers.get(node.name, {}).get("flows", {"flows": [], "more": False})

@@ -26,6 +26,7 @@ class PortCount:
     socket_drops: int  # what the kernel threw away because the node was too slow
     frames_out: int
     unsent: int  # what the interface did not take
+    tagged: int = 0  # frames with a VLAN tag, all of them dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class NodeStatus:
     datapath_reason: str = ""  # why it is not ebpf, or not now; a sentence, or ""
     fastpath: Mapping[str, int] = field(default_factory=dict)  # counters of the eBPF program
     uptime_seconds: float = 0.0
+    faults: Mapping[str, int] = field(default_factory=dict)  # exceptions in the node, by kind; its log has the first
     ports: tuple[PortCount, ...] = ()
     discards: Mapping[str, int] = field(default_factory=dict)  # dropped packets that the capture was told of, or not
     targets: tuple[TargetState, ...] = ()
@@ -76,6 +78,7 @@ class CaptureStatus:
     packets: int = 0
     dropped: int = 0
     waiting: int = 0  # held back to bring all taps into one order
+    faults: Mapping[str, int] = field(default_factory=dict)  # exceptions in the capture, by kind
     refused_records: int = 0  # reports of dropped packets that were not understood
     unwritten: int = 0  # packets for which the disk had no room
     taps: tuple[TapCount, ...] = ()
@@ -231,6 +234,7 @@ def _node(plan: Plan, node: GatewayNode, answers: Answers | None, silent: NoAnsw
         datapath_reason=answer["datapath_reason"] or "",
         fastpath=answer["fastpath"],
         uptime_seconds=answer["uptime_seconds"],
+        faults=answer.get("faults", {}),
         ports=tuple(value_of(PortCount, port) for port in answer["ports"]),
         discards=answer["discards"],
         targets=targets_of(plan, node, answer),

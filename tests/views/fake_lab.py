@@ -93,9 +93,9 @@ def flow(port: int) -> dict[str, Any]:
 
 def node_status(name: str, *targets: dict[str, Any]) -> dict[str, Any]:
     """What a node answers to `status`."""
-    port = {"name": "eni", "frames_in": 5, "verdicts": 4, "socket_drops": 1, "frames_out": 4, "unsent": 0}
+    port = {"name": "eni", "frames_in": 5, "verdicts": 4, "socket_drops": 1, "frames_out": 4, "unsent": 0, "tagged": 0}
     return {
         "name": name, "load_balancer": "inspect", "zone": name[-1], "datapath": "ebpf", "datapath_reason": "",
-        "fastpath": {"carried": 7}, "uptime_seconds": 2.5, "ports": [port],
+        "fastpath": {"carried": 7}, "faults": {}, "uptime_seconds": 2.5, "ports": [port],
         "discards": {"told": 1, "untold": 0}, "targets": list(targets),
     }  # fmt: skip

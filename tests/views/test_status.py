@@ -23,8 +23,10 @@ from tests.views.fake_lab import NODES, FakeLab, answering, fake_lab, flow, node
 A, B = NODES
 PROGRAMS = {"server_a": "running", "server_b": "running", "fw_a": "running", "fw_b": "running"}
 TAP = {"name": "client/eth0", "packets": 9, "dropped": 3}
-CAPTURE = {"file": "/x.pcapng", "packets": 18, "dropped": 3, "waiting": 0, "refused_records": 0, "unwritten": 0,
-           "taps": [TAP]}  # fmt: skip
+CAPTURE = {
+    "file": "/x.pcapng", "packets": 18, "dropped": 3, "waiting": 0, "refused_records": 0, "unwritten": 0, "faults": {},
+    "taps": [TAP],
+}  # fmt: skip
 
 
 def lines(status: LabStatus) -> list[str]:

@@ -114,6 +114,13 @@ class Balancer:
         self._placement.advance(now)
 
     # ---- reads ----
+    def take_faults(self) -> list[Exception]:
+        """Return what judging packets has raised since the last call; each packet was dropped as UNDECODABLE."""
+        faults = self._counters.faults
+        if faults:
+            self._counters.faults = []
+        return faults
+
     @property
     def stickiness(self) -> str:
         """What a flow is at the moment: `five_tuple`, `source_ip_dest_ip_proto` or `source_ip_dest_ip`."""

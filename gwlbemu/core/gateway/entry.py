@@ -38,6 +38,12 @@ class Entry:
 
     def receive(self, endpoint: int, packet: bytes, now: float) -> Verdict:
         """Return the verdict for one packet; `endpoint` is the 64-bit id of the endpoint it came from."""
+        try:
+            return self._judge(endpoint, packet, now)
+        except Exception as error:
+            return self._counters.fault(error)
+
+    def _judge(self, endpoint: int, packet: bytes, now: float) -> Verdict:
         drop = self._counters.drop
         table = self._placement.table.by_endpoint.get(endpoint)
         if table is None:

@@ -49,6 +49,12 @@ class Return:
 
     def receive(self, source: bytes, datagram: bytes, now: float) -> Verdict:
         """Return the verdict for one outer IPv4 datagram from `source`."""
+        try:
+            return self._judge(source, datagram, now)
+        except Exception as error:
+            return self._counters.fault(error)
+
+    def _judge(self, source: bytes, datagram: bytes, now: float) -> Verdict:
         drop = self._counters.drop
         try:
             outer = decapsulate(datagram)

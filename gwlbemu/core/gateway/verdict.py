@@ -25,6 +25,7 @@ class Reason(str, Enum):
     MALFORMED = "MalformedInnerPacket"
     TTL_EXPIRED = "InnerTtlExpired"
     UNKNOWN_ENDPOINT = "UnknownEndpoint"
+    UNDECODABLE = "UndecodablePacket"  # judging it raised an exception: a bug, and no reason to end
 
 
 class ToTarget(NamedTuple):

@@ -74,11 +74,11 @@ def _mac(text: str) -> bytes:
 
 
 class UpPort:
-    """Reads what the kernel hands up of an interface, and sends at the interface itself."""
+    """Reads what the kernel hands up of an interface, and sends at the interface itself; `tagged` as in `Port`."""
 
-    def __init__(self, tap: Tap, sender: PacketPort) -> None:
+    def __init__(self, tap: Tap, sender: PacketPort, tagged: Callable[[], int] = int) -> None:
         self._sender = sender
-        self.mtu = sender.mtu
+        self.mtu, self.tagged = sender.mtu, tagged
         self.fileno, self.recv, self.drops, self.send = tap.fileno, tap.recv, tap.drops, sender.send
 
     @property

@@ -2,8 +2,9 @@
 
     python -m gwlbemu.programs.gateway.node CONFIG.json      inside the node's network namespace
 
-Ends by SIGTERM or SIGINT with exit code 0. An error of the program itself ends it too, with a traceback in the log: a
-node that has lost a packet without a verdict shall not go on as if nothing had happened.
+Ends by SIGTERM or SIGINT with exit code 0, and with a sentence when a packet socket is lost. No packet, no request
+and no target ends it: an exception is counted (`faults` in its status), the first of a kind is in the log with its
+traceback, and the packet that raised it is a drop with a reason of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gwlbemu.core.gateway.balancer import Balancer
@@ -21,6 +23,7 @@ from gwlbemu.ports.control import ControlServer
 from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_to_us
 from gwlbemu.ports.loop import Loop, Timer
 from gwlbemu.ports.packet import PacketPort
+from gwlbemu.ports.port import Port
 from gwlbemu.ports.probe import Check
 from gwlbemu.ports.prober import Pace, Prober
 from gwlbemu.ports.sink import hold_udp_port
@@ -45,7 +48,7 @@ class Node:
         self.config, self.loop = config, loop
         settings = config.settings()
         fast, self.datapath_reason = open_fast_path(config, settings, stack)
-        self._taps = {} if fast is None else fast.taps
+        self._fast = fast
         self.settings = settings = replace(settings, links=links(config), track_changes=fast is not None)
         self.started_at = loop.now
         self.discards = Discards(config.discards, config.name, loop.clock)
@@ -63,19 +66,25 @@ class Node:
         self.balancer = Balancer(
             settings, now=loop.now, fetch_carried=None if self.follower is None else self.follower.catch_up
         )
-        self.packets = Packets(sides, eni_side, loop.clock, self.discards, self.balancer, after_batch=self._arm)
+        self.packets = Packets(
+            sides, eni_side, loop.clock, self.discards, self.balancer, after_batch=self._arm, faults=loop.faults
+        )
         self.traces = Traces(now=loop.clock.since_boot, later=loop.call_after, active=self._trace)
         stack.enter_context(hold_udp_port(GENEVE_PORT))
         self._expiry: Timer | None = None
         self._expiry_at = math.inf
         self._states: dict[str, str] = {}
         self._prober = self._make_prober()
-        self._control = ControlServer(config.control, NodeVerbs(self).table())
+        self._control = ControlServer(config.control, NodeVerbs(self).table(), faults=loop.faults)
         stack.callback(self._control.close)
 
     def _side(self, stack: ExitStack, name: str, device: str, program: SocketFilter) -> Side:
-        tap = self._taps.get(device)
-        port = PacketPort(device, program=program) if tap is None else UpPort(tap, PacketPort(device, send_only=True))
+        port: Port
+        if self._fast is None:
+            port = PacketPort(device, program=program)
+        else:
+            sender = PacketPort(device, send_only=True)
+            port = UpPort(self._fast.taps[device], sender, partial(self._fast.tagged, device))
         stack.callback(port.close)
         return Side(name, port)
 
@@ -152,6 +161,8 @@ class Node:
             self.follower.advanced()
 
     def _arm(self) -> None:
+        for error in self.balancer.take_faults():
+            self.loop.faults.note("judging a packet", error)
         if self.follower is not None:
             self.follower.follow()
         deadline = self.balancer.next_deadline()

@@ -15,10 +15,12 @@ from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.judged import Judged, one_by_one
 from gwlbemu.core.gateway.settings import Links
 from gwlbemu.core.gateway.verdict import Drop, ToEndpoint, ToTarget, Verdict
-from gwlbemu.errors import SettingError, WireError
+from gwlbemu.errors import WireError
+from gwlbemu.ports.arguments import refused
 from gwlbemu.wire import aws, geneve
 from gwlbemu.wire.ip import decode_ip
 
+MOST_ROWS = 20_000  # flows of one trace
 KEPT = 10_000  # events of one trace; older ones make way
 OUTER_HEADERS = 28  # IPv4 without options and UDP, as the core sends them
 
@@ -51,8 +53,12 @@ def _address(text: object) -> bytes:
         if not isinstance(text, str):
             raise OSError
         return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-    except OSError:
-        raise SettingError(f"match: {text!r} is not an address") from None
+    except (OSError, ValueError):
+        raise refused("match", "an address", text) from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFFFF
 
 
 def traced_flows(match: object) -> frozenset[TracedFlow]:
@@ -61,9 +67,12 @@ def traced_flows(match: object) -> frozenset[TracedFlow]:
     No row means every flow. Raises SettingError for what is not such a list.
     """
     flows = []
-    for row in match if isinstance(match, list) else [match]:
-        if not isinstance(row, list) or len(row) != 5 or not all(isinstance(row[at], int) for at in (0, 3, 4)):
-            raise SettingError(f"match: expected rows of [protocol, address, address, port, port], got {row!r}")
+    rows = match if isinstance(match, list) else [match]
+    if len(rows) > MOST_ROWS:
+        raise refused("match", f"at most {MOST_ROWS} rows", match)
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 5 or not all(_is_number(row[at]) for at in (0, 3, 4)):
+            raise refused("match", "rows of [protocol, address, address, port, port]", row)
         protocol, one, other, one_port, other_port = row
         flows.append((protocol, frozenset(((_address(one), one_port), (_address(other), other_port)))))
     return frozenset(flows)

@@ -11,17 +11,18 @@ from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.records import FlowRecord
 from gwlbemu.core.gateway.settings import Settings
-from gwlbemu.errors import SettingError
-from gwlbemu.ports.control import Arguments, Verb
+from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, texts, whole
+from gwlbemu.ports.control import Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.discards import Discards
 from gwlbemu.programs.gateway.config import NodeConfig
 from gwlbemu.programs.gateway.fast import Follower
 from gwlbemu.programs.gateway.packets import Packets
 from gwlbemu.programs.gateway.trace import Trace, address_text, traced_flows
-from gwlbemu.programs.gateway.traces import LEASE_SECONDS, Traces
+from gwlbemu.programs.gateway.traces import LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, Traces
 
-PAGE = 100  # flows of one answer, unless `limit` says otherwise
+PAGE, LONGEST_PAGE = 100, 10_000  # flows of one answer: unless `limit` says otherwise, and at most
+LONGEST_ADVANCE = 1e9  # seconds
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
@@ -86,12 +87,14 @@ class NodeVerbs:
             "datapath_reason": self._reason(),
             "fastpath": {} if node.follower is None else node.follower.stats(),
             "uptime_seconds": node.loop.now - node.started_at,
+            "faults": dict(node.loop.faults.counts),
             "ports": [
                 {
                     "name": side.name,
                     "frames_in": side.frames_in,
                     "verdicts": side.verdicts,
                     "socket_drops": side.port.drops(),
+                    "tagged": side.port.tagged(),
                     "frames_out": side.frames_out,
                     "unsent": side.port.unsent,
                 }
@@ -127,8 +130,8 @@ class NodeVerbs:
         With `newest` the flow that was placed last is number 0.
         """
         self._catch_up()
-        newest_first = bool(arguments.get("newest", False))
-        offset, limit = int(arguments.get("offset", 0)), int(arguments.get("limit", PAGE))
+        newest_first = flag(arguments, "newest")
+        offset, limit = whole(arguments, "offset", 0, 1 << 40, 0), whole(arguments, "limit", 0, LONGEST_PAGE, PAGE)
         now = self._node.loop.now
         page = list(
             itertools.islice(self._node.balancer.flows(now=now, newest_first=newest_first), offset, offset + limit + 1)
@@ -157,28 +160,27 @@ class NodeVerbs:
 
     def register(self, arguments: Arguments) -> Mapping[str, Any]:
         """RegisterTargets: the target `id` at `address` (IPv4 text) in `zone`."""
-        target = Target(arguments["id"], socket.inet_aton(arguments["address"]), arguments["zone"])
+        target = Target(text(arguments, "id"), _ipv4(arguments, "address"), text(arguments, "zone"))
         self._node.balancer.register(target, now=self._node.loop.now)
         self._node.changed()
         return {}
 
     def deregister(self, arguments: Arguments) -> Mapping[str, Any]:
         """DeregisterTargets: the target `id`; it drains for its deregistration delay."""
-        self._node.balancer.deregister(arguments["id"], now=self._node.loop.now)
+        self._node.balancer.deregister(text(arguments, "id"), now=self._node.loop.now)
         self._node.changed()
         return {}
 
     def set_attributes(self, arguments: Arguments) -> Mapping[str, Any]:
         """Set `attributes` (AWS key to text) of `resource`: load-balancer, listener or target-group; all or none."""
-        self._node.balancer.set_attributes(arguments["resource"], arguments["attributes"], now=self._node.loop.now)
+        resource, attributes = text(arguments, "resource"), texts(arguments, "attributes")
+        self._node.balancer.set_attributes(resource, attributes, now=self._node.loop.now)
         self._node.changed()
         return {}
 
     def advance(self, arguments: Arguments) -> Mapping[str, Any]:
         """Let `seconds` pass at once; answers the flows that this ended."""
-        seconds = float(arguments["seconds"])
-        if not 0 <= seconds <= 10**9:
-            raise SettingError(f"advance: {seconds} is not a number of seconds that can pass")
+        seconds = number(arguments, "seconds", 0, LONGEST_ADVANCE)
         node = self._node
         before = {flow.key: flow for flow in node.balancer.flows(now=node.loop.now)}
         node.advance(seconds)
@@ -206,18 +208,28 @@ class NodeVerbs:
         on; as long as there is one, every packet goes through Python.
         """
         trace = Trace(traced_flows(arguments.get("match", [])))
-        seconds = float(arguments.get("lease_seconds", LEASE_SECONDS))
+        seconds = number(arguments, "lease_seconds", SHORTEST_LEASE, LONGEST_LEASE, LEASE_SECONDS)
         return {"trace": self._node.traces.start(trace, seconds), "lease_seconds": seconds}
 
     def trace_read(self, arguments: Arguments) -> Mapping[str, Any]:
         """Answer the `events` of a `trace` since number `after` and their `count` so far; renews its lease."""
-        return self._node.traces.renew(arguments["trace"]).read(int(arguments.get("after", 0)))
+        after = whole(arguments, "after", 0, 1 << 62, 0)
+        return self._node.traces.renew(text(arguments, "trace")).read(after)
 
     def trace_renew(self, arguments: Arguments) -> Mapping[str, Any]:
         """Renew the lease of a `trace`."""
-        self._node.traces.renew(arguments["trace"])
+        self._node.traces.renew(text(arguments, "trace"))
         return {}
 
     def trace_stop(self, arguments: Arguments) -> Mapping[str, Any]:
         """End a `trace`; answers what `trace_read` would, for the last time."""
-        return self._node.traces.stop(arguments["trace"]).read(int(arguments.get("after", 0)))
+        after = whole(arguments, "after", 0, 1 << 62, 0)
+        return self._node.traces.stop(text(arguments, "trace")).read(after)
+
+
+def _ipv4(arguments: Arguments, name: str) -> bytes:
+    value = text(arguments, name)
+    try:
+        return socket.inet_pton(socket.AF_INET, value)
+    except (OSError, ValueError):
+        raise refused(name, "an IPv4 address", value) from None

@@ -23,7 +23,8 @@ from gwlbemu.capture.annotate import Annotator
 from gwlbemu.capture.pcapng import enhanced_packet
 from gwlbemu.errors import WireError
 from gwlbemu.net.inside import inside
-from gwlbemu.ports.control import Arguments, ControlServer, Verb
+from gwlbemu.ports.arguments import Arguments
+from gwlbemu.ports.control import ControlServer, Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.ring import BLOCK_BYTES, RETIRE_MS, Ring, TappedFrame
 from gwlbemu.programs import discards
@@ -71,7 +72,7 @@ class Recorder:
             Path(config.folder), config.lab, self._interfaces, file_bytes=config.file_bytes, files=config.files
         )
         verbs: dict[str, Verb] = {"status": self.status, "flush": self.flush, "rotate": self.rotate}
-        self._control = ControlServer(config.control, verbs)
+        self._control = ControlServer(config.control, verbs, faults=loop.faults)
         stack.callback(self._control.close)
 
     def _open_rings(self, stack: ExitStack) -> list[Ring]:
@@ -147,7 +148,11 @@ class Recorder:
         ripe = next((index for index, each in enumerate(waiting) if each.at_ns > until_ns), len(waiting))
         for each in waiting[:ripe]:
             self._packets[each.interface] += 1
-            comments = self._annotator.comments(each.frame)
+            try:
+                comments = self._annotator.comments(each.frame)
+            except Exception as error:  # the frame is recorded all the same
+                self._loop.faults.note("a frame", error)
+                comments = ("undecodable",)
             block = enhanced_packet(
                 each.interface,
                 each.at_ns,
@@ -179,6 +184,7 @@ class Recorder:
             "waiting": len(self._waiting),
             "refused_records": self._refused,
             "unwritten": self._files.unwritten,
+            "faults": dict(self._loop.faults.counts),
             "taps": [
                 {"name": name, "packets": packets, "dropped": dropped}
                 for name, packets, dropped in zip(self._interfaces, self._packets, drops, strict=True)

@@ -19,6 +19,7 @@ from gwlbemu.topology.plan.machine import (
     router_addresses,
 )
 from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.vlan_tags import vlan_tags
 from gwlbemu.topology.plan.vpcs import fabric_addresses, fabric_neighbours
 
 _LINKS = IPNetwork("169.254.128.0/17")  # one /30 per internet gateway
@@ -72,6 +73,7 @@ def _router(settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blue
         routes=tuple(lines),
         neighbours=tuple(neighbours),
         forwarding_entries=tuple(interface_entries(INTERNET, interfaces)),
+        nftables="".join(vlan_tags(names.device(interface.resource)) for interface in interfaces),
     )
     return Blueprint((namespace,))
 

@@ -64,4 +64,6 @@ def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
 def _has_a_say(port: End, namespace: Namespace) -> bool:
     """Whether a port drops or delays: such frames have to leave by it."""
     narrow = any(port.mtu < bridge.mtu for bridge in namespace.bridges)
-    return narrow or port.rate_mbit is not None or f'"{port.name}"' in namespace.nftables
+    # Rules for what comes from there (`vlan_tags`) are for frames that a shortcut leaves to the kernel.
+    ruled = f'hook egress device "{port.name}"' in namespace.nftables
+    return narrow or port.rate_mbit is not None or ruled

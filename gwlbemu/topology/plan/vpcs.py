@@ -18,6 +18,7 @@ from gwlbemu.topology.plan.machine import (
     router_addresses,
 )
 from gwlbemu.topology.plan.values import ForwardingEntry, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.vlan_tags import vlan_tags
 
 
 def vpc_blueprint(topology: Topology, settings: Settings, vpc: Vpc) -> Blueprint:
@@ -69,7 +70,9 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
         routes=tuple(routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)),
         neighbours=tuple(interface_neighbours("subnet", interfaces) + fabric_neighbours(settings, vpc, subnet.name)),
         forwarding_entries=tuple(interface_entries("subnet", interfaces)),
-        nftables=(rulesets.fabric_keeps_ttl() if tunnels else "") + _security_groups(settings, vpc, subnet),
+        nftables=(rulesets.fabric_keeps_ttl() if tunnels else "")
+        + _security_groups(settings, vpc, subnet)
+        + _vlan_tags(vpc, subnet),
     )
     links = [
         Link(
@@ -81,6 +84,11 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
         outer = settings.port(vpc.name, "fabric", names.uplink(subnet.name))
         links.append(Link(outer, settings.port(subnet.name, "subnet", names.UPLINK)))
     return Blueprint((namespace,), tuple(links))
+
+
+def _vlan_tags(vpc: Vpc, subnet: Subnet) -> str:
+    here = [instance.name for instance in vpc.instances if instance.subnet == subnet.name]
+    return "".join(vlan_tags(names.device(name)) for name in here)
 
 
 def _security_groups(settings: Settings, vpc: Vpc, subnet: Subnet) -> str:

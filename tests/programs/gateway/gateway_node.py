@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.memory import pair
 from gwlbemu.programs.discards import Discards
 from gwlbemu.programs.gateway.fast import Follower
+from gwlbemu.programs.gateway.links import links
 from gwlbemu.programs.gateway.packets import Packets, Side
 from gwlbemu.programs.gateway.traces import Traces
 from gwlbemu.programs.gateway.verbs import NodeVerbs
@@ -23,7 +25,7 @@ class MemoryNode:
 
     def __init__(self, folder: Path, stack: ExitStack, **changes: Any) -> None:
         self.config = config(folder, **changes)
-        self.settings = self.config.settings()
+        self.settings = replace(self.config.settings(), links=links(self.config))
         self.loop = Loop()
         stack.callback(self.loop.close)
         self.started_at = self.loop.now
