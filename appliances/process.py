@@ -12,6 +12,7 @@ from typing import Protocol
 from appliances.frames import Later
 from appliances.health import FAILURES, HealthServer
 from gwlbemu.errors import NetError, SettingError
+from gwlbemu.ports import privileges
 from gwlbemu.ports.control import Arguments, ControlServer, Verb
 from gwlbemu.ports.filters import udp_port_to_us
 from gwlbemu.ports.loop import Loop
@@ -81,6 +82,7 @@ def _serve(
             loop.run_until_complete(control.open())
     except OSError as error:
         raise NetError(f"opening the appliance's ports: {error.strerror or error}") from None
+    privileges.drop(keep=[privileges.NET_BIND_SERVICE])  # a health port that was closed is opened again
     loop.add_reader(port.fileno(), lambda: mover.move(loop.now))
     print(f"{options.name}: ready on {options.interface}, health checks on port {options.health_port}", flush=True)
     loop.run()

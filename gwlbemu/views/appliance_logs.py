@@ -30,7 +30,7 @@ class ApplianceLogs:
 
     def __init__(self, lab: RunningLab) -> None:
         self._lab = lab
-        self._began_at = {path: path.stat().st_size for path in (lab.state.folder / "logs").glob("*.jsonl")}
+        self._began_at = {path: path.stat().st_size for path in lab.state.all_decisions()}
 
     def sentence(self, target: str, flow: LoggedFlow) -> str:
         """Say that `target` (an instance or an address) did not return a packet of `flow`, and why if its log tells."""

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.ports import privileges
 from gwlbemu.ports.control import ControlServer
 from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_to_us
 from gwlbemu.ports.loop import Loop, Timer
@@ -173,6 +174,7 @@ def main(argv: list[str]) -> int:
     def work(loop: Loop, stack: ExitStack) -> None:
         node = Node(NodeConfig.from_json(Path(argv[0]).read_text()), loop, stack)
         node.start()
+        privileges.drop()
         # What lives now lives for ever; full collections would stop the packets and find nothing.
         gc.freeze()
         gc.set_threshold(50_000, 10, 1000)

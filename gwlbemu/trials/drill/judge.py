@@ -124,7 +124,7 @@ def _why_refused(lab: RunningLab, flow: FlowEvidence) -> str:
 def _midstream_refusals(lab: RunningLab, target: str, port: int) -> int:
     """How often the firewall behind a target has logged that it did not see the connection begin."""
     name = next((each.name for each in lab.plan.instances if target in (each.name, each.address)), target)
-    path = lab.state.folder / "logs" / f"{name}.jsonl"
+    path = lab.state.decisions(name)
     lines = path.read_text().splitlines() if path.exists() else []
     entries = [json.loads(line) for line in lines if '"midstream"' in line and line.endswith("}")]
     return sum(
