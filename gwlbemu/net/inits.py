@@ -112,7 +112,7 @@ def _make_view(own: Path | None) -> None:
 def _compiled(cache: Path) -> Path | None:
     """Return init's program, compiled once into the folder `cache`; None where there is no compiler."""
     digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
-    target = cache / f"init-{digest}-{os.uname().machine}"
+    target = cache / f"gwlbemu-init-{digest}-{os.uname().machine}"
     if target.exists():
         return target
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
