@@ -35,7 +35,7 @@ def lab() -> Iterator[RunningLab]:
         opened.add(OwnedNamespace("world-client", identity.inode, identity.cookie))
         namespaces.name_current("world-client")
     try:
-        yield RunningLab(lab, State(plan.lab))
+        yield RunningLab(plan, State(plan.lab))
     finally:
         down(plan.lab)
 
