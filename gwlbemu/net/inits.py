@@ -50,7 +50,7 @@ def living(contents: Contents, namespace: str) -> OwnedInit | None:
     """Return the init that lives in the network namespace of that name; None when there is none."""
     for entry in reversed(contents.inits):
         if entry.namespace == namespace:
-            return entry if processes.state(entry.id) != "dead" else None
+            return entry if processes.has_namespaces(entry.id) else None
     return None
 
 
@@ -93,10 +93,8 @@ def _make_view(own: Path | None) -> None:
     kernel.mount("", "/", kernel.MS_REC | kernel.MS_SLAVE)  # nothing of it goes back to the machine
     tree = None if own is None else kernel.open_tree(str(own))
     # Copies of other namespaces' names would keep those alive.
-    for place in (str(DIRECTORY), "/run"):
-        with suppress(OSError):
-            while True:
-                kernel.unmount(place)
+    while _unmounted(str(DIRECTORY)) or _unmounted("/run"):
+        pass
     guarded = kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("tmpfs", "/run", guarded, kind="tmpfs", options=f"mode=755,size={RUN_BYTES}")
     if own is not None and tree is not None:
@@ -107,6 +105,14 @@ def _make_view(own: Path | None) -> None:
     kernel.mount("proc", "/proc", guarded | kernel.MS_NOEXEC, kind="proc")
     with suppress(OSError):  # refused where the machine hides a part of its own
         kernel.mount("sysfs", "/sys", guarded | kernel.MS_NOEXEC, kind="sysfs")
+
+
+def _unmounted(place: str) -> bool:
+    try:
+        kernel.unmount(place)
+    except OSError:  # no mount, or no such place
+        return False
+    return True
 
 
 def _compiled(cache: Path) -> Path | None:

@@ -119,12 +119,13 @@ def end_inits(inits: Iterable[ProcessId]) -> list[ProcessId]:
     """
     killed = [init for init in inits if send_signal(init, signal.SIGKILL)]
     give_up_at = time.monotonic() + DEATH_SECONDS
-    while any(_holds_namespaces(init) for init in killed) and time.monotonic() < give_up_at:
+    while any(has_namespaces(init) for init in killed) and time.monotonic() < give_up_at:
         time.sleep(0.002)
     return killed
 
 
-def _holds_namespaces(process: ProcessId) -> bool:
+def has_namespaces(process: ProcessId) -> bool:
+    """Whether the process lives and is not on its way out: one that is has let go of its namespaces first."""
     if state(process) == "dead":
         return False
     try:

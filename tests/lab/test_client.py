@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gwlbemu.errors import LabError, NetError, SettingError
+from gwlbemu.errors import LabError, NetError, SettingError, UnknownNameError
 from gwlbemu.lab import client
 from gwlbemu.lab.client import Client, Completed
 from gwlbemu.lab.running import RunningLab
@@ -100,7 +100,7 @@ def test_a_command_may_be_given_its_working_directory(lab: RunningLab, tmp_path:
 
 
 def test_names_programs_and_words_that_there_are_none_of_are_refused(lab: RunningLab) -> None:
-    with pytest.raises(LabError, match=r"^nothing called nobody in lab world; there are: .*client"):
+    with pytest.raises(UnknownNameError, match=r"^nothing called nobody in lab world; there are: .*client"):
         client.execute(lab, "nobody", ["true"], timeout=60)
     with pytest.raises(NetError, match=r"^cannot run no-such-program in client: No such file"):
         client.execute(lab, "client", ["no-such-program"], timeout=60)
