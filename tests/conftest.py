@@ -88,6 +88,7 @@ def _children() -> set[str]:
 
 def _strays() -> set[str]:
     """Processes in our mount namespace, or begun with our mark: a daemon that a test forgot, whoever its parent is."""
+    named = {path.stat().st_ino for path in NETNS.iterdir()} if NETNS.exists() else set()
     ours, mark = os.readlink("/proc/self/ns/mnt"), f"{MARK}={os.environ[MARK]}".encode()
     found = set()
     for entry in Path("/proc").iterdir():
@@ -95,8 +96,11 @@ def _strays() -> set[str]:
             try:
                 zombie = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
                 marked = mark in (entry / "environ").read_bytes().split(b"\0")
-                if not zombie and (marked or os.readlink(entry / "ns/mnt") == ours):
-                    found.add(f"{entry.name} {(entry / 'cmdline').read_text().replace(chr(0), ' ')}")
+                words = (entry / "cmdline").read_text().replace("\0", " ")
+                # An init belongs to a lab that is up, from the first command in an instance on.
+                of_a_lab = words.startswith("gwlbemu-init") and (entry / "ns/net").stat().st_ino in named
+                if not zombie and not of_a_lab and (marked or os.readlink(entry / "ns/mnt") == ours):
+                    found.add(f"{entry.name} {words}")
             except OSError:
                 continue
     return found

@@ -8,6 +8,7 @@ caller dies before that, the gate falls shut and nothing has happened.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -152,6 +153,9 @@ def _become(plan: Launch, gate: int, trouble: int) -> NoReturn:
                 os.execvpe(plan.executable or plan.argv[0], list(plan.argv), plan.environment)
             except OSError as error:
                 _tell(_TROUBLE_FD, error)
+            except BaseException:  # a bug must not look like a program that has begun
+                _tell(_TROUBLE_FD, OSError(errno.ENOEXEC, ""))
+                raise
     finally:
         os._exit(127)
 
