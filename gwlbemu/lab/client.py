@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import IO
 
 from gwlbemu.errors import LabError, NetError, SettingError, UnknownNameError
+from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.lab.up import init_of
-from gwlbemu.net.inits import living, within
+from gwlbemu.net.inits import ensure_init, living, within
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import OwnedInit, open_existing, read
 from gwlbemu.net.spawn import wait_for
@@ -105,7 +105,7 @@ def home_of(lab: RunningLab, name: str) -> OwnedInit:
     with open_existing(lab.plan.lab, root=lab.state.root) as record:
         if own is not None and not own.is_dir():
             own = None
-        return init_of(record, namespace, own)
+        return ensure_init(record, namespace, own=own, cache=cache_folder())
 
 
 def run(lab: RunningLab, name: str, argv: Sequence[str]) -> int:

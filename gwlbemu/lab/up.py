@@ -16,7 +16,7 @@ from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
 from gwlbemu.lab.configs import capture_config_for, node_config_for
 from gwlbemu.lab.running import CAPTURE, RunningLab
 from gwlbemu.lab.state import LAB_USER, State
-from gwlbemu.net.inits import ensure_init
+from gwlbemu.net.inits import ensure_init, start_init
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import ROOT, OwnedInit, Record, open_new
 from gwlbemu.net.remove import take_down
@@ -96,7 +96,7 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
             on_step,
         )
     for program in plan.programs:
-        start_program(program, state, record, on_step)
+        start_program(program, state, record, on_step, start=start_init)
     for node in plan.gateway_nodes:
         config = state.node(node.name)
         config.write_text(node_config_for(plan, node.name, state).to_json())
@@ -110,8 +110,18 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
         )
 
 
-def start_program(program: Program, state: State, record: Record, on_step: OnStep = lambda _: None) -> None:
-    """Start the program of an instance; what is left of an earlier one in the state folder makes way."""
+def start_program(
+    program: Program,
+    state: State,
+    record: Record,
+    on_step: OnStep = lambda _: None,
+    *,
+    start: Callable[..., OwnedInit] = ensure_init,
+) -> None:
+    """Start the program of an instance; what is left of an earlier one in the state folder makes way.
+
+    `start` gives the instance's init: `ensure_init`, or `start_init` where there can be none yet.
+    """
     own = is_own(program.argv)
     state.make_own(program.instance, user=LAB_USER if own else 0)
     state.control(program.instance).unlink(missing_ok=True)
@@ -125,16 +135,8 @@ def start_program(program: Program, state: State, record: Record, on_step: OnSte
         namespace=path_of(program.namespace),
         log=state.log(program.instance),
         directory=ROOT_FOLDER if own else folder,
-        init=init_of(record, program.namespace, state.own(program.instance)),
+        init=start(record, program.namespace, own=state.own(program.instance), cache=cache_folder()),
     )
-
-
-def init_of(record: Record, namespace: str, own: Path | None) -> OwnedInit:
-    """Return the init of an instance (or of anything else with a namespace), a new one when there is none that lives.
-
-    `own` is the folder of the lab's state that is seen in there.
-    """
-    return ensure_init(record, namespace, own=own, cache=cache_folder())
 
 
 def _kept_command_folder(state: State) -> Path:

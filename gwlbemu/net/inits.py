@@ -55,14 +55,16 @@ def living(contents: Contents, namespace: str) -> OwnedInit | None:
 
 
 def ensure_init(record: Record, namespace: str, *, own: Path | None, cache: Path) -> OwnedInit:
-    """Return the init of a network namespace, a new one when there is none that lives.
+    """Return the init of a network namespace, a new one when there is none that lives; see `start_init`."""
+    return living(record.contents(), namespace) or start_init(record, namespace, own=own, cache=cache)
+
+
+def start_init(record: Record, namespace: str, *, own: Path | None, cache: Path) -> OwnedInit:
+    """Start the init of a network namespace that has none.
 
     `own` is a folder that its view shows at its place, `cache` where the program is kept once it has been compiled.
     Raises NetError.
     """
-    found = living(record.contents(), namespace)
-    if found is not None:
-        return found
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
         argv, executable = ["gwlbemu-init", namespace], _compiled(cache)

@@ -63,7 +63,9 @@ def read_privileges(lab: RunningLab) -> tuple[Privileges, ...]:
 def _of(name: str, pid: int) -> Privileges:
     place = Path(f"/proc/{pid}")
     fields = {
-        key: value.split() for key, _, value in (line.partition(":") for line in (place / "status").read_text().splitlines()) if value
+        key: value.split()
+        for key, _, value in (line.partition(":") for line in (place / "status").read_text().splitlines())
+        if value
     }
     mask = int(fields["CapEff"][0], 16)
     return Privileges(

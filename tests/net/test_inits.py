@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath.build import cache_folder
-from gwlbemu.net import inits, namespaces, processes, record, remove
+from gwlbemu.net import namespaces, processes, record, remove
 from gwlbemu.net.inits import ensure_init, living, within
 from gwlbemu.net.inside import in_fresh_namespace
 from gwlbemu.net.record import Entry, OwnedInit, OwnedNamespace, Record
@@ -175,7 +176,7 @@ def test_no_init_is_left_when_its_starter_dies_before_the_record(opened: Record)
 
 
 def test_without_a_compiler_python_does_it(opened: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inits.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     init = ensure_init(opened, "place", own=None, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
     # An orphan becomes init's child, and init takes notice of its end.

@@ -93,7 +93,7 @@ def test_each_jump_of_the_filter_ends_at_one_of_the_two_answers(machine: str) ->
             if operation == 0x20:
                 accumulator = architecture if value == 4 else number
             elif operation == 0x06:
-                return value
+                return int(value)
             else:
                 true = accumulator == value if operation == 0x15 else accumulator >= value
                 place += if_true if true else if_false
