@@ -147,12 +147,23 @@ class Joined(NamedTuple):
     enter: Callable[[], None]
 
 
+def _can_join(pids: int) -> bool:
+    """Whether the way back to a pid namespace is open: from a user namespace that does not own it, it is not."""
+    try:
+        kernel.set_namespace(pids, kernel.CLONE_NEWPID)
+    except PermissionError:
+        return False
+    return True
+
+
 @contextmanager
 def within(init: OwnedInit, directory: Path | None = None) -> Iterator[Joined]:
     """Let the calling thread's children begin in the network and pid namespace of an instance, while the block runs.
 
     The mount view is joined by the child (`Joined.enter`, as Popen's preexec_fn); it is in `directory` then, or where
-    the caller is, or in / when the view has no such place. Raises NetError when the init is dead.
+    the caller is, or in / when the view has no such place. Where the kernel would not let the caller's thread back to
+    its own pid namespace (in a user namespace without one), that one is not left. Raises NetError when the init is
+    dead.
     """
     where = os.getcwd() if directory is None else str(directory)
     handle = processes.open_handle(init.id)
@@ -170,15 +181,17 @@ def within(init: OwnedInit, directory: Path | None = None) -> Iterator[Joined]:
     pids = -1
     try:
         home, pids = os.open(CALLER, os.O_RDONLY | os.O_CLOEXEC), os.open(PID_CALLER, os.O_RDONLY | os.O_CLOEXEC)
+        back = _can_join(pids)
         try:
-            kernel.set_namespace(handle, kernel.CLONE_NEWNET | kernel.CLONE_NEWPID)
+            kernel.set_namespace(handle, kernel.CLONE_NEWNET | (kernel.CLONE_NEWPID if back else 0))
         except OSError as error:
             raise NetError(f"cannot enter {init.namespace}: {error.strerror}") from error
         try:
             yield Joined(enter)
         finally:
             kernel.set_namespace(home)
-            kernel.set_namespace(pids, kernel.CLONE_NEWPID)
+            if back:
+                kernel.set_namespace(pids, kernel.CLONE_NEWPID)
     finally:
         for fd in (handle, home, pids):
             if fd >= 0:
