@@ -11,6 +11,7 @@ from typing import Protocol
 
 from appliances.health import FAILURES, HealthServer
 from gwlbemu.errors import NetError
+from gwlbemu.ports import privileges
 from gwlbemu.ports.arguments import Arguments, one_of
 from gwlbemu.ports.control import ControlServer, Verb
 from gwlbemu.ports.faults import Faults
@@ -98,6 +99,7 @@ def _serve(
             loop.run_until_complete(control.open())
     except OSError as error:
         raise NetError(f"opening the appliance's ports: {error.strerror or error}") from None
+    privileges.drop(keep=[privileges.NET_BIND_SERVICE])  # a health port that was closed is opened again
     loop.add_reader(port.fileno(), lambda: mover.move(loop.now))
     print(f"{options.name}: ready on {options.interface}, health checks on port {options.health_port}", flush=True)
     loop.run()

@@ -139,7 +139,7 @@ class Lab:
         called `instance`, NetError when there is no such program, LabError when it takes longer than `timeout` seconds
         (it is killed then).
         """
-        return client.execute(self.running.plan, instance, argv, timeout=timeout, stdin=stdin)
+        return client.execute(self.running, instance, argv, timeout=timeout, stdin=stdin)
 
     def spawn(self, instance: str, argv: Sequence[str]) -> Client:
         """Start a command inside an instance, without input, and return a handle on it while it runs.
@@ -147,7 +147,7 @@ class Lab:
         It ends with the lab at the latest. Raises UnknownNameError when nothing is called `instance`, NetError when
         there is no such program.
         """
-        started = client.start(self.running.plan, instance, argv)
+        started = client.start(self.running, instance, argv)
         self._clients.append(started)
         return started
 

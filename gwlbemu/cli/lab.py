@@ -20,12 +20,11 @@ from gwlbemu.cli.common import (
     print_json,
 )
 from gwlbemu.errors import LabError, SettingError
-from gwlbemu.lab.client import namespace_of
+from gwlbemu.lab.client import namespace_of, run
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.up import up
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
-from gwlbemu.net.spawn import run_inside
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, web_port
 from gwlbemu.topology.plan.render import lab_map
 from gwlbemu.topology.plan.values import Plan
@@ -148,10 +147,10 @@ def exec_command(lab_name: str | None, instance: str, command: tuple[str, ...]) 
     if command == ("--",):
         raise click.UsageError("say what to run: gwlbemu exec INSTANCE -- COMMAND")
     lab = open_lab(lab_name)
-    namespace = namespace_of(lab.plan, instance)
+    namespace_of(lab.plan, instance)
     need_root()
     words = command[1:] if command[0] == "--" else command
-    code = run_inside(namespace, words)
+    code = run(lab, instance, words)
     if code in (126, 127):
         click.echo(
             f"gwlbemu: {words[0]}: {'not found' if code == 127 else 'cannot be run'} (or it ended with {code})",

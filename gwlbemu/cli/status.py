@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import click
 
 from gwlbemu.cli.common import echo, hint, json_option, lab_option, print_json, table
 from gwlbemu.lab.running import open_lab
+from gwlbemu.views.privileges import CAPABILITIES, Privileges, read_privileges
 from gwlbemu.views.status import CaptureStatus, LabStatus, read_status
 
 _PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent", "tagged")
@@ -17,14 +18,20 @@ _CAPTURE_KEYS = ("file", "packets", "dropped", "waiting", "refused_records")
 
 @click.command("status")
 @lab_option
+@click.option("-v", "--verbose", is_flag=True, help="Also what each process may do: user, capabilities, limits.")
 @json_option
-def status_command(lab_name: str | None, as_json: bool) -> int:
+def status_command(lab_name: str | None, verbose: bool, as_json: bool) -> int:
     """Processes, datapath, packets in and out, drops and what is broken. Exit code 1 when something is."""
-    status = read_status(open_lab(lab_name))
+    lab = open_lab(lab_name)
+    status = read_status(lab)
+    privileges = read_privileges(lab) if verbose else ()
     if as_json:
-        print_json(status.as_dict())
+        more = {"privileges": [each.as_dict() for each in privileges]} if verbose else {}
+        print_json(status.as_dict() | more)
     else:
         echo("\n".join(status_lines(status, partial(hint, status.lab))))
+        if verbose:
+            echo("\n" + "\n".join(privilege_lines(privileges)))
     return 0 if status.well else 1
 
 
@@ -65,6 +72,26 @@ def status_lines(status: LabStatus, hint: Callable[..., str]) -> Iterator[str]:
         yield f"! half built, {', '.join(status.never_started)} never started: {hint('down')}"
     for broken in status.failures:
         yield f"! {broken} is broken on purpose ({hint('heal', *broken)})"
+
+
+def privilege_lines(privileges: Sequence[Privileges]) -> Iterator[str]:
+    """Yield what each process may do as a table; OWN is what an instance does not share with the machine."""
+    rows = [
+        [
+            each.name,
+            str(each.user),
+            "all" if len(each.capabilities) >= len(CAPABILITIES) - 2 else ",".join(each.capabilities) or "none",
+            "yes" if each.no_new_privs else "no",
+            each.seccomp,
+            ",".join(word for word, own in (("pids", each.own_processes), ("mounts", each.own_files)) if own) or "-",
+            " ".join(f"{name}={value}" for name, value in each.limits.items()) or "-",
+        ]
+        for each in privileges
+    ]
+    yield table(rows, ["NAME", "USER", "CAPABILITIES", "NO_NEW_PRIVS", "SECCOMP", "OWN", "LIMITS"])
+    for each in privileges:
+        if each.user == 0 and each.no_new_privs:
+            yield f"! {each.name} has stayed root: this machine does not let it become another user"
 
 
 def _capture_lines(capture: CaptureStatus) -> Iterator[str]:

@@ -10,7 +10,7 @@ from gwlbemu.lab.state import State
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.programs.gateway.config import EndpointInterface, Eni, NodeConfig
 from gwlbemu.programs.recorder.config import CaptureConfig, TapConfig
-from gwlbemu.topology.names import CAPTURE, DISCARDS
+from gwlbemu.topology.names import CAPTURE
 from gwlbemu.topology.plan.values import Plan
 
 
@@ -43,7 +43,7 @@ def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
         datapath=plan.datapath,
         offload=plan.offload,
         control=str(state.control(node.name)),
-        discards=str(state.control(DISCARDS)) if plan.capture.enabled else "",
+        discards=str(state.discards) if plan.capture.enabled else "",
         logs="" if plan.capture.enabled else str(state.logs),
     )
 
@@ -64,6 +64,6 @@ def capture_config_for(plan: Plan, state: State) -> str:
         files=plan.capture.files,
         snapshot_length=plan.capture.snapshot_length,
         control=str(state.control(CAPTURE)),
-        discards=str(state.control(DISCARDS)),
+        discards=str(state.discards),
         logs=str(state.logs),
     ).to_json()

@@ -163,8 +163,13 @@ def _cables(plan: Plan, kind: str, name: str) -> Iterator[End]:
 
 
 def _kill(lab: RunningLab, name: str) -> list[str]:
-    mine = [entry.id for entry in read(lab.plan.lab, root=lab.state.root).processes if entry.name == name]
-    return [f"process {process.pid} of {name} killed" for process in processes.end(mine, grace=0.0)]
+    """End the program, and by its init whatever else runs in the instance."""
+    owned = read(lab.plan.lab, root=lab.state.root)
+    mine = [entry.id for entry in owned.processes if entry.name == name]
+    ended = processes.end(mine, grace=0.0)
+    namespaces = {each.namespace for each in lab.plan.instances if each.name == name}
+    processes.end_inits(entry.id for entry in owned.inits if entry.namespace in namespaces)
+    return [f"process {process.pid} of {name} killed" for process in ended]
 
 
 def _is_gone(lab: RunningLab, name: str) -> bool:

@@ -12,6 +12,10 @@ from pathlib import Path
 from gwlbemu.command import command
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.net.record import ROOT
+from gwlbemu.topology.names import CAPTURE, DISCARDS
+
+# Whom our own processes become; systemd's table of user ids has it among those that nobody uses (65520 to 65533).
+LAB_USER = 65528
 
 _SEAL = ',\n "digest": "'
 OPEN, CLOSED = 0o644, 0o600  # modes of files: for everybody to read, for a process alone
@@ -62,9 +66,18 @@ class State:
         """Return the path of the configuration of a node, or of the capture."""
         return self.folder / "nodes" / f"{name}.json"
 
+    def own(self, name: str) -> Path:
+        """Return the folder that is a process's own: of the lab's state an instance sees this one alone."""
+        return self.folder / "own" / name
+
+    @property
+    def discards(self) -> Path:
+        """The socket by which the capture hears of dropped packets."""
+        return self.own(CAPTURE) / DISCARDS
+
     def control(self, name: str) -> Path:
         """Return the path of the control socket of a process."""
-        return self.folder / "control" / f"{name}.sock"
+        return self.own(name) / "sock"
 
     @property
     def logs(self) -> Path:
@@ -77,15 +90,20 @@ class State:
 
     def decisions(self, name: str) -> Path:
         """Return the path of what an appliance decided, as JSON lines; a program that writes none has no such file."""
-        return self.logs / f"{name}.jsonl"
+        return self.own(name) / "decisions.jsonl"
 
     def decision_files(self, name: str) -> list[Path]:
         """Return the files of what an appliance decided that are there, the older first (see `ports.logfile`)."""
-        return [path for path in (self.logs / f"{name}.jsonl.1", self.decisions(name)) if path.exists()]
+        newest = self.decisions(name)
+        return [path for path in (newest.with_name(f"{newest.name}.1"), newest) if path.exists()]
+
+    def all_decisions(self) -> list[Path]:
+        """Return the path of every newest file of decisions that there is."""
+        return sorted(self.folder.glob("own/*/decisions.jsonl"))
 
     def program(self, name: str) -> Path:
         """Return the path of the rule file of an instance's program."""
-        return self.folder / "programs" / f"{name}.conf"
+        return self.own(name) / "program.conf"
 
     @property
     def failures(self) -> Path:
@@ -145,6 +163,31 @@ class State:
             raise
         fresh.rename(path)
 
+    @staticmethod
+    def write_new(path: Path, text: str) -> None:
+        """Write a file in a folder that is not ours alone: what its owner has put at `path` is not followed."""
+        path.unlink(missing_ok=True)
+        try:
+            with open(
+                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, CLOSED), "w"
+            ) as file:
+                file.write(text)
+        except OSError as error:
+            raise _unwritten(path, error) from None
+
+    def make_own(self, name: str, *, user: int) -> None:
+        """Make the folder of a process, which belongs to `user` and nobody else.
+
+        Links that an earlier process left in it are removed: root opens files there before it becomes `user`.
+        """
+        own = self.own(name)
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in own.iterdir():
+            if left.is_symlink():
+                left.unlink()
+        with suppress(OSError):  # in a user namespace that has no such user the process stays what it is
+            os.chown(own, user, user)
+
     def damaged(self, path: Path) -> LabError:
         """Return the error to raise for a file of ours that cannot be read."""
         return LabError(f"{path} is damaged: take the lab down ({command('down', '--lab', self.lab)})")
@@ -154,16 +197,25 @@ class State:
 
         What tells about a lab is everybody's to read; what tells a process what to do is its own.
         """
-        for part, mode in (
-            ("nodes", 0o700),
-            ("control", 0o700),
-            ("programs", 0o700),
-            ("logs", 0o755),
-            ("capture", 0o755),
-        ):
+        for part, mode in (("nodes", 0o700), ("own", 0o711), ("logs", 0o755), ("capture", 0o755)):
             folder = self.folder / part
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
             folder.chmod(mode)
+        for folder in (self.logs, self.capture_folder):  # our processes keep them small
+            with suppress(OSError):
+                os.chown(folder, LAB_USER, LAB_USER)
+
+    def make_log(self, name: str) -> Path:
+        """Make the file of what a process prints, if there is none, and return its path; no link there is followed."""
+        path = self.log(name)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, OPEN)
+        try:
+            os.fchmod(fd, OPEN)
+            with suppress(OSError):
+                os.fchown(fd, LAB_USER, LAB_USER)
+        finally:
+            os.close(fd)
+        return path
 
 
 def sealed(text: str) -> str:

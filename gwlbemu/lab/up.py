@@ -11,13 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwlbemu.errors import NetError
+from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
 from gwlbemu.lab.configs import capture_config_for, node_config_for
 from gwlbemu.lab.running import CAPTURE, RunningLab
-from gwlbemu.lab.state import CLOSED, State, sealed
+from gwlbemu.lab.state import CLOSED, LAB_USER, State, sealed
+from gwlbemu.net.inits import ensure_init, start_init
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.net.record import ROOT, Record, open_new
+from gwlbemu.net.record import ROOT, OwnedInit, Record, open_new
 from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
 from gwlbemu.topology.plan.encode import to_json
@@ -71,7 +73,7 @@ def _compile_programs(plan: Plan, on_step: OnStep) -> None:
 
     Where they cannot be compiled, a node with `datapath: auto` goes without and its status says why; so do shortcuts.
     """
-    from gwlbemu.fastpath.build import NODE, VPC, cache_folder, missing
+    from gwlbemu.fastpath.build import NODE, VPC, missing
 
     on_step("compile the eBPF programs")
     if plan.shortcuts:
@@ -107,11 +109,11 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
             state,
             CAPTURE,
             plan.namespaces[0].name,
-            own_module("gwlbemu.programs.recorder.recorder", str(config)),
+            own_module("gwlbemu.programs.recorder.recorder", str(config), user=LAB_USER),
             on_step,
         )
     for program in plan.programs:
-        start_program(program, state, record, on_step)
+        start_program(program, state, record, on_step, start=start_init)
     for node in plan.gateway_nodes:
         config = state.node(node.name)
         state.keep(config, node_config_for(plan, node.name, state).to_json(), mode=CLOSED)
@@ -120,18 +122,38 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
             state,
             node.name,
             node.namespace,
-            own_module("gwlbemu.programs.gateway.node", str(config)),
+            own_module("gwlbemu.programs.gateway.node", str(config), user=LAB_USER),
             on_step,
         )
 
 
-def start_program(program: Program, state: State, record: Record, on_step: OnStep = lambda _: None) -> None:
-    """Start the program of an instance; what is left of an earlier one in the state folder makes way."""
+def start_program(
+    program: Program,
+    state: State,
+    record: Record,
+    on_step: OnStep = lambda _: None,
+    *,
+    start: Callable[..., OwnedInit] = ensure_init,
+) -> None:
+    """Start the program of an instance; what is left of an earlier one in the state folder makes way.
+
+    `start` gives the instance's init: `ensure_init`, or `start_init` where there can be none yet.
+    """
+    own = is_own(program.argv)
+    state.make_own(program.instance, user=LAB_USER if own else 0)
     state.control(program.instance).unlink(missing_ok=True)
     folder = _kept_command_folder(state)
     argv = _command(program, state, folder)
-    directory = ROOT_FOLDER if is_own(program.argv) else folder
-    _start(record, state, program.instance, program.namespace, argv, on_step, directory=directory)
+    on_step(f"start {program.instance}")
+    spawn(
+        record,
+        program.instance,
+        argv,
+        namespace=path_of(program.namespace),
+        log=state.make_log(program.instance),
+        directory=ROOT_FOLDER if own else folder,
+        init=start(record, program.namespace, own=state.own(program.instance), cache=cache_folder()),
+    )
 
 
 def _kept_command_folder(state: State) -> Path:
@@ -142,18 +164,11 @@ def _kept_command_folder(state: State) -> Path:
     return ROOT_FOLDER  # it is gone, or the lab was brought up by a version that kept none
 
 
-def _start(
-    record: Record,
-    state: State,
-    name: str,
-    namespace: str,
-    argv: list[str],
-    on_step: OnStep,
-    *,
-    directory: Path = ROOT_FOLDER,
-) -> None:
+def _start(record: Record, state: State, name: str, namespace: str, argv: list[str], on_step: OnStep) -> None:
+    """Start a process that is the lab's own, and in no instance."""
+    state.make_own(name, user=LAB_USER)
     on_step(f"start {name}")
-    spawn(record, name, argv, namespace=path_of(namespace), log=state.log(name), directory=directory)
+    spawn(record, name, argv, namespace=path_of(namespace), log=state.make_log(name))
 
 
 def _command(program: Program, state: State, folder: Path) -> list[str]:
@@ -161,7 +176,7 @@ def _command(program: Program, state: State, folder: Path) -> list[str]:
     name = program.instance
     config = state.program(name)
     if program.config:
-        state.keep(config, program.config, mode=CLOSED)
+        state.write_new(config, program.config)
     known = {
         "{config}": str(config),
         "{log}": str(state.decisions(name)),

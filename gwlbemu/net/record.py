@@ -58,8 +58,29 @@ class OwnedProcess:
         return ProcessId(self.pid, self.started)
 
 
-Entry = OwnedNamespace | OwnedProcess
-_KINDS: dict[str, type[OwnedNamespace] | type[OwnedProcess]] = {"namespace": OwnedNamespace, "process": OwnedProcess}
+@dataclass(frozen=True, slots=True)
+class OwnedInit:
+    """The init of what runs in a network namespace of the lab: process 1 of a pid namespace, with a mount view.
+
+    When it dies the kernel ends everything that is in its pid namespace, and in those nested inside.
+    """
+
+    namespace: str
+    pid: int
+    started: int
+
+    @property
+    def id(self) -> ProcessId:
+        """Which process it is, whatever has its pid by now."""
+        return ProcessId(self.pid, self.started)
+
+
+Entry = OwnedNamespace | OwnedProcess | OwnedInit
+_KINDS: dict[str, type[OwnedNamespace] | type[OwnedProcess] | type[OwnedInit]] = {
+    "namespace": OwnedNamespace,
+    "process": OwnedProcess,
+    "init": OwnedInit,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +89,7 @@ class Contents:
 
     namespaces: tuple[OwnedNamespace, ...] = ()
     processes: tuple[OwnedProcess, ...] = ()
+    inits: tuple[OwnedInit, ...] = ()
 
 
 class Record:
@@ -185,6 +207,7 @@ def read(lab: str, *, root: Path = ROOT) -> Contents:
     return Contents(
         tuple(entry for entry in entries if isinstance(entry, OwnedNamespace)),
         tuple(entry for entry in entries if isinstance(entry, OwnedProcess)),
+        tuple(entry for entry in entries if isinstance(entry, OwnedInit)),
     )
 
 

@@ -33,7 +33,7 @@ class ApplianceLogs:
 
     def __init__(self, lab: RunningLab) -> None:
         self._lab = lab
-        stats = {path: path.stat() for path in lab.state.logs.glob("*.jsonl")}
+        stats = {path: path.stat() for path in lab.state.all_decisions()}
         self._began_at = {(path, stat.st_ino): stat.st_size for path, stat in stats.items()}
 
     def sentence(self, target: str, flow: LoggedFlow) -> str:

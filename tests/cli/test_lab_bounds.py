@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from gwlbemu import Lab
-from gwlbemu.net.spawn import LIMITS
+from gwlbemu.net.limits import LIMITS
 from gwlbemu.ports.logfile import KEPT, LARGEST
 from tests.lab.worlds import world
 from tests.waiting import wait_until

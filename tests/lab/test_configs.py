@@ -32,7 +32,7 @@ def test_a_node_is_told_its_targets_and_the_attributes_of_balancer_listener_and_
     assert config.attributes["target-group"]["deregistration_delay.timeout_seconds"] == "7"
 
 
-@pytest.mark.parametrize(("enabled", "socket"), [(True, "/run/gwlbemu/test/control/discards.sock"), (False, "")])
+@pytest.mark.parametrize(("enabled", "socket"), [(True, "/run/gwlbemu/test/own/capture/discards"), (False, "")])
 def test_a_node_hands_its_discards_to_the_capture_where_there_is_one(enabled: bool, socket: str) -> None:
     plan = plan_of()
     plan = replace(plan, capture=replace(plan.capture, enabled=enabled))
@@ -51,4 +51,4 @@ def test_the_capture_knows_nodes_endpoints_and_the_targets_of_groups_in_use() ->
     assert config["targets"] == {"10.254.1.11": "fw-a"}
     assert config["endpoints"] == {plan.endpoints[0].endpoint_id: "vpce-a"}
     assert config["nodes"] == {NODE: plan.gateway_nodes[0].address}
-    assert config["control"] == "/run/gwlbemu/test/control/capture.sock"
+    assert config["control"] == "/run/gwlbemu/test/own/capture/sock"

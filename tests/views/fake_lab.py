@@ -51,6 +51,7 @@ def answering(lab: RunningLab, name: str, verbs: Mapping[str, Answer]) -> Iterat
     """Answer at the control socket of a process while the block runs; yields the verbs it was asked for, in order."""
     asked: list[str] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        lab.state.make_own(name, user=0)
         listener.bind(str(lab.state.control(name)))
         listener.listen()
 

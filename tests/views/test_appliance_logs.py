@@ -27,6 +27,7 @@ ALERT = {"src_ip": "198.51.100.10", "src_port": 40000, "dest_ip": "10.0.1.10", "
 def lab(tmp_path: Path) -> RunningLab:
     state = State("test", tmp_path)
     state.make_folders()
+    state.make_own("fw-a", user=0)
     return RunningLab(plan_of(), state)
 
 

@@ -41,7 +41,7 @@ def test_a_process_that_was_never_started_and_one_that_nobody_answers_for_are_to
     assert answers == {}
     assert silent["fw-a"].sentence == "fw-a does not answer: not started"
     assert silent[A].sentence == (
-        "inspect-node-a does not answer: no answer at control socket inspect-node-a.sock: No such file or directory"
+        "inspect-node-a does not answer: no answer at control socket inspect-node-a: No such file or directory"
     )
 
 
@@ -54,7 +54,7 @@ def test_of_a_process_that_stops_answering_in_between_nothing_is_kept(tmp_path: 
     with answering(lab, A, {"one": lambda _: {"got": 1}, "two": die}):
         answers, silent = ask(lab, [A], {"one": {}, "two": {}})
     assert answers == {}
-    assert silent[A].reason == "no answer at control socket inspect-node-a.sock: it closed the connection"
+    assert silent[A].reason == "no answer at control socket inspect-node-a: it closed the connection"
 
 
 def test_one_that_was_frozen_after_it_was_looked_at_is_called_frozen(tmp_path: Path) -> None:

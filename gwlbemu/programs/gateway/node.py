@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.ports import privileges
 from gwlbemu.ports.control import ControlServer
 from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_to_us
 from gwlbemu.ports.loop import Loop, Timer
@@ -186,6 +187,7 @@ def main(argv: list[str]) -> int:
         node.start()
         if node.config.logs:
             keep_logs_small(loop, Path(node.config.logs))
+        privileges.drop()
         # What lives now lives for ever; full collections would stop the packets and find nothing.
         gc.freeze()
         gc.set_threshold(50_000, 10, 1000)

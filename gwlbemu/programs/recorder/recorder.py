@@ -23,6 +23,7 @@ from gwlbemu.capture.annotate import Annotator
 from gwlbemu.capture.pcapng import enhanced_packet
 from gwlbemu.errors import WireError
 from gwlbemu.net.inside import inside
+from gwlbemu.ports import privileges
 from gwlbemu.ports.arguments import Arguments
 from gwlbemu.ports.control import ControlServer, Verb
 from gwlbemu.ports.loop import Loop
@@ -66,6 +67,7 @@ class Recorder:
         stack.callback(self._discards.close)
         Path(config.discards).unlink(missing_ok=True)
         self._discards.bind(config.discards)
+        privileges.give(config.discards)
         self._discards.setblocking(False)
         stack.callback(Path(config.discards).unlink, missing_ok=True)
         self._files = CaptureFiles(
@@ -213,6 +215,7 @@ def main(argv: list[str]) -> int:
         os.nice(NICENESS)
         recorder = Recorder(CaptureConfig.from_json(Path(argv[0]).read_text()), loop, stack)
         recorder.start()
+        privileges.drop()
         LOG.info("capture is ready")
         loop.run()
         recorder.stop()
