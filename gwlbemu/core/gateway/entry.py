@@ -6,6 +6,7 @@ of a live flow                                      ToTarget, that flow's target
 TCP without SYN, no live flow                       Drop MIDSTREAM                Idle timeout
   and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender           Listeners
 anything else without a live flow                   a new flow, ToTarget          Idle timeout
+  and no target, or no room in the flow table       Drop NO_TARGET, TABLE_FULL    ours
 of a flow whose target failed: CARRY, MOVE, RESET   see `fates`                  Edit target group attributes
 """
 
@@ -76,9 +77,10 @@ class Entry:
             return drop(Reason.TTL_EXPIRED)
         if flow is None:
             self._placement.advance(now)
-            flow = self._placement.place(endpoint, key, swapped, ip, now)
-            if flow is None:
-                return drop(Reason.NO_TARGET)
+            placed = self._placement.place(endpoint, key, swapped, ip, now, is_error=self._is_error(packet, ip))
+            if isinstance(placed, Reason):
+                return drop(placed)
+            flow = placed
         return self._forward(flow, ip, packet, step, now)
 
     def _key(self, table: dict[int, Flow], packet: bytes, ip: IpPacket) -> tuple[int, bool]:
@@ -88,6 +90,9 @@ class Entry:
             if quoted is not None and quoted[0] in table:
                 return quoted
         return flow_key(ip, stickiness)
+
+    def _is_error(self, packet: bytes, ip: IpPacket) -> bool:
+        return quoted_key(packet, ip, self._placement.attributes.stickiness) is not None
 
     def _is_over(self, flow: Flow, flags: int, now: float) -> bool:
         """A new SYN ends a flow that has seen both FINs: the port is being used again."""
@@ -124,13 +129,15 @@ class Entry:
     def _forward(self, flow: Flow, ip: IpPacket, packet: bytes, step: int, now: float) -> ToTarget:
         target, tunnel = flow.target, flow.tunnel
         flow.last_seen_at = now
+        if flow.state.only_errors and not self._is_error(packet, ip):
+            self._placement.lengthen(flow, ip.protocol)
         if (
             ip.protocol == TCP
             and flow.idle_timeout == OTHER_IDLE_SECONDS
             and self._placement.attributes.stickiness == TWO_TUPLE
         ):
             # A 2-tuple flow that began without TCP and has some now.
-            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(TCP, flow.key))
+            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(TCP, flow))
             if flow.state.is_carriable:
                 self._placement.changes.flow_updated(flow)
         flow.packets += 1

@@ -19,6 +19,7 @@ class Reason(str, Enum):
     MISSING_FLOW_ENTRY = "PacketsDroppedCount_MissingFlowEntry"
     # Silent on AWS: no metric is documented for these, so the names are ours.
     NO_TARGET = "RejectedFlow"
+    TABLE_FULL = "FlowTableFull"
     MIDSTREAM = "MidstreamTcp"
     TOO_LONG = "InnerPacketTooLong"
     FRAGMENT = "InnerFragment"
