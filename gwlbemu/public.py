@@ -28,7 +28,7 @@ from gwlbemu.trials.follow import FlowTrace, Pattern, addresses_of, following
 from gwlbemu.trials.inject import inject
 from gwlbemu.trials.injection import check_number, prepare
 from gwlbemu.trials.packet_report import PacketReport
-from gwlbemu.views.flows import EndedFlow, LiveFlow, read_flows
+from gwlbemu.views.flows import EndedFlow, EndedFlows, LiveFlow, read_flows
 from gwlbemu.views.metrics import NodeCounters, read_counters
 from gwlbemu.views.status import LabStatus, read_status
 from gwlbemu.views.targets import TargetState, read_targets
@@ -36,8 +36,8 @@ from gwlbemu.views.traces import TracedPacket
 from gwlbemu.views.waiting import wait_until_healthy
 
 __all__ = [
-    "Client", "Completed", "EndedFlow", "FlowTrace", "Lab", "LabStatus", "LiveFlow", "NodeCounters", "PacketReport",
-    "TargetState", "TracedPacket",
+    "Client", "Completed", "EndedFlow", "EndedFlows", "FlowTrace", "Lab", "LabStatus", "LiveFlow", "NodeCounters",
+    "PacketReport", "TargetState", "TracedPacket",
 ]  # fmt: skip
 
 POLL = 0.02  # seconds between two looks of `wait_until`
@@ -289,15 +289,17 @@ class Lab:
         """Undo `fail`; harmless on what is not broken. Raises what `fail` raises."""
         failure.heal(self.running, kind, name)
 
-    def advance(self, duration: float | str) -> list[EndedFlow]:
+    def advance(self, duration: float | str) -> EndedFlows:
         """Let time pass at every node at once, seconds or text such as "351s"; return the flows that this ended.
+
+        The list has the first thousand flows of each node; its `total` is how many there were.
 
         Raises SettingError for what is no time, LabError when a node is dead or frozen (then no time has passed).
         """
         seconds = change.parse_duration(duration) if isinstance(duration, str) else duration
-        return [
-            EndedFlow(node, flow) for node, flows in change.advance(self.running, seconds).items() for flow in flows
-        ]
+        ended = change.advance(self.running, seconds)
+        named = (EndedFlow(node, flow) for node, each in ended.items() for flow in each.flows)
+        return EndedFlows(named, sum(each.count for each in ended.values()))
 
     def call(self, name: str, verb: str, **arguments: Any) -> dict[str, Any]:
         """Ask a process (a node, an appliance, `capture`) directly over its control socket; return its answer.

@@ -31,6 +31,11 @@ def call(
         answer = json.loads(line)
     except PermissionError:
         raise NetError(f"control socket {Path(path).name} answers root only: run it with sudo") from None
+    except TimeoutError:
+        raise LabError(
+            f"no answer at control socket {Path(path).name} within {within_seconds:g} s: if the process has read"
+            f" '{verb}', it goes on with it"
+        ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else "it closed the connection"
         raise LabError(f"no answer at control socket {Path(path).name}: {reason}") from None

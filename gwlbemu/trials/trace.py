@@ -67,9 +67,14 @@ class TraceSession:
 
         Raises LabError when the node does not answer, SettingError (TraceNotFound) when its trace is over.
         """
-        answer = self._lab.call(node, "trace_read", trace=self._traces[node], after=self._read[node])
-        self._read[node] = int(answer["count"])
-        events: list[dict[str, Any]] = answer["events"]
+        events: list[dict[str, Any]] = []
+        more = True
+        while more:
+            answer = self._lab.call(node, "trace_read", trace=self._traces[node], after=self._read[node])
+            events += answer["events"]
+            more = answer.get("more", False)
+            if answer["events"]:
+                self._read[node] = int(answer["events"][-1]["number"])
         return events
 
     def read(self) -> dict[str, list[dict[str, Any]]]:

@@ -118,6 +118,11 @@ class Node:
                 LOG.info("target %s: %s, was %s", name, after, before)
         self._states = states
 
+    def expired(self) -> None:
+        """Follow up on flows that have gone, in the kernel too."""
+        if self.follower is not None:
+            self.follower.follow()
+
     def _probed(self, target: str, ok: bool, reason: str) -> None:
         self.balancer.receive_probe_result(target, ok, now=self.loop.now, reason=reason)
         self.changed()

@@ -187,7 +187,7 @@ def test_a_trace_tells_the_way_of_the_packets_that_were_asked_for_and_of_no_othe
     assert out["identity"] == back["identity"] == [6, 1000, 80, 1000, 40]
     assert out["cookie"] == back["cookie"] == f"0x{struct.unpack('!I', frames[0][78:82])[0]:08x}"
     assert 0 < out["time"] <= back["time"] <= time.monotonic()
-    assert bench.call("trace_stop", trace=trace, after=1) == {"events": [back], "count": 2}
+    assert bench.call("trace_stop", trace=trace, after=1) == {"events": [back], "count": 2, "more": False}
     with pytest.raises(SettingError, match="no trace") as caught:
         bench.call("trace_read", trace=trace)
     assert caught.value.code == "TraceNotFound"
