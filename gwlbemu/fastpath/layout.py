@@ -149,5 +149,5 @@ def endpoint_bits(endpoint: int, factor: int) -> int:
 
 
 def choose_factor(endpoints: Collection[int], taken: Collection[int] = ()) -> int:
-    """Return an odd factor with which no two endpoints have the same 24 bits, and none of them bits that are `taken`."""
+    """Return an odd factor with which no two endpoints have the same 24 bits, and none has bits that are `taken`."""
     return collision_free_factor([endpoint.to_bytes(8, "big") for endpoint in endpoints], ENDPOINT_BITS, taken)

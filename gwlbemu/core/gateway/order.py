@@ -66,6 +66,10 @@ class Order(Generic[T]):
             del self._chunks[chunk.number]
             del self._numbers[bisect_left(self._numbers, chunk.number)]
 
+    def number_of(self, item: T) -> int:
+        """Return the number of an item that is in."""
+        return item.chunk.number * CHUNK + item.index
+
     def page(self, start: int, end: int, limit: int) -> tuple[list[T], int | None]:
         """Return at most `limit` items from number `start` towards `end`, and the number to go on at (None: no more).
 

@@ -142,7 +142,7 @@ class Placement:
         """Take a flow out of the table."""
         self.table.fetch_carried(flow)
         if self.endings is not None:
-            self.endings.note(self.record(flow))
+            self.endings.note(self.table.order.number_of(flow), self.record(flow))
         self.table.remove(flow)
         self.forget_target(flow.target)
         self.changes.flow_removed(flow)

@@ -208,7 +208,7 @@ class NodeVerbs:
                     node.expired()
                     await asyncio.sleep(0)
             node.changed()
-        return {"count": endings.count, "ended": [self._line(flow) for flow in endings.first]}
+        return {"count": endings.count, "ended": [self._line(flow) for flow in endings.known()]}
 
     def _line(self, flow: FlowRecord) -> str:
         ports = flow.source_port or flow.destination_port
