@@ -52,7 +52,8 @@ class Lab:
     `topology` is a plan, a path, the name of a topology that comes with gwlbemu ("two-zones"; a file of that path comes
     first), or the text of a topology file (anything with a line break is text). `name` replaces the file's name for the
     lab; `capture` (record packets) and `datapath` (auto, python, ebpf) replace what it says about those. Entering the
-    block brings the lab up and waits up to `wait` seconds until every target is healthy; 0 does not wait.
+    block brings the lab up and waits up to `wait` seconds until every target is healthy; 0 does not wait. With a `seed`
+    cookies and the choice of targets are the same in every run; without it the lab makes a secret of its own.
 
     Making the object touches nothing of the machine: it raises TopologyError for a file that is wrong, SettingError for
     an option that is. What needs the lab raises LabError while it is not up. Every error has a `code` (AWS's where AWS
@@ -62,6 +63,7 @@ class Lab:
     def __init__(
         self, topology: str | os.PathLike[str] | Plan, *,
         name: str | None = None, capture: bool | None = None, datapath: str | None = None, wait: float = 30.0,
+        seed: str | int | None = None,
     ) -> None:  # fmt: skip
         plan = topology if isinstance(topology, Plan) else _load(topology, name)
         if name is not None and plan.lab != name:
@@ -72,7 +74,7 @@ class Lab:
             raise SettingError(f"datapath {datapath!r}: expected auto, python or ebpf")
         if datapath is not None:
             plan = dataclasses.replace(plan, datapath=datapath)
-        self._plan, self._wait = plan, wait
+        self._plan, self._wait, self._seed = plan, wait, None if seed is None else str(seed)
         self._running: RunningLab | None = None
         self._clients: list[Client] = []
 
@@ -85,7 +87,7 @@ class Lab:
         """
         if os.geteuid() != 0:
             raise NetError("network namespaces need root")
-        self._running = up(self._plan)
+        self._running = up(self._plan, seed=self._seed)
         try:
             troubles = wait_until_healthy(self._running, self._wait) if self._wait else []
             if troubles:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gwlbemu.fastpath.build import available, cache_folder
+from gwlbemu.lab import up
 
 CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x00020000, 0x40000000, 0x4000, 1 << 18
 NETNS = Path("/run/netns")
@@ -43,6 +44,7 @@ def _isolate() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    up.fresh_secret = lambda: "tests"  # the labs of the tests choose alike in every run
     if os.geteuid() == 0:
         _isolate()
         # Labs are called as in a run of one process: what is one worker's, no other can see.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,11 @@ class State:
     def directory(self) -> Path:
         """Holds, as text, the working directory of the users' own commands."""
         return self.folder / "directory"
+
+    @property
+    def secret(self) -> Path:
+        """What every choice of the lab that AWS makes at random follows from, as text; for root alone."""
+        return self.folder / "secret"
 
     @property
     def shortcuts(self) -> Path:
@@ -82,6 +88,11 @@ class State:
         fresh = path.with_suffix(".new")
         fresh.write_text(text)
         fresh.rename(path)
+
+    def keep_secret(self, text: str) -> None:
+        """Write the secret, readable by its owner alone whatever the umask is."""
+        with open(os.open(self.secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="surrogateescape") as file:
+            file.write(text)
 
     def damaged(self, path: Path) -> LabError:
         """Return the error to raise for a file of ours that cannot be read."""

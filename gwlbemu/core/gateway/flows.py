@@ -39,8 +39,7 @@ class FlowState(NamedTuple):
     fin_from_high: bool = False
     moves: int = 0  # how often it was bound to another target
     only_errors: bool = False  # nothing but ICMP errors has belonged to it
-    told_low: bool = False  # its target failed, and that end has been answered with a RST
-    told_high: bool = False
+    told: int = 0  # its target failed, and ends have been answered with a RST: 1 the lower, 2 the higher
 
     @property
     def is_closed(self) -> bool:

@@ -48,11 +48,13 @@ class ToEndpoint(NamedTuple):
 class Reset(NamedTuple):
     """Answer the sender of a TCP packet.
 
-    `packet` is the RST (whole inner IP packet), leaving at endpoint `endpoint`.
+    `packet` is the RST (whole inner IP packet), leaving at endpoint `endpoint`. There leaves `probe`, too, unless it is
+    empty: it asks the other end for a packet, which is answered alike.
     """
 
     endpoint: int
     packet: bytes
+    probe: bytes = b""
 
 
 class Drop(NamedTuple):

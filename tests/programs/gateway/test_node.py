@@ -134,7 +134,7 @@ def test_a_flow_is_listed_and_ends_when_its_time_is_advanced(bench: Bench) -> No
     bench.take(bench.target, 3)
     page = bench.call("flows", limit=2)
     assert (len(page["flows"]), page["more"]) == (2, True)
-    (last,) = bench.call("flows", limit=2, offset=2)["flows"]
+    (last,) = bench.call("flows", limit=2, cursor=page["cursor"])["flows"]
     assert (last["endpoint"], last["protocol"], last["source"], last["destination_port"]) == (
         "vpce-fw",
         6,
