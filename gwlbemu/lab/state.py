@@ -91,7 +91,9 @@ class State:
 
     def keep_secret(self, text: str) -> None:
         """Write the secret, readable by its owner alone whatever the umask is."""
-        with open(os.open(self.secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="surrogateescape") as file:
+        with open(
+            os.open(self.secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="surrogateescape"
+        ) as file:
             file.write(text)
 
     def damaged(self, path: Path) -> LabError:

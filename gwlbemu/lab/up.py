@@ -25,9 +25,7 @@ from gwlbemu.topology.plan.values import Plan, Program
 OnStep = Callable[[str], None]
 
 
-def up(
-    plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnStep = lambda _: None
-) -> RunningLab:
+def up(plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnStep = lambda _: None) -> RunningLab:
     """Build the plan's namespaces and start its processes; on any failure nothing of it is left.
 
     With the same `seed` cookies, outer ports and the choice of targets are the same in every run of the same topology,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.views.ask import NoAnswer, Reading, ask, value_of
 
-PAGE = 1000  # flows per request where all are wanted
+PAGE = 500  # flows per request where all are wanted; a node gives no more at once
 
 # What a table of flows shows, in its order; an address comes with its port.
 COLUMNS = (

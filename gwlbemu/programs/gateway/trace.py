@@ -21,7 +21,7 @@ from gwlbemu.wire import aws, geneve
 from gwlbemu.wire.ip import decode_ip
 
 KEPT = 10_000  # events of one trace; older ones make way
-PAGE = 1000  # events of one reading
+PAGE = 500  # events of one reading
 OUTER_HEADERS = 28  # IPv4 without options and UDP, as the core sends them
 
 TracedFlow = tuple[int, frozenset[tuple[bytes, int]]]  # protocol, and (address, port) of both ends

@@ -25,7 +25,7 @@ from gwlbemu.programs.gateway.packets import Packets
 from gwlbemu.programs.gateway.trace import Trace, address_text, traced_flows
 from gwlbemu.programs.gateway.traces import LEASE_SECONDS, Traces
 
-PAGE, LONGEST_PAGE = 100, 1000  # flows of one answer, unless `limit` says otherwise, and at most
+PAGE, LONGEST_PAGE = 100, 500  # flows of one answer, unless `limit` says otherwise, and at most
 ENDED_LINES = 1000  # flows that an answer to `advance` names
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
@@ -131,7 +131,7 @@ class NodeVerbs:
         return {"targets": [each._asdict() | {"address": address_text(each.address)} for each in health]}
 
     async def flows(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Answer a page of at most `limit` flows (1000 at most), the one placed first first, with `newest` last first.
+        """Answer a page of at most `limit` flows (500 at most), the one placed first first, with `newest` last first.
 
         `more` tells whether there may be others: then `cursor`, given in the next request, is where they begin. A flow
         that lives throughout is on exactly one page, whatever else comes and goes. A page may be short.

@@ -161,10 +161,10 @@ def test_a_page_that_cannot_be_is_refused_in_words(node: MemoryNode, verbs: Node
         node.ask(verbs.flows, **wrong)
 
 
-def test_a_page_has_a_thousand_flows_at_most(node: MemoryNode, verbs: NodeVerbs) -> None:
+def test_a_page_has_five_hundred_flows_at_most(node: MemoryNode, verbs: NodeVerbs) -> None:
     enter(node, *range(1000, 2500))
     answer = node.ask(verbs.flows, limit=10**9)
-    assert (len(answer["flows"]), answer["more"]) == (1000, True)
+    assert (len(answer["flows"]), answer["more"]) == (500, True)
 
 
 def test_advance_ends_many_flows_in_slices_and_packets_are_moved_in_between(node: MemoryNode, verbs: NodeVerbs) -> None:
@@ -206,7 +206,7 @@ def test_a_flow_that_a_packet_ends_while_time_is_moved_is_counted_too(node: Memo
     assert left.source_port == 2999
 
 
-def test_a_trace_is_read_a_thousand_events_at_a_time(node: MemoryNode, verbs: NodeVerbs) -> None:
+def test_a_trace_is_read_five_hundred_events_at_a_time(node: MemoryNode, verbs: NodeVerbs) -> None:
     trace = Trace()
     for number in range(12_000):
         trace.note(Event(0, float(number), "e", "out", (6, 1, 2, 3, 4), "a", "b", "drop", "", "", ""))
@@ -214,7 +214,7 @@ def test_a_trace_is_read_a_thousand_events_at_a_time(node: MemoryNode, verbs: No
     after, seen, more = 0, [], True
     while more:
         answer = node.ask(verbs.trace_read, trace=identity, after=after)
-        assert len(answer["events"]) <= 1000
+        assert len(answer["events"]) <= 500
         seen += [event["number"] for event in answer["events"]]
         after, more = seen[-1], answer["more"]
     assert seen == list(range(2001, 12_001))
