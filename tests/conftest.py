@@ -44,7 +44,7 @@ def _isolate() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    up.fresh_secret = lambda: "tests"  # the labs of the tests choose alike in every run
+    up.fresh_secret = lambda: "tests"  # type: ignore[attr-defined]  # the labs of the tests choose alike in every run
     if os.geteuid() == 0:
         _isolate()
         # Labs are called as in a run of one process: what is one worker's, no other can see.

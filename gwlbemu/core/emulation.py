@@ -69,8 +69,8 @@ EXPLANATIONS: Mapping[str, str] = {
     "mss_clamp": "lower the MSS option of TCP SYNs to what fits 8500 bytes",
     "icmp_error_timeout_seconds": "idle timeout of a flow that consists of ICMP errors alone (icmp_errors: own)",
     "max_flows": "flows that a node knows at most; the first packet of one more is dropped and counted",
-    "reset_ends": "who is told of a failed target's flow by TCP reset: the sender of its next packet alone, or both ends:"
-    " the other is asked for a packet by a keep-alive probe, and answered alike",
+    "reset_ends": "who is told of a failed target's flow by TCP reset: the sender of its next packet alone, or both"
+    " ends: the other is asked for a packet by a keep-alive probe, and answered alike",
 }
 
 

@@ -146,7 +146,7 @@ def test_a_client_that_only_downloads_is_not_told_by_default() -> None:
     fail_probes(balancer, first, now=1.0)
     verdict = balancer.receive_packet(VPCE_A, reply(sequence=1000, acknowledgement=5), now=2.0)
     assert verdict == Reset(VPCE_A, verdict.packet)  # type: ignore[union-attr]
-    assert verdict.packet[16:20] == SERVER  # type: ignore[union-attr]
+    assert verdict.packet[16:20] == SERVER
 
 
 @pytest.mark.contract("FL-14")

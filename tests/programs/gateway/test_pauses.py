@@ -1,4 +1,4 @@
-"""A full table keeps nobody waiting: what a verb does between two turns of the loop, counted as work and not as time."""
+"""A full table keeps nobody waiting: what a verb does between two turns of the loop, counted as work, not as time."""
 
 from __future__ import annotations
 
