@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gwlbemu.fastpath.build import available, cache_folder
+from gwlbemu.lab import up
 
 CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x00020000, 0x40000000, 0x4000, 1 << 18
 NETNS = Path("/run/netns")
@@ -44,6 +45,7 @@ def _isolate() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    up.fresh_secret = lambda: "tests"  # type: ignore[attr-defined]  # the labs of the tests choose alike in every run
     if os.geteuid() == 0:
         _isolate()
         os.environ[MARK] = str(os.getpid())

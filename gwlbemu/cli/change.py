@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from gwlbemu.cli.common import echo, json_option, lab_option, print_json
@@ -92,10 +94,12 @@ def advance_command(lab_name: str | None, duration: str, as_json: bool) -> None:
     seconds = change.parse_duration(duration)
     ended = change.advance(lab, seconds)
     if as_json:
-        print_json(ended)
+        print_json({node: asdict(each) for node, each in ended.items()})
         return
-    count = sum(map(len, ended.values()))
+    count = sum(each.count for each in ended.values())
     echo(f"{seconds:g} s have passed; {count} {'flow' if count == 1 else 'flows'} ended")
-    for node, flows in ended.items():
-        for flow in flows:
+    for node, each in ended.items():
+        for flow in each.flows:
             echo(f"  {node}  {flow}")
+        if each.count > len(each.flows):
+            echo(f"  {node}  ... and {each.count - len(each.flows)} more")

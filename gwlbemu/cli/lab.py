@@ -38,6 +38,7 @@ from gwlbemu.views.waiting import wait_until_healthy
 @new_lab_option
 @click.option("--datapath", type=click.Choice(["auto", "python", "ebpf"]), help="Overrides the file's datapath.")
 @click.option("--no-capture", is_flag=True, help="Do not record packets.")
+@click.option("--seed", metavar="TEXT", help="Same cookies and choice of targets in every run; without: random ones.")
 @click.option(
     "--wait",
     "timeout",
@@ -47,7 +48,9 @@ from gwlbemu.views.waiting import wait_until_healthy
     metavar="SECONDS",
     help="How long to wait for healthy targets.",
 )
-def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture: bool, timeout: float) -> int:
+def up_command(
+    file: str, lab_name: str | None, datapath: str | None, no_capture: bool, seed: str | None, timeout: float
+) -> int:
     """Bring up the lab that FILE describes and wait until its targets are healthy."""
     started = time.monotonic()
     plan = load_plan(file, lab_name)
@@ -56,7 +59,7 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
         plan = dataclasses.replace(plan, datapath=datapath)
     if no_capture:
         plan = dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False))
-    lab = up(plan)
+    lab = up(plan, seed=seed)
     troubles = wait_until_healthy(lab, timeout)
     nodes = {node.name for node in plan.gateway_nodes}
     if any(process.name in nodes and process.state == "dead" for process in lab.processes()):

@@ -5,6 +5,7 @@ endian).
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -154,6 +155,6 @@ def endpoint_bits(endpoint: int, factor: int) -> int:
     return hash_of(endpoint.to_bytes(8, "big"), factor, ENDPOINT_BITS)
 
 
-def choose_factor(endpoints: tuple[int, ...]) -> int:
-    """Return an odd factor with which no two endpoints have the same 24 bits."""
-    return collision_free_factor([endpoint.to_bytes(8, "big") for endpoint in endpoints], ENDPOINT_BITS)
+def choose_factor(endpoints: Collection[int], taken: Collection[int] = ()) -> int:
+    """Return an odd factor with which no two endpoints have the same 24 bits, and none has bits that are `taken`."""
+    return collision_free_factor([endpoint.to_bytes(8, "big") for endpoint in endpoints], ENDPOINT_BITS, taken)

@@ -32,6 +32,11 @@ def call(
         answer = json.loads(line)
     except PermissionError:
         raise NetError(f"control socket {_name(path)} answers root only: run it with sudo") from None
+    except TimeoutError:
+        raise LabError(
+            f"no answer at control socket {_name(path)} within {within_seconds:g} s: if the process has read '{verb}',"
+            " it goes on with it"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else "it closed the connection"
         raise LabError(f"no answer at control socket {_name(path)}: {reason}") from None

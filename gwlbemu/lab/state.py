@@ -49,6 +49,11 @@ class State:
         return self.folder / "directory"
 
     @property
+    def secret(self) -> Path:
+        """What every choice of the lab that AWS makes at random follows from, as text; for root alone."""
+        return self.folder / "secret"
+
+    @property
     def shortcuts(self) -> Path:
         """Where shortcuts are installed, as JSON (see `lab.shortcuts`)."""
         return self.folder / "shortcuts.json"
@@ -239,7 +244,10 @@ def _write_new(path: Path, text: str, mode: int) -> Path:
     fresh = path.with_suffix(".new")
     try:
         with open(
-            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "w", encoding="utf-8"
+            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode),
+            "w",
+            encoding="utf-8",
+            errors="surrogateescape",
         ) as file:
             os.fchmod(file.fileno(), mode)
             file.write(text)

@@ -14,7 +14,7 @@ from gwlbemu.errors import NetError
 from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
-from gwlbemu.lab.configs import capture_config_for, node_config_for
+from gwlbemu.lab.configs import capture_config_for, fresh_secret, node_config_for
 from gwlbemu.lab.running import CAPTURE, RunningLab
 from gwlbemu.lab.state import CLOSED, LAB_USER, State, sealed
 from gwlbemu.net.inits import ensure_init, start_init
@@ -29,25 +29,29 @@ from gwlbemu.yaml_file import YamlError, read_text
 OnStep = Callable[[str], None]
 
 
-def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> RunningLab:
+def up(plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnStep = lambda _: None) -> RunningLab:
     """Build the plan's namespaces and start its processes; on any failure nothing of it is left.
 
+    With the same `seed` cookies, outer ports and the choice of targets are the same in every run of the same topology,
+    whatever the lab's name; without it the lab makes a secret of its own.
     Returns as soon as every process is started; `wait_until_healthy` waits for the targets.
     """
     from gwlbemu.net.build import build  # pyroute2: 0.15 s that only a command which builds shall pay
 
     state = State(plan.lab, root)
+    secret = fresh_secret() if seed is None else seed
     _compile_programs(plan, on_step)
     with open_new(plan.lab, root=root) as record:
         try:
             state.make_folders()
             state.keep(state.plan, sealed(to_json(plan)))
+            state.keep(state.secret, secret, mode=CLOSED)
             _keep_source(plan, state)
             state.keep(state.directory, str(_command_folder(plan)))
             build(plan, record, on_step=on_step)
             on_step("install shortcuts")
             shortcuts.install(plan, state)
-            _start_processes(plan, state, record, on_step)
+            _start_processes(plan, state, secret, record, on_step)
         except BaseException as error:
             with uninterrupted():
                 take_down(record, grace=0.2)
@@ -99,7 +103,7 @@ def _command_folder(plan: Plan) -> Path:
     return ROOT_FOLDER  # what we are in has been removed
 
 
-def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) -> None:
+def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_step: OnStep) -> None:
     """The capture first, so that it sees everything; appliances before the nodes that probe them."""
     if plan.capture.enabled:
         config = state.node(CAPTURE)
@@ -116,7 +120,7 @@ def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) 
         start_program(program, state, record, on_step, start=start_init)
     for node in plan.gateway_nodes:
         config = state.node(node.name)
-        state.keep(config, node_config_for(plan, node.name, state).to_json(), mode=CLOSED)
+        state.keep(config, node_config_for(plan, node.name, state, secret).to_json(), mode=CLOSED)
         _start(
             record,
             state,

@@ -116,7 +116,7 @@ class Return:
         target.bytes_from += len(packet)
         if flow.state.half_open:
             flow.change_state(half_open=False)
-            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(protocol, flow.key))
+            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(protocol, flow))
             if flow.state.is_carriable:
                 self._placement.changes.flow_placed(flow)
         if flags & (FIN | RST) and self._placement.attributes.stickiness == FIVE_TUPLE:

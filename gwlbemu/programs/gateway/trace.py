@@ -6,6 +6,7 @@ each packet once, and every trace that wants its flow notes the verdict. Without
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from gwlbemu.wire.ip import decode_ip
 
 MOST_ROWS = 20_000  # flows of one trace
 KEPT = 10_000  # events of one trace; older ones make way
+PAGE = 500  # events of one reading
 OUTER_HEADERS = 28  # IPv4 without options and UDP, as the core sends them
 
 TracedFlow = tuple[int, frozenset[tuple[bytes, int]]]  # protocol, and (address, port) of both ends
@@ -96,8 +98,18 @@ class Trace:
         self._events.append(event._replace(number=self._count))
 
     def read(self, after: int = 0) -> dict[str, Any]:
-        """Return `events`, those since number `after` (0: all that are kept), and `count`, how many there have been."""
-        return {"events": [event._asdict() for event in self._events if event.number > after], "count": self._count}
+        """Return `events`, the oldest kept ones after number `after`; `count`, how many there have been; and `more`.
+
+        `more` tells whether there are others after the last of these.
+        """
+        first = self._count - len(self._events)  # the number before the oldest
+        start = max(after - first, 0)
+        page = list(itertools.islice(self._events, start, start + PAGE))
+        return {
+            "events": [event._asdict() for event in page],
+            "count": self._count,
+            "more": start + len(page) < len(self._events),
+        }
 
 
 class TracingJudge:

@@ -1,8 +1,12 @@
-"""What a node answers on its control socket. Reads come from the core's own records, changes take effect at once."""
+"""What a node answers on its control socket. Reads come from the core's own records, changes take effect at once.
+
+No verb stops the packets: what walks through many flows does so in slices of some milliseconds, between which the loop
+moves packets, and no answer grows with the flow table.
+"""
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -21,8 +25,10 @@ from gwlbemu.programs.gateway.packets import Packets
 from gwlbemu.programs.gateway.trace import Trace, address_text, traced_flows
 from gwlbemu.programs.gateway.traces import LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, Traces
 
-PAGE, LONGEST_PAGE = 100, 10_000  # flows of one answer: unless `limit` says otherwise, and at most
+PAGE, LONGEST_PAGE = 100, 500  # flows of one answer, unless `limit` says otherwise, and at most
+ENDED_LINES = 1000  # flows that an answer to `advance` names
 LONGEST_ADVANCE = 1e9  # seconds
+LONGEST_LIMIT = 1 << 40  # what may be asked for; an answer has LONGEST_PAGE of it
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
@@ -43,6 +49,9 @@ class ControlledNode(Protocol):
     def changed(self) -> None:
         """Follow up on a change of targets, attributes or the time."""
 
+    def expired(self) -> None:
+        """Follow up on flows that have gone."""
+
     def advance(self, seconds: float) -> None:
         """Move the node's clock forward by `seconds`, not negative; what is due by then is done in the next batches."""
 
@@ -55,6 +64,7 @@ class NodeVerbs:
 
     def __init__(self, node: ControlledNode) -> None:
         self._node = node
+        self._advancing = asyncio.Lock()
         self._names = {endpoint.id: endpoint.name for endpoint in node.settings.endpoints}
 
     def table(self) -> dict[str, Verb]:
@@ -74,10 +84,10 @@ class NodeVerbs:
             "trace_stop": self.trace_stop,
         }
 
-    def status(self, _: Arguments) -> Mapping[str, Any]:
+    async def status(self, _: Arguments) -> Mapping[str, Any]:
         """Answer what the node is, how its packets fare at each port, its targets, and how the fast path stands."""
         node = self._node
-        self._catch_up()
+        targets = await self.targets({})
         sides = [*node.packets.endpoints.values(), node.packets.eni]
         return {
             "name": node.config.name,
@@ -106,7 +116,7 @@ class NodeVerbs:
                 "told": node.discards.reported,
                 "untold": node.discards.unreported,
             },
-            **self.targets({}),
+            **targets,
         }
 
     def _reason(self) -> str:
@@ -114,29 +124,33 @@ class NodeVerbs:
         paused = follower is not None and follower.paused
         return "a trace runs: every packet goes through Python" if paused else self._node.datapath_reason
 
-    def _catch_up(self) -> None:
+    async def _catch_up(self) -> None:
         if self._node.follower is not None:
-            self._node.follower.catch_up_all()
+            await self._node.follower.catch_up_all()
 
-    def targets(self, _: Arguments) -> Mapping[str, Any]:
+    async def targets(self, _: Arguments) -> Mapping[str, Any]:
         """Answer `targets`: each registered or draining target with its state, AWS's reason, and its flows."""
-        self._catch_up()
+        await self._catch_up()
         health = self._node.balancer.target_health(now=self._node.loop.now)
         return {"targets": [each._asdict() | {"address": address_text(each.address)} for each in health]}
 
-    def flows(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Answer a page of `limit` flows from number `offset` on; `more` tells whether there are others behind it.
+    async def flows(self, arguments: Arguments) -> Mapping[str, Any]:
+        """Answer a page of at most `limit` flows (500 at most), the one placed first first, with `newest` last first.
 
-        With `newest` the flow that was placed last is number 0.
+        `more` tells whether there may be others: then `cursor`, given in the next request, is where they begin. A flow
+        that lives throughout is on exactly one page, whatever else comes and goes. A page may be short.
         """
-        self._catch_up()
-        newest_first = flag(arguments, "newest")
-        offset, limit = whole(arguments, "offset", 0, 1 << 40, 0), whole(arguments, "limit", 0, LONGEST_PAGE, PAGE)
+        limit = min(whole(arguments, "limit", 1, LONGEST_LIMIT, PAGE), LONGEST_PAGE)
+        cursor, newest_first = text(arguments, "cursor", ""), flag(arguments, "newest")
+        if not cursor:
+            await self._catch_up()
         now = self._node.loop.now
-        page = list(
-            itertools.islice(self._node.balancer.flows(now=now, newest_first=newest_first), offset, offset + limit + 1)
-        )
-        return {"flows": [self._flow(flow, now) for flow in page[:limit]], "more": len(page) > limit}
+        page = self._node.balancer.flow_page(now=now, limit=limit, cursor=cursor, newest_first=newest_first)
+        return {
+            "flows": [self._flow(flow, now) for flow in page.flows],
+            "more": bool(page.cursor),
+            "cursor": page.cursor,
+        }
 
     def _flow(self, flow: FlowRecord, now: float) -> dict[str, Any]:
         """The record as it is, in JSON's types: addresses as text, instants as seconds from now."""
@@ -153,9 +167,9 @@ class NodeVerbs:
             "expires_in_seconds": flow.expires_at - now,
         }
 
-    def metrics(self, _: Arguments) -> Mapping[str, Any]:
+    async def metrics(self, _: Arguments) -> Mapping[str, Any]:
         """Answer `metrics`: every counter by its name, totals since the node began."""
-        self._catch_up()
+        await self._catch_up()
         return {"metrics": self._node.balancer.metrics(now=self._node.loop.now)}
 
     def register(self, arguments: Arguments) -> Mapping[str, Any]:
@@ -178,19 +192,24 @@ class NodeVerbs:
         self._node.changed()
         return {}
 
-    def advance(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Let `seconds` pass at once; answers the flows that this ended."""
+    async def advance(self, arguments: Arguments) -> Mapping[str, Any]:
+        """Let `seconds` pass at once; answers how many flows this ended (`count`), and the first of them (`ended`).
+
+        The time jumps, the flows go in slices with packets in between. A second request waits for the first.
+        """
         seconds = number(arguments, "seconds", 0, LONGEST_ADVANCE)
         node = self._node
-        before = {flow.key: flow for flow in node.balancer.flows(now=node.loop.now)}
-        node.advance(seconds)
-        now = node.loop.now
-        while node.balancer.next_deadline() <= now:
-            node.balancer.expire(now=now)
-        for flow in node.balancer.flows(now=now):
-            before.pop(flow.key, None)
-        node.changed()
-        return {"ended": [self._line(flow) for flow in before.values()]}
+        async with self._advancing:
+            before = node.loop.now
+            node.advance(seconds)
+            reached = node.loop.now
+            with node.balancer.ending(before, reached, ENDED_LINES) as endings:
+                while node.balancer.next_deadline() <= reached:
+                    node.balancer.expire(now=node.loop.now)
+                    node.expired()
+                    await asyncio.sleep(0)
+            node.changed()
+        return {"count": endings.count, "ended": [self._line(flow) for flow in endings.known()]}
 
     def _line(self, flow: FlowRecord) -> str:
         ports = flow.source_port or flow.destination_port
@@ -212,7 +231,10 @@ class NodeVerbs:
         return {"trace": self._node.traces.start(trace, seconds), "lease_seconds": seconds}
 
     def trace_read(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Answer the `events` of a `trace` since number `after` and their `count` so far; renews its lease."""
+        """Answer the next `events` of a `trace` after number `after` and their `count` so far; renews its lease.
+
+        `more` tells whether others are there already: ask again after the number of the last.
+        """
         after = whole(arguments, "after", 0, 1 << 62, 0)
         return self._node.traces.renew(text(arguments, "trace")).read(after)
 

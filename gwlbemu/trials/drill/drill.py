@@ -224,6 +224,7 @@ def _flows(drill: _Run) -> list[FlowEvidence]:
                 until=until,
                 hit=key in drill.hit,
                 cut_off=key in drill.cut_off,
+                only_server_told=history is not None and history.server_resets > 0 == history.client_resets,
             )
         )
     return flows
