@@ -55,7 +55,9 @@ def node_blueprint(
     return Blueprint(eni.namespaces, eni.links + tuple(links))
 
 
-def instance_port(interface: NetworkInterface, *, source_dest_check: bool = True, stateful: bool = False) -> InstancePort:
+def instance_port(
+    interface: NetworkInterface, *, source_dest_check: bool = True, stateful: bool = False
+) -> InstancePort:
     """Return what the bridge port that leads to an instance's interface lets through."""
     return InstancePort(
         names.device(interface.resource),

@@ -201,7 +201,7 @@ class _Family:
 
 
 def _set(name: str, key: str, size: int, seconds: int) -> str:
-    return f"  set {name} {{ typeof {key}; flags dynamic,timeout; size {size}; timeout {seconds}s; }}\n"
+    return f"  set {name} {{ {key}; flags dynamic,timeout; size {size}; timeout {seconds}s; }}\n"
 
 
 def _rule(
