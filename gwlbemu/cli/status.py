@@ -9,6 +9,7 @@ import click
 
 from gwlbemu.cli.common import hint, json_option, lab_option, print_json, table
 from gwlbemu.lab.running import open_lab
+from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.views.status import CaptureStatus, LabStatus, read_status
 
 _PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")
@@ -54,6 +55,8 @@ def status_lines(status: LabStatus, hint: Callable[..., str]) -> Iterator[str]:
     yield f"shortcuts: {cut.standing} of {cut.of} fabrics and routers" + (f", {why}" if why else "")
     if status.capture is not None and not status.capture.silent:
         yield from _capture_lines(status.capture)
+    for each in status.port_drops:
+        yield f"port of {each.instance}: dropped {each.packets} {each.direction}: {REASONS[each.reason]}"
     yield from (f"! {error}" for error in status.errors)
     if status.never_started:
         yield f"! half built, {', '.join(status.never_started)} never started: {hint('down')}"

@@ -54,9 +54,7 @@ def attach(compiled: Path, places: Sequence[Place], devices: Iterable[str], guar
         known = loaded.map("places")
         for place in places:
             bridge = index(place.bridge) if place.bridge else 0
-            packed = _PLACE.pack(
-                place.mac, index(place.device), bridge, place.guard, place.address, place.ipv6_address
-            )
+            packed = _PLACE.pack(place.mac, index(place.device), bridge, place.guard, place.address, place.ipv6_address)
             known.update(hash_of(place.mac, factor, bits).to_bytes(4, "little"), packed)
         programs = {name: loaded.program(name) for name in ("forward", "forward_guarded")}
         attached: list[str] = []

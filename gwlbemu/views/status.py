@@ -13,6 +13,7 @@ from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology.plan.shortcuts import shortcuts
 from gwlbemu.topology.plan.values import GatewayNode, Plan
 from gwlbemu.views.ask import Answers, NoAnswer, ask, value_of
+from gwlbemu.views.port_drops import PortDrops, read_port_drops
 from gwlbemu.views.targets import TargetState, targets_of
 
 
@@ -123,6 +124,7 @@ class LabStatus:
     shortcuts: ShortcutStatus
     capture: CaptureStatus | None  # None: the lab records no packets
     failures: tuple[BrokenPart, ...]
+    port_drops: tuple[PortDrops, ...] = ()  # read by `read_status` alone
 
     @property
     def stopped(self) -> tuple[Process, ...]:
@@ -152,12 +154,13 @@ class LabStatus:
             "shortcuts": asdict(self.shortcuts),
             "capture": self.capture.as_dict() if self.capture else None,
             "failures": [broken._asdict() for broken in self.failures],
+            "port_drops": [asdict(each) for each in self.port_drops],
         }
 
 
 def read_status(lab: RunningLab) -> LabStatus:
     """Take stock of a lab. Raises NetError without root, LabError for a state folder that is damaged."""
-    return status_from(lab, *ask_for_status(lab, {}))
+    return replace(status_from(lab, *ask_for_status(lab, {})), port_drops=read_port_drops(lab))
 
 
 def ask_for_status(
