@@ -126,10 +126,16 @@ def refused(lab: Lab, sender: str, receiver: str, frames: Sequence[Packet], by: 
 
 def taken(lab: Lab, sender: str, receiver: str, frames: Sequence[Packet]) -> list[bytes]:
     """Every frame comes in at the receiver."""
-    before, found = dropped(lab), list[bytes]()
+    before = dropped(lab)
+    found: list[bytes] = []
     with raw(lab, receiver) as reader:
         send(lab, sender, *frames)
-        wait_until(lambda: found.extend(arrived(reader)) or len(found) >= len(frames), what=dropped(lab))
+
+        def all_there() -> bool:
+            found.extend(arrived(reader))
+            return len(found) >= len(frames)
+
+        wait_until(all_there, what=lambda: dropped(lab))
     assert dropped(lab) == before
     return found
 

@@ -30,56 +30,49 @@ def instance_port(port: InstancePort, groups: Groups | None) -> str:
     Both hooks look at the frame on the wire (netdev ingress and egress, Linux 5.16). `TABLE` has a counter
     `DIRECTION_REASON_DEVICE` for each of DIRECTIONS and REASONS.
     """
-    device, mac = port.device, int(port.mac.replace(":", ""), 16)
+    device, mac = port.device, f"0x{port.mac.replace(':', '')}"
     counters = [f"  counter {way}_{reason}_{device} {{ }}\n" for way in DIRECTIONS for reason in REASONS]
-    drop_frame = counted_drop("sent_frame", device)
+    families = [(way, version) for way in DIRECTIONS for version in (4, 6)]
     return table(
         TABLE,
         *counters,
         *(group_chains(port, groups) if groups else ()),
-        *(chain(f"{way}{version}_{device}", "", _packet(port, way, version, groups)) for way, version in _FAMILIES),
+        *(chain(f"{way}{version}_{device}", "", _packet(port, way, version, groups)) for way, version in families),
+        # By the link header: a VLAN tag, wherever the kernel keeps it, is read there, too. Each look there costs.
         chain(
             f"sent_{device}",
             f'filter hook ingress device "{device}" priority 0; policy drop;',
             [
-                f"@ll,48,48 != {mac:#x} {counted_drop('sent_mac', device)}",
-                f"@ll,0,8 & 1 != 0 {drop_frame}",
-                *_by_family("sent", device),
+                f"@ll,48,64 {mac}0800 goto sent4_{device}",
+                f"@ll,48,64 {mac}86dd goto sent6_{device}",
+                f"@ll,48,48 != {mac} {counted_drop('sent_mac', device)}",
+                counted_drop("sent_frame", device),
             ],
         ),
         chain(
             f"received_{device}",
             f'filter hook egress device "{device}" priority 0; policy drop;',
             [
-                f"@ll,0,8 & 1 != 0 {counted_drop('received_frame', device)}",
-                f"@ll,0,48 != {mac:#x} {counted_drop('received_mac', device)}",
-                *_by_family("received", device),
+                f"@ll,0,48 != {mac} {counted_drop('received_mac', device)}",
+                f"@ll,96,16 0x0800 goto received4_{device}",
+                f"@ll,96,16 0x86dd goto received6_{device}",
+                counted_drop("received_frame", device),
             ],
         ),
     )
-
-
-_FAMILIES = [(way, version) for way in DIRECTIONS for version in (4, 6)]
-
-
-def _by_family(way: str, device: str) -> list[str]:
-    # By the link header: a VLAN tag, wherever the kernel keeps it, is read there, too.
-    return [
-        f"@ll,96,16 0x0800 goto {way}4_{device}",
-        f"@ll,96,16 0x86dd goto {way}6_{device}",
-        counted_drop(f"{way}_frame", device),
-    ]
 
 
 def _packet(port: InstancePort, way: str, version: int, groups: Groups | None) -> Iterator[str]:
     """The rules for packets of one family and one direction, after the frame's own."""
     family, side = "ip" if version == 4 else "ip6", "saddr" if way == "sent" else "daddr"
     own = port.address if version == 4 else port.ipv6_address
+    if way == "sent":
+        yield f"meta pkttype 1-2 {counted_drop('sent_frame', port.device)}"  # broadcast, multicast
     if port.source_dest_check:
         other = f"{family} {side} != {own} " if own else ""
         yield other + counted_drop(f"{way}_address", port.device)
     if version == 6:
         yield f"icmpv6 type 133-137 {counted_drop(f'{way}_frame', port.device)}"
     # nftables knows the protocol only of a packet whose version and lengths are right.
-    yield f"meta l4proto 0-255 goto {way}_groups{version}_{port.device}" if groups else "meta l4proto 0-255 accept"
+    yield f"meta l4proto >= 0 {f'goto {way}_groups{version}_{port.device}' if groups else 'accept'}"
     yield counted_drop(f"{way}_frame", port.device)
