@@ -99,7 +99,7 @@ def send(lab: Lab, instance: str, *frames: Packet) -> None:
 
 def arrived(reader: socket.socket) -> list[bytes]:
     """Frames that came in and are a test's."""
-    found = []
+    found: list[bytes] = []
     while True:
         try:
             frame, (_, _, kind, *_) = reader.recvfrom(1 << 16)
