@@ -49,16 +49,23 @@ def instance_port(port: InstancePort, groups: Groups | None) -> str:
                 counted_drop("sent_frame", device),
             ],
         ),
-        chain(
-            f"received_{device}",
-            f'filter hook egress device "{device}" priority 0; policy drop;',
-            [
-                f"@ll,0,48 != {mac} {counted_drop('received_mac', device)}",
-                f"@ll,96,16 0x0800 goto received4_{device}",
-                f"@ll,96,16 0x86dd goto received6_{device}",
-                counted_drop("received_frame", device),
-            ],
-        ),
+        *([_received(device, mac)] if port.source_dest_check or groups else []),
+    )
+
+
+def _received(device: str, mac: str) -> str:
+    """The hook for what goes to an instance. One that takes any address from anybody does without: its bridge brings
+    it nothing but frames for its MAC, and this costs a tenth of the way of a packet that takes no shortcut.
+    """
+    return chain(
+        f"received_{device}",
+        f'filter hook egress device "{device}" priority 0; policy drop;',
+        [
+            f"@ll,0,48 != {mac} {counted_drop('received_mac', device)}",
+            f"@ll,96,16 0x0800 goto received4_{device}",
+            f"@ll,96,16 0x86dd goto received6_{device}",
+            counted_drop("received_frame", device),
+        ],
     )
 
 
