@@ -9,6 +9,7 @@ import click
 
 from gwlbemu.cli.common import echo, hint, json_option, lab_option, print_json, table
 from gwlbemu.lab.running import open_lab
+from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.views.privileges import CAPABILITIES, Privileges, read_privileges
 from gwlbemu.views.status import CaptureStatus, LabStatus, read_status
 
@@ -65,6 +66,8 @@ def status_lines(status: LabStatus, hint: Callable[..., str]) -> Iterator[str]:
     for lost in status.lost_lines:
         why = f"{lost.over_rate} lines over its rate and {lost.failed} for want of room"
         yield f"! the log of {lost.appliance} lacks {why}"
+    for each in status.port_drops:
+        yield f"port of {each.instance}: dropped {each.packets} {each.direction}: {REASONS[each.reason]}"
     yield from (f"! {error}" for error in status.errors)
     if status.interrupted:
         yield "! a change of this lab was interrupted, its nodes may differ from its plan: the next change mends that"

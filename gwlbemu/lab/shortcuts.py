@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from gwlbemu.fastpath import forwarding
@@ -18,7 +19,7 @@ from gwlbemu.fastpath.build import VPC, cache_folder, compile_object, missing
 from gwlbemu.lab.state import State
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.topology.plan.shortcuts import Shortcut, shortcuts
+from gwlbemu.topology.plan.shortcuts import MacEntry, Shortcut, shortcuts
 from gwlbemu.topology.plan.values import Plan
 
 
@@ -78,6 +79,20 @@ def detach(plan: Plan, namespaces: Collection[str]) -> None:
 
 
 def _attach(shortcut: Shortcut, compiled: Path) -> None:
-    places = [(bytes.fromhex(place.mac.replace(":", "")), place.device, place.bridge) for place in shortcut.places]
     with inside(path_of(shortcut.namespace)):
-        forwarding.attach(compiled, places, shortcut.devices)
+        forwarding.attach(compiled, [_place(each) for each in shortcut.places], shortcut.devices, shortcut.guarded)
+
+
+def _place(entry: MacEntry) -> forwarding.Place:
+    mac, port = bytes.fromhex(entry.mac.replace(":", "")), entry.instance
+    if port is None:
+        return forwarding.Place(mac, entry.device, entry.bridge, one_way=entry.one_way)
+    return forwarding.Place(
+        mac,
+        entry.device,
+        instance=True,
+        one_way=entry.one_way,
+        checked=port.source_dest_check,
+        address=ip_address(port.address).packed,
+        ipv6_address=ip_address(port.ipv6_address or "::").packed,
+    )

@@ -13,6 +13,7 @@ from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology.plan.shortcuts import shortcuts
 from gwlbemu.topology.plan.values import GatewayNode, Plan
 from gwlbemu.views.ask import PATIENCE, Answers, NoAnswer, ask, value_of
+from gwlbemu.views.port_drops import PortDrops, read_port_drops
 from gwlbemu.views.targets import TargetState, targets_of
 
 
@@ -137,6 +138,7 @@ class LabStatus:
     failures: tuple[BrokenPart, ...]
     lost_lines: tuple[LostLines, ...] = ()  # of the appliances that lost some
     interrupted: bool = False  # a change ended halfway: nodes may differ from the plan
+    port_drops: tuple[PortDrops, ...] = ()  # read by `read_status` alone
 
     @property
     def stopped(self) -> tuple[Process, ...]:
@@ -168,12 +170,13 @@ class LabStatus:
             "failures": [broken._asdict() for broken in self.failures],
             "lost_lines": [lost._asdict() for lost in self.lost_lines],
             "interrupted": self.interrupted,
+            "port_drops": [asdict(each) for each in self.port_drops],
         }
 
 
 def read_status(lab: RunningLab) -> LabStatus:
     """Take stock of a lab. Raises NetError without root, LabError for a state folder that is damaged."""
-    return status_from(lab, *ask_for_status(lab, {}))
+    return replace(status_from(lab, *ask_for_status(lab, {})), port_drops=read_port_drops(lab))
 
 
 def ask_for_status(

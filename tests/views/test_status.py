@@ -56,7 +56,7 @@ def test_its_json_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
     status = json.loads(json.dumps(read(fake_lab(tmp_path, capture=True, **PROGRAMS)).as_dict()))
     assert list(status) == [
         "lab", "source", "processes", "never_started", "nodes", "shortcuts", "capture", "failures", "lost_lines",
-        "interrupted",
+        "interrupted", "port_drops",
     ]  # fmt: skip
     assert status["nodes"][B] | {"target_group": ""} == node_status(B) | {"target_group": ""}
     assert status["nodes"][A]["targets"][0] | target("fw-a", flows=2) == status["nodes"][A]["targets"][0]
