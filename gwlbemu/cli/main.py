@@ -55,6 +55,7 @@ GROUPS = {
         "metrics": Verb("metrics", "CloudWatch's metrics, as a table, JSON or for Prometheus"),
         "watch": Verb("watch", "A live view of traffic, targets, losses and flows"),
         "inspect": Verb("inspect", "Captured packets, one line each, or hop by hop"),
+        "explain": Verb("explain", "Which way a packet and its answer take, and why"),
     },
     "Change": {
         "register": Verb("change", "Register a target with a target group"),

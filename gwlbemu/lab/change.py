@@ -136,7 +136,8 @@ def group_named(plan: Plan, name: str) -> TargetGroup:
     raise AwsError(f"no target group {name}; there are: {known}", "TargetGroupNotFound")
 
 
-def _nodes_of_group(plan: Plan, group: str) -> list[GatewayNode]:
+def nodes_of_group(plan: Plan, group: str) -> list[GatewayNode]:
+    """Return the nodes whose load balancers forward to the target group `group`."""
     balancers = {balancer.name for balancer in plan.balancers_of(group)}
     return [node for node in plan.gateway_nodes if node.load_balancer in balancers]
 
@@ -150,13 +151,18 @@ def _with_group(plan: Plan, group: TargetGroup) -> Plan:
 def register(lab: RunningLab, group_name: str, target_id: str, zone: str | None = None) -> Target:
     """RegisterTargets: an instance's name, or an address for target type ip. Raises AwsError."""
     with _changing(lab) as plan:
-        group = group_named(plan, group_name)
-        target = _target(plan, group, target_id, zone)
-        nodes = _nodes_needed(lab, _nodes_of_group(plan, group_name))
-        others = tuple(old for old in group.targets if old.id != target.id)
-        after = _with_group(plan, dataclasses.replace(group, targets=(*others, target)))
-        _make(lab, plan, after, nodes, [("register", _as_arguments(target))])
+        changed, target = registered(plan, group_name, target_id, zone)
+        nodes = _nodes_needed(lab, nodes_of_group(plan, group_name))
+        _make(lab, plan, changed, nodes, [("register", _as_arguments(target))])
         return target
+
+
+def registered(plan: Plan, group_name: str, target_id: str, zone: str | None = None) -> tuple[Plan, Target]:
+    """Return the plan with a target registered, and the target. Raises AwsError."""
+    group = group_named(plan, group_name)
+    target = _target(plan, group, target_id, zone)
+    others = tuple(old for old in group.targets if old.id != target.id)
+    return _with_group(plan, dataclasses.replace(group, targets=(*others, target))), target
 
 
 def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) -> Target:
@@ -185,14 +191,19 @@ def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
     when a node that has to hear of it is frozen or dead.
     """
     with _changing(lab) as plan:
-        group = group_named(plan, group_name)
-        if target_id not in {target.id for target in group.targets}:
+        changed = deregistered(plan, group_name, target_id)
+        if changed == plan:
             return False
-        nodes = _nodes_needed(lab, _nodes_of_group(plan, group_name))
-        left = tuple(target for target in group.targets if target.id != target_id)
-        after = _with_group(plan, dataclasses.replace(group, targets=left))
-        _make(lab, plan, after, nodes, [("deregister", {"id": target_id})])
+        nodes = _nodes_needed(lab, nodes_of_group(plan, group_name))
+        _make(lab, plan, changed, nodes, [("deregister", {"id": target_id})])
         return True
+
+
+def deregistered(plan: Plan, group_name: str, target_id: str) -> Plan:
+    """Return the plan without a target, which need not have been registered. Raises SettingError."""
+    group = group_named(plan, group_name)
+    left = tuple(target for target in group.targets if target.id != target_id)
+    return _with_group(plan, dataclasses.replace(group, targets=left))
 
 
 def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) -> None:
@@ -202,28 +213,37 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
     AwsError for an unknown key, a value out of range, or a combination that AWS refuses.
     """
     with _changing(lab) as plan:
-        balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
-        if balancers:
-            kinds: tuple[str, ...] = ("load-balancer", "listener")
-        else:
-            group_named_or_balancer(plan, resource)
-            kinds = ("target-group",)
-            balancers = list(plan.balancers_of(resource))
-        table = ATTRIBUTES[balancers[0].type if balancers else GATEWAY].TABLE
-        by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in kinds}
-        if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
-            known = ", ".join(key for kind in kinds for key in table[kind])
-            raise AwsError(f"'{unknown[0]}' is not an attribute of {resource}; there are: {known}")
-        changed = plan
-        for kind, texts in by_kind.items():
-            if texts:
-                for balancer in balancers:
-                    _attributes(changed, balancer).changed(kind, texts)
-                changed = _changed_plan(changed, resource, kind, texts)
-        names = {balancer.name for balancer in balancers}
+        changed, by_kind, names = with_attributes(plan, resource, values)
         nodes = _nodes_needed(lab, [node for node in plan.gateway_nodes if node.load_balancer in names])
         orders = [("set", {"resource": kind, "attributes": texts}) for kind, texts in by_kind.items() if texts]
         _make(lab, plan, changed, nodes, orders)
+
+
+def with_attributes(
+    plan: Plan, resource: str, values: Mapping[str, str]
+) -> tuple[Plan, dict[str, dict[str, str]], set[str]]:
+    """Return the plan with attributes of `resource` changed, the attributes by kind of resource, and the names of the
+    load balancers that it concerns. Raises AwsError as `set_attributes` does.
+    """
+    balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
+    if balancers:
+        kinds: tuple[str, ...] = (LOAD_BALANCER, LISTENER)
+    else:
+        group_named_or_balancer(plan, resource)
+        kinds = (TARGET_GROUP,)
+        balancers = list(plan.balancers_of(resource))
+    table = ATTRIBUTES[balancers[0].type if balancers else GATEWAY].TABLE
+    by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in kinds}
+    if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
+        known = ", ".join(key for kind in kinds for key in table[kind])
+        raise AwsError(f"'{unknown[0]}' is not an attribute of {resource}; there are: {known}")
+    changed = plan
+    for kind, texts in by_kind.items():
+        if texts:
+            for balancer in balancers:
+                _attributes(changed, balancer).changed(kind, texts)
+            changed = _changed_plan(changed, resource, kind, texts)
+    return changed, by_kind, {balancer.name for balancer in balancers}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

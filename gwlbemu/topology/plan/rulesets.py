@@ -11,6 +11,8 @@ from gwlbemu.topology.plan.values import AddressRewrite
 
 _QUOTED_CHECKSUM, _QUOTED_SOURCE, _QUOTED_DESTINATION = 8 + 10, 8 + 12, 8 + 16  # in the IPv4 header behind ICMP's own
 
+ANYWHERE = "0.0.0.0/0"  # the peer of a security group's rule that names none
+
 
 def fabric_keeps_ttl() -> str:
     """Return the rules by which a subnet leaves the TTL of the GENEVE tunnel as it was.

@@ -91,7 +91,7 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
 
 def _instance_ports(settings: Settings, vpc: Vpc, subnet: Subnet) -> Iterator[tuple[InstancePort, Groups | None]]:
     """The port of each instance of the subnet, and the instance's security groups."""
-    members = group_members(settings, vpc)
+    members = group_members(settings.layout, vpc)
     for instance in vpc.instances:
         if instance.subnet == subnet.name:
             own = tuple(group for group in vpc.security_groups if group.name in instance.security_groups)

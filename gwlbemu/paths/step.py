@@ -1,0 +1,322 @@
+"""One packet through routers and hosts: what each does with it is what the lab's namespace of that role does.
+
+role              what it does beside routing                                          plan
+instance          security groups, source/destination check; may forward               hosts, rulesets
+subnet            its route table                                                      vpcs, routes
+internet-gateway  edge route table; one-to-one translation, IPv4                       internet, rulesets
+nat-gateway       gives what it forwards its own source, by connection                 hosts, rulesets
+transit-gateway   the table of the attachment it came by; a flow hash into a zone      transit
+node              the load balancer: see `gateway`; its targets: see `appliance`       gateway
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from gwlbemu.paths.choices import Choices
+from gwlbemu.paths.filters import allowed_in, allowed_out, begins
+from gwlbemu.paths.index import Paths
+from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space
+from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
+from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States, Way
+from gwlbemu.topology.plan.layout import INTERNET
+from gwlbemu.topology.plan.values import KernelRoute
+
+
+@dataclass(slots=True)
+class Trip:
+    """What a packet has met so far, and how it looks now."""
+
+    packet: Packet
+    hops: list[Hop] = field(default_factory=list)
+    endpoints: list[str] = field(default_factory=list)
+    targets: list[tuple[str, str]] = field(default_factory=list)
+    seen: dict[tuple[object, ...], list[tuple[int, int, int]]] = field(default_factory=dict)
+
+    def note(self, at: str, kind: HopKind, rule: str, detail: str = "") -> None:
+        """Add a hop."""
+        self.hops.append(Hop(at, kind, rule, self.packet, detail))
+
+    def goes_in_circles(self, place: tuple[object, ...]) -> bool:
+        """Note that the packet is at a place and tell whether it comes there for ever.
+
+        A node may refuse in the second round what it let pass in the first: a RST has ended its flow. The third round
+        is as the second. What was met since the second visit is forgotten then.
+        """
+        visits = self.seen.setdefault(place, [])
+        visits.append((len(self.hops), len(self.endpoints), len(self.targets)))
+        if len(visits) < 3:
+            return False
+        hops, endpoints, targets = visits[1]
+        del self.hops[hops:], self.endpoints[endpoints:], self.targets[targets:]
+        return True
+
+    def way(self, end: End) -> Way:
+        """Return the way that ends so."""
+        return Way(tuple(self.hops), end, self.packet, tuple(self.endpoints), tuple(self.targets))
+
+
+def dropped(at: str, cause: Cause | str, sentence: str) -> End:
+    """Return the end of a packet that goes no further."""
+    return End(Kind.DROPPED, at, cause.value if isinstance(cause, Cause) else cause, sentence)
+
+
+class Routers:
+    """Routers and hosts for the length of one exchange: connections of the first packet are there for the next."""
+
+    def __init__(self, paths: Paths, states: States, choices: Choices) -> None:
+        self._paths, self._machine, self._choices = paths, paths.machine, choices
+        self._tracking: dict[str, Tracking] = {}
+        self._down = _pulled(paths, states) if states.broken else frozenset()
+
+    def leave(self, trip: Trip, space: Space) -> Arrival | End:
+        """Let a packet leave the instance that made it; return where it comes in next, or its end."""
+        packet, name = trip.packet, space.resource
+        groups, tracking = self._paths.groups[space.name], self._tracked(space)
+        rule = "its default route"
+        if groups and not tracking.is_answer(packet):
+            allowed = allowed_out(groups, packet)
+            if allowed is None:
+                names = " and ".join(group.name for group in groups)
+                return dropped(name, Cause.SECURITY_GROUP, f"no egress rule of {names} allows {packet}")
+            rule = allowed
+        elif groups:
+            rule = "security groups: the answer to a connection that was let in"
+        tracking.note(packet)
+        if packet.destination in space.addresses:
+            return self._take(trip, space)
+        route = space.route(MAIN, packet.destination)
+        if route is None:
+            return dropped(name, Cause.NO_ROUTE, f"{name} has no route to {packet.destination}")
+        too_big = self._fit(trip, space, route)
+        if too_big is not None:
+            return too_big
+        trip.note(name, "send", rule)
+        return self.transmit(trip, space, route)
+
+    def route_on(self, trip: Trip, here: Arrival) -> Arrival | End:
+        """Take a packet through a router, or into an instance; return where it comes in next, or its end."""
+        space, device = here
+        packet = trip.packet
+        place = (space.name, device, packet.is_answer, *tuple_of(packet))
+        if trip.goes_in_circles(place):
+            circle = _circle(trip.hops, space.resource)
+            return End(Kind.LOOP, space.resource, Cause.LOOP.value, f"it goes in circles: {circle}")
+        refused = self._come_in(trip, here)
+        if refused is not None:
+            return refused
+        packet = trip.packet
+        if packet.destination in space.addresses:
+            return self._take(trip, space)
+        if not space.forwarding:
+            return dropped(
+                space.resource,
+                Cause.SOURCE_DESTINATION_CHECK,
+                f"{packet.destination} is not {space.resource}'s address",
+            )
+        route, detail = self._look_up(space, device, packet)
+        if route is None:
+            return dropped(space.resource, Cause.NO_ROUTE, self._no_route(space, packet))
+        if route.kind == "blackhole":
+            if space.role == "transit-gateway":
+                return dropped(space.resource, Cause.BLACKHOLE, f"{route.source}")
+            return dropped(space.resource, Cause.NO_SUCH_SUBNET, f"{route.source} for {packet.destination}")
+        if packet.ttl <= 1:
+            return dropped(space.resource, Cause.TTL, f"its TTL is over at {space.resource}")
+        too_big = self._fit(trip, space, route)
+        if too_big is not None:
+            return too_big
+        trip.packet = replace(trip.packet, ttl=trip.packet.ttl - 1)
+        return self._go_out(trip, here, route, detail)
+
+    def _come_in(self, trip: Trip, here: Arrival) -> End | None:
+        """What is done before routing."""
+        space, packet = here.space, trip.packet
+        if space.role == "instance":
+            one, groups = self._paths.instances[space.name], self._paths.groups[space.name]
+            if groups and begins(packet) and allowed_in(groups, packet) is None:
+                return self._shut(space, packet)
+            if one.source_dest_check and packet.destination not in space.addresses:
+                return dropped(
+                    one.name,
+                    Cause.SOURCE_DESTINATION_CHECK,
+                    f"{packet.destination} is not {one.name}'s address, and its source/destination check is on",
+                )
+        elif space.role == "internet-gateway" and here.device == "internet":
+            for private, public in self._paths.gateways[space.resource].items():
+                if packet.destination == public:
+                    trip.packet = replace(packet, destination=private)
+                    trip.note(space.resource, "translate", f"destination {public} -> {private}")
+                    break
+        elif space.role == "nat-gateway":
+            trip.packet = self._tracked(space).untranslated(packet)
+            if trip.packet is not packet:
+                trip.note(
+                    space.resource, "translate", f"destination {packet.destination} -> {trip.packet.destination}",
+                    "the answer to a connection that it translated",
+                )  # fmt: skip
+        return None
+
+    def _go_out(self, trip: Trip, here: Arrival, route: KernelRoute, detail: str) -> Arrival | End:
+        """What is done after routing."""
+        space, packet = here.space, trip.packet
+        kind: HopKind = "route"
+        rule = route.source or ("its default route" if route.via else f"local: {route.destination}")
+        if space.role == "internet-gateway":
+            kind = "edge" if here.device == "internet" else "internet"
+            if route.device == "internet" and "." in packet.source:
+                public = self._paths.gateways[space.resource].get(packet.source)
+                if public is None:
+                    return dropped(
+                        space.resource,
+                        Cause.NO_PUBLIC_ADDRESS,
+                        f"{packet.source} has no public address at {space.resource}",
+                    )
+                trip.packet = replace(packet, source=public)
+                kind, rule = "translate", f"source {packet.source} -> {public}"
+        elif space.role == "nat-gateway":
+            kind = "forward"
+            source = self._translate(space, packet)
+            if source:
+                trip.packet = replace(packet, source=source)
+                kind, rule = "translate", f"source {packet.source} -> {source}"
+        elif space.role == "instance":
+            kind = "forward"
+            groups, tracking = self._paths.groups[space.name], self._tracked(space)
+            if groups and not tracking.is_answer(packet) and allowed_in(groups, packet) is None:
+                return self._shut(space, packet)
+            tracking.note(packet)
+        elif space.role == "internet":
+            kind = "internet"
+        elif space.role == "transit-gateway":
+            kind = "transit"
+        trip.note(space.resource, kind, rule, detail)
+        return self.transmit(trip, space, route)
+
+    def _take(self, trip: Trip, space: Space) -> End:
+        """A packet for one of the namespace's own addresses."""
+        packet, name = trip.packet, space.resource
+        if space.role == "nat-gateway":
+            return dropped(name, Cause.NAT_NO_SESSION, f"{packet} belongs to no connection of {name}")
+        if space.role != "instance":
+            return dropped(name, Cause.UNKNOWN_ADDRESS, f"{packet.destination} is an address of {name}'s router")
+        groups, tracking = self._paths.groups[space.name], self._tracked(space)
+        rule = "no security groups: everything may come in" if self._paths.instances[space.name].vpc else "its address"
+        if groups and tracking.is_answer(packet):
+            rule = "security groups: the answer to a connection that it began"
+        elif groups:
+            allowed = allowed_in(groups, packet)
+            if allowed is None:
+                return self._shut(space, packet)
+            rule = allowed
+        tracking.note(packet)
+        trip.note(name, "deliver", rule)
+        return End(Kind.DELIVERED, name, "", f"it arrives at {name}")
+
+    def _shut(self, space: Space, packet: Packet) -> End:
+        names = " and ".join(group.name for group in self._paths.groups[space.name])
+        return dropped(space.resource, Cause.SECURITY_GROUP, f"no ingress rule of {names} allows {packet}")
+
+    def _look_up(self, space: Space, device: str, packet: Packet) -> tuple[KernelRoute | None, str]:
+        """Return the route of a packet, and how it was chosen where more than its destination decides."""
+        if space.role != "transit-gateway":
+            return space.route(MAIN, packet.destination), ""
+        buckets = range(1, space.buckets + 1)
+        routes = [space.route(space.table_of(device, bucket), packet.destination) for bucket in buckets]
+        if len({(route.device, route.via) if route else None for route in routes}) == 1:
+            return routes[0], ""
+        ends = frozenset([(packet.source, packet.source_port), (packet.destination, packet.destination_port)])
+        route = self._choices.pick((space.name, packet.protocol, ends), routes)
+        assert route is not None
+        self._choices.name(f"{space.resource}: {route.source}, by flow hash")
+        return route, "appliance mode: a flow hash chooses the zone, the same for both directions"
+
+    def _no_route(self, space: Space, packet: Packet) -> str:
+        if space.role == "internet":
+            return f"nobody on the internet has the address {packet.destination}"
+        if space.role == "subnet":
+            table = next((one.route_table for one in self._paths.plan.subnets if one.name == space.resource), "")
+            return f"route table {table or 'main'} of {space.resource} has no route to {packet.destination}"
+        return f"{space.resource} has no route to {packet.destination}"
+
+    def _translate(self, space: Space, packet: Packet) -> str:
+        """Return the source that a NAT gateway gives a packet that it forwards; "" when it leaves it as it is."""
+        address, tracking = self._paths.nat[space.name].address, self._tracked(space)
+        known = tracking.source_of(packet)
+        if known:
+            return known if known != packet.source else ""
+        if packet.source == address or not may_begin(packet) or tracking.is_translated_answer(packet):
+            return ""
+        tracking.note(packet, address)
+        return address
+
+    def _fit(self, trip: Trip, space: Space, route: KernelRoute) -> End | None:
+        packet, mtu = trip.packet, space.mtu(route.device or "")
+        if packet.size <= mtu:
+            return None
+        if packet.df or ":" in packet.source:
+            return dropped(
+                space.resource,
+                Cause.TOO_BIG,
+                f"{packet.size} bytes do not fit into {mtu} at {space.resource}, which says so",
+            )
+        trip.packet = replace(packet, size=mtu, is_fragment=True)
+        trip.note(space.resource, "fragment", f"MTU {mtu}", "its first fragment is followed from here")
+        return None
+
+    def transmit(self, trip: Trip, space: Space, route: KernelRoute) -> Arrival | End:
+        """Send a packet to the next hop of a route; return where it comes in, or its end."""
+        device = route.device or ""
+        mac = space.neighbours.get((device, route.via or trip.packet.destination))
+        if mac is None:
+            instance = self._paths.instances.get(space.name)
+            at = instance.subnet if instance else space.resource
+            where = "on the internet" if at == INTERNET else f"in {at}"
+            return dropped(at, Cause.UNKNOWN_ADDRESS, f"nobody {where} has the address {trip.packet.destination}")
+        return self.send(trip, space, device, mac)
+
+    def send(self, trip: Trip, space: Space, device: str, mac: str) -> Arrival | End:
+        """Send a packet by a device to a MAC; return where it comes in, or its end."""
+        there = self._machine.send(space, device, mac, trip.packet.size, self._down)
+        if isinstance(there, Arrival):
+            return there
+        return _lost(there, space, trip.packet, self._machine.spaces[there.namespace].resource)
+
+    def _tracked(self, space: Space) -> Tracking:
+        found = self._tracking.get(space.name)
+        if found is None:
+            found = self._tracking[space.name] = Tracking()
+        return found
+
+
+def _lost(there: Lost, space: Space, packet: Packet, resource: str) -> End:
+    if there.why == "mtu":
+        return dropped(
+            space.resource,
+            Cause.LINK_TOO_BIG,
+            f"{packet.size} bytes do not fit into the link {there.device} of {resource}",
+        )
+    if there.why == "down":
+        return dropped(space.resource, Cause.BROKEN, f"the cable {there.device} of {resource} is pulled")
+    return dropped(space.resource, Cause.UNKNOWN_ADDRESS, f"nobody on {resource} answers")
+
+
+def _circle(hops: list[Hop], name: str) -> str:
+    """Name the places between the last two visits of a router."""
+    names = [hop.at for hop in hops if hop.kind in ("route", "endpoint", "transit", "edge", "forward", "translate")]
+    at = next((number for number in reversed(range(len(names))) if names[number] == name), 0)
+    circle = list(dict.fromkeys(names[at:]))
+    return " -> ".join([*circle, name])
+
+
+def _pulled(paths: Paths, states: States) -> frozenset[tuple[str, str]]:
+    """Return the devices that are down: the far ends of the cables that `fail` has pulled (see lab/failure)."""
+    plan, found = paths.plan, frozenset[tuple[str, str]]()
+    for kind, name in states.broken:
+        if kind in ("instance", "link"):
+            found |= paths.machine.cables(one.namespace for one in plan.instances if one.name == name)
+        elif kind == "zone":
+            inside = [one.namespace for one in plan.instances if one.vpc and one.zone == name]
+            inside += [node.namespace for node in plan.gateway_nodes if node.zone == name]
+            found |= paths.machine.cables(inside)
+    return found
