@@ -18,7 +18,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3600, help="for all attacks together (default: an hour)")
     parser.add_argument("--seed", type=int, default=None, help="of the first round of each attack (default: the time)")
     parser.add_argument("--rounds", type=int, default=None, help="of each attack, at most")
-    parser.add_argument("--only", action="append", choices=list(ATTACKS), help="this attack; may be given several times")
+    parser.add_argument(
+        "--only", action="append", choices=list(ATTACKS), help="this attack; may be given several times"
+    )
     options = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("network namespaces need root")

@@ -122,7 +122,9 @@ def _read_capture(path: Path) -> Callable[[bytes], None]:
     return read
 
 
-def _try(tally: Tally, seed: int, name: str, reader: Callable[[str], object] | Callable[[bytes], object], data: str | bytes) -> None:
+def _try(
+    tally: Tally, seed: int, name: str, reader: Callable[[str], object] | Callable[[bytes], object], data: str | bytes
+) -> None:
     began = time.monotonic()
     try:
         reader(data)  # type: ignore[arg-type]
@@ -145,7 +147,12 @@ def _damage_a_lab(tally: Tally, seed: int, dice: random.Random) -> None:
     path.write_bytes(mangled(dice, good))
     tally.counts["files"] += 1
     try:
-        for words in (("status",), ("targets",), ("set", "firewalls", "stickiness.enabled=true"), ("fail", "link", "fw")):
+        for words in (
+            ("status",),
+            ("targets",),
+            ("set", "firewalls", "stickiness.enabled=true"),
+            ("fail", "link", "fw"),
+        ):
             _say(tally, seed, f"{name} damaged", (0, 1, 3, 4, 5), *words)
     finally:
         code = _say(tally, seed, f"{name} damaged", (0, 5) if name == "record.jsonl" else (0,), "down")

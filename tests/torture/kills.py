@@ -99,9 +99,7 @@ class Storm:
 
 def _start(*words: str) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-m", "gwlbemu", *words]
-    return subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT
-    )
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def overload(tally: Tally) -> Iterator[Callable[[int], None]]:
             idle = [(address, 80, dice.randint(300, 1100)) for address in appliances]
             done = lab.exec("pass", [sys.executable, "-c", IDLE], stdin=json.dumps(idle), timeout=120)
             tally.counts["idle connections"] += int(done.stdout)
-            live = sum(node["flows"] for node in _gauges(lab))
+            live = sum(node["ActiveFlowCount"] for node in _gauges(lab))
             if live > MOST_FLOWS:
                 tally.problem("overload", seed, f"{live} flows in a table of {MOST_FLOWS}")
             lab.advance(400)

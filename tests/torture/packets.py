@@ -95,9 +95,7 @@ def _tagged(frame: bytes) -> bool:
 
 
 def _far(port: Port) -> Port:
-    far = port._peer  # type: ignore[attr-defined]
-    assert isinstance(far, Port)
-    return far
+    return port._peer  # type: ignore[attr-defined,no-any-return]
 
 
 def _check(node: MemoryNode, tally: Tally, seed: int) -> None:
@@ -137,7 +135,11 @@ def packets(tally: Tally) -> Iterator[Callable[[int], None]]:
 
 def _send(lab: Lab, seed: int, tally: Tally) -> None:
     """Send from both ends of the tunnel; what the host's stack refuses to send is no packet."""
-    for sender, good in (("client", _client_frames()), ("pass", _appliance_frames(lab)), ("server-a", _server_frames())):
+    for sender, good in (
+        ("client", _client_frames()),
+        ("pass", _appliance_frames(lab)),
+        ("server-a", _server_frames()),
+    ):
         told = {"seed": seed, "good": [frame.hex() for frame in good], "pool": POOL, "times": TIMES}
         try:
             done = lab.exec(sender, [sys.executable, "-c", SENDER], stdin=json.dumps(told), timeout=300)
@@ -185,5 +187,5 @@ def _appliance_frames(lab: Lab) -> list[bytes]:
     address = next(each.address for each in lab.plan.instances if each.name == "pass")
     outer = IP(src=address, dst=node.address) / UDP(sport=50000, dport=6081)
     inner = _payloads("198.51.100.10", "10.0.1.10")
-    wrapped = [outer / GENEVE(proto=0x0800, options=options(endpoint.id)) / each for each in inner]
+    wrapped = [outer / GENEVE(proto=0x0800, options=options(endpoint.endpoint_id)) / each for each in inner]
     return _framed("pass", node.mac, [*wrapped, *_payloads(address, node.address)])

@@ -43,9 +43,7 @@ IDS = {
 GOOD_PROGRAMS: dict[str, Any] = {"fw": FIREWALL, "ids": IDS, "pass": "passthrough"}
 
 
-def topology(
-    programs: Mapping[str, Any], *, lab: str, zones: str = "a", datapath: str = "auto", **changes: Any
-) -> str:
+def topology(programs: Mapping[str, Any], *, lab: str, zones: str = "a", datapath: str = "auto", **changes: Any) -> str:
     """Return a topology whose appliances are `programs` by name, in turn over the `zones`."""
     where = {name: zones[number % len(zones)] for number, name in enumerate(programs)}
     document = yaml.safe_load(world(where, ipv6=True, balancer={"load_balancing.cross_zone.enabled": True}, **changes))
@@ -83,21 +81,30 @@ def flat(lab: Lab, tally: Tally, attack: str, *, more_memory: int = 24 << 10, mo
                 tally.problem(attack, 0, f"{name} is not flat: {before[name]} -> {(memory, files)} (KiB, files)")
 
 
+APPLIANCES = ("firewall", "ids", "passthrough", "broken")
+
+
+def _silent(lab: Lab) -> str:
+    """Return who does not answer, "" when everybody does: a program that was started just now does so soon."""
+    try:
+        for program in lab.plan.programs:
+            if program.kind in APPLIANCES:
+                lab.call(program.instance, "status")
+    except GwlbemuError as error:
+        return str(error)
+    return "; ".join(lab.status().errors)
+
+
 def faults(lab: Lab) -> Iterator[str]:
     """Yield what went wrong in the processes of a lab although none of them died."""
     status = lab.status()
     for node in status.nodes:
-        if node.error:
-            yield node.error
         yield from (f"{node.name}: {kind}" for kind in node.faults)
     if status.capture is not None:
         yield from (f"capture: {kind}" for kind in status.capture.faults)
     for program in lab.plan.programs:
-        if program.kind in ("firewall", "ids", "passthrough", "broken"):
-            try:
-                yield from (f"{program.instance}: {kind}" for kind in lab.call(program.instance, "status")["faults"])
-            except GwlbemuError as error:
-                yield f"{program.instance}: {error}"
+        if program.kind in APPLIANCES:
+            yield from (f"{program.instance}: {kind}" for kind in lab.call(program.instance, "status")["faults"])
 
 
 def dead(lab: Lab) -> list[str]:
@@ -121,10 +128,10 @@ def unexplained(lab: Lab) -> tuple[int, str]:
             lost += missing
             where.append(f"{node.name} {missing}")
     for program in lab.plan.programs:
-        if program.kind in ("firewall", "ids", "passthrough", "broken"):
+        if program.kind in APPLIANCES:
             counters = lab.call(program.instance, "status")["counters"]
             names = ("undecodable", "returned", "answered", "discarded", "replaced")
-            missing = abs(counters["received"] - sum(counters.get(name, 0) for name in names))
+            missing = abs(counters.get("received", 0) - sum(counters.get(name, 0) for name in names))
             if missing:
                 lost += missing
                 where.append(f"{program.instance} {counters}")
@@ -136,6 +143,11 @@ def settle(lab: Lab, tally: Tally, attack: str, seed: int) -> None:
     for line in dead(lab):
         tally.counts["deaths"] += 1
         tally.problem(attack, seed, line)
+        return
+    try:
+        wait_until(lambda: not _silent(lab))
+    except AssertionError:
+        tally.problem(attack, seed, f"silent: {_silent(lab)}")
         return
     for line in faults(lab):
         tally.problem(attack, seed, f"fault: {line}")
