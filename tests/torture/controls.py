@@ -22,12 +22,14 @@ VERBS = (
     "trace_renew", "trace_stop", "fail", "mode", "files", "reload", "flush", "", "\\ud800", "__init__",
 )  # fmt: skip
 KEYS = (
-    "limit", "cursor", "newest", "id", "address", "zone", "resource", "attributes", "seconds", "match", "trace", "lease",
-    "mode", "delay", "verb", "self", "offset", "after", "follow",
+    "limit", "cursor", "newest", "id", "address", "zone", "resource", "attributes", "seconds", "match", "trace",
+    "lease", "mode", "delay", "verb", "self", "offset", "after", "follow",
 )  # fmt: skip
-RAW = ("Infinity", "-Infinity", "NaN", "1e999", "-1", "1e308", "9" * 400, "9" * 5000, "0.1", "true", "null", '""', '"x"',
-       '"\\u0000"', '"10.0.0.1"', '"::1"', "[]", "[[]]", "{}", "[" * 9 + "]" * 9, "[" * 2000, '{"a":{"b":[1,{"c":2}]}}',
-       '["client", "fw"]', '{"stickiness.enabled": "true"}', '{"tcp.idle_timeout.seconds": 1e999}', '"' + "x" * 70_000 + '"')  # fmt: skip
+RAW = (
+    "Infinity", "-Infinity", "NaN", "1e999", "-1", "1e308", "9" * 400, "9" * 5000, "0.1", "true", "null", '""', '"x"',
+    '"\\u0000"', '"10.0.0.1"', '"::1"', "[]", "[[]]", "{}", "[" * 9 + "]" * 9, "[" * 2000, '{"a":{"b":[1,{"c":2}]}}',
+    '["client", "fw"]', '{"stickiness.enabled": "true"}', '{"tcp.idle_timeout.seconds": 1e999}', f'"{"x" * 70_000}"',
+)  # fmt: skip
 
 
 def request(dice: random.Random) -> bytes:

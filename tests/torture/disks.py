@@ -19,7 +19,8 @@ from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, settle, topology
 from tests.waiting import wait_until
 
 VERBS = (
-    ("register", "firewalls", "pass"), ("deregister", "firewalls", "ids"), ("set", "firewalls", "stickiness.enabled=true"),
+    ("register", "firewalls", "pass"), ("deregister", "firewalls", "ids"),
+    ("set", "firewalls", "stickiness.enabled=true"),
     ("set", "inspect", "tcp.idle_timeout.seconds=400"), ("fail", "link", "fw"), ("heal", "link", "fw"),
     ("fail", "instance", "ids"), ("heal", "instance", "ids"), ("fail", "zone", "a"), ("heal", "zone", "a"),
     ("fail", "health", "pass"), ("heal", "health", "pass"), ("status",), ("targets",), ("flows",), ("metrics",),

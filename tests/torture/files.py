@@ -26,7 +26,7 @@ from tests.cli.test_damaged_state import PIECES, PLAN, look
 from tests.hostile_yaml import REFUSED
 from tests.paths import ROOT, TOPOLOGIES
 from tests.torture.tally import Tally
-from tests.torture.worlds import GOOD_PROGRAMS, IDS, note_leftovers, topology
+from tests.torture.worlds import GOOD_PROGRAMS, IDS_RULES, note_leftovers, topology
 
 EACH = 60  # files of one kind in a round
 SLOWEST = 20.0  # seconds for one file on a busy machine
@@ -87,7 +87,7 @@ def _readers(lab: RunningLab) -> Iterator[tuple[str, str, Reader]]:
         if len(text) < 10_000:
             yield f"yaml: {name}", text, lambda text: load(text, "f.yaml")
     yield "firewall rules", POLICY, lambda text: firewall_rules.parse(text, "rules.yaml")
-    yield "ids rules", IDS["ids"]["rules"], lambda text: ids_rules.parse(text, "ids.rules")
+    yield "ids rules", IDS_RULES, lambda text: ids_rules.parse(text, "ids.rules")
     for name, good in STATE_FILES.items():
         yield name, good, _state_reader(lab, name)
 

@@ -20,7 +20,8 @@ from tests.torture.tally import Tally
 from tests.torture.worlds import GOOD_PROGRAMS, note_leftovers, topology
 
 CHANGES = (
-    ("register", "firewalls", "pass"), ("deregister", "firewalls", "ids"), ("set", "firewalls", "stickiness.enabled=true"),
+    ("register", "firewalls", "pass"), ("deregister", "firewalls", "ids"),
+    ("set", "firewalls", "stickiness.enabled=true"),
     ("fail", "instance", "fw"), ("heal", "instance", "fw"), ("fail", "link", "server-a"), ("heal", "link", "server-a"),
     ("fail", "process", "pass"), ("heal", "process", "pass"), ("exec", "client", "--", "sleep", "0.2"),
 )  # fmt: skip

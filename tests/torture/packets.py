@@ -28,10 +28,11 @@ from tests.programs.gateway.gateway_node import MemoryNode, node_and_verbs
 from tests.programs.gateway.test_hostile import GOOD as FOR_NODES
 from tests.programs.gateway.test_hostile import returned, throw
 from tests.torture.tally import Tally
+from tests.torture.worlds import APPLIANCES as KINDS
 from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, SERVER_6, datapaths, flat, settle, topology
 
 BATCH = 500  # frames of a round for each process in memory
-POOL, TIMES = 1500, 20  # frames of a round in a lab, and how often each is sent
+POOL, TIMES = 1500, 8  # frames of a round in a lab, and how often each is sent
 SENDER = f"""
 import json, socket, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -108,7 +109,7 @@ def _check(node: MemoryNode, tally: Tally, seed: int) -> None:
         tally.problem("frames", seed, f"node: {faults}, {missing} frames without a verdict")
 
 
-# ---- in labs -----------------------------------------------------------------------------------------------------------
+# ---- in labs ---------------------------------------------------------------------------------------------------------
 @contextmanager
 def packets(tally: Tally) -> Iterator[Callable[[int], None]]:
     """Give a round of hostile frames from a client and from an appliance, in a lab for each datapath."""
@@ -131,6 +132,24 @@ def packets(tally: Tally) -> Iterator[Callable[[int], None]]:
                 settle(lab, tally, "packets", seed)
 
         yield one_round
+        for lab in labs:
+            _count_what_arrived(lab, tally)
+
+
+def _count_what_arrived(lab: Lab, tally: Tally) -> None:
+    """Note how far the packets came; a lab whose nodes or appliances got none has not been tortured."""
+    at_nodes = lab.metric("packets_received")
+    at_appliances = [
+        lab.call(each.instance, "status")["counters"].get("received", 0)
+        for each in lab.plan.programs
+        if each.kind in KINDS
+    ]
+    at_ports = sum(each.packets for each in lab.status().port_drops)
+    tally.counts[f"{lab.name}: at nodes"] = at_nodes
+    tally.counts[f"{lab.name}: at appliances"] = sum(at_appliances)
+    tally.counts[f"{lab.name}: dropped by ports"] = at_ports
+    if not (at_nodes and all(at_appliances) and at_ports):
+        tally.problem("packets", 0, f"{lab.name}: nothing arrived: {at_nodes}, {at_appliances}, {at_ports}")
 
 
 def _send(lab: Lab, seed: int, tally: Tally) -> None:
@@ -185,7 +204,8 @@ def _appliance_frames(lab: Lab) -> list[bytes]:
     """Frames in the tunnel, as from an appliance, with marks that a node has not given, and some plain ones."""
     (node,), (endpoint,) = lab.plan.gateway_nodes, lab.plan.endpoints
     address = next(each.address for each in lab.plan.instances if each.name == "pass")
+    number = int(endpoint.endpoint_id.removeprefix("vpce-0"), 16)
     outer = IP(src=address, dst=node.address) / UDP(sport=50000, dport=6081)
     inner = _payloads("198.51.100.10", "10.0.1.10")
-    wrapped = [outer / GENEVE(proto=0x0800, options=options(endpoint.endpoint_id)) / each for each in inner]
+    wrapped = [outer / GENEVE(proto=0x0800, options=options(number)) / each for each in inner]
     return _framed("pass", node.mac, [*wrapped, *_payloads(address, node.address)])

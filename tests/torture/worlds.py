@@ -33,14 +33,15 @@ FIREWALL = {
         ],
     }
 }
-IDS = {
-    "ids": {
-        "ips": True,
-        "rules": 'alert tcp any any -> any 80 (msg:"passwd"; content:"/etc/passwd"; sid:1;)\n'
-        'drop udp any any -> any 53 (msg:"dns"; content:"query"; sid:2;)\n',
-    }
+IDS_RULES = (
+    'alert tcp any any -> any 80 (msg:"passwd"; content:"/etc/passwd"; sid:1;)\n'
+    'drop udp any any -> any 53 (msg:"dns"; content:"query"; sid:2;)\n'
+)
+GOOD_PROGRAMS: dict[str, Any] = {
+    "fw": FIREWALL,
+    "ids": {"ids": {"ips": True, "rules": IDS_RULES}},
+    "pass": "passthrough",
 }
-GOOD_PROGRAMS: dict[str, Any] = {"fw": FIREWALL, "ids": IDS, "pass": "passthrough"}
 
 
 def topology(programs: Mapping[str, Any], *, lab: str, zones: str = "a", datapath: str = "auto", **changes: Any) -> str:
