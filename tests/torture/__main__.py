@@ -1,4 +1,4 @@
-"""`python -m tests.torture --seconds 3600 --seed N`: everything that a lab must survive, for as long as you like (as root)."""
+"""`python -m tests.torture --seconds 3600 --seed N`: what a lab must survive, for as long as you like."""
 
 from __future__ import annotations
 

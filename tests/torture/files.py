@@ -28,7 +28,7 @@ from tests.paths import ROOT, TOPOLOGIES
 from tests.torture.tally import Tally
 from tests.torture.worlds import GOOD_PROGRAMS, IDS_RULES, note_leftovers, topology
 
-EACH = 60  # files of one kind in a round
+EACH = 30  # files of one kind in a round
 SLOWEST = 20.0  # seconds for one file on a busy machine
 POLICY = "default: deny\nrules:\n  - {name: web, action: allow, protocol: tcp, ports: 80-90, source: 10.0.0.0/8}\n"
 YAML_PIECES = [*PIECES, "!!int x", "&a", "*a", "<<: ", "- ", "{", ": ", "2001-99-99", "\x1b[2J", "\t", "0x", "'", "|\n"]

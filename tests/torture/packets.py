@@ -123,7 +123,7 @@ def packets(tally: Tally) -> Iterator[Callable[[int], None]]:
             for each in datapaths()
         ]
         for lab in labs:
-            _send(lab, 0, tally)
+            _send(lab, 0, tally, times=1)
             stack.enter_context(flat(lab, tally, "packets", more_memory=64 << 10))  # the flow table grows
 
         def one_round(seed: int) -> None:
@@ -152,14 +152,14 @@ def _count_what_arrived(lab: Lab, tally: Tally) -> None:
         tally.problem("packets", 0, f"{lab.name}: nothing arrived: {at_nodes}, {at_appliances}, {at_ports}")
 
 
-def _send(lab: Lab, seed: int, tally: Tally) -> None:
+def _send(lab: Lab, seed: int, tally: Tally, *, times: int = TIMES) -> None:
     """Send from both ends of the tunnel; what the host's stack refuses to send is no packet."""
     for sender, good in (
         ("client", _client_frames()),
         ("pass", _appliance_frames(lab)),
         ("server-a", _server_frames()),
     ):
-        told = {"seed": seed, "good": [frame.hex() for frame in good], "pool": POOL, "times": TIMES}
+        told = {"seed": seed, "good": [frame.hex() for frame in good], "pool": POOL, "times": times}
         try:
             done = lab.exec(sender, [sys.executable, "-c", SENDER], stdin=json.dumps(told), timeout=300)
             sent, _ = json.loads(done.stdout or "[0, 0]")

@@ -10,7 +10,7 @@ BAD = ("leftovers", "deaths", "unexplained", "outside")  # what must be 0
 
 @dataclass
 class Figures:
-    """Resident memory and open files of one process, at the beginning and at the end."""
+    """Memory and open files of one process, at the beginning and at the end."""
 
     memory: tuple[int, int]  # KiB
     files: tuple[int, int]

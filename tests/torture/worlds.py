@@ -60,12 +60,15 @@ def datapaths() -> list[str]:
 
 
 def figures(lab: Lab) -> dict[str, tuple[int, int]]:
-    """Return resident memory in KiB and open files of each process of the lab that runs, by `lab/name`."""
+    """Return memory in KiB and open files of each process of the lab that runs, by `lab/name`.
+
+    Memory is what a process wrote to alone: pages of the kernel's rings count as resident once they were used.
+    """
     found = {}
     for process in lab.status().processes:
         if process.state == "running":
             status = Path(f"/proc/{process.pid}/status").read_text()
-            memory = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+            memory = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
             found[f"{lab.name}/{process.name}"] = (memory, len(os.listdir(f"/proc/{process.pid}/fd")))
     return found
 
