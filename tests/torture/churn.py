@@ -76,7 +76,7 @@ def churn(tally: Tally) -> Iterator[Callable[[int], None]]:
             settle(lab, tally, "churn", seed)
             try:
                 wait_until(lambda: lab.exec("client", CURL).code == 0, "a request to be answered")
-                wait_until(lambda: answered() > before + 50, "the clients to be answered")
+                wait_until(lambda: answered() > before + 200, "the clients to be answered")
             except AssertionError as error:
                 tally.problem("churn", seed, error)
             tally.counts["requests answered"] += answered() - begun
