@@ -23,7 +23,7 @@ export PYTEST_ADDOPTS := $(PYTEST_ADDOPTS) -o 'cache_dir=$(CACHE)/pytest'
 export COVERAGE_FILE := $(CACHE)/coverage/data
 
 .PHONY: help topology plan doctor inject pcap status down test test-fast coverage check format fidelity bench \
-        setup setup-dev need-venv clean
+        torture setup setup-dev need-venv clean
 help:
 	@echo "sudo make topology   set up what is missing, then bring up $(TOPOLOGY)"
 	@echo "sudo make inject     send a handful of crafted packets and tell what became of each"
@@ -33,6 +33,7 @@ help:
 	@echo "     make plan       what $(TOPOLOGY) comes to; make doctor: what is wrong with it"
 	@echo "sudo make test       all tests; make test-fast: the pure ones, without root"
 	@echo "sudo make coverage   all tests, and the lines that they ran (without root: the pure ones)"
+	@echo "sudo make torture    an hour of kills, hostile packets, damaged files, churn; TORTURE_ARGS='--seconds 600 --seed N'"
 	@echo "     make check      ruff and mypy; make format: what ruff can mend by itself"
 	@echo "     make fidelity   FIDELITY.md, from the contract and the tests"
 	@echo "sudo make bench      the figures of the README, side by side, as ratios"
@@ -75,6 +76,9 @@ coverage: setup-dev
 	@rm -rf '$(CACHE)/coverage' && mkdir -p '$(CACHE)/coverage'
 	@failed=0; $(VENV)/bin/coverage run -m pytest $(PARALLEL) $(PYTEST_ARGS) || failed=$$?; \
 	$(VENV)/bin/coverage combine --quiet && $(VENV)/bin/coverage report && exit $$failed
+
+torture: setup-dev
+	$(VENV)/bin/python -m tests.torture $(TORTURE_ARGS)
 
 check: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .

@@ -7,7 +7,6 @@ worker of pytest-xdist is such a process, so that workers do not meet either.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 from collections.abc import Callable, Generator, Iterator
@@ -19,10 +18,8 @@ from hypothesis import HealthCheck, settings
 
 from gwlbemu.fastpath.build import available, cache_folder
 from gwlbemu.lab import up
+from tests.machine import isolate, namespaces, strays
 
-CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x00020000, 0x40000000, 0x4000, 1 << 18
-NETNS = Path("/run/netns")
-MARK = "GWLBEMU_TEST_RUN"  # in the environment of whatever a test starts, also where it has a mount view of its own
 LONG = {"test_drill.py", "test_differential.py", "test_fleet.py", "test_choice.py"}
 
 # The same examples in every run, and no time limit for one: a run does not fail by chance or on a busy machine.
@@ -32,23 +29,10 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.load_profile("suite")
 
 
-def _isolate() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def check(result: int, what: str) -> None:
-        if result != 0:
-            raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
-
-    check(libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "unshare")
-    check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "make / private")
-    check(libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=755"), "mount an empty /run")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     up.fresh_secret = lambda: "tests"  # type: ignore[attr-defined]  # the labs of the tests choose alike in every run
     if os.geteuid() == 0:
-        _isolate()
-        os.environ[MARK] = str(os.getpid())
+        isolate()
         # Labs are called as in a run of one process: what is one worker's, no other can see.
         os.environ.pop("PYTEST_XDIST_WORKER", None)
 
@@ -80,32 +64,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
-def _namespaces() -> set[str]:
-    return set(os.listdir(NETNS)) if NETNS.exists() else set()
-
-
 def _children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-
-
-def _strays() -> set[str]:
-    """Processes in our mount namespace, or begun with our mark: a daemon that a test forgot, whoever its parent is."""
-    named = {path.stat().st_ino for path in NETNS.iterdir()} if NETNS.exists() else set()
-    ours, mark = os.readlink("/proc/self/ns/mnt"), f"{MARK}={os.environ[MARK]}".encode()
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                zombie = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-                marked = mark in (entry / "environ").read_bytes().split(b"\0")
-                words = (entry / "cmdline").read_text().replace("\0", " ")
-                # An init belongs to a lab that is up, from the first command in an instance on.
-                of_a_lab = words.startswith("gwlbemu-init") and (entry / "ns/net").stat().st_ino in named
-                if not zombie and not of_a_lab and (marked or os.readlink(entry / "ns/mnt") == ours):
-                    found.add(f"{entry.name} {words}")
-            except OSError:
-                continue
-    return found
 
 
 def _files() -> set[str]:
@@ -127,7 +87,7 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     looks: dict[str, Callable[[], set[str]]] = {"children": _children, "open files": _files}
     if request.node.get_closest_marker("namespace"):
-        looks |= {"namespaces": _namespaces, "processes": _strays}
+        looks |= {"namespaces": namespaces, "processes": strays}
     before = {what: look() for what, look in looks.items()}
     yield
     for what, look in looks.items():

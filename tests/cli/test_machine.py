@@ -174,7 +174,7 @@ def modes(folder: Path) -> dict[str, int]:
 @pytest.mark.namespace
 @pytest.mark.parametrize("umask", [0, 0o077, 0o777], ids=oct)
 def test_nothing_of_a_lab_depends_on_the_umask_of_its_maker(umask: int) -> None:
-    """Others may read what tells about a lab; nobody but root writes anything, or reaches what steers it."""
+    """Others may read what tells about a lab; only root and the processes write, or reach what steers it."""
     before = os.umask(umask)
     try:
         assert main(["up", MINIMAL]) == 0
@@ -183,17 +183,20 @@ def test_nothing_of_a_lab_depends_on_the_umask_of_its_maker(umask: int) -> None:
         os.umask(umask)
         assert main(["set", "firewalls", "stickiness.enabled=true"]) == 0
         found = modes(ROOT / "minimal")
-        closed = {"nodes", "control", "programs"}
+        top = {"nodes": 0o700, "own": 0o711, "secret": 0o600}
         for path, mode in found.items():
-            parts = Path(path).parts
-            if len(parts) > 1 and parts[1] in closed:
-                if len(parts) == 2:
-                    assert (path, mode) == (path, 0o700)
+            name, *below = Path(path).parts[1:] or [""]
+            if name in top and not below:
+                assert (path, mode) == (path, top[name])
+            elif name == "own" and len(below) == 1:
+                assert (path, mode) == (path, 0o700)
+            elif name in top:  # behind a folder that is closed
                 assert mode & 0o022 == 0, path
             elif (ROOT / path).is_dir():
                 assert (path, mode) == (path, 0o755)
             else:
                 assert (path, mode) == (path, 0o644)
+        assert {"nodes", "own", "secret"} <= {Path(path).parts[1] for path in found if len(Path(path).parts) > 1}
         assert stat.S_IMODE(ROOT.stat().st_mode) == 0o755
     finally:
         os.umask(before)

@@ -1,0 +1,45 @@
+"""Every attack by its name, and running one for a while.
+
+An attack is a context: what it needs is up while the block runs, and gone afterwards. It gives a round, a function of a
+seed that alone decides what the round does; round number n of a run has the seed of the run plus n.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from tests.torture.churn import churn
+from tests.torture.controls import controls
+from tests.torture.disks import disks
+from tests.torture.files import files
+from tests.torture.kills import kills
+from tests.torture.overload import overload
+from tests.torture.packets import frames, packets
+from tests.torture.tally import Tally
+from tests.torture.worlds import note_leftovers, outside
+
+Attack = Callable[[Tally], AbstractContextManager[Callable[[int], None]]]
+ATTACKS: dict[str, Attack] = {
+    "kills": kills, "frames": frames, "packets": packets, "files": files, "controls": controls, "churn": churn,
+    "disks": disks, "overload": overload,
+}  # fmt: skip
+SHARES = {"kills": 4, "frames": 2, "packets": 3, "files": 1, "controls": 1, "churn": 5, "disks": 1, "overload": 1}
+
+
+def attack(name: str, tally: Tally, *, seed: int, seconds: float, most_rounds: int | None = None) -> int:
+    """Run rounds of an attack for so many seconds, one at least; return how many."""
+    end, rounds, before = time.monotonic() + seconds, 0, outside()
+    try:
+        with ATTACKS[name](tally) as one_round:
+            while rounds == 0 or (time.monotonic() < end and rounds != most_rounds):
+                one_round(seed + rounds)
+                rounds += 1
+    except Exception as error:
+        tally.problem(name, seed + rounds, f"{type(error).__name__}: {error}")
+    note_leftovers(tally, name, seed + rounds)
+    if escaped := outside() - before:
+        tally.counts["outside"] += escaped
+        tally.problem(name, seed, f"{escaped} packets outside the labs")
+    return rounds
