@@ -77,6 +77,8 @@ class NetError(GwlbemuError):
 class LostSocketError(NetError):
     """A packet socket that does not work any more: no process of packets can go on without."""
 
+    code = "LostSocket"
+
 
 class LabError(GwlbemuError):
     """A lab is not in the state that the command needs (already up, not up, a process is dead)."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, load_plan, name_silent, print_json
+from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, name_silent, print_json
 from gwlbemu.errors import SettingError
 from gwlbemu.paths.choices import MOST
 from gwlbemu.paths.values import Exchange, Hop, Kind, Packet, States, Way
@@ -64,7 +64,7 @@ def explain_command(
     if as_json:
         print_json({"now": asdict(now), "after": asdict(then)} if after else asdict(now))
     else:
-        click.echo("\n".join([*_changes(now, then, after), *_text(then)] if after else _text(now)))
+        echo("\n".join([*_changes(now, then, after), *_text(then)] if after else _text(now)))
     return 0 if then.answered else 1
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from gwlbemu.cli.common import (
+from gwlbemu.cli.common import echo, (
     hint,
     json_option,
     lab_option,
@@ -65,10 +65,10 @@ def up_command(
     if any(process.name in nodes and process.state == "dead" for process in lab.processes()):
         down(plan.lab)  # without its load balancer it is not a lab
         raise LabError("\n".join([*troubles, "what was built is removed again"]))
-    click.echo(lab_map(plan, targets_by_node(plan, read_targets(lab))))
+    echo(lab_map(plan, targets_by_node(plan, read_targets(lab))))
     slow = _super_packets_in_python(lab)
     for trouble in (*troubles, *slow):
-        click.echo(f"! {trouble}")
+        echo(f"! {trouble}")
     targets = sum(len(group.targets) for group in plan.target_groups)
     word = (
         "not every target is healthy"
@@ -77,9 +77,9 @@ def up_command(
         if targets > 1
         else "the target is healthy"
     )
-    click.echo(f"\n{plan.lab} is up after {time.monotonic() - started:.1f} s, {word}. Try:")
+    echo(f"\n{plan.lab} is up after {time.monotonic() - started:.1f} s, {word}. Try:")
     for line in _next_steps(plan):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     return 1 if troubles or slow else 0
 
 
@@ -121,17 +121,17 @@ def down_command(lab_name: str | None, keep_capture: Path | None) -> None:
         raise LabError(f"several labs are up ({', '.join(labs)}): choose one with --lab")
     name = lab_name or (labs[0] if labs else None)
     if name is None:
-        click.echo("no lab is up, nothing to remove")
+        echo("no lab is up, nothing to remove")
         return
     need_root()
     removed = down(name, keep_capture=keep_capture)
     if removed.was_there:
-        click.echo(
+        echo(
             f"{name} is down: {_count(removed.processes, 'process', 'es')} ended,"
             f" {_count(removed.namespaces, 'namespace', 's')} removed"
         )
     else:
-        click.echo(f"no lab {name} is up, nothing to remove")
+        echo(f"no lab {name} is up, nothing to remove")
 
 
 def _count(things: Sized, word: str, many: str) -> str:
@@ -155,7 +155,7 @@ def exec_command(lab_name: str | None, instance: str, command: tuple[str, ...]) 
     words = command[1:] if command[0] == "--" else command
     code = run(lab, instance, words)
     if code in (126, 127):
-        click.echo(
+        echo(
             f"gwlbemu: {words[0]}: {'not found' if code == 127 else 'cannot be run'} (or it ended with {code})",
             err=True,
         )
@@ -170,4 +170,4 @@ def labs_command(as_json: bool) -> None:
     if as_json:
         print_json(labs)
     else:
-        click.echo("\n".join(labs) or "no lab is up")
+        echo("\n".join(labs) or "no lab is up")

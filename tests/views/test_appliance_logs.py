@@ -9,6 +9,7 @@ import pytest
 
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.lab.state import State
+from gwlbemu.ports.logfile import older
 from gwlbemu.views.appliance_logs import ApplianceLogs, LoggedFlow
 from tests.topology.builder import plan_of
 
@@ -82,11 +83,11 @@ def test_an_appliance_without_a_log_of_decisions_has_its_own_log_or_none(lab: Ru
 
 
 def test_a_log_that_was_begun_anew_meanwhile_is_read_on_and_nothing_older_counts(lab: RunningLab) -> None:
-    path, older = lab.state.decisions("fw-a"), lab.state.decisions("fw-a").with_name("fw-a.jsonl.1")
+    path = lab.state.decisions("fw-a")
     write(lab, {"rule": "before", "action": "deny", "flow": FLOW})
     logs = ApplianceLogs(lab)
     write(lab, {"rule": "meanwhile", "action": "deny", "flow": FLOW})
-    path.rename(older)
+    path.rename(older(path))
     assert logs.sentence("fw-a", TELNET).endswith("rule meanwhile (deny)")
     write(lab, {"rule": "newest", "action": "deny", "flow": FLOW})
     assert logs.sentence("fw-a", TELNET).endswith("rule newest (deny)")
@@ -95,7 +96,7 @@ def test_a_log_that_was_begun_anew_meanwhile_is_read_on_and_nothing_older_counts
 def test_of_a_log_that_was_begun_anew_before_the_older_part_does_not_count(lab: RunningLab) -> None:
     path = lab.state.decisions("fw-a")
     write(lab, {"rule": "before", "action": "deny", "flow": FLOW})
-    path.rename(path.with_name("fw-a.jsonl.1"))
+    path.rename(older(path))
     path.write_text("")
     logs = ApplianceLogs(lab)
     assert "rule" not in logs.sentence("fw-a", TELNET)

@@ -62,6 +62,7 @@ def test_of_a_process_that_stops_answering_in_between_nothing_is_kept(tmp_path: 
 def test_a_client_that_gives_up_is_told_that_the_process_goes_on(tmp_path: Path) -> None:
     lab = fake_lab(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:  # it listens and never answers
+        lab.state.control(A).parent.mkdir(parents=True, exist_ok=True)
         silent.bind(str(lab.state.control(A)))
         silent.listen()
         with pytest.raises(LabError, match=r"within 0\.05 s: if the process has read 'advance', it goes on with it$"):
