@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from gwlbemu.cli.common import echo, (
+from gwlbemu.cli.common import (
+    echo,
     hint,
     json_option,
     lab_option,
