@@ -1,0 +1,67 @@
+"""A topology for each seed: a design, its zones, and for every second one a fault.
+
+The kinds of fault take turns and the designs that have a place for one are drawn, so that each kind comes about
+equally often. The same seed gives the same topology.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import yaml
+
+from gwlbemu.errors import TopologyError
+from gwlbemu.topology.file.parse import parse
+from gwlbemu.topology.plan.resolve import resolve
+from gwlbemu.topology.plan.values import Plan
+from tests.differential.designs import DESIGNS, Document, Draft
+from tests.differential.faults import FAULTS, NEEDS, TWO_ZONES
+
+ATTEMPTS = 50  # to find a change that the checks of a file let pass
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One random topology. `fault` is its kind, "" for none, and `change` what was done."""
+
+    seed: int
+    design: str
+    zones: int
+    ipv6: bool
+    fault: str
+    change: str
+    text: str
+    plan: Plan
+
+    def __str__(self) -> str:
+        families = ", IPv6" if self.ipv6 else ""
+        fault = f"; {self.fault}: {self.change}" if self.fault else "; sound"
+        return f"seed {self.seed}: {self.design}, {self.zones} zones{families}{fault}"
+
+
+def sample(seed: int) -> Sample:
+    """Return the topology of a seed."""
+    random = Random(seed)
+    fault = list(FAULTS)[seed // 2 % len(FAULTS)] if seed % 2 else ""
+    for _ in range(ATTEMPTS):
+        design = random.choice(NEEDS.get(fault, tuple(DESIGNS)))
+        zones = random.choice((2, 2, 3) if fault in TWO_ZONES else (1, 1, 1, 2, 2, 3))
+        draft = Draft(random, zones, ipv6=random.random() < 0.35)
+        DESIGNS[design](draft)
+        change = FAULTS[fault](random, draft.document) if fault else ""
+        if fault and not change:
+            continue
+        text = _text(draft.document)
+        try:
+            plan = resolve(parse(text, f"seed-{seed}.yaml"), lab="probe")
+        except TopologyError:
+            if not fault:
+                raise
+            continue
+        return Sample(seed, design, zones, draft.ipv6, fault, change, text, plan)
+    raise AssertionError(f"seed {seed}: no topology with the fault {fault!r} in {ATTEMPTS} attempts")
+
+
+def _text(document: Document) -> str:
+    return yaml.safe_dump(document, sort_keys=False)
