@@ -36,7 +36,7 @@ MAY_START = {
     "bench": ("bench", "cli"),
     "cli": ("cli",),
 }
-PURE = {"wire", "core", "topology", "review", "capture"}
+PURE = {"wire", "core", "topology", "paths", "review", "capture"}
 WORLD = {
     "asyncio", "os", "random", "secrets", "select", "selectors", "socket", "subprocess", "threading", "time", "logging",
     "pyroute2", "scapy",

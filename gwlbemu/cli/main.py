@@ -35,6 +35,7 @@ GROUPS = {
         "metrics": "metrics",
         "watch": "watch",
         "inspect": "inspect",
+        "explain": "explain",
     },
     "Change": {"register": "change", "deregister": "change", "set": "change", "advance": "change"},
     "Break and heal": {"fail": "change", "heal": "change", "drill": "drill"},

@@ -51,7 +51,8 @@ def group_named(plan: Plan, name: str) -> TargetGroup:
     raise AwsError(f"no target group {name}; there are: {known}", "TargetGroupNotFound")
 
 
-def _nodes_of_group(plan: Plan, group: str) -> list[GatewayNode]:
+def nodes_of_group(plan: Plan, group: str) -> list[GatewayNode]:
+    """Return the nodes whose load balancers forward to the target group `group`."""
     balancers = {balancer.name for balancer in plan.balancers_of(group)}
     return [node for node in plan.gateway_nodes if node.load_balancer in balancers]
 
@@ -65,13 +66,19 @@ def _with_group(plan: Plan, group: TargetGroup) -> Plan:
 def register(lab: RunningLab, group_name: str, target_id: str, zone: str | None = None) -> Target:
     """RegisterTargets: an instance's name, or an address for target type ip. Raises AwsError."""
     with _changing(lab) as plan:
-        group = group_named(plan, group_name)
-        target = _target(plan, group, target_id, zone)
-        for node in _nodes_needed(lab, _nodes_of_group(plan, group_name)):
+        changed, target = registered(plan, group_name, target_id, zone)
+        for node in _nodes_needed(lab, nodes_of_group(plan, group_name)):
             lab.call(node.name, "register", id=target.id, address=target.address, zone=target.zone)
-        others = tuple(old for old in group.targets if old.id != target.id)
-        _write(lab, _with_group(plan, dataclasses.replace(group, targets=(*others, target))))
+        _write(lab, changed)
         return target
+
+
+def registered(plan: Plan, group_name: str, target_id: str, zone: str | None = None) -> tuple[Plan, Target]:
+    """Return the plan with a target registered, and the target. Raises AwsError."""
+    group = group_named(plan, group_name)
+    target = _target(plan, group, target_id, zone)
+    others = tuple(old for old in group.targets if old.id != target.id)
+    return _with_group(plan, dataclasses.replace(group, targets=(*others, target))), target
 
 
 def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) -> Target:
@@ -100,14 +107,20 @@ def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
     when a node that has to hear of it is frozen or dead.
     """
     with _changing(lab) as plan:
-        group = group_named(plan, group_name)
-        if target_id not in {target.id for target in group.targets}:
+        changed = deregistered(plan, group_name, target_id)
+        if changed == plan:
             return False
-        for node in _nodes_needed(lab, _nodes_of_group(plan, group_name)):
+        for node in _nodes_needed(lab, nodes_of_group(plan, group_name)):
             lab.call(node.name, "deregister", id=target_id)
-        left = tuple(target for target in group.targets if target.id != target_id)
-        _write(lab, _with_group(plan, dataclasses.replace(group, targets=left)))
+        _write(lab, changed)
         return True
+
+
+def deregistered(plan: Plan, group_name: str, target_id: str) -> Plan:
+    """Return the plan without a target, which need not have been registered. Raises SettingError."""
+    group = group_named(plan, group_name)
+    left = tuple(target for target in group.targets if target.id != target_id)
+    return _with_group(plan, dataclasses.replace(group, targets=left))
 
 
 def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) -> None:
@@ -117,30 +130,39 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
     AwsError for an unknown key, a value out of range, or a combination that AWS refuses.
     """
     with _changing(lab) as plan:
-        balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
-        if balancers:
-            kinds: tuple[str, ...] = ("load-balancer", "listener")
-        else:
-            group_named_or_balancer(plan, resource)
-            kinds = ("target-group",)
-            balancers = list(plan.balancers_of(resource))
-        table = ATTRIBUTES[balancers[0].type if balancers else GATEWAY].TABLE
-        by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in kinds}
-        if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
-            known = ", ".join(key for kind in kinds for key in table[kind])
-            raise AwsError(f"'{unknown[0]}' is not an attribute of {resource}; there are: {known}")
-        changed = plan
-        for kind, texts in by_kind.items():
-            if texts:
-                for balancer in balancers:
-                    _attributes(changed, balancer).changed(kind, texts)
-                changed = _changed_plan(changed, resource, kind, texts)
-        names = {balancer.name for balancer in balancers}
+        changed, by_kind, names = with_attributes(plan, resource, values)
         for node in _nodes_needed(lab, [node for node in plan.gateway_nodes if node.load_balancer in names]):
             for kind, texts in by_kind.items():
                 if texts:
                     lab.call(node.name, "set", resource=kind, attributes=texts)
         _write(lab, changed)
+
+
+def with_attributes(
+    plan: Plan, resource: str, values: Mapping[str, str]
+) -> tuple[Plan, dict[str, dict[str, str]], set[str]]:
+    """Return the plan with attributes of `resource` changed, the attributes by kind of resource, and the names of the
+    load balancers that it concerns. Raises AwsError as `set_attributes` does.
+    """
+    balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
+    if balancers:
+        kinds: tuple[str, ...] = ("load-balancer", "listener")
+    else:
+        group_named_or_balancer(plan, resource)
+        kinds = ("target-group",)
+        balancers = list(plan.balancers_of(resource))
+    table = ATTRIBUTES[balancers[0].type if balancers else GATEWAY].TABLE
+    by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in kinds}
+    if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
+        known = ", ".join(key for kind in kinds for key in table[kind])
+        raise AwsError(f"'{unknown[0]}' is not an attribute of {resource}; there are: {known}")
+    changed = plan
+    for kind, texts in by_kind.items():
+        if texts:
+            for balancer in balancers:
+                _attributes(changed, balancer).changed(kind, texts)
+            changed = _changed_plan(changed, resource, kind, texts)
+    return changed, by_kind, {balancer.name for balancer in balancers}
 
 
 def advance(lab: RunningLab, seconds: float) -> dict[str, list[str]]:

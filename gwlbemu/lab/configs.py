@@ -25,7 +25,7 @@ def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
         zone=node.zone,
         zones=balancer.zones,
         target_group=group.name,
-        seed=zlib.crc32(f"{plan.lab}/{node.name}".encode()),
+        seed=seed_of(plan, node.name),
         eni=Eni(node.device, node.address, node.mac, node.gateway_mac, dict(node.neighbours)),
         endpoints=tuple(
             EndpointInterface(each.name, each.endpoint_id, each.device, each.mac, each.router_mac)
@@ -45,6 +45,11 @@ def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
         control=str(state.control(node.name)),
         discards=str(state.control(DISCARDS)) if plan.capture.enabled else "",
     )
+
+
+def seed_of(plan: Plan, node: str) -> int:
+    """Return the seed by which a node of the lab makes every choice that AWS makes at random."""
+    return zlib.crc32(f"{plan.lab}/{node}".encode())
 
 
 def capture_config_for(plan: Plan, state: State) -> str:

@@ -7,7 +7,7 @@ from netaddr import IPNetwork
 from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import Endpoint, Instance, SecurityGroup, Subnet, Topology, Vpc
 from gwlbemu.topology.plan import rulesets
-from gwlbemu.topology.plan.layout import INTERNET, NetworkInterface, gateway, with_length
+from gwlbemu.topology.plan.layout import INTERNET, Layout, NetworkInterface, gateway, with_length
 from gwlbemu.topology.plan.machine import INTERNET_MTU, VPC_MTU, Blueprint, Settings, interface_neighbours
 from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
 
@@ -17,7 +17,7 @@ def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instanc
     subnet = next(subnet for subnet in vpc.subnets if subnet.name == instance.subnet)
     interface = settings.layout.interface(subnet.name, instance.name)
     groups = [group for group in vpc.security_groups if group.name in instance.security_groups]
-    rules = rulesets.security_groups(groups, group_members(settings, vpc)) if groups else ""
+    rules = rulesets.security_groups(groups, group_members(settings.layout, vpc)) if groups else ""
     if instance.source_dest_check:
         rules = rulesets.source_destination_check(interface.address, interface.ipv6_address) + rules
     return _plugged_in(
@@ -60,13 +60,11 @@ def node_blueprint(
     return Blueprint(eni.namespaces, eni.links + tuple(links))
 
 
-def group_members(settings: Settings, vpc: Vpc) -> dict[str, tuple[str, ...]]:
+def group_members(layout: Layout, vpc: Vpc) -> dict[str, tuple[str, ...]]:
     """Return the addresses of the instances in each security group of a VPC, by the name of the group."""
 
     def addresses(group: SecurityGroup) -> tuple[str, ...]:
-        interfaces = [
-            settings.layout.interface(i.subnet, i.name) for i in vpc.instances if group.name in i.security_groups
-        ]
+        interfaces = [layout.interface(i.subnet, i.name) for i in vpc.instances if group.name in i.security_groups]
         return tuple(address for s in interfaces for address in (s.address, s.ipv6_address) if address)
 
     return {group.name: addresses(group) for group in vpc.security_groups}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from gwlbemu.topology.file.places import subnets_by_name
-from gwlbemu.topology.file.schema import Topology
+from gwlbemu.topology.file.schema import SecurityGroupRule, Topology
+from gwlbemu.topology.plan import rulesets
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.gateway import endpoints
+from gwlbemu.topology.plan.hosts import group_members
 from gwlbemu.topology.plan.layout import INTERNET, Layout
 
 
@@ -77,6 +79,39 @@ def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
     return tuple(found)
 
 
+def security_groups(topology: Topology, layout: Layout) -> tuple[plan.SecurityGroup, ...]:
+    """Return every security group, with the networks that its rules' sources and destinations stand for."""
+    found = []
+    for vpc in topology.vpcs:
+        members = group_members(layout, vpc)
+
+        for group in vpc.security_groups:
+            egress = None
+            if group.egress is not None:
+                egress = tuple(_rule(one, one.destination, members) for one in group.egress)
+            ingress = tuple(_rule(one, one.source, members) for one in group.ingress)
+            found.append(plan.SecurityGroup(group.name, vpc.name, ingress, egress))
+    return tuple(found)
+
+
+def nat_gateways(topology: Topology, layout: Layout) -> tuple[plan.NatGateway, ...]:
+    """Return every NAT gateway."""
+    subnets_ = subnets_by_name(topology)
+    return tuple(
+        plan.NatGateway(
+            name=gateway.name,
+            namespace=layout.namespace(gateway.name),
+            vpc=vpc.name,
+            subnet=gateway.subnet,
+            zone=subnets_[gateway.subnet][1].zone,
+            address=layout.interface(gateway.subnet, gateway.name).address,
+            public_address=gateway.public_address,
+        )
+        for vpc in topology.vpcs
+        for gateway in vpc.nat_gateways
+    )
+
+
 def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:
     """Return what the capture listens on: every instance, every endpoint, both sides of every gateway."""
     found = [plan.Tap(f"{one.name}/eth0", one.namespace, "eth0") for one in instances(topology, layout)]
@@ -108,3 +143,8 @@ def route_tables(topology: Topology) -> dict[str, tuple[tuple[str, str], ...]]:
         for table in gateway.route_tables:
             found[table.name] = tuple((route.destination, route.target) for route in table.routes)
     return found
+
+
+def _rule(rule: SecurityGroupRule, peer: str | None, members: dict[str, tuple[str, ...]]) -> plan.SecurityGroupRule:
+    peer = peer or rulesets.ANYWHERE
+    return plan.SecurityGroupRule(rule.protocol, str(rule.ports or ""), peer, members.get(peer, (peer,)))

@@ -11,7 +11,7 @@ from gwlbemu.topology.plan.internet import internet_blueprint
 from gwlbemu.topology.plan.layout import lay_out
 from gwlbemu.topology.plan.machine import Blueprint, Settings
 from gwlbemu.topology.plan.programs import programs
-from gwlbemu.topology.plan.transit import transit_blueprint
+from gwlbemu.topology.plan.transit import transit_blueprint, transit_gateways
 from gwlbemu.topology.plan.vpcs import vpc_blueprint
 
 
@@ -54,6 +54,9 @@ def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
         description=topology.description,
         route_tables=inventory.route_tables(topology),
         internet_cidr=topology.internet.cidr if topology.internet else "",
+        security_groups=inventory.security_groups(topology, layout),
+        nat_gateways=inventory.nat_gateways(topology, layout),
+        transit_gateways=transit_gateways(topology, layout),
     )
 
 

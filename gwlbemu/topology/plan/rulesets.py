@@ -12,6 +12,8 @@ from gwlbemu.topology.plan.values import AddressRewrite
 
 _QUOTED_CHECKSUM, _QUOTED_SOURCE, _QUOTED_DESTINATION = 8 + 10, 8 + 12, 8 + 16  # in the IPv4 header behind ICMP's own
 
+ANYWHERE = "0.0.0.0/0"  # the peer of a security group's rule that names none
+
 
 def fabric_keeps_ttl() -> str:
     """Return the rules by which a subnet leaves the TTL of the GENEVE tunnel as it was.
@@ -233,7 +235,7 @@ def _rule(rule: SecurityGroupRule, peer: str | None, side: str, members: Mapping
 
 
 def _peers(peer: str | None, members: Mapping[str, tuple[str, ...]]) -> list[tuple[str, list[str]]]:
-    addresses = list(members.get(peer or "", ())) if peer in members else [peer or "0.0.0.0/0"]
+    addresses = list(members.get(peer or "", ())) if peer in members else [peer or ANYWHERE]
     split: dict[str, list[str]] = {}
     for address in addresses:
         split.setdefault("ip6" if IPNetwork(address).version == 6 else "ip", []).append(address)

@@ -17,7 +17,8 @@ from netaddr import IPNetwork
 from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import BLACKHOLE, Attachment, Topology, TransitGateway
 from gwlbemu.topology.plan import rulesets
-from gwlbemu.topology.plan.layout import FABRIC
+from gwlbemu.topology.plan import values as plan
+from gwlbemu.topology.plan.layout import FABRIC, Layout
 from gwlbemu.topology.plan.machine import Blueprint, Settings
 from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
 
@@ -37,7 +38,7 @@ class _Arrival:
 
 def transit_blueprint(topology: Topology, settings: Settings, gateway: TransitGateway) -> Blueprint:
     """Return the namespace of a transit gateway and its links into the fabrics of the attached VPCs."""
-    buckets = lcm(*(len(each.subnets) for each in gateway.attachments if each.appliance_mode == "enable"))
+    buckets = _buckets(gateway)
     zones = {subnet.name: subnet.zone for vpc in topology.vpcs for subnet in vpc.subnets}
     incoming = [(each, zones[subnet]) for each in gateway.attachments for subnet in each.subnets]
     routes: list[KernelRoute] = []
@@ -62,6 +63,34 @@ def transit_blueprint(topology: Topology, settings: Settings, gateway: TransitGa
         mark_rules=tuple(marked) if buckets > 1 else (),
     )
     return Blueprint((namespace,), tuple(_link(settings, gateway, each, zone) for each, zone in incoming))
+
+
+def transit_gateways(topology: Topology, layout: Layout) -> tuple[plan.TransitGateway, ...]:
+    """Return every transit gateway with its attachments."""
+    zones = {subnet.name: subnet.zone for vpc in topology.vpcs for subnet in vpc.subnets}
+    return tuple(
+        plan.TransitGateway(
+            gateway.name,
+            layout.namespace(gateway.name),
+            tuple(
+                plan.Attachment(
+                    each.name,
+                    each.vpc,
+                    tuple(zones[subnet] for subnet in each.subnets),
+                    each.appliance_mode == "enable",
+                    each.route_table,
+                )
+                for each in gateway.attachments
+            ),
+            _buckets(gateway),
+        )
+        for gateway in topology.transit_gateways
+    )
+
+
+def _buckets(gateway: TransitGateway) -> int:
+    """How many values the flow hash is reduced to: enough for each attachment in appliance mode to have its zones."""
+    return lcm(*(len(each.subnets) for each in gateway.attachments if each.appliance_mode == "enable"))
 
 
 def _device(attachment: Attachment, zone: str) -> str:

@@ -14,8 +14,9 @@ from gwlbemu.errors import AwsError
 from gwlbemu.topology.plan.listeners import Listener
 
 # The form of a plan as `encode` writes it, which a running lab keeps. Raise it by one with every change to the values
-# below that makes what another version wrote unreadable, or misread. Version 1, without this number: one listener.
-VERSION = 2
+# below that makes what another version wrote unreadable, or misread. Version 1, without this number: one listener;
+# version 2: security groups, NAT and transit gateways stand in the machine half alone.
+VERSION = 3
 
 
 # ---- the machine half ------------------------------------------------------------------------------------------------
@@ -174,6 +175,60 @@ class Vpc:
 
 
 @dataclass(frozen=True, slots=True)
+class SecurityGroupRule:
+    """Traffic that a security group allows: to or from `networks`, which are what the file's `peer` stands for."""
+
+    protocol: str  # tcp | udp | icmp | icmpv6 | all
+    ports: str  # "80", "1024-65535"; "" for every port
+    peer: str  # as the file has it: a network or the name of a security group
+    networks: tuple[str, ...]  # CIDRs or addresses, of either family
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityGroup:
+    """A security group: stateful; what no rule allows is dropped."""
+
+    name: str
+    vpc: str
+    ingress: tuple[SecurityGroupRule, ...]
+    egress: tuple[SecurityGroupRule, ...] | None  # None: everything may leave
+
+
+@dataclass(frozen=True, slots=True)
+class NatGateway:
+    """A NAT gateway: one interface in one subnet."""
+
+    name: str
+    namespace: str
+    vpc: str
+    subnet: str
+    zone: str
+    address: str
+    public_address: str  # which the internet gateway translates to `address`
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A VPC on a transit gateway: an interface in one subnet of each of `zones`."""
+
+    name: str
+    vpc: str
+    zones: tuple[str, ...]
+    appliance_mode: bool  # a flow hash, the same for both directions, chooses the zone of what goes into the VPC
+    route_table: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransitGateway:
+    """A transit gateway; the flow hash of appliance mode falls into one of `buckets`, each with a kernel's table."""
+
+    name: str
+    namespace: str
+    attachments: tuple[Attachment, ...]
+    buckets: int
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A Gateway Load Balancer endpoint: an interface of the node of `load_balancer` in its zone."""
 
@@ -300,6 +355,9 @@ class Plan:
     description: str = ""
     route_tables: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # name -> (destination, target)
     internet_cidr: str = ""  # "" without an internet
+    security_groups: tuple[SecurityGroup, ...] = ()
+    nat_gateways: tuple[NatGateway, ...] = ()
+    transit_gateways: tuple[TransitGateway, ...] = ()
     version: int = VERSION  # of the form in which it is written down (see `encode`)
 
     def group_of(self, balancer: str) -> TargetGroup:

@@ -84,7 +84,7 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
 
 
 def _security_groups(settings: Settings, vpc: Vpc, subnet: Subnet) -> str:
-    members = group_members(settings, vpc)
+    members = group_members(settings.layout, vpc)
     found = ""
     for instance in vpc.instances:
         if instance.subnet == subnet.name and instance.security_groups:

@@ -1,0 +1,70 @@
+"""Who sends and who receives, in the plan's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+
+from gwlbemu.errors import SettingError, UnknownNameError
+from gwlbemu.paths.values import Packet
+from gwlbemu.topology.plan.ends import destination_address, owner_of
+from gwlbemu.topology.plan.values import Instance, Plan
+from gwlbemu.wire.protocols import ICMP, ICMPV6
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """A packet with addresses as its ends, the instance that sends it, and the one that is meant to get it ("")."""
+
+    packet: Packet
+    sender: str
+    receiver: str
+
+
+def resolve(plan: Plan, packet: Packet) -> Ends:
+    """Return the packet with addresses in place of names.
+
+    Raises UnknownNameError for a name that no instance has and a source that is no instance's, SettingError for a
+    sender without an address of the destination's family.
+    """
+    sender = _instance(plan, packet.source)
+    if sender is None:
+        raise UnknownNameError(_unknown(plan, packet.source))
+    receiver = _instance(plan, packet.destination)
+    meant = ""
+    if _is_address(packet.destination):
+        destination = str(ip_address(packet.destination))
+    elif receiver is None:
+        raise UnknownNameError(_unknown(plan, packet.destination))
+    else:
+        destination, meant = destination_address(sender, receiver), receiver.name
+        if _is_address(packet.source) and ":" in packet.source:
+            destination = receiver.ipv6_address
+    source = str(ip_address(packet.source)) if _is_address(packet.source) else _source(sender, destination)
+    if not source or not destination or (":" in source) is not (":" in destination):
+        raise SettingError(f"{sender.name} has no address to reach {packet.destination} from")
+    protocol = ICMPV6 if packet.protocol == ICMP and ":" in source else packet.protocol
+    return Ends(replace(packet, source=source, destination=destination, protocol=protocol), sender.name, meant)
+
+
+def _source(sender: Instance, destination: str) -> str:
+    return sender.ipv6_address if ":" in destination else sender.address
+
+
+def _instance(plan: Plan, name: str) -> Instance | None:
+    if _is_address(name):
+        return owner_of(plan, str(ip_address(name)))
+    return next((each for each in plan.instances if each.name == name), None)
+
+
+def _unknown(plan: Plan, name: str) -> str:
+    known = ", ".join(instance.name for instance in plan.instances)
+    return f"no instance {name}; there are: {known}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

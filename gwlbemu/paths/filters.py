@@ -1,0 +1,63 @@
+"""Security groups: which rule lets a packet pass. The same rules as the plan's nftables text, read as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gwlbemu.core.gateway.settings import GENEVE_PORT
+from gwlbemu.paths.machine import covers
+from gwlbemu.paths.values import Packet
+from gwlbemu.topology.plan.values import SecurityGroup, SecurityGroupRule
+from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
+from gwlbemu.wire.tcp import ACK, SYN
+
+_NUMBERS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMPV6}
+EVERYTHING = "no egress rules: everything may leave"
+
+
+def allowed_in(groups: Iterable[SecurityGroup], packet: Packet) -> str | None:
+    """Return the ingress rule that lets a new connection in, for people; None when no rule does."""
+    for group in groups:
+        for rule in group.ingress:
+            if _matches(rule, packet, packet.source):
+                return f"security group {group.name}: {text(rule)} from {rule.peer}"
+    return None
+
+
+def allowed_out(groups: Iterable[SecurityGroup], packet: Packet) -> str | None:
+    """Return the egress rule that lets a new connection out, for people; None when no rule does.
+
+    A group without egress rules lets everything out.
+    """
+    for group in groups:
+        if group.egress is None:
+            return f"security group {group.name}: {EVERYTHING}"
+        for rule in group.egress:
+            if _matches(rule, packet, packet.destination):
+                return f"security group {group.name}: {text(rule)} to {rule.peer}"
+    return None
+
+
+def begins(packet: Packet) -> bool:
+    """Tell whether a packet cannot be an answer, as one packet shows: what the bridge port in front drops by itself."""
+    if packet.protocol == TCP:
+        return packet.tcp_flags & (SYN | ACK) == SYN
+    if packet.protocol == UDP:
+        return packet.destination_port == GENEVE_PORT
+    return packet.protocol in (ICMP, ICMPV6) and not packet.is_answer
+
+
+def text(rule: SecurityGroupRule) -> str:
+    """Return what a rule allows, without its peer: "tcp 80"."""
+    return " ".join(filter(None, (rule.protocol, rule.ports)))
+
+
+def _matches(rule: SecurityGroupRule, packet: Packet, peer: str) -> bool:
+    if rule.protocol != "all" and _NUMBERS[rule.protocol] != packet.protocol:
+        return False
+    if not any(covers(network, peer) for network in rule.networks):
+        return False
+    if not rule.ports or rule.protocol not in ("tcp", "udp"):
+        return True
+    first, _, last = rule.ports.partition("-")
+    return packet.destination_port is None or int(first) <= packet.destination_port <= int(last or first)

@@ -1,0 +1,211 @@
+"""What the path model is asked, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from gwlbemu.wire import protocols
+from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
+from gwlbemu.wire.tcp import ACK, SYN
+
+# Endpoint, protocol, source, source port, destination, destination port: in the direction of the flow's first packet.
+# Ports are 0 where its key has none, and so is the protocol where flows go by their addresses alone.
+FlowKey = tuple[str, int, str, int, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A packet as its sender makes it; a plain TCP SYN, UDP datagram, echo request or other packet.
+
+    `source` and `destination` are instance names or addresses; a destination that is a name means the address by which
+    the sender reaches that instance (`topology.plan.ends`). `protocol` is IANA's number. Ports are None where the
+    protocol has none, and a source port of None of TCP or UDP is left open: every choice that depends on it is walked.
+    `size` is the whole IP packet in bytes. An ICMP packet is an echo request unless `is_answer`.
+    """
+
+    source: str
+    destination: str
+    protocol: int = TCP
+    source_port: int | None = None
+    destination_port: int | None = None
+    size: int = 60
+    ttl: int = 64
+    df: bool = True  # don't fragment
+    tcp_flags: int = SYN
+    is_answer: bool = False
+    is_fragment: bool = False  # one of several that a router made of it
+
+    @property
+    def has_ports(self) -> bool:
+        """Whether the protocol is one whose ports a flow goes by."""
+        return self.protocol in (TCP, UDP)
+
+    def answer(self) -> Packet:
+        """Return the answer in kind: ends swapped, of the same size, with a fresh TTL; to a SYN a SYN-ACK."""
+        flags = SYN | ACK if self.tcp_flags & (SYN | ACK) == SYN else ACK
+        return Packet(
+            self.destination, self.source, self.protocol, self.destination_port, self.source_port,
+            size=self.size, df=self.df, tcp_flags=flags, is_answer=True,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        def end(address: str, port: int | None) -> str:
+            if not self.has_ports:
+                return address
+            shown = "*" if port is None else str(port)
+            return f"[{address}]:{shown}" if ":" in address else f"{address}:{shown}"
+
+        kind = protocols.name(self.protocol)
+        if self.protocol in (ICMP, ICMPV6):
+            kind += " echo reply" if self.is_answer else " echo request"
+        elif self.protocol == TCP and self.tcp_flags & SYN:
+            kind += " SYN-ACK" if self.tcp_flags & ACK else " SYN"
+        return f"{kind} {end(self.source, self.source_port)} -> {end(self.destination, self.destination_port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """What is so at the moment. Each may be left out: all targets healthy, no flows, nothing broken, no seed.
+
+    `targets` has AWS's state of a target (its id) at a node: healthy, unhealthy, initial, draining, unused,
+    unavailable. `flows` has a node's live flows and their targets, `broken` what `fail` did: (kind, name). `seeds` has
+    a node's seed, by which it chooses; without one each choice among several targets is open.
+    """
+
+    targets: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    flows: Mapping[str, Mapping[FlowKey, str]] = field(default_factory=dict)
+    broken: frozenset[tuple[str, str]] = frozenset()
+    seeds: Mapping[str, int] = field(default_factory=dict)
+
+
+class Kind(str, Enum):
+    """How a way ends."""
+
+    DELIVERED = "delivered"
+    DROPPED = "dropped"
+    LOOP = "loop"
+    AMBIGUOUS = "ambiguous"  # the alternatives end differently
+
+
+class Cause(str, Enum):
+    """Why a way ends before its destination, beside the core's own `Reason`s.
+
+    In capitals the explanation codes of AWS's Reachability Analyzer, where one fits; the others are ours.
+    """
+
+    NO_ROUTE = "NO_ROUTE_TO_DESTINATION"
+    BLACKHOLE = "BAD_STATE_ROUTE"
+    SECURITY_GROUP = "ENI_SG_RULES_MISMATCH"
+    SOURCE_DESTINATION_CHECK = "ENI_SOURCE_DEST_CHECK_RESTRICTION"
+    NO_PUBLIC_ADDRESS = "IGW_PUBLIC_IP_ASSOCIATION_FOR_EGRESS"
+    UNKNOWN_ADDRESS = "NO_POSSIBLE_DESTINATION"  # nobody has it, in the subnet or on the internet
+    FIREWALL = "FIREWALL_RULES_RESTRICTION"  # an appliance's rules
+    NO_SUCH_SUBNET = "NoSuchSubnet"  # the local route, and no subnet has the address
+    NAT_NO_SESSION = "NatNoSession"  # came to a NAT gateway that has no connection of that kind
+    SPOOFED = "SpoofedAddress"  # a router got a packet that claims to come from the router's own address
+    TOO_BIG = "PacketTooBig"  # with DF set: the router answers with ICMP
+    LINK_TOO_BIG = "LinkTooBig"  # a link drops it silently
+    TTL = "TtlExpired"
+    NO_APPLIANCE = "NoAppliance"  # a target that runs no program
+    APPLIANCE = "ApplianceFrozen"
+    NODE = "NodeFrozen"
+    BROKEN = "CablePulled"
+    RESET = "Reset"  # a node answered the packet with a RST
+    LOOP = "Loop"
+    OPEN = "OpenChoice"  # of an ambiguous end
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What one element did with the packet, and the rule that decided.
+
+    `at` is a resource's name (an instance, a subnet, a gateway, an endpoint, a target), `kind` one of KINDS. `rule`
+    names the line that decided: "route table app-a: 0.0.0.0/0 -> vpce-a". `packet` is how it leaves.
+    """
+
+    at: str
+    kind: str
+    rule: str
+    packet: Packet
+    detail: str = ""
+
+
+KINDS = (
+    "send", "route", "edge", "transit", "endpoint", "choice", "target", "return", "translate", "security group",
+    "source/destination check", "forward", "internet", "fragment", "deliver",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a way ended: where, why (a `Cause`, or a `Reason` of the core, as text; "" for delivered), in a sentence."""
+
+    kind: Kind
+    at: str
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The way of one packet.
+
+    `endpoints` are those it crossed, in their order; `targets` the (node, target) it was sent to, one for each endpoint
+    crossed as far as it came. `packet` is how it arrived, or how it was last seen. `choices` names what was left open
+    and how it was decided here ("tgw: zone b by hash", "firewall-node-a: fw-a1"). `alternatives` are all ways that the
+    open choices allow, this one first; none when nothing was open. When they end differently, `end.kind` is AMBIGUOUS
+    and `hops` are those that they share.
+    """
+
+    hops: tuple[Hop, ...]
+    end: End
+    packet: Packet
+    endpoints: tuple[str, ...] = ()
+    targets: tuple[tuple[str, str], ...] = ()
+    choices: tuple[str, ...] = ()
+    alternatives: tuple[Way, ...] = ()
+
+    @property
+    def delivered(self) -> bool:
+        """Whether it arrived, whatever the open choices."""
+        return self.end.kind is Kind.DELIVERED
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """Where the two directions part: what the way there went through and the answer did not, or the other way round.
+
+    `there` and `back` are the hops that decided, None where a way has none.
+    """
+
+    there: Hop | None
+    back: Hop | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A packet and its answer. `back` is None when the packet did not arrive.
+
+    `inspected` tells whether each of the two crossed an endpoint, `same_targets` whether both met the same appliances,
+    in the opposite order. `alternatives` are the exchanges that open choices allow, each decided, this one first.
+    """
+
+    there: Way
+    back: Way | None
+    inspected: tuple[bool, bool]
+    same_targets: bool
+    parting: Parting | None = None
+    alternatives: tuple[Exchange, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the packet arrived and its answer, too, whatever the open choices."""
+        return self.there.delivered and self.back is not None and self.back.delivered
+
+    @property
+    def possible(self) -> tuple[Exchange, ...]:
+        """Every exchange that the open choices allow; this one alone when nothing was open."""
+        return self.alternatives or (self,)

@@ -1,0 +1,80 @@
+"""The two questions: which way does a packet go, and which way do it and its answer go?
+
+paths = Paths(plan)                      # an index, once per plan
+way(paths, packet, states)               # one direction
+exchange(paths, packet, states)          # both
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gwlbemu.paths.choices import Choices, every
+from gwlbemu.paths.compare import joined_exchanges, joined_ways, parting
+from gwlbemu.paths.ends import Ends, resolve
+from gwlbemu.paths.index import Paths
+from gwlbemu.paths.step import Walker
+from gwlbemu.paths.values import End, Exchange, Kind, Packet, States, Way
+
+HEALTHY = States()
+
+__all__ = ["Paths", "exchange", "way"]
+
+
+def way(paths: Paths, packet: Packet, states: States = HEALTHY) -> Way:
+    """Return the way of a packet.
+
+    Raises UnknownNameError for an end that is neither an instance nor an address (a source has to be one of an
+    instance's, or an instance's name), SettingError for ends that cannot talk (no address of the family).
+    """
+    ends = resolve(paths.plan, packet)
+    found = list(every(lambda choices: _arrived(Walker(paths, states, choices).walk(ends.sender, ends.packet), ends)))
+    return joined_ways(found)
+
+
+def exchange(paths: Paths, packet: Packet, states: States = HEALTHY, answer: Packet | None = None) -> Exchange:
+    """Return the way of a packet and that of the receiver's answer.
+
+    The answer is the packet's own (`Packet.answer`) as it arrived, made by whoever it arrived at; `answer` gives its
+    size, TTL, DF and flags where they differ. Raises as `way` does.
+    """
+    ends = resolve(paths.plan, packet)
+    return joined_exchanges([*every(lambda choices: _exchange(paths, ends, states, choices, answer))])
+
+
+def _exchange(paths: Paths, ends: Ends, states: States, choices: Choices, answer: Packet | None) -> Exchange:
+    walker = Walker(paths, states, choices)
+    there = _arrived(walker.walk(ends.sender, ends.packet), ends)
+    named = tuple(choices.named)
+    there = replace(there, choices=named)
+    back = None
+    if there.delivered:
+        reply = there.packet.answer()
+        if answer is not None:
+            reply = replace(reply, size=answer.size, ttl=answer.ttl, df=answer.df, tcp_flags=answer.tcp_flags)
+        back = walker.walk(there.end.at, reply)
+        if back.delivered and back.end.at != ends.sender:
+            back = _astray(back, ends.sender)
+        back = replace(back, choices=tuple(name for name in choices.named if name not in named))
+    met_there, met_back = (
+        [target for _, target in there.targets],
+        [target for _, target in back.targets] if back else [],
+    )
+    return Exchange(
+        there,
+        back,
+        (bool(there.targets), bool(met_back)),
+        back is not None and met_there == met_back[::-1],
+        parting(there, back) if back is not None else None,
+    )
+
+
+def _arrived(found: Way, ends: Ends) -> Way:
+    if found.delivered and ends.receiver and found.end.at != ends.receiver:
+        return _astray(found, ends.receiver)
+    return found
+
+
+def _astray(found: Way, wanted: str) -> Way:
+    sentence = f"it arrived at {found.end.at}, which has that address, and not at {wanted}"
+    return replace(found, end=End(Kind.DROPPED, found.end.at, "NO_POSSIBLE_DESTINATION", sentence))

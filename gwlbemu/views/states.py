@@ -1,0 +1,45 @@
+"""The present states of a running lab, in the words of the path model."""
+
+from __future__ import annotations
+
+from gwlbemu.errors import TopologyError
+from gwlbemu.lab.configs import seed_of
+from gwlbemu.lab.failure import failures
+from gwlbemu.lab.running import RunningLab, read_plan
+from gwlbemu.paths.values import FlowKey, States
+from gwlbemu.topology.plan.resolve import load
+from gwlbemu.topology.plan.values import Plan
+from gwlbemu.views.ask import NoAnswer
+from gwlbemu.views.flows import read_flows
+from gwlbemu.views.targets import read_targets
+
+
+def present_states(lab: RunningLab) -> tuple[Plan, States, tuple[NoAnswer, ...]]:
+    """Return the lab's plan as it is now, what is so in it, and which nodes said nothing: of those nothing is known but
+    what the plan says. Raises NetError without root.
+    """
+    plan = read_plan(lab.state)
+    targets, flows = read_targets(lab), read_flows(lab)
+    by_node: dict[str, dict[FlowKey, str]] = {}
+    for flow in flows.items:
+        key = (
+            flow.endpoint, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port
+        )  # fmt: skip
+        by_node.setdefault(flow.node, {})[key] = flow.target
+    states = States(
+        targets={(each.node, each.id): each.state for each in targets.items},
+        flows=by_node,
+        broken=frozenset(failures(lab)),
+        seeds={node.name: seed_of(plan, node.name) for node in plan.gateway_nodes if _unchanged(lab, plan, node.name)},
+    )
+    return plan, states, targets.silent
+
+
+def _unchanged(lab: RunningLab, plan: Plan, node: str) -> bool:
+    """Whether a node has the targets that it began with, in their order: the weights by which it chooses go by that."""
+    try:
+        first = load(lab.state.topology.read_text(), plan.source, lab=plan.lab)
+    except (OSError, TopologyError):
+        return False
+    balancer = next(each.load_balancer for each in plan.gateway_nodes if each.name == node)
+    return first.group_of(balancer).targets == plan.group_of(balancer).targets

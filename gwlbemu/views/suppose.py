@@ -1,0 +1,94 @@
+"""What a change would make of a lab: `fail`, `heal`, `register`, `deregister` and `set`, applied to a plan and states.
+
+As the lab is when the change has been noticed: health checks have failed or passed, attributes are in force. Nothing is
+done to anything.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gwlbemu.errors import SettingError, UnknownNameError
+from gwlbemu.lab.change import deregistered, nodes_of_group, registered, with_attributes
+from gwlbemu.lab.failure import KINDS, names_of
+from gwlbemu.paths.values import States
+from gwlbemu.topology.plan.values import Plan
+
+USAGE = {
+    "fail": "fail KIND NAME",
+    "heal": "heal KIND NAME",
+    "register": "register GROUP TARGET",
+    "deregister": "deregister GROUP TARGET",
+    "set": "set RESOURCE KEY=VALUE...",
+}
+
+
+def suppose(plan: Plan, states: States, text: str) -> tuple[Plan, States]:
+    """Return plan and states after the change that `text` names, such as "fail instance fw-a1".
+
+    Raises SettingError for words that name no change, and what the change itself would be refused with.
+    """
+    words = shlex.split(text)
+    verb, arguments = (words[0], words[1:]) if words else ("", [])
+    if verb in ("fail", "heal") and len(arguments) == 2:
+        return plan, _broken(plan, states, (arguments[0], arguments[1]), broken=verb == "fail")
+    if verb in ("register", "deregister") and len(arguments) == 2:
+        return _membership(plan, states, verb, *arguments)
+    if verb == "set" and len(arguments) > 1 and all("=" in pair for pair in arguments[1:]):
+        values = dict(pair.split("=", 1) for pair in arguments[1:])
+        return with_attributes(plan, arguments[0], values)[0], states
+    expected = USAGE.get(verb) or ", ".join(USAGE.values())
+    raise SettingError(f"--after {text!r}: expected {expected}")
+
+
+def _broken(plan: Plan, states: States, failure: tuple[str, str], *, broken: bool) -> States:
+    kind, name = failure
+    if kind not in KINDS:
+        raise SettingError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
+    known = sorted(names_of(plan, kind))
+    if name not in known:
+        raise UnknownNameError(f"no {kind} {name}; there are: {', '.join(known)}")
+    now = states.broken | {failure} if broken else states.broken - {failure}
+    before, after = set(_unfit(plan, states.broken)), set(_unfit(plan, now))
+    targets = dict(states.targets)
+    for node in plan.gateway_nodes:
+        group = plan.group_of(node.load_balancer)
+        for target in group.targets:
+            key = (node.name, target.id)
+            if target.id in after:
+                targets[key] = "unhealthy"
+            elif target.id in before:
+                targets[key] = "healthy"
+    return replace(states, targets=targets, broken=now)
+
+
+def _unfit(plan: Plan, broken: frozenset[tuple[str, str]]) -> Iterator[str]:
+    """Yield the ids of the targets whose health checks fail while these are broken."""
+    instances = {each.name: each for each in plan.instances} | {
+        each.address: each for each in plan.instances if each.vpc
+    }
+    for group in plan.target_groups:
+        for target in group.targets:
+            instance = instances.get(target.id) or instances.get(target.address)
+            if instance is None:
+                continue
+            whole = {("instance", instance.name), ("link", instance.name), ("health", instance.name)}
+            # A frozen process still accepts connections, which is all that a TCP check wants (its kernel does).
+            frozen = ("process", instance.name) in broken and group.health_check.protocol != "TCP"
+            if whole & broken or ("zone", instance.zone) in broken or frozen:
+                yield target.id
+
+
+def _membership(plan: Plan, states: States, verb: str, group: str, target: str) -> tuple[Plan, States]:
+    nodes = [node.name for node in nodes_of_group(plan, group)]
+    # The weights by which a node chooses go by who is registered since when: what it would choose then is left open.
+    seeds = {node: seed for node, seed in states.seeds.items() if node not in nodes}
+    if verb == "register":
+        changed, member = registered(plan, group, target)
+        targets = {**states.targets, **{(node, member.id): "healthy" for node in nodes}}
+    else:
+        changed = deregistered(plan, group, target)
+        targets = {**states.targets, **({(node, target): "draining" for node in nodes} if changed != plan else {})}
+    return changed, replace(states, targets=targets, seeds=seeds)
