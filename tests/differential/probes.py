@@ -7,7 +7,7 @@ else. No two probes of one protocol have the same source port, and none of ICMP 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from random import Random
 
@@ -70,8 +70,10 @@ class Probe:
     def packet(self) -> Packet:
         """Return the same as the path model has it."""
         length = len(self.segment()) + (8 if self.protocol == UDP else 0) + (40 if self.is_ipv6 else 20)
-        ports = (self.source_port, self.destination_port) if self.protocol in (TCP, UDP) else (None, None)
-        return Packet(self.sender.name, self.destination, self.protocol, *ports, size=length)
+        packet = Packet(self.sender.name, self.destination, self.protocol, size=length)
+        if self.protocol not in (TCP, UDP):
+            return packet
+        return replace(packet, source_port=self.source_port, destination_port=self.destination_port)
 
     def __str__(self) -> str:
         ports = f" port {self.source_port} -> {self.destination_port}" if self.source_port else ""

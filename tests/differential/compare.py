@@ -1,0 +1,133 @@
+"""The path model against what was seen: each difference in a sentence.
+
+Of the model's alternatives one has to fit: with a seed and all ports it leaves open what a transit gateway's kernel
+decides by a hash, and nothing else (`only_transit_is_open`).
+
+A reason cannot be seen on an interface, only where a packet was seen last, and what was said about it there. SIGNS has,
+for each of the model's causes, what that may be; a node's own reasons are compared word for word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gwlbemu.core.gateway.verdict import Reason
+from gwlbemu.paths.values import Cause, Exchange, Kind, States, Way
+from gwlbemu.paths.walk import Paths, exchange
+from gwlbemu.topology.plan.values import Plan
+from tests.differential.observe import ROUTERS, Observed, Outcome
+
+REASONS = {reason.value for reason in Reason}
+SILENT, NOT_SENT = "silent", "not sent"
+NO_NETWORK, NO_HOST, NO_PORT = ("icmp 3/0", "icmp 1/0"), ("icmp 3/1", "icmp 1/3"), ("icmp 3/3", "icmp 3/2", "icmp 1/4")
+TTL_OVER = ("icmp 11/0", "icmp 3/0")
+SIGNS: dict[str, tuple[str, ...]] = {
+    Cause.NO_ROUTE.value: (*NO_NETWORK, SILENT),
+    Cause.BLACKHOLE.value: (SILENT,),
+    Cause.SECURITY_GROUP.value: (SILENT, NOT_SENT),
+    Cause.SOURCE_DESTINATION_CHECK.value: (SILENT,),
+    Cause.NO_PUBLIC_ADDRESS.value: (SILENT,),
+    Cause.UNKNOWN_ADDRESS.value: (SILENT, *NO_HOST, *NO_NETWORK),
+    Cause.NO_SUCH_SUBNET.value: (SILENT, *NO_HOST, *NO_NETWORK),
+    Cause.FIREWALL.value: (SILENT,),
+    Cause.NAT_NO_SESSION.value: (SILENT, *NO_PORT),
+    Cause.SPOOFED.value: (SILENT,),
+    Cause.TTL.value: TTL_OVER,
+}
+PLACES: dict[str, str] = {  # where a cause acts one step before or behind the element that the model names
+    Cause.SECURITY_GROUP.value: "subnet",  # at the port of the bridge that leads to the instance
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the model and the lab do not agree about."""
+
+    outcome: Outcome
+    model: Exchange
+    what: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [str(self.outcome.probe), *(f"  differs: {each}" for each in self.what)]
+        for name, way in (("model there", self.model.there), ("model back", self.model.back)):
+            if way is not None:
+                lines.append(f"  {name}: {way.end.kind.value} at {way.end.at} {way.end.reason}: {way.end.sentence}")
+                lines += [f"      {hop.at} ({hop.kind}): {hop.rule}" for hop in way.hops]
+        for name, seen in (("seen there", self.outcome.there), ("seen back", self.outcome.back)):
+            if seen is not None:
+                lines += [f"  {name}: {seen}", *(f"      {one}" for one in seen.sightings[:60])]
+        return "\n".join(lines)
+
+
+def differences(plan: Plan, states: States, outcomes: list[Outcome]) -> Iterator[Difference]:
+    """Yield what of the outcomes the model says otherwise."""
+    paths = Paths(plan)
+    transit = {gateway.name for gateway in plan.transit_gateways}
+    for outcome in outcomes:
+        model = exchange(paths, outcome.probe.packet(), states)
+        wrong = [tuple(_wrong(one, outcome)) for one in model.possible]
+        best = min(range(len(wrong)), key=lambda number: len(wrong[number]))
+        what = wrong[best] + tuple(_open_otherwise(model, transit))
+        if what:
+            yield Difference(outcome, model.possible[best], what)
+
+
+def _open_otherwise(model: Exchange, transit: set[str]) -> Iterator[str]:
+    for one in model.possible:
+        for way in (one.there, one.back):
+            for choice in way.choices if way else ():
+                if choice.partition(":")[0] not in transit:
+                    yield f"the model leaves open what can be computed: {choice}"
+
+
+def _wrong(model: Exchange, outcome: Outcome) -> Iterator[str]:
+    yield from _wrong_way("there", model.there, outcome.there)
+    if model.back is None or outcome.back is None:
+        if model.back is not None or outcome.back is not None:
+            yield f"back: the model has {'no' if model.back is None else 'an'} answer"
+        return
+    yield from _wrong_way("back", model.back, outcome.back)
+    met, met_back = [target for _, target in outcome.there.targets], [target for _, target in outcome.back.targets]
+    if model.same_targets != (met == met_back[::-1]):
+        yield f"the same targets both ways: model {model.same_targets}, seen {met} and {met_back}"
+
+
+def _wrong_way(name: str, model: Way, seen: Observed) -> Iterator[str]:
+    if model.delivered or seen.delivered_to:
+        end = model.end.at if model.delivered else ""
+        if end != seen.delivered_to:
+            yield f"{name}: model {_end(model)}, seen {seen}"
+    elif model.end.kind is Kind.LOOP or seen.sign == "loop":
+        if model.end.kind is not Kind.LOOP or seen.sign != "loop":
+            yield f"{name}: model {_end(model)}, seen {seen}"
+        return  # how often it went round before its TTL was over is not compared
+    elif not _fits(model, seen):
+        yield f"{name}: model {_end(model)}, seen {seen}"
+    if model.endpoints[: len(model.targets)] != seen.endpoints:
+        yield f"{name}: endpoints: model {model.endpoints}, seen {seen.endpoints}"
+    if model.targets != seen.targets:
+        yield f"{name}: targets: model {model.targets}, seen {seen.targets}"
+    routers = _routers(model)
+    if routers != seen.routers:
+        yield f"{name}: routers: model {routers}, seen {seen.routers}"
+
+
+def _end(way: Way) -> str:
+    return f"{way.end.kind.value} at {way.end.at} {way.end.reason}".rstrip()
+
+
+def _fits(model: Way, seen: Observed) -> bool:
+    end = model.end
+    if end.reason in REASONS or seen.sign in REASONS:
+        return end.reason == seen.sign and end.at == seen.resource
+    if seen.sign not in SIGNS.get(end.reason, ()):
+        return False
+    return end.at == seen.resource or seen.role == PLACES.get(end.reason)
+
+
+def _routers(way: Way) -> tuple[str, ...]:
+    return tuple(hop.at for hop in way.hops if hop.kind in ("route", "edge", "internet", "transit", "forward", "translate"))
+
+
+__all__ = ["ROUTERS", "Difference", "differences"]
