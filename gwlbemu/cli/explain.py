@@ -108,12 +108,12 @@ def _end(text: str) -> tuple[str, int | None]:
 
 # ---- text ----
 def _text(found: Exchange) -> Iterator[str]:
-    yield str(_first(found.there))
-    yield from _direction("there", found.there)
+    yield f"there  {_first(found.there)}"
+    yield from _direction(found.there)
     if found.back is not None:
         yield ""
-        yield str(_first(found.back))
-        yield from _direction("back", found.back)
+        yield f"back   {_first(found.back)}"
+        yield from _direction(found.back)
     yield ""
     yield from _wrapped(_conclusion(found), "", "")
     if found.parting is not None:
@@ -124,11 +124,12 @@ def _text(found: Exchange) -> Iterator[str]:
 
 
 def _first(way: Way) -> Packet:
+    """Return the packet as it was sent."""
+    way = next((one for one in way.alternatives if one.hops), way)
     return way.hops[0].packet if way.hops else way.packet
 
 
-def _direction(word: str, way: Way) -> Iterator[str]:
-    yield f"{word}:"
+def _direction(way: Way) -> Iterator[str]:
     yield from _hops(way.hops)
     if way.end.kind is Kind.AMBIGUOUS:
         yield from _wrapped(f"= {way.end.sentence}", "  ", "    ")
@@ -138,13 +139,11 @@ def _direction(word: str, way: Way) -> Iterator[str]:
             yield from _wrapped(_end_text(one), "    ", "      ")
         return
     yield from _wrapped(_end_text(way), "  ", "    ")
-    if way.alternatives:
+    if way.choices and way.alternatives:
         count = len(way.alternatives)
-        yield from _wrapped(f"left open, {count} ways that end alike; this is the one with {_named(way)}", "  ", "    ")
-
-
-def _named(way: Way) -> str:
-    return "; ".join(way.choices) or "what was chosen there"
+        yield from _wrapped(
+            f"left open, {count} ways that end alike; this is the one with {'; '.join(way.choices)}", "  ", "    "
+        )
 
 
 def _end_text(way: Way) -> str:

@@ -6,6 +6,7 @@ A program of the user's own, the IDS and whatever else is not known here are tak
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from appliances.action import Action, Answer, Discard, Return
@@ -17,6 +18,8 @@ from gwlbemu.errors import WireError
 from gwlbemu.topology.plan.values import Program
 
 LINK = bytes(12) + IPV4
+
+_policy = lru_cache(maxsize=1 << 10)(parse)
 
 
 class Outcome(NamedTuple):
@@ -56,9 +59,8 @@ class Appliance:
     def _decider(self, program: Program) -> Callable[[Received], Action]:
         if program.kind == "firewall":
             allowed = program.argv[program.argv.index("--midstream") + 1] == "allow"
-            judge = Judge(
-                parse(program.config, program.instance), midstream_allowed=allowed, report=self._decisions.append
-            )
+            policy = _policy(program.config, program.instance)
+            judge = Judge(policy, midstream_allowed=allowed, report=self._decisions.append)
             return lambda received: judge.decide(received, now=0.0)
         if program.kind == "broken":
             mode = MODES.get(program.argv[program.argv.index("--mode") + 1])

@@ -9,7 +9,8 @@ from typing import TypeVar
 from gwlbemu.paths.values import Cause, End, Exchange, Hop, Kind, Parting, Way
 
 T = TypeVar("T")
-_ROUTING = ("route", "edge", "transit", "internet", "translate", "forward")
+_ROUTING = ("route", "edge", "transit", "internet")
+_PLACES = ("send", "endpoint", "transit", "translate", "edge", "internet", "forward", "deliver")
 
 
 def joined_ways(found: Sequence[Way]) -> Way:
@@ -54,56 +55,50 @@ def joined_exchanges(found: Sequence[Exchange]) -> Exchange:
 
 
 def parting(there: Way, back: Way) -> Parting | None:
-    """Return where two directions part that did not cross the same endpoints and meet the same targets; else None."""
-    expected, got = _places(there)[::-1], _places(back)
-    same_endpoints = there.endpoints[::-1][: len(back.endpoints)] == back.endpoints
-    if same_endpoints and (not back.delivered or len(there.endpoints) == len(back.endpoints)):
+    """Return where two directions part that did not cross the same endpoints; else None.
+
+    An answer that is lost before it comes to another endpoint, or past one, parts from nothing.
+    """
+    mirrored = there.endpoints[::-1]
+    if mirrored == back.endpoints or (not back.delivered and mirrored[: len(back.endpoints)] == back.endpoints):
         return None
+    expected, got = _places(there), _places(back)
+    expected.reverse()
     shared = 0
     while shared < min(len(expected), len(got)) and expected[shared][0] == got[shared][0]:
         shared += 1
-    decided = got[shared - 1][1] if shared else None
-    if shared == len(expected):
+    if shared == 0 or shared == len(expected):
         return None
-    mirror = _decision_before(there, expected[shared][0])
-    missed, taken = expected[shared][0], got[shared][0] if shared < len(got) else back.end.at
-    at = decided.at if decided else back.end.at
+    common, missed = expected[shared - 1][0], expected[shared][0]
+    taken = got[shared][0] if shared < len(got) else back.end.at
+    before, reached = got[shared - 1][1], got[shared][1] if shared < len(got) else len(back.hops)
+    came_from = expected[shared][1]
+    if back.hops[before].kind == "transit":
+        decided: Hop | None = back.hops[before]
+        mirror = _last(there.hops[:came_from], ("transit",))
+    else:
+        decided = _last(back.hops[:reached], _ROUTING)
+        # Behind a NAT gateway the answer has no choice of gateway: what sent the packet there is what to look at.
+        to_common = expected[shared - 1][1] if back.hops[before].kind == "translate" else came_from
+        mirror = _last(there.hops[:to_common], _ROUTING)
+    at = decided.at if decided else common
     sentence = f"at {at} the answer goes to {taken}; the packet came by {missed}"
     return Parting(mirror, decided, sentence)
 
 
-def _places(way: Way) -> list[tuple[str, Hop]]:
-    """The places of a way that both directions pass when they take the same: not what follows an endpoint at once,
-    which is the endpoint's own subnet in one direction and not in the other.
+def _places(way: Way) -> list[tuple[str, int]]:
+    """The places that two directions of the same way have in common, in its order, each with the number of its hop:
+    all but the subnets, which are another one on either side of an endpoint or a gateway.
     """
-    found: list[tuple[str, Hop]] = []
-    after_return = False
-    for hop in way.hops:
-        if hop.kind in ("choice", "target", "fragment"):
-            continue
-        if hop.kind == "return":
-            after_return = True
-            continue
-        if after_return and hop.kind == "route":
-            after_return = False
-            continue
-        after_return = False
-        if found and found[-1][0] == hop.at:
-            found[-1] = (hop.at, hop)
-        else:
-            found.append((hop.at, hop))
+    found: list[tuple[str, int]] = []
+    for number, hop in enumerate(way.hops):
+        if hop.kind in _PLACES and not (found and found[-1][0] == hop.at):
+            found.append((hop.at, number))
     return found
 
 
-def _decision_before(way: Way, place: str) -> Hop | None:
-    """Return the routing hop that led to the first visit of a place."""
-    last = None
-    for hop in way.hops:
-        if hop.at == place:
-            return last
-        if hop.kind in _ROUTING:
-            last = hop
-    return last
+def _last(hops: Sequence[Hop], kinds: tuple[str, ...]) -> Hop | None:
+    return next((hop for hop in reversed(hops) if hop.kind in kinds), None)
 
 
 def _shared(rows: Sequence[tuple[T, ...]]) -> tuple[T, ...]:

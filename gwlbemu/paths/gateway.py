@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 
 from gwlbemu.core.elb import choice
-from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
 from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, GatewayAttributes
 from gwlbemu.core.elb.target import EVERY_ZONE, Target
 from gwlbemu.core.emulation import Emulation
@@ -33,7 +32,6 @@ from gwlbemu.wire.ip import IpPacket, decode_ip
 # The order of things: flows that are there already, then what became of the targets, then the packets.
 FLOWS_AT, STATES_AT, NOW = 1.0, 2.0, 3.0
 _PROBED = {"healthy": True, "unhealthy": False}
-_LEFT = ("Target.NotRegistered",)
 
 
 def settings_of(plan: Plan, node: GatewayNode) -> Settings:
@@ -52,16 +50,7 @@ def settings_of(plan: Plan, node: GatewayNode) -> Settings:
         targets=tuple(Target(each.id, IPv4Address(each.address).packed, each.zone) for each in group.targets),
         zones=balancer.zones,
         target_group=group.name,
-        attributes=GatewayAttributes.from_text(
-            *(
-                {
-                    LOAD_BALANCER: balancer.attributes,
-                    LISTENER: balancer.listener_attributes,
-                    TARGET_GROUP: group.attributes,
-                }[key]
-                for key in (LOAD_BALANCER, LISTENER, TARGET_GROUP)
-            )
-        ),
+        attributes=GatewayAttributes.from_text(balancer.attributes, balancer.listener_attributes, group.attributes),
         health_check=check,
         emulation=replace(Emulation.from_values(plan.emulation), propagation_delay_seconds=0),
     )
@@ -182,6 +171,4 @@ class Node:
 
 
 def _text(packed: bytes) -> str:
-    from ipaddress import ip_address
-
     return str(ip_address(packed))

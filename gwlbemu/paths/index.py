@@ -11,7 +11,7 @@ from gwlbemu.topology.plan.values import Endpoint, GatewayNode, Instance, Plan, 
 
 
 class Paths:
-    """A plan with its look-ups. `lookups` counts the routes that were asked for, as a measure of work."""
+    """A plan with its look-ups."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from gwlbemu.core.gateway.settings import GENEVE_PORT
-from gwlbemu.core.gateway.verdict import Drop, Reset, ToTarget
+from gwlbemu.core.gateway.settings import GENEVE_PORT, LONGEST_PACKET
+from gwlbemu.core.gateway.verdict import Drop, Reason, Reset, ToTarget
 from gwlbemu.paths.appliance import Appliance
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.filters import allowed_in, allowed_out, begins
@@ -27,6 +27,14 @@ from gwlbemu.paths.values import Cause, End, Hop, Kind, Packet, States, Way
 from gwlbemu.topology.plan.values import Endpoint, GatewayNode, KernelRoute
 from gwlbemu.wire.protocols import UDP
 
+_WHY = {
+    Reason.NO_TARGET: "no target is in scope",
+    Reason.MIDSTREAM: "it is no SYN and belongs to no flow there",
+    Reason.TOO_LONG: f"it is longer than {LONGEST_PACKET} bytes",
+    Reason.FRAGMENT: "it is a fragment",
+    Reason.MALFORMED: "it cannot be read",
+    Reason.TTL_EXPIRED: "its TTL is over",
+}
 TUNNEL_PORT = 60000  # one of the source ports that a node uses; no rule looks at it
 
 
@@ -180,7 +188,7 @@ class Walker:
     def _go_out(self, trip: Trip, here: Arrival, route: KernelRoute, detail: str) -> Arrival | End:
         """What is done after routing."""
         space, packet = here.space, trip.packet
-        kind, rule = "route", route.source or f"local: {route.destination}"
+        kind, rule = "route", route.source or ("its default route" if route.via else f"local: {route.destination}")
         if space.role == "internet-gateway":
             kind = "edge" if here.device == "internet" else "internet"
             if route.device == "internet" and "." in packet.source:
@@ -313,9 +321,8 @@ class Walker:
         model = self._node(node)
         verdict, _, how = model.receive(endpoint.name, trip.packet)
         if isinstance(verdict, Drop):
-            return dropped(
-                endpoint.name, verdict.reason.value, f"{node.name} drops it at {endpoint.name}: {verdict.reason.value}"
-            )
+            why = _WHY.get(verdict.reason, "the load balancer refuses it")
+            return dropped(endpoint.name, verdict.reason.value, f"{node.name} drops it at {endpoint.name}: {why}")
         if isinstance(verdict, Reset):
             return dropped(endpoint.name, Cause.RESET, f"{node.name} answers it with a TCP reset at {endpoint.name}")
         assert isinstance(verdict, ToTarget)
@@ -325,9 +332,10 @@ class Walker:
         there = self._tunnel(space, node, model.address_of(target), len(verdict.datagram))
         if isinstance(there, End):
             return there
-        returned = self._visit(trip, there, target, verdict.datagram, model.state_of(target))
-        if isinstance(returned, End):
-            return returned
+        found = self._visit(trip, there, target, verdict.datagram, model.state_of(target))
+        if isinstance(found, End):
+            return found
+        returned, why = found
         answer = model.take_back(_source(returned), returned)
         if isinstance(answer, Drop):
             return dropped(
@@ -336,11 +344,13 @@ class Walker:
         assert not isinstance(answer, ToTarget)
         out = self._paths.endpoint_named[model.endpoint(answer.endpoint)]
         trip.packet = with_ttl_of(trip.packet, answer.packet)
-        trip.note(out.name, "return", f"on to subnet {out.subnet}")
+        trip.note(
+            out.name, "return", f"returned by {target}" + (f", {why}" if why else ""), f"on to subnet {out.subnet}"
+        )
         return self._send(trip, space, out.device, out.router_mac)
 
-    def _visit(self, trip: Trip, there: Space, target: str, datagram: bytes, state: str) -> bytes | End:
-        """Return the datagram that a target's program sends back."""
+    def _visit(self, trip: Trip, there: Space, target: str, datagram: bytes, state: str) -> tuple[bytes, str] | End:
+        """Return the datagram that a target's program sends back, and why it did, where it told."""
         name, program = there.resource, self._paths.programs.get(there.name)
         detail = "" if state == "healthy" else f"its state is {state}"
         trip.note(target, "target", f"GENEVE to {name}" if name != target else "GENEVE", detail)
@@ -351,12 +361,13 @@ class Walker:
         appliance = self._appliances.get(name)
         if appliance is None:
             appliance = self._appliances[name] = Appliance(program)
+        cause = Cause.FIREWALL if program.kind == "firewall" else Cause.NOT_RETURNED
         outcome = appliance.receive(datagram)
         if outcome.datagram is None:
-            return dropped(target, Cause.FIREWALL, f"{name} keeps the packet: {outcome.why}")
+            return dropped(target, cause, f"{name} keeps the packet: {outcome.why}")
         if outcome.is_answer:
-            return dropped(target, Cause.FIREWALL, f"{name} rejects the packet and answers its sender: {outcome.why}")
-        return outcome.datagram
+            return dropped(target, cause, f"{name} rejects the packet and answers its sender: {outcome.why}")
+        return outcome.datagram, outcome.why
 
     def _tunnel(self, space: Space, node: GatewayNode, address: str, size: int) -> Space | End:
         """Return the namespace of the target that the GENEVE datagrams of a node reach and come back from."""

@@ -108,6 +108,7 @@ class Cause(str, Enum):
     TOO_BIG = "PacketTooBig"  # with DF set: the router answers with ICMP
     LINK_TOO_BIG = "LinkTooBig"  # a link drops it silently
     TTL = "TtlExpired"
+    NOT_RETURNED = "NotReturned"  # an appliance that is no firewall kept it
     NO_APPLIANCE = "NoAppliance"  # a target that runs no program
     APPLIANCE = "ApplianceFrozen"
     NODE = "NodeFrozen"
