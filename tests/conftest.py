@@ -30,7 +30,8 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.load_profile("suite")
 
 
-def _isolate() -> None:
+def isolate() -> None:
+    """Move this process into a fresh network namespace, and a fresh mount namespace with an empty /run."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def check(result: int, what: str) -> None:
@@ -44,7 +45,7 @@ def _isolate() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if os.geteuid() == 0:
-        _isolate()
+        isolate()
         # Labs are called as in a run of one process: what is one worker's, no other can see.
         os.environ.pop("PYTEST_XDIST_WORKER", None)
 

@@ -165,7 +165,7 @@ class Vpc:
         if random.random() < 0.3:
             group["egress"] = [{"protocol": "all", "destination": "10.0.0.0/8"}]
         chosen = [one for one in self.body["instances"] if random.random() < 0.5]
-        if chosen and random.random() < 0.5:
+        if chosen and random.random() < 0.3:
             self.body["security_groups"] = [group]
             for one in chosen:
                 one["security_groups"] = [name]

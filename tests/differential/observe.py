@@ -81,7 +81,7 @@ class Observed:
     resource: str
     role: str
     sign: str
-    destination: str  # of the packet where it was seen last
+    looks: tuple[str, str, int]  # source, destination and TTL where it was seen last
     endpoints: tuple[str, ...]
     targets: tuple[tuple[str, str], ...]
     routers: tuple[str, ...]
@@ -397,10 +397,14 @@ def _observed(
     elif which in watch.not_sent:
         sign = "not sent"
     return Observed(
-        delivered, resource, role, sign, address_text(seen[-1].ip.destination) if seen else "",
+        delivered, resource, role, sign, _looks(seen[-1].ip) if seen else ("", "", 0),
         tuple(event.endpoint for event in crossed), tuple((event.node, event.target) for event in crossed),
         _routers(seen), tuple(everything),
     )  # fmt: skip
+
+
+def _looks(ip: IpPacket) -> tuple[str, str, int]:
+    return address_text(ip.source), address_text(ip.destination), ip.ttl
 
 
 def _routers(seen: list[Sighting]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from gwlbemu.lab.configs import node_config
+from gwlbemu.lab.configs import seed_of
 from gwlbemu.paths.values import States
 from tests.differential.compare import Difference, differences
 from tests.differential.grammar import Sample, sample
@@ -30,11 +30,12 @@ def run(seed: int) -> Report:
     began = time.monotonic()
     chosen = sample(seed)
     outcomes = observe(chosen.plan, probes(chosen.plan, seed))
+    seeds = {node.name: seed_of(chosen.plan, node.name) for node in chosen.plan.gateway_nodes}
     return Report(
         chosen,
         len(outcomes),
         sum(bool(one.back and one.back.delivered_to) for one in outcomes),
         sum(bool(one.there.endpoints) for one in outcomes),
-        tuple(differences(chosen.plan, States(), outcomes)),
+        tuple(differences(chosen.plan, States(seeds=seeds), outcomes)),
         time.monotonic() - began,
     )
