@@ -225,7 +225,8 @@ def _until_still(watch: Watch, lab: Lab, session: TraceSession) -> None:
 
 def _have_judged(watch: Watch, lab: Lab, appliances: set[str]) -> bool:
     got = Counter(one.resource for one in watch.sightings if one.tunnel and not one.outgoing)
-    return all(int(lab.running.call(name, "status")["received"]) >= got[name] for name in appliances if got[name])
+    counters = {name: lab.running.call(name, "status")["counters"] for name in appliances if got[name]}
+    return all(int(counters[name]["received"]) >= got[name] for name in counters)
 
 
 # ---- what is opened --------------------------------------------------------------------------------------------------
@@ -390,7 +391,9 @@ def _observed(
     elif rounds and max(rounds.values()) >= ROUND:
         sign = "loop"
     elif refused:
-        sign, resource, role = refused[-1].reason or "reset", refused[-1].node, "node"
+        last = refused[-1]
+        sign, role = last.reason or "reset", "node"
+        resource = last.endpoint if last.direction == "out" else last.node
     elif errors:
         kind, code = errors[0].what.error or (0, 0)
         sign, resource, role = f"icmp {kind}/{code}", errors[0].resource, errors[0].role

@@ -27,6 +27,7 @@ ASKED, ANSWERED = b"?", b"!"
 GRE_HEAD = b"\0\0\x88\xb5"  # no options; the ethertype for local experiments (IEEE 802)
 WEB, SSH, DNS, IKE = 80, 22, 53, 4500
 PORTS = (DNS, IKE)  # of UDP, that the observer answers at
+MSS = b"\x02\x04\x05\xb4"  # makes a SYN longer than the RST by which its sender's kernel will answer a SYN-ACK
 _NUMBER = struct.Struct(">H")
 MOST_PAIRS = 10
 
@@ -56,7 +57,8 @@ class Probe:
         """Return the packet without its IP header."""
         if self.protocol == TCP:
             ends = ip_address(self.source).packed, ip_address(self.destination).packed
-            packet = build_tcp(*ends, self.source_port, self.destination_port, sequence=FIRST_SEQUENCE + self.number)
+            number = FIRST_SEQUENCE + self.number
+            packet = build_tcp(*ends, self.source_port, self.destination_port, sequence=number, options=MSS)
             return packet[decode_ip(packet).header_length :]
         if self.protocol == GRE:
             return GRE_HEAD + self.payload(ASKED)
