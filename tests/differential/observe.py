@@ -338,6 +338,10 @@ def _sent(watch: Watch, probe: Probe) -> Iterator[None]:
     kind, protocol = (socket.SOCK_DGRAM, 0) if probe.protocol == UDP else (socket.SOCK_RAW, probe.protocol)
     with _socket(probe.sender.namespace, family, kind, protocol) as sock:
         sock.bind((probe.source, probe.source_port if probe.protocol == UDP else 0))
+        if probe.is_ipv6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, probe.ttl)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, probe.ttl)
         if probe.protocol == UDP:
             watch.on(sock, lambda data, _: watch.note_delivery(probe.sender.name, of_payload(data)))
         try:

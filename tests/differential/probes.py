@@ -29,7 +29,9 @@ WEB, SSH, DNS, IKE = 80, 22, 53, 4500
 PORTS = (DNS, IKE)  # of UDP, that the observer answers at
 MSS = b"\x02\x04\x05\xb4"  # makes a SYN longer than the RST by which its sender's kernel will answer a SYN-ACK
 _NUMBER = struct.Struct(">H")
-MOST_PAIRS = 10
+MOST_PAIRS, MOST_STRAYS = 10, 3
+ODD_SHARE = 0.25  # of the pairs have an echo request of an odd TTL, or size
+PADDINGS = (1450, 1600, 8400, 8480)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Probe:
     protocol: int
     source_port: int = 0
     destination_port: int = 0
+    ttl: int = 64
+    padding: int = 0  # bytes; the number of the probe is added, so that no two have the same length
 
     @property
     def is_ipv6(self) -> bool:
@@ -51,7 +55,7 @@ class Probe:
 
     def payload(self, mark: bytes) -> bytes:
         """Return what a datagram of the probe carries; `mark` is ASKED or ANSWERED."""
-        return MAGIC + _NUMBER.pack(self.number) + mark + bytes(self.number)
+        return MAGIC + _NUMBER.pack(self.number) + mark + bytes(self.padding + self.number)
 
     def segment(self) -> bytes:
         """Return the packet without its IP header."""
@@ -72,7 +76,7 @@ class Probe:
     def packet(self) -> Packet:
         """Return the same as the path model has it."""
         length = len(self.segment()) + (8 if self.protocol == UDP else 0) + (40 if self.is_ipv6 else 20)
-        packet = Packet(self.sender.name, self.destination, self.protocol, size=length)
+        packet = Packet(self.sender.name, self.destination, self.protocol, size=length, ttl=self.ttl)
         if self.protocol not in (TCP, UDP):
             return packet
         return replace(packet, source_port=self.source_port, destination_port=self.destination_port)
@@ -80,7 +84,8 @@ class Probe:
     def __str__(self) -> str:
         ports = f" port {self.source_port} -> {self.destination_port}" if self.source_port else ""
         name = protocols.name(self.protocol)
-        return f"#{self.number} {name} {self.sender.name} {self.source} -> {self.destination}{ports}"
+        odd = (f" ttl {self.ttl}" if self.ttl != 64 else "") + (f" and {self.padding} bytes" if self.padding else "")
+        return f"#{self.number} {name} {self.sender.name} {self.source} -> {self.destination}{ports}{odd}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,47 +155,72 @@ def _quoted(packet: bytes) -> Recognised | None:
     return Recognised(acknowledgement - FIRST_SEQUENCE - 1, is_answer=True)
 
 
-def probes(plan: Plan, seed: int) -> tuple[Probe, ...]:
-    """Return what is sent through a lab: TCP, UDP, ICMP and GRE between its pairs, at most MOST_PAIRS of them.
+class _Draw:
+    """The probes of one topology in the making.
 
     A network knows earlier packets: connections in security groups and NAT gateways, flows in load balancers. So that
     each probe stands for itself, two instances have one GRE between them, and where stickiness makes one flow of
     several protocols one packet altogether.
     """
+
+    def __init__(self, plan: Plan, random: Random) -> None:
+        self._random = random
+        self._sticky = any(group.attributes.get("stickiness.enabled") == "true" for group in plan.target_groups)
+        self._ports = random.sample(range(32768, 60000), 500)
+        self._met: set[tuple[bool, frozenset[str]]] = set()
+        self._outside_with_gre: set[str] = set()  # a NAT gateway's kernel has one GRE connection with each of them
+        self.found: list[Probe] = []
+
+    def pair(self, sender: Instance, destination: str, receiver: str, outside: bool) -> None:
+        """Add the packets of a pair; `outside` for a receiver on the internet."""
+        random, six = self._random, ":" in destination
+        ends = (six, frozenset((sender.name, receiver)))
+        first = ends not in self._met
+        self._met.add(ends)
+        icmp = ICMPV6 if six else ICMP
+        kinds = [(TCP, random.choice((WEB, WEB, SSH))), (UDP, random.choice((DNS, DNS, IKE))), (icmp, 0)]
+        if first and receiver not in self._outside_with_gre:
+            kinds.append((GRE, 0))
+            if outside and not six:
+                self._outside_with_gre.add(receiver)
+        if self._sticky:
+            kinds = [random.choice(kinds)] if first else []
+        for protocol, port in kinds:
+            self._add(sender, destination, protocol, port)
+        if not self._sticky and random.random() < ODD_SHARE:
+            self._add(sender, destination, icmp, ttl=random.randint(1, 9))
+        if not self._sticky and random.random() < ODD_SHARE:
+            self._add(sender, destination, icmp, padding=random.choice(PADDINGS))
+
+    def stray(self, sender: Instance, destination: str) -> None:
+        """Add a packet to an address that is no instance's."""
+        protocol, port = self._random.choice(((TCP, WEB), (UDP, DNS), (ICMP, 0)))
+        self._add(sender, destination, protocol, port)
+
+    def _add(
+        self, sender: Instance, destination: str, protocol: int, port: int = 0, ttl: int = 64, padding: int = 0
+    ) -> None:
+        number = len(self.found) + 1
+        source = sender.ipv6_address if ":" in destination else sender.address
+        own = self._ports[number] if port else 0
+        self.found.append(Probe(number, sender, source, destination, protocol, own, port, ttl, padding))
+
+
+def probes(plan: Plan, seed: int) -> tuple[Probe, ...]:
+    """Return what is sent through a lab: TCP, UDP, ICMP and GRE between MOST_PAIRS of its pairs, and a few strays."""
     random = Random(f"probes {seed}")
+    draw = _Draw(plan, random)
     plain = [one for one in plan.instances if not one.appliance]
     pairs = [(one, other) for one in plain for other in plain if one is not other]
     random.shuffle(pairs)
-    sticky = any(group.attributes.get("stickiness.enabled") == "true" for group in plan.target_groups)
-    found: list[Probe] = []
-    ports = random.sample(range(32768, 60000), 400)
-    met: set[frozenset[str]] = set()
-    gre: set[str] = set()
-
-    def add(sender: Instance, destination: str, protocol: int, port: int = 0) -> None:
-        number = len(found) + 1
-        source = sender.ipv6_address if ":" in destination else sender.address
-        found.append(Probe(number, sender, source, destination, protocol, ports[number] if port else 0, port))
-
-    def four(sender: Instance, destination: str, receiver: str) -> None:
-        ends = frozenset((sender.ipv6_address if ":" in destination else sender.address, destination))
-        first = ends not in met
-        met.add(ends)
-        icmp = ICMPV6 if ":" in destination else ICMP
-        kinds = [(TCP, random.choice((WEB, WEB, SSH))), (UDP, random.choice((DNS, DNS, IKE))), (icmp, 0)]
-        if first and receiver not in gre:
-            kinds.append((GRE, 0))
-            if "." in destination and receiver in ("client", "nat"):
-                gre.add(receiver)  # a NAT gateway's kernel has one GRE connection with anybody outside
-        if sticky:
-            kinds = [random.choice(kinds)] if first else []
-        for protocol, port in kinds:
-            add(sender, destination, protocol, port)
-
     for sender, receiver in pairs[:MOST_PAIRS]:
         destination = destination_address(sender, receiver)
         if destination != sender.address:
-            four(sender, destination, receiver.name)
+            draw.pair(sender, destination, receiver.name, outside=not receiver.vpc)
         if sender.ipv6_address and receiver.ipv6_address:
-            four(sender, receiver.ipv6_address, receiver.name)
-    return tuple(found)
+            draw.pair(sender, receiver.ipv6_address, receiver.name, outside=not receiver.vpc)
+    strays = ["203.0.113.200", "10.0.250.9", *(one.address.rpartition(".")[0] + ".200" for one in plain)]
+    strays += [one.public_address for one in plan.nat_gateways]
+    for _ in range(MOST_STRAYS):
+        draw.stray(random.choice(plain), random.choice(strays))
+    return tuple(draw.found)
