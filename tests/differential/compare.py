@@ -23,7 +23,7 @@ ROUTING = ("route", "edge", "internet", "transit", "forward", "translate")
 REASONS = {reason.value for reason in Reason}
 SILENT, NOT_SENT = "silent", "not sent"
 NO_NETWORK, NO_HOST, NO_PORT = ("icmp 3/0", "icmp 1/0"), ("icmp 3/1", "icmp 1/3"), ("icmp 3/3", "icmp 3/2", "icmp 1/4")
-TTL_OVER = ("icmp 11/0", "icmp 3/0")
+TTL_OVER = ("icmp 11/0", "icmp 3/0")  # of ICMPv6 the second
 SIGNS: dict[str, tuple[str, ...]] = {
     Cause.NO_ROUTE.value: (*NO_NETWORK, SILENT),
     Cause.BLACKHOLE.value: (SILENT,),
@@ -35,10 +35,13 @@ SIGNS: dict[str, tuple[str, ...]] = {
     Cause.FIREWALL.value: (SILENT,),
     Cause.NAT_NO_SESSION.value: (SILENT, *NO_PORT),
     Cause.SPOOFED.value: (SILENT,),
-    Cause.TTL.value: TTL_OVER,
+    Cause.TTL.value: (*TTL_OVER, SILENT),  # a transit gateway has no route of its own for an ICMP error
+    Cause.TOO_BIG.value: ("icmp 3/4", "icmp 2/0", NOT_SENT),
+    Cause.LINK_TOO_BIG.value: (SILENT,),
 }
 PLACES: dict[str, str] = {  # where a cause acts one step before or behind the element that the model names
     Cause.SECURITY_GROUP.value: "subnet",  # at the port of the bridge that leads to the instance
+    Cause.LINK_TOO_BIG.value: "fabric",
 }
 
 

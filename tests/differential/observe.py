@@ -34,6 +34,7 @@ from gwlbemu.wire.protocols import GRE, ICMP, ICMPV6, TCP, UDP
 from tests.differential.probes import GRE_HEAD, PORTS, WEB, Probe, Recognised, answer_to, of_payload, recognise
 
 ETH_P_ALL, PACKET_OUTGOING, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 3, 4, 33, 35
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PROBE_MTU = 10, 23, 3  # don't fragment, whatever ICMP has said before
 BUFFER = 8 << 20
 QUIET = 0.04  # seconds without a frame, while no process has one in hand: kernels pass frames on at once
 PATIENCE = 20.0  # seconds that a process may have a packet in hand
@@ -340,8 +341,10 @@ def _sent(watch: Watch, probe: Probe) -> Iterator[None]:
         sock.bind((probe.source, probe.source_port if probe.protocol == UDP else 0))
         if probe.is_ipv6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, probe.ttl)
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PROBE_MTU)
         else:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, probe.ttl)
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PROBE_MTU)
         if probe.protocol == UDP:
             watch.on(sock, lambda data, _: watch.note_delivery(probe.sender.name, of_payload(data)))
         try:
