@@ -167,8 +167,13 @@ def _conclusion(found: Exchange) -> str:
             met += ", by the same targets" if found.same_targets else ", by different targets"
         return f"Delivered and answered; {met}."
     if found.there.end.kind is Kind.AMBIGUOUS or (found.back is not None and found.back.end.kind is Kind.AMBIGUOUS):
-        answered = sum(each.answered for each in found.possible)
-        return f"Delivered and answered in {answered} of the {len(found.possible)} ways that are possible."
+        answered, first = sum(each.answered for each in found.possible), found.possible[0]
+        if answered:
+            return f"Delivered and answered in {answered} of the {len(found.possible)} ways that are possible."
+        lost = first.back or first.there
+        what = "Not delivered" if not any(each.there.delivered for each in found.possible) else "Not answered"
+        many = f"in any of the {len(found.possible)} ways that are possible"
+        return f"{what} {many}; in the first of them, {lost.end.sentence}."
     if found.back is None:
         return f"Not delivered: {found.there.end.sentence}."
     return f"Delivered, and its answer is lost: {found.back.end.sentence}."

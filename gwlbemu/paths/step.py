@@ -140,8 +140,6 @@ class Walker:
                 Cause.SOURCE_DESTINATION_CHECK,
                 f"{packet.destination} is not {space.resource}'s address",
             )
-        if "." in packet.source and packet.source in space.addresses:
-            return dropped(space.resource, Cause.SPOOFED, f"{packet.source} is an address of {space.resource}'s router")
         route, detail = self._look_up(space, device, packet)
         if route is None:
             return dropped(space.resource, Cause.NO_ROUTE, self._no_route(space, packet))

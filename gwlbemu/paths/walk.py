@@ -28,8 +28,7 @@ def way(paths: Paths, packet: Packet, states: States = HEALTHY) -> Way:
     instance's, or an instance's name), SettingError for ends that cannot talk (no address of the family).
     """
     ends = resolve(paths.plan, packet)
-    found = list(every(lambda choices: _arrived(Walker(paths, states, choices).walk(ends.sender, ends.packet), ends)))
-    return joined_ways(found)
+    return joined_ways([*every(lambda choices: _there(Walker(paths, states, choices), ends, choices))])
 
 
 def exchange(paths: Paths, packet: Packet, states: States = HEALTHY, answer: Packet | None = None) -> Exchange:
@@ -44,9 +43,7 @@ def exchange(paths: Paths, packet: Packet, states: States = HEALTHY, answer: Pac
 
 def _exchange(paths: Paths, ends: Ends, states: States, choices: Choices, answer: Packet | None) -> Exchange:
     walker = Walker(paths, states, choices)
-    there = _arrived(walker.walk(ends.sender, ends.packet), ends)
-    named = tuple(choices.named)
-    there = replace(there, choices=named)
+    there = _there(walker, ends, choices)
     back = None
     if there.delivered:
         reply = there.packet.answer()
@@ -55,7 +52,7 @@ def _exchange(paths: Paths, ends: Ends, states: States, choices: Choices, answer
         back = walker.walk(there.end.at, reply)
         if back.delivered and back.end.at != ends.sender:
             back = _astray(back, ends.sender)
-        back = replace(back, choices=tuple(name for name in choices.named if name not in named))
+        back = replace(back, choices=tuple(name for name in choices.named if name not in there.choices))
     met_there, met_back = (
         [target for _, target in there.targets],
         [target for _, target in back.targets] if back else [],
@@ -69,7 +66,9 @@ def _exchange(paths: Paths, ends: Ends, states: States, choices: Choices, answer
     )
 
 
-def _arrived(found: Way, ends: Ends) -> Way:
+def _there(walker: Walker, ends: Ends, choices: Choices) -> Way:
+    found = walker.walk(ends.sender, ends.packet)
+    found = replace(found, choices=tuple(choices.named))
     if found.delivered and ends.receiver and found.end.at != ends.receiver:
         return _astray(found, ends.receiver)
     return found
