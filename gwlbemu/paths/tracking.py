@@ -12,7 +12,12 @@ Tuple = tuple[int, str, int | None, str, int | None]
 
 
 def tuple_of(packet: Packet) -> Tuple:
-    """Return protocol, source, source port, destination, destination port; without ports where a packet has none."""
+    """Return protocol, source, source port, destination, destination port; without ports where a packet has none.
+
+    An echo request and its reply have the message's type there: a request that comes from the other end is no answer.
+    """
+    if packet.protocol in (ICMP, ICMPV6):
+        return packet.protocol, packet.source, packet.is_answer, packet.destination, not packet.is_answer
     if not packet.has_ports:
         return packet.protocol, packet.source, None, packet.destination, None
     return packet.protocol, packet.source, packet.source_port, packet.destination, packet.destination_port
