@@ -24,6 +24,7 @@ from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space
 from gwlbemu.paths.octets import with_ttl_of
 from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
 from gwlbemu.paths.values import Cause, End, Hop, Kind, Packet, States, Way
+from gwlbemu.topology.plan.layout import INTERNET
 from gwlbemu.topology.plan.values import Endpoint, GatewayNode, KernelRoute
 from gwlbemu.wire.protocols import UDP
 
@@ -291,10 +292,10 @@ class Walker:
         device = route.device or ""
         mac = space.neighbours.get((device, route.via or trip.packet.destination))
         if mac is None:
-            where = "on the internet" if space.role == "internet" else f"in {space.resource}"
-            return dropped(
-                space.resource, Cause.UNKNOWN_ADDRESS, f"nobody {where} has the address {trip.packet.destination}"
-            )
+            instance = self._paths.instances.get(space.name)
+            at = instance.subnet if instance else space.resource
+            where = "on the internet" if at == INTERNET else f"in {at}"
+            return dropped(at, Cause.UNKNOWN_ADDRESS, f"nobody {where} has the address {trip.packet.destination}")
         return self._send(trip, space, device, mac)
 
     def _send(self, trip: Trip, space: Space, device: str, mac: str) -> Arrival | End:
