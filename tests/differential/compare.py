@@ -34,7 +34,6 @@ SIGNS: dict[str, tuple[str, ...]] = {
     Cause.NO_SUCH_SUBNET.value: (SILENT, *NO_HOST, *NO_NETWORK),
     Cause.FIREWALL.value: (SILENT,),
     Cause.NAT_NO_SESSION.value: (SILENT, *NO_PORT),
-    Cause.SPOOFED.value: (SILENT,),
     Cause.TTL.value: (*TTL_OVER, SILENT),  # a transit gateway has no route of its own for an ICMP error
     Cause.TOO_BIG.value: ("icmp 3/4", "icmp 2/0", NOT_SENT),
     Cause.LINK_TOO_BIG.value: (SILENT,),
