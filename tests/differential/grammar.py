@@ -12,6 +12,8 @@ from random import Random
 import yaml
 
 from gwlbemu.errors import TopologyError
+from gwlbemu.lab.configs import seed_of
+from gwlbemu.paths.values import States
 from gwlbemu.topology.file.parse import parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
@@ -33,6 +35,11 @@ class Sample:
     change: str
     text: str
     plan: Plan
+
+    @property
+    def states(self) -> States:
+        """What the path model has to know of a lab that has just come up: what each node chooses by."""
+        return States(seeds={node.name: seed_of(self.plan, node.name) for node in self.plan.gateway_nodes})
 
     def __str__(self) -> str:
         families = ", IPv6" if self.ipv6 else ""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from gwlbemu.lab.configs import seed_of
-from gwlbemu.paths.values import States
 from tests.differential.compare import Difference, differences
 from tests.differential.grammar import Sample, sample
 from tests.differential.observe import observe
@@ -30,12 +28,11 @@ def run(seed: int) -> Report:
     began = time.monotonic()
     chosen = sample(seed)
     outcomes = observe(chosen.plan, probes(chosen.plan, seed))
-    seeds = {node.name: seed_of(chosen.plan, node.name) for node in chosen.plan.gateway_nodes}
     return Report(
         chosen,
         len(outcomes),
         sum(bool(one.back and one.back.delivered_to) for one in outcomes),
         sum(bool(one.there.endpoints) for one in outcomes),
-        tuple(differences(chosen.plan, States(seeds=seeds), outcomes)),
+        tuple(differences(chosen.plan, chosen.states, outcomes)),
         time.monotonic() - began,
     )

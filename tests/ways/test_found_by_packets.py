@@ -1,0 +1,33 @@
+"""What the path model once said otherwise than packets in a lab (see tests/differential), by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gwlbemu.paths.values import Cause, Packet
+from gwlbemu.wire.protocols import ICMP, TCP, UDP
+from tests.topology.builder import put
+from tests.ways.test_ends import NAT, dropped, ended, walked
+
+PING = Packet("web", "203.0.113.99", ICMP)
+BY_NAT = [*NAT, put("vpcs.0.route_tables.1.routes.0.target", "nat")]
+
+
+@pytest.mark.parametrize("protocol", [ICMP, TCP, UDP])
+def test_a_packet_to_the_own_nat_gateways_public_address_comes_back_to_it_and_belongs_to_no_connection(
+    protocol: int,
+) -> None:
+    """The internet gateway turns it around with both addresses the NAT gateway's. An echo request is no echo reply."""
+    packet = replace(PING, protocol=protocol)
+    if protocol != ICMP:
+        packet = replace(packet, source_port=40000, destination_port=80)
+    assert ended(walked(packet, *BY_NAT)) == dropped("nat", Cause.NAT_NO_SESSION)
+
+
+def test_nobody_in_the_own_subnet_is_said_of_the_subnet() -> None:
+    """The frame leaves the instance and gets as far as the subnet."""
+    found = walked(Packet("web", "10.0.1.77", TCP, 40000, 80))
+    assert ended(found) == dropped("app-a", Cause.UNKNOWN_ADDRESS)
+    assert found.end.sentence == "nobody in app-a has the address 10.0.1.77"
