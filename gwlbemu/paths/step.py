@@ -47,11 +47,25 @@ class Trip:
     hops: list[Hop] = field(default_factory=list)
     endpoints: list[str] = field(default_factory=list)
     targets: list[tuple[str, str]] = field(default_factory=list)
-    seen: set[tuple[object, ...]] = field(default_factory=set)
+    seen: dict[tuple[object, ...], list[tuple[int, int, int]]] = field(default_factory=dict)
 
     def note(self, at: str, kind: str, rule: str, detail: str = "") -> None:
         """Add a hop."""
         self.hops.append(Hop(at, kind, rule, self.packet, detail))
+
+    def goes_in_circles(self, place: tuple[object, ...]) -> bool:
+        """Note that the packet is at a place and tell whether it comes there for ever.
+
+        A node may refuse in the second round what it let pass in the first: a RST has ended its flow. The third round
+        is as the second. What was met since the second visit is forgotten then.
+        """
+        visits = self.seen.setdefault(place, [])
+        visits.append((len(self.hops), len(self.endpoints), len(self.targets)))
+        if len(visits) < 3:
+            return False
+        hops, endpoints, targets = visits[1]
+        del self.hops[hops:], self.endpoints[endpoints:], self.targets[targets:]
+        return True
 
     def way(self, end: End) -> Way:
         """Return the way that ends so."""
@@ -125,10 +139,9 @@ class Walker:
         space, device = here
         packet = trip.packet
         place = (space.name, device, packet.is_answer, *tuple_of(packet))
-        if place in trip.seen:
+        if trip.goes_in_circles(place):
             circle = _circle(trip.hops, space.resource)
             return End(Kind.LOOP, space.resource, Cause.LOOP.value, f"it goes in circles: {circle}")
-        trip.seen.add(place)
         refused = self._come_in(trip, here)
         if refused is not None:
             return refused
