@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from gwlbemu.core.gateway.verdict import Reason
-from gwlbemu.paths.values import Cause, Exchange, Kind, States, Way
+from gwlbemu.paths.values import Cause, Exchange, Hop, Kind, States, Way
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.plan.values import Plan
 from tests.differential.observe import Observed, Outcome
@@ -69,7 +69,7 @@ def differences(plan: Plan, states: States, outcomes: list[Outcome]) -> Iterator
     paths = Paths(plan)
     transit = {gateway.name for gateway in plan.transit_gateways}
     for outcome in outcomes:
-        model = exchange(paths, outcome.probe.packet(), states)
+        model = exchange(paths, outcome.probe.packet(), states, outcome.probe.answer())
         wrong = [tuple(_wrong(one, outcome)) for one in model.possible]
         best = min(range(len(wrong)), key=lambda number: len(wrong[number]))
         what = wrong[best] + tuple(_open_otherwise(model, transit))
@@ -133,5 +133,12 @@ def _fits(model: Way, seen: Observed) -> bool:
 
 
 def _routers(way: Way) -> tuple[str, ...]:
-    """The routers of a way; one that translates as well has two hops."""
-    return tuple(name for name, _ in groupby(hop.at for hop in way.hops if hop.kind in ROUTING))
+    """The routers that a way passed; one that translates as well has two hops, and one only where it ends."""
+    found = [(at, hops[-1].kind) for at, group in groupby(way.hops, lambda hop: hop.at) if _routes(hops := list(group))]
+    if found and not way.delivered and found[-1] == (way.end.at, "translate"):
+        found.pop()
+    return tuple(at for at, _ in found)
+
+
+def _routes(hops: list[Hop]) -> bool:
+    return any(hop.kind in ROUTING for hop in hops)

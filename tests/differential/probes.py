@@ -19,7 +19,7 @@ from gwlbemu.wire import protocols
 from gwlbemu.wire.icmp import decode_icmp
 from gwlbemu.wire.ip import IpPacket, decode_ip
 from gwlbemu.wire.protocols import GRE, ICMP, ICMPV6, TCP, UDP
-from gwlbemu.wire.tcp import ACK, SYN, build_tcp, decode_tcp
+from gwlbemu.wire.tcp import ACK, RST, SYN, build_tcp, decode_tcp
 
 FIRST_SEQUENCE = 0x5EED0000
 MAGIC = b"diffprobe"
@@ -80,6 +80,12 @@ class Probe:
         if self.protocol not in (TCP, UDP):
             return packet
         return replace(packet, source_port=self.source_port, destination_port=self.destination_port)
+
+    def answer(self) -> Packet | None:
+        """Return how the answer differs from one in kind: a closed port's RST. None when it does not."""
+        if self.protocol != TCP or self.destination_port == WEB:
+            return None
+        return replace(self.packet().answer(), tcp_flags=RST | ACK)
 
     def __str__(self) -> str:
         ports = f" port {self.source_port} -> {self.destination_port}" if self.source_port else ""

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from gwlbemu.core.gateway.verdict import Reason
 from gwlbemu.paths.values import Cause, Packet
+from gwlbemu.paths.walk import exchange
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
+from gwlbemu.wire.tcp import ACK, RST
 from tests.topology.builder import put
-from tests.ways.test_ends import NAT, dropped, ended, walked
+from tests.ways.test_ends import NAT, REQUEST, dropped, ended, own_subnet, paths, walked
 
 PING = Packet("web", "203.0.113.99", ICMP)
 BY_NAT = [*NAT, put("vpcs.0.route_tables.1.routes.0.target", "nat")]
@@ -31,3 +34,13 @@ def test_nobody_in_the_own_subnet_is_said_of_the_subnet() -> None:
     found = walked(Packet("web", "10.0.1.77", TCP, 40000, 80))
     assert ended(found) == dropped("app-a", Cause.UNKNOWN_ADDRESS)
     assert found.end.sentence == "nobody in app-a has the address 10.0.1.77"
+
+
+def test_a_rst_does_not_go_round_for_ever() -> None:
+    """It ends its flow in the first round, and in the second it is a packet of no flow."""
+    refusal = replace(REQUEST.answer(), tcp_flags=RST | ACK)
+    found = exchange(paths(own_subnet), REQUEST, answer=refusal)
+    assert found.back is not None
+    assert ended(found.back) == dropped("vpce-a", Reason.MIDSTREAM)
+    assert found.back.endpoints == ("vpce-a", "vpce-a")
+    assert len(found.back.targets) == 1
