@@ -82,7 +82,7 @@ class Observed:
     resource: str
     role: str
     sign: str
-    looks: tuple[str, str, int]  # source, destination and TTL where it was seen last
+    looks: tuple[str, str, int]  # source, destination and TTL with which it arrived
     endpoints: tuple[str, ...]
     targets: tuple[tuple[str, str], ...]
     routers: tuple[str, ...]
@@ -387,6 +387,8 @@ def _observed(
     crossed = [event for event in events if event.verdict == "to-target"]
     refused = [event for event in events if event.verdict in ("drop", "reset")]
     delivered = watch.delivered.get(which, "")
+    # A shortcut keeps the time of the first interface, so only the place tells which sighting is the last.
+    arrived = [one for one in seen if one.resource == delivered and not one.outgoing]
     sign, resource, role = "silent", probe.sender.name if not which[1] else "", "instance"
     if seen:
         resource, role = seen[-1].resource, seen[-1].role
@@ -407,7 +409,7 @@ def _observed(
     elif which in watch.not_sent:
         sign = "not sent"
     return Observed(
-        delivered, resource, role, sign, _looks(seen[-1].ip) if seen else ("", "", 0),
+        delivered, resource, role, sign, _looks(arrived[-1].ip) if arrived else ("", "", 0),
         tuple(event.endpoint for event in crossed), tuple((event.node, event.target) for event in crossed),
         _routers(seen), tuple(everything),
     )  # fmt: skip
