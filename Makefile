@@ -11,7 +11,8 @@ TOPOLOGY ?= topologies/two-zones.yaml
 LAB      ?=
 VENV     := .venv
 GWLBEMU  := $(VENV)/bin/gwlbemu
-WHICH     = $(if $(LAB),--lab '$(LAB)')
+QUOTE      = '$(subst ','\'',$(1))'
+WHICH     = $(if $(LAB),--lab $(call QUOTE,$(LAB)))
 
 # What the tools remember, by user: what root's run has left must not stop another's.
 CACHE    := $(shell [ -w . ] && echo "$(CURDIR)/.cache-$$(id -u)" || echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/gwlbemu")
@@ -39,13 +40,13 @@ help:
 	@echo "LAB=NAME chooses among several labs (topology: names it), TOPOLOGY=FILE another topology, PYTEST_ARGS='...' tests"
 
 topology: setup
-	@$(GWLBEMU) up '$(TOPOLOGY)' $(WHICH)
+	@$(GWLBEMU) up $(call QUOTE,$(TOPOLOGY)) $(WHICH)
 
 plan: $(VENV)/.ready
-	@$(GWLBEMU) plan '$(TOPOLOGY)'
+	@$(GWLBEMU) plan $(call QUOTE,$(TOPOLOGY))
 
 doctor: $(VENV)/.ready
-	@$(GWLBEMU) doctor '$(TOPOLOGY)'
+	@$(GWLBEMU) doctor $(call QUOTE,$(TOPOLOGY))
 
 inject: need-venv
 	@$(GWLBEMU) inject --demo $(WHICH)

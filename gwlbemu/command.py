@@ -35,7 +35,8 @@ def _needs_sudo() -> bool:
 def _program(path: str) -> list[str]:
     """How to call gwlbemu where programs are looked for in `path`."""
     called = Path(sys.argv[0])
-    module = [sys.executable, "-m", "gwlbemu"]
+    safe = ["-P"] if sys.flags.safe_path else []
+    module = [sys.executable, *safe, "-m", "gwlbemu"]
     if called.name == "__main__.py" and called.parent.name == "gwlbemu":
         return module
     script = called if called.name == "gwlbemu" else Path(sys.executable).with_name("gwlbemu")

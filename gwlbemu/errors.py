@@ -81,9 +81,15 @@ class LabError(GwlbemuError):
     exit_code = 4
 
 
+class TraceGoneError(LabError):
+    """A trace that a node does not have (any more): stopped, or not renewed within its lease."""
+
+    code = "TraceNotFound"
+
+
 def refusal(sentence: str, code: str) -> GwlbemuError:
     """Return the error that a process of the lab answered with: `sentence` and `code` as they came over its socket."""
-    for kind in (WireError, TopologyError, NetError, LabError, UnknownNameError):
+    for kind in (WireError, TopologyError, NetError, LabError, TraceGoneError, UnknownNameError):
         if kind.code == code:
             return kind(sentence)
     return AwsError(sentence, code) if code in AWS_CODES else SettingError(sentence, code)

@@ -22,6 +22,7 @@ from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.lab.up import up
 from gwlbemu.net.remove import down
+from gwlbemu.topology.names import NAME, NAME_EXPECTED
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Plan, Target
 from gwlbemu.trials.craft import PacketSpec
@@ -64,6 +65,8 @@ class Lab:
         self, topology: str | os.PathLike[str] | Plan, *,
         name: str | None = None, capture: bool | None = None, datapath: str | None = None, wait: float = 30.0,
     ) -> None:  # fmt: skip
+        if name is not None and not NAME.fullmatch(name):
+            raise SettingError(f"{name!r} is no lab's name: expected {NAME_EXPECTED}")
         plan = topology if isinstance(topology, Plan) else _load(topology, name)
         if name is not None and plan.lab != name:
             raise TopologyError(f"the plan is of lab {plan.lab}: give the name where it is resolved, not here")

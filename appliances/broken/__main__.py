@@ -19,7 +19,7 @@ control socket: {"verb": "set", "mode": "wrong-cookie"} or {"verb": "set", "mode
 
 
 class Broken:
-    """The mode of the moment, and how many packets it has seen."""
+    """An appliance in one of the `MODES`, which `set` changes; `delay` is in seconds, for mode slow."""
 
     def __init__(self, mode: str, delay: float) -> None:
         self.mode = mode

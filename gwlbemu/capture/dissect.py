@@ -28,7 +28,7 @@ class Layer(NamedTuple):
 
 
 class TunnelLayer(NamedTuple):
-    """A GENEVE header, and AWS's options where it has them in the right shape."""
+    """A GENEVE header, and AWS's options; an option that is missing or of another length is None in `options`."""
 
     header: geneve.Header
     options: aws.AwsOptions

@@ -8,7 +8,10 @@ from gwlbemu.capture.pcapng import Direction
 
 
 class Interface(NamedTuple):
-    """Where packets were taken: the tap's name, or an empty one in formats without names."""
+    """Where packets were taken: the tap's name and description, empty in formats that have none.
+
+    `link_type` is a LINKTYPE_ number of the pcap formats (tcpdump.org, "Link-layer header types"): 1 is Ethernet.
+    """
 
     name: str
     description: str
@@ -36,7 +39,7 @@ class CapturedPacket(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """The latest counts of one interface."""
+    """How many packets an interface has received since its capture began, and how many of them the capture lost."""
 
     received: int
     dropped: int

@@ -18,7 +18,7 @@ _ICMPV6 |= {135: "neighbour solicitation", 136: "neighbour advertisement"}
 
 
 def address_text(address: bytes) -> str:
-    """Return an IPv4 or IPv6 address as text."""
+    """Return an IPv4 (4 bytes) or IPv6 address (16 bytes) as text; any other length raises ValueError."""
     return str(IPv4Address(address)) if len(address) == 4 else str(IPv6Address(address))
 
 

@@ -12,18 +12,19 @@ from typing import TypeVar
 import click
 
 from gwlbemu.command import command
-from gwlbemu.errors import NetError, SettingError
+from gwlbemu.errors import NetError
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.net.record import list_labs
+from gwlbemu.topology.names import NAME, NAME_EXPECTED
 from gwlbemu.topology.plan.values import Plan
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def _lab_name(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
-    """Refuse an empty name: a variable of a script that is not set must not mean "the only lab, or the first"."""
-    if name is not None and not name.strip():
-        raise click.BadParameter("a lab has a name that is not empty")
+    """Refuse what no lab is called; an empty name above all, which a variable that is not set leaves in a script."""
+    if name is not None and not NAME.fullmatch(name):
+        raise click.BadParameter(f"{name!r} is no lab's name: expected {NAME_EXPECTED}")
     return name
 
 
@@ -72,11 +73,8 @@ def hint(lab: str, verb: str, *words: str) -> str:
 
 def load_plan(file: str, lab_name: str | None) -> Plan:
     """Read, check and resolve a topology, by path or by name; `lab_name` replaces the file's own name for the lab."""
-    from gwlbemu.topology.file.fields import NAME
     from gwlbemu.topology.plan.resolve import load
 
-    if lab_name is not None and not NAME.fullmatch(lab_name):
-        raise SettingError(f"--lab {lab_name!r}: expected at most 32 letters, digits and hyphens, no hyphen at an end")
     return load(*read_topology(file), lab=lab_name)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, load_plan, name_silent, print_json
 from gwlbemu.errors import SettingError
+from gwlbemu.paths.choices import MOST
 from gwlbemu.paths.values import Exchange, Hop, Kind, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.plan.ends import instance_at, web_port
@@ -146,6 +147,10 @@ def _direction(way: Way) -> Iterator[str]:
         )
 
 
+def _count(ways: Sequence[object]) -> str:
+    return f"{MOST} or more" if len(ways) >= MOST else str(len(ways))
+
+
 def _end_text(way: Way) -> str:
     reason = f" [{way.end.reason}]" if way.end.reason else ""
     return f"= {way.end.kind.value}: {way.end.sentence}{reason}"
@@ -169,10 +174,10 @@ def _conclusion(found: Exchange) -> str:
     if found.there.end.kind is Kind.AMBIGUOUS or (found.back is not None and found.back.end.kind is Kind.AMBIGUOUS):
         answered, first = sum(each.answered for each in found.possible), found.possible[0]
         if answered:
-            return f"Delivered and answered in {answered} of the {len(found.possible)} ways that are possible."
+            return f"Delivered and answered in {answered} of {_count(found.possible)} ways that are possible."
         lost = first.back or first.there
         what = "Not delivered" if not any(each.there.delivered for each in found.possible) else "Not answered"
-        many = f"in any of the {len(found.possible)} ways that are possible"
+        many = f"in any of {_count(found.possible)} ways that are possible"
         return f"{what} {many}; in the first of them, {lost.end.sentence}."
     if found.back is None:
         return f"Not delivered: {found.there.end.sentence}."

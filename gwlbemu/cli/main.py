@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import NamedTuple
 
 import click
 
@@ -24,25 +25,53 @@ EXIT_CODES = {
 }
 INTERRUPTED = 130
 
-# A group of the help -> its verbs -> the module that holds each. A verb is imported when it is used, so that
-# `gwlbemu status` does not load scapy.
+
+class Verb(NamedTuple):
+    """The module of `gwlbemu.cli` that holds a verb, and the line that `gwlbemu --help` has for it."""
+
+    module: str
+    line: str
+
+
+# A verb is imported when it is used, so that `gwlbemu status` does not load scapy.
 GROUPS = {
-    "Life of a lab": {"up": "lab", "down": "lab", "labs": "lab", "exec": "lab"},
-    "Look": {
-        "status": "status",
-        "targets": "read",
-        "flows": "read",
-        "metrics": "metrics",
-        "watch": "watch",
-        "inspect": "inspect",
-        "explain": "explain",
+    "Life of a lab": {
+        "up": Verb("lab", "Bring up the lab of a topology and wait for its targets"),
+        "down": Verb("lab", "Remove a lab: exactly what it made"),
+        "labs": Verb("lab", "Name every lab that is up"),
+        "exec": Verb("lab", "Run a command inside an instance, subnet, gateway or node"),
     },
-    "Change": {"register": "change", "deregister": "change", "set": "change", "advance": "change"},
-    "Break and heal": {"fail": "change", "heal": "change", "drill": "drill"},
-    "Try": {"inject": "inject", "bench": "bench"},
-    "Design": {"plan": "plan", "schema": "plan", "doctor": "doctor"},
+    "Look": {
+        "status": Verb("status", "Processes, datapath, packets, drops, what is broken"),
+        "targets": Verb("read", "Targets as each node sees them, in AWS's words"),
+        "flows": Verb("read", "Live flows: target, cookie, packets, idle time"),
+        "metrics": Verb("metrics", "CloudWatch's metrics, as a table, JSON or for Prometheus"),
+        "watch": Verb("watch", "A live view of traffic, targets, losses and flows"),
+        "inspect": Verb("inspect", "Captured packets, one line each, or hop by hop"),
+        "explain": Verb("explain", "Which way a packet and its answer take, and why"),
+    },
+    "Change": {
+        "register": Verb("change", "Register a target with a target group"),
+        "deregister": Verb("change", "Deregister a target: it drains"),
+        "set": Verb("change", "Set AWS attributes of a load balancer or target group"),
+        "advance": Verb("change", "Let time pass at once, and tell which flows that ended"),
+    },
+    "Break and heal": {
+        "fail": Verb("change", "Break an instance, process, link, health check or zone"),
+        "heal": Verb("change", "Undo what fail broke"),
+        "drill": Verb("drill", "Fail something under live connections and report"),
+    },
+    "Try": {
+        "inject": Verb("inject", "Send crafted packets and report what became of each"),
+        "bench": Verb("bench", "Measure the data paths side by side, as ratios"),
+    },
+    "Design": {
+        "plan": Verb("plan", "The resolved plan of a topology, without root"),
+        "schema": Verb("plan", "The JSON Schema of a topology file, for editors"),
+        "doctor": Verb("doctor", "What is wrong with a design, and the line that mends it"),
+    },
 }
-VERBS = {verb: module for verbs in GROUPS.values() for verb, module in verbs.items()}
+VERBS = {name: verb.module for verbs in GROUPS.values() for name, verb in verbs.items()}
 
 
 class _LazyGroup(click.Group):
@@ -61,12 +90,9 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, VERBS))
-        room = formatter.width - width - 6
         for title, verbs in GROUPS.items():
-            commands = {verb: self.get_command(ctx, verb) for verb in verbs}
-            rows = [(verb.ljust(width), each.get_short_help_str(room)) for verb, each in commands.items() if each]
             with formatter.section(title):
-                formatter.write_dl(rows)
+                formatter.write_dl([(name.ljust(width), verb.line) for name, verb in verbs.items()])
 
 
 @click.group(

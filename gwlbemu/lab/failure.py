@@ -64,8 +64,12 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     cables = list(_cables(lab.plan, kind, name))
     if cables and broken:
         shortcuts.remove(lab.plan, lab.state, {end.namespace for end in cables})
+    others = [entry for entry in before if entry != (kind, name)]
+    still_pulled = {} if broken else {end: entry for entry in others for end in _cables(lab.plan, *entry)}
     for end in cables:
-        if set_link(path_of(end.namespace), end.name, up=not broken):
+        if end in still_pulled:
+            done.append(f"cable {end.name} of {end.namespace} stays pulled: {' '.join(still_pulled[end])} is broken")
+        elif set_link(path_of(end.namespace), end.name, up=not broken):
             done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
     if kind == "instance" and broken:
         done += _kill(lab, name)

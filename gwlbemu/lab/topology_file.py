@@ -33,6 +33,8 @@ def read_topology(file: str | os.PathLike[str]) -> tuple[str, str]:
     `file` is a path, or the name of a bundled topology (`two-zones`); a file of that path comes first. Raises
     TopologyError when it cannot be read; where there is no such file the message lists the bundled names.
     """
+    if not os.fspath(file):
+        raise TopologyError(f"no topology file is named: expected a path, or one of {', '.join(bundled_names())}")
     path = topology_path(file)
     try:
         return path.read_text(), str(path)

@@ -1,6 +1,6 @@
 """What the program of a target does with a GENEVE datagram: the bundled ones are asked themselves.
 
-A program of the user's own, the IDS and whatever else is not known here are taken to return every packet as it came.
+A program of the user's own, and whatever else is not known here, is taken to return every packet as it came.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+from appliances import inner
 from appliances.action import Action, Answer, Discard, Return
 from appliances.broken.modes import MODES, Situation
+from appliances.firewall import rules
 from appliances.firewall.judge import Decision, Judge
-from appliances.firewall.rules import parse
+from appliances.ids import rules as ids_rules
+from appliances.ids.detect import Detector
 from appliances.tunnel import ETHERNET, IPV4, Received, read, swap, wrap
 from gwlbemu.errors import WireError
 from gwlbemu.topology.plan.values import Program
 
 LINK = bytes(12) + IPV4
 
-_policy = lru_cache(maxsize=1 << 10)(parse)
+_policy = lru_cache(maxsize=1 << 10)(rules.parse)
+_signatures = lru_cache(maxsize=1 << 10)(ids_rules.parse)
 
 
 class Outcome(NamedTuple):
@@ -66,4 +70,15 @@ class Appliance:
             mode = MODES.get(program.argv[program.argv.index("--mode") + 1])
             if mode is not None:
                 return lambda received: mode(received, Situation(self._seen - 1, 0.0))
+        if program.kind == "ids" and "--ips" in program.argv:
+            detector = Detector(_signatures(program.config, program.instance), ips=True)
+            return lambda received: _inspected(detector, received)
         return lambda received: Return()
+
+
+def _inspected(detector: Detector, received: Received) -> Action:
+    try:
+        finding = detector.inspect(received.endpoint, inner.read(received.packet), now=0.0)
+    except WireError:
+        return Return()
+    return Discard("dropped by a rule") if finding.keep else Return()

@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST = 256  # walks; what is left open beyond that is not walked
+MOST = 256  # walks; of more ways that are possible, these are the first
 
 
 class Choices:

@@ -1,4 +1,4 @@
-"""One packet from element to element: what each does with it is what the lab's namespace of that role does.
+"""One packet through routers and hosts: what each does with it is what the lab's namespace of that role does.
 
 role              what it does beside routing                                          plan
 instance          security groups, source/destination check; may forward               hosts, rulesets
@@ -13,30 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from gwlbemu.core.gateway.settings import GENEVE_PORT, LONGEST_PACKET
-from gwlbemu.core.gateway.verdict import Drop, Reason, Reset, ToTarget
-from gwlbemu.paths.appliance import Appliance
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.filters import allowed_in, allowed_out, begins
-from gwlbemu.paths.gateway import Node
 from gwlbemu.paths.index import Paths
 from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space
-from gwlbemu.paths.octets import with_ttl_of
 from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
-from gwlbemu.paths.values import Cause, End, Hop, Kind, Packet, States, Way
+from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States, Way
 from gwlbemu.topology.plan.layout import INTERNET
-from gwlbemu.topology.plan.values import Endpoint, GatewayNode, KernelRoute
-from gwlbemu.wire.protocols import UDP
-
-_WHY = {
-    Reason.NO_TARGET: "no target is in scope",
-    Reason.MIDSTREAM: "it is no SYN and belongs to no flow there",
-    Reason.TOO_LONG: f"it is longer than {LONGEST_PACKET} bytes",
-    Reason.FRAGMENT: "it is a fragment",
-    Reason.MALFORMED: "it cannot be read",
-    Reason.TTL_EXPIRED: "its TTL is over",
-}
-TUNNEL_PORT = 60000  # one of the source ports that a node uses; no rule looks at it
+from gwlbemu.topology.plan.values import KernelRoute
 
 
 @dataclass(slots=True)
@@ -49,7 +33,7 @@ class Trip:
     targets: list[tuple[str, str]] = field(default_factory=list)
     seen: dict[tuple[object, ...], list[tuple[int, int, int]]] = field(default_factory=dict)
 
-    def note(self, at: str, kind: str, rule: str, detail: str = "") -> None:
+    def note(self, at: str, kind: HopKind, rule: str, detail: str = "") -> None:
         """Add a hop."""
         self.hops.append(Hop(at, kind, rule, self.packet, detail))
 
@@ -77,40 +61,16 @@ def dropped(at: str, cause: Cause | str, sentence: str) -> End:
     return End(Kind.DROPPED, at, cause.value if isinstance(cause, Cause) else cause, sentence)
 
 
-class Walker:
-    """A network for the length of one exchange: the connections and flows of the first packet are there for the next.
-
-    Walks change only what belongs to the walker.
-    """
+class Routers:
+    """Routers and hosts for the length of one exchange: connections of the first packet are there for the next."""
 
     def __init__(self, paths: Paths, states: States, choices: Choices) -> None:
-        self._paths, self._machine, self._states, self._choices = paths, paths.machine, states, choices
-        self._nodes: dict[str, Node] = {}
-        self._appliances: dict[str, Appliance] = {}
+        self._paths, self._machine, self._choices = paths, paths.machine, choices
         self._tracking: dict[str, Tracking] = {}
-        self._tunnels: dict[tuple[str, str], Space | End] = {}
         self._down = _pulled(paths, states) if states.broken else frozenset()
 
-    def walk(self, sender: str, packet: Packet) -> Way:
-        """Return the way of a packet whose ends are addresses, from the instance `sender`."""
-        trip = Trip(packet)
-        here = self._leave(trip, self._machine.spaces[self._paths.by_name[sender].namespace])
-        while not isinstance(here, End):
-            here = self._meet(trip, here)
-        return trip.way(here)
-
-    def _meet(self, trip: Trip, here: Arrival) -> Arrival | End:
-        if here.space.role != "node":
-            return self._route(trip, here)
-        node = self._paths.nodes[here.space.name]
-        endpoint = self._paths.endpoints.get((node.name, here.device))
-        if endpoint is None:
-            return dropped(node.name, Cause.UNKNOWN_ADDRESS, f"{node.address} is a load balancer's own address")
-        return self._inspect(trip, here.space, node, endpoint)
-
-    # ---- routers and hosts ----
-    def _leave(self, trip: Trip, space: Space) -> Arrival | End:
-        """From the instance that made the packet."""
+    def leave(self, trip: Trip, space: Space) -> Arrival | End:
+        """Let a packet leave the instance that made it; return where it comes in next, or its end."""
         packet, name = trip.packet, space.resource
         groups, tracking = self._paths.groups[space.name], self._tracked(space)
         rule = "its default route"
@@ -132,10 +92,10 @@ class Walker:
         if too_big is not None:
             return too_big
         trip.note(name, "send", rule)
-        return self._transmit(trip, space, route)
+        return self.transmit(trip, space, route)
 
-    def _route(self, trip: Trip, here: Arrival) -> Arrival | End:
-        """Through a router, or into an instance."""
+    def route_on(self, trip: Trip, here: Arrival) -> Arrival | End:
+        """Take a packet through a router, or into an instance; return where it comes in next, or its end."""
         space, device = here
         packet = trip.packet
         place = (space.name, device, packet.is_answer, *tuple_of(packet))
@@ -200,7 +160,8 @@ class Walker:
     def _go_out(self, trip: Trip, here: Arrival, route: KernelRoute, detail: str) -> Arrival | End:
         """What is done after routing."""
         space, packet = here.space, trip.packet
-        kind, rule = "route", route.source or ("its default route" if route.via else f"local: {route.destination}")
+        kind: HopKind = "route"
+        rule = route.source or ("its default route" if route.via else f"local: {route.destination}")
         if space.role == "internet-gateway":
             kind = "edge" if here.device == "internet" else "internet"
             if route.device == "internet" and "." in packet.source:
@@ -225,10 +186,12 @@ class Walker:
             if groups and not tracking.is_answer(packet) and allowed_in(groups, packet) is None:
                 return self._shut(space, packet)
             tracking.note(packet)
-        elif space.role in ("internet", "transit-gateway"):
-            kind = {"internet": "internet", "transit-gateway": "transit"}[space.role]
+        elif space.role == "internet":
+            kind = "internet"
+        elif space.role == "transit-gateway":
+            kind = "transit"
         trip.note(space.resource, kind, rule, detail)
-        return self._transmit(trip, space, route)
+        return self.transmit(trip, space, route)
 
     def _take(self, trip: Trip, space: Space) -> End:
         """A packet for one of the namespace's own addresses."""
@@ -301,7 +264,8 @@ class Walker:
         trip.note(space.resource, "fragment", f"MTU {mtu}", "its first fragment is followed from here")
         return None
 
-    def _transmit(self, trip: Trip, space: Space, route: KernelRoute) -> Arrival | End:
+    def transmit(self, trip: Trip, space: Space, route: KernelRoute) -> Arrival | End:
+        """Send a packet to the next hop of a route; return where it comes in, or its end."""
         device = route.device or ""
         mac = space.neighbours.get((device, route.via or trip.packet.destination))
         if mac is None:
@@ -309,9 +273,10 @@ class Walker:
             at = instance.subnet if instance else space.resource
             where = "on the internet" if at == INTERNET else f"in {at}"
             return dropped(at, Cause.UNKNOWN_ADDRESS, f"nobody {where} has the address {trip.packet.destination}")
-        return self._send(trip, space, device, mac)
+        return self.send(trip, space, device, mac)
 
-    def _send(self, trip: Trip, space: Space, device: str, mac: str) -> Arrival | End:
+    def send(self, trip: Trip, space: Space, device: str, mac: str) -> Arrival | End:
+        """Send a packet by a device to a MAC; return where it comes in, or its end."""
         there = self._machine.send(space, device, mac, trip.packet.size, self._down)
         if isinstance(there, Arrival):
             return there
@@ -321,97 +286,6 @@ class Walker:
         found = self._tracking.get(space.name)
         if found is None:
             found = self._tracking[space.name] = Tracking()
-        return found
-
-    # ---- load balancers ----
-    def _inspect(self, trip: Trip, space: Space, node: GatewayNode, endpoint: Endpoint) -> Arrival | End:
-        """Into an endpoint, through the tunnel to a target and back, out of the endpoint."""
-        trip.endpoints.append(endpoint.name)
-        trip.note(endpoint.name, "endpoint", f"load balancer {node.load_balancer}, node {node.name}")
-        if ("process", node.name) in self._states.broken:
-            return dropped(endpoint.name, Cause.NODE, f"{node.name} is frozen")
-        model = self._node(node)
-        verdict, _, how = model.receive(endpoint.name, trip.packet)
-        if isinstance(verdict, Drop):
-            why = _WHY.get(verdict.reason, "the load balancer refuses it")
-            return dropped(endpoint.name, verdict.reason.value, f"{node.name} drops it at {endpoint.name}: {why}")
-        if isinstance(verdict, Reset):
-            return dropped(endpoint.name, Cause.RESET, f"{node.name} answers it with a TCP reset at {endpoint.name}")
-        assert isinstance(verdict, ToTarget)
-        target = verdict.target
-        trip.targets.append((node.name, target))
-        trip.note(node.name, "choice", f"{target}: {how}")
-        there = self._tunnel(space, node, model.address_of(target), len(verdict.datagram))
-        if isinstance(there, End):
-            return there
-        found = self._visit(trip, there, target, verdict.datagram, model.state_of(target))
-        if isinstance(found, End):
-            return found
-        returned, why = found
-        answer = model.take_back(_source(returned), returned)
-        if isinstance(answer, Drop):
-            return dropped(
-                node.name, answer.reason.value, f"{node.name} refuses what {target} returned: {answer.reason.value}"
-            )
-        assert not isinstance(answer, ToTarget)
-        out = self._paths.endpoint_named[model.endpoint(answer.endpoint)]
-        trip.packet = with_ttl_of(trip.packet, answer.packet)
-        trip.note(
-            out.name, "return", f"returned by {target}" + (f", {why}" if why else ""), f"on to subnet {out.subnet}"
-        )
-        return self._send(trip, space, out.device, out.router_mac)
-
-    def _visit(self, trip: Trip, there: Space, target: str, datagram: bytes, state: str) -> tuple[bytes, str] | End:
-        """Return the datagram that a target's program sends back, and why it did, where it told."""
-        name, program = there.resource, self._paths.programs.get(there.name)
-        detail = "" if state == "healthy" else f"its state is {state}"
-        trip.note(target, "target", f"GENEVE to {name}" if name != target else "GENEVE", detail)
-        if program is None or program.kind == "web":
-            return dropped(target, Cause.NO_APPLIANCE, f"{name} runs no program that returns packets")
-        if ("process", name) in self._states.broken:
-            return dropped(target, Cause.APPLIANCE, f"the program of {name} is frozen")
-        appliance = self._appliances.get(name)
-        if appliance is None:
-            appliance = self._appliances[name] = Appliance(program)
-        cause = Cause.FIREWALL if program.kind == "firewall" else Cause.NOT_RETURNED
-        outcome = appliance.receive(datagram)
-        if outcome.datagram is None:
-            return dropped(target, cause, f"{name} keeps the packet: {outcome.why}")
-        if outcome.is_answer:
-            return dropped(target, cause, f"{name} rejects the packet and answers its sender: {outcome.why}")
-        return outcome.datagram, outcome.why
-
-    def _tunnel(self, space: Space, node: GatewayNode, address: str, size: int) -> Space | End:
-        """Return the namespace of the target that the GENEVE datagrams of a node reach and come back from."""
-        known = self._tunnels.get((node.name, address))
-        if known is None:
-            known = self._tunnels[node.name, address] = self._through(space, node, address, size)
-        return known
-
-    def _through(self, space: Space, node: GatewayNode, address: str, size: int) -> Space | End:
-        trip = Trip(Packet(node.address, address, UDP, TUNNEL_PORT, GENEVE_PORT, size, ttl=255, df=False))
-        here = self._send(trip, space, node.device, node.neighbours.get(address, node.gateway_mac))
-        while isinstance(here, Arrival) and here.space.role != "node":
-            here = self._route(trip, here)
-        if isinstance(here, Arrival) or here.kind is not Kind.DELIVERED:
-            why = here.sentence if isinstance(here, End) else f"{address} is no target's"
-            at = here.at if isinstance(here, End) else node.name
-            return dropped(at, here.reason if isinstance(here, End) else Cause.UNKNOWN_ADDRESS, f"in the tunnel: {why}")
-        target = self._machine.spaces[self._paths.by_name[here.at].namespace]
-        back = Trip(Packet(address, node.address, UDP, TUNNEL_PORT, GENEVE_PORT, size, ttl=255, df=False))
-        route = target.route(MAIN, node.address)
-        there = self._transmit(back, target, route) if route else None
-        while isinstance(there, Arrival) and there.space.role != "node":
-            there = self._route(back, there)
-        if isinstance(there, End):
-            return dropped(there.at, there.reason, f"in the tunnel, on the way back: {there.sentence}")
-        return target
-
-    def _node(self, node: GatewayNode) -> Node:
-        found = self._nodes.get(node.name)
-        if found is None:
-            settings = self._paths.settings(node)
-            found = self._nodes[node.name] = Node(self._paths.plan, node, settings, self._states, self._choices)
         return found
 
 
@@ -433,10 +307,6 @@ def _circle(hops: list[Hop], name: str) -> str:
     at = next((number for number in reversed(range(len(names))) if names[number] == name), 0)
     circle = list(dict.fromkeys(names[at:]))
     return " -> ".join([*circle, name])
-
-
-def _source(datagram: bytes) -> str:
-    return ".".join(map(str, datagram[12:16]))
 
 
 def _pulled(paths: Paths, states: States) -> frozenset[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
@@ -117,25 +118,25 @@ class Cause(str, Enum):
     OPEN = "OpenChoice"  # of an ambiguous end
 
 
+HopKind = Literal[
+    "send", "route", "edge", "internet", "transit", "translate", "forward", "fragment", "endpoint", "choice", "target",
+    "return", "deliver",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
     """What one element did with the packet, and the rule that decided.
 
-    `at` is a resource's name (an instance, a subnet, a gateway, an endpoint, a target), `kind` one of KINDS. `rule`
-    names the line that decided: "route table app-a: 0.0.0.0/0 -> vpce-a". `packet` is how it leaves.
+    `at` is a resource's name: an instance, a subnet, a gateway, an endpoint, a node or a target. `rule` names the line
+    that decided: "route table app-a: 0.0.0.0/0 -> vpce-a". `packet` is how it leaves.
     """
 
     at: str
-    kind: str
+    kind: HopKind
     rule: str
     packet: Packet
     detail: str = ""
-
-
-KINDS = (
-    "send", "route", "edge", "transit", "endpoint", "choice", "target", "return", "translate", "security group",
-    "source/destination check", "forward", "internet", "fragment", "deliver",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

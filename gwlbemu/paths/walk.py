@@ -13,8 +13,8 @@ from gwlbemu.paths.choices import Choices, every
 from gwlbemu.paths.compare import joined_exchanges, joined_ways, parting
 from gwlbemu.paths.ends import Ends, resolve
 from gwlbemu.paths.index import Paths
-from gwlbemu.paths.step import Walker
 from gwlbemu.paths.values import End, Exchange, Kind, Packet, States, Way
+from gwlbemu.paths.walker import Walker
 
 HEALTHY = States()
 

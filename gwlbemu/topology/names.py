@@ -6,8 +6,11 @@ of the file: the same topology gives the same bytes on every run, so captures ca
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")  # of a resource, and of a lab
+NAME_EXPECTED = "a name of at most 32 letters, digits and hyphens, not beginning or ending with a hyphen"
 LONGEST_DEVICE = 15  # IFNAMSIZ less the final zero
 UPLINK = "uplink"  # joins a subnet's bridge to the fabric, for instances and NAT gateways that are route targets
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from gwlbemu.errors import LabError, NetError, SettingError
+from gwlbemu.errors import LabError, NetError, SettingError, TraceGoneError
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inside import inside
@@ -83,6 +83,8 @@ def _read(session: TraceSession, silent: dict[str, str]) -> list[TracedPacket]:
     for node in session.nodes:
         try:
             traced += session.read_node(node)
+        except TraceGoneError:
+            silent[node] = f"{node} noted no more: this command stood still for longer than a node keeps a trace"
         except LabError as error:
             silent[node] = f"{node} does not answer: {error}"
     return traced

@@ -66,14 +66,17 @@ class TraceSession:
     def read_node(self, node: str) -> list[TracedPacket]:
         """Return a node's verdicts since the last reading, oldest first.
 
-        Raises LabError when the node does not answer, SettingError (TraceNotFound) when its trace is over.
+        Raises LabError when the node does not answer, TraceGoneError when its trace is over.
         """
         answer = self._lab.call(node, "trace_read", trace=self._traces[node], after=self._read[node])
         self._read[node] = int(answer["count"])
         return [traced_packet(node, event) for event in answer["events"]]
 
     def read(self) -> list[TracedPacket]:
-        """Return every node's verdicts since the last reading, node by node; raises what `read_node` does."""
+        """Return every node's verdicts since the last reading, node by node, oldest first.
+
+        Raises LabError when a node does not answer, TraceGoneError when its trace is over.
+        """
         return [packet for node in self._traces for packet in self.read_node(node)]
 
     def _renew(self) -> None:

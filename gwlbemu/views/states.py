@@ -13,13 +13,15 @@ from gwlbemu.views.ask import NoAnswer
 from gwlbemu.views.flows import read_flows
 from gwlbemu.views.targets import read_targets
 
+FLOWS = 10_000  # of each node: what a node knows beyond is not asked for
+
 
 def present_states(lab: RunningLab) -> tuple[Plan, States, tuple[NoAnswer, ...]]:
     """Return the lab's plan as it is now, what is so in it, and which nodes said nothing: of those nothing is known but
     what the plan says. Raises NetError without root.
     """
     plan = read_plan(lab.state)
-    targets, flows = read_targets(lab), read_flows(lab)
+    targets, flows = read_targets(lab), read_flows(lab, FLOWS)
     by_node: dict[str, dict[FlowKey, str]] = {}
     for flow in flows.items:
         key = (

@@ -47,7 +47,10 @@ def targets_of(plan: Plan, node: GatewayNode, answer: Mapping[str, Any]) -> tupl
 
 
 def targets_by_node(plan: Plan, reading: Reading[TargetState]) -> dict[str, list[dict[str, Any]]]:
-    """Return the targets as plain dicts by node, for `lab_map` and `live_findings`; without silent nodes."""
+    """Return, by the name of each node that answered, its targets as dicts with the fields of TargetState as keys.
+
+    That is the form in which `lab_map` and `live_findings` take them; a node without targets has an empty list.
+    """
     silent = {each.process for each in reading.silent}
     found: dict[str, list[dict[str, Any]]] = {node.name: [] for node in plan.gateway_nodes if node.name not in silent}
     for each in reading.items:

@@ -15,6 +15,7 @@ import pytest
 from gwlbemu.cli import main as module
 from gwlbemu.cli.main import GROUPS, VERBS, cli
 from gwlbemu.errors import AwsError, GwlbemuError, LabError, SettingError, UnknownNameError
+from tests.paths import ROOT
 
 SCREEN = (30, 100)  # lines and columns that the help of one verb must fit in
 
@@ -142,12 +143,19 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("verb", WITH_LAB)
-@pytest.mark.parametrize("name", ["", " "])
-def test_an_empty_name_of_a_lab_is_refused_by_every_verb(gwlbemu: Any, verb: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["", " ", "a b", "../x", "-x", "a" * 33])
+def test_what_no_lab_is_called_is_refused_by_every_verb(gwlbemu: Any, verb: str, name: str) -> None:
     said = gwlbemu(verb, "--lab", name, *ARGUMENTS.get(verb, []))
     assert (said.code, said.out) == (2, "")
-    assert "Invalid value for '--lab': a lab has a name that is not empty" in said.err
+    assert f"Invalid value for '--lab': {name!r} is no lab's name: expected a name of at most 32 letters" in " ".join(
+        said.err.split()
+    )
 
 
 def test_those_verbs_are_all_that_work_on_a_lab() -> None:
     assert set(VERBS) - set(WITH_LAB) == {"labs", "bench", "plan", "schema"}
+
+
+def test_the_readme_names_every_verb() -> None:
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
+    assert not [verb for verb in VERBS if not any(f"`{verb}" in row for row in rows)]

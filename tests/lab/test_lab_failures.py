@@ -6,6 +6,7 @@ import pytest
 
 from gwlbemu import Lab
 from gwlbemu.errors import SettingError
+from gwlbemu.lab import failure
 from tests.lab.talkers import until_unhealthy
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
@@ -30,3 +31,14 @@ def test_an_ip_target_of_the_vpc_needs_no_zone_and_takes_no_other() -> None:
             lab.register("firewalls", "10.254.1.99", zone="b")
         lab.register("firewalls", "10.254.1.99")
         assert {each.id: each.zone for each in lab.targets()}["10.254.1.99"] == "a"
+
+
+def test_healing_a_zone_leaves_pulled_what_something_else_has_broken() -> None:
+    with Lab(TOPOLOGIES / "zone-failure.yaml", capture=False) as lab:
+        lab.fail("link", "fw-a1")
+        lab.fail("zone", "a")
+        said = failure.heal(lab.running, "zone", "a")
+        assert [line for line in said if line.endswith("stays pulled: link fw-a1 is broken")]
+        assert [str(each) for each in lab.status().failures] == ["link fw-a1"]
+        assert len(failure.heal(lab.running, "link", "fw-a1")) == 1
+        assert not lab.status().failures

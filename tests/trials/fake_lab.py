@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from gwlbemu.errors import LabError, SettingError
+from gwlbemu.errors import LabError, TraceGoneError
 
 
 @dataclass
@@ -33,7 +33,7 @@ class FakeLab:
             self.live.add((name, trace))
             return {"trace": trace, "lease_seconds": 5.0}
         if (name, arguments["trace"]) not in self.live:
-            raise SettingError(f"no trace {arguments['trace']}", "TraceNotFound")
+            raise TraceGoneError(f"trace {arguments['trace']} is over")
         if verb == "trace_stop":
             self.live.discard((name, arguments["trace"]))
         if verb == "trace_renew":

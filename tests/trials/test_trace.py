@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from gwlbemu.errors import LabError, SettingError
+from gwlbemu.errors import LabError, TraceGoneError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.trials import trace
 from gwlbemu.trials.trace import TraceSession
@@ -69,7 +69,7 @@ def test_a_trace_that_is_over_is_an_error_with_a_code() -> None:
     lab = FakeLab()
     with session(lab) as traced:
         lab.live.clear()
-        with pytest.raises(SettingError) as caught:
+        with pytest.raises(TraceGoneError) as caught:
             traced.read()
         assert caught.value.code == "TraceNotFound"
 

@@ -50,6 +50,7 @@ NAT: list[Change] = [
     put("vpcs.0.nat_gateways", [{"name": "nat", "subnet": "nat-a", "public_address": "203.0.113.99"}]),
 ]
 PROBES = {"protocol": "tcp", "source": "10.0.0.0/8"}
+DROP = 'drop tcp any any -> any 80 (msg:"no web"; sid:1;)'
 FIREWALL = {"firewall": {"rules": [{"name": "no-ping", "action": "deny", "protocol": "icmp"}], "default": "allow"}}
 
 
@@ -150,6 +151,13 @@ ROWS: list[tuple[str, Packet, list[Change], str, Cause | Reason]] = [
         "an appliance that keeps it",
         REQUEST,
         [put("vpcs.1.instances.0.program", {"broken": {"mode": "no-return"}})],
+        "fw-a",
+        Cause.NOT_RETURNED,
+    ),
+    (
+        "a drop rule of an IDS that may drop",
+        REQUEST,
+        [put("vpcs.1.instances.0.program", {"ids": {"rules": DROP, "ips": True}})],
         "fw-a",
         Cause.NOT_RETURNED,
     ),

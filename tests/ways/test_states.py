@@ -14,6 +14,7 @@ from gwlbemu.core.gateway.verdict import ToTarget
 from gwlbemu.lab.change import deregistered, with_attributes
 from gwlbemu.lab.configs import node_config_for, seed_of
 from gwlbemu.lab.state import State
+from gwlbemu.paths.choices import MOST, every
 from gwlbemu.paths.values import FlowKey, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange, way
 from gwlbemu.topology.plan.resolve import load
@@ -151,3 +152,12 @@ def test_an_answer_to_a_udp_packet_is_the_same_flow() -> None:
     found = exchange(Paths(plan), Packet("client", "web-a", UDP, 40000, 80))
     assert found.answered
     assert all(each.same_targets for each in found.possible)
+
+
+def test_of_very_many_ways_the_first_are_walked() -> None:
+    walked = list(every(lambda choices: tuple(choices.pick(number, range(8)) for number in range(3))))
+    assert len(walked) == MOST
+    assert walked[0] == (0, 0, 0)
+    assert len(set(walked)) == MOST
+    fewer = list(every(lambda choices: tuple(choices.pick(number % 2, "ab") for number in range(4))))
+    assert sorted(fewer) == [tuple("aaaa"), tuple("abab"), tuple("baba"), tuple("bbbb")]

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import SettingError, TraceGoneError
 from gwlbemu.programs.gateway.trace import Trace
 
 LEASE_SECONDS = 5.0
@@ -61,13 +61,13 @@ class Traces:
         return identity
 
     def renew(self, identity: str) -> Trace:
-        """Let the lease begin anew and return the trace. Raises SettingError (TraceNotFound) when it is gone."""
+        """Let the lease begin anew and return the trace. Raises TraceGoneError when it is gone."""
         lease = self._lease(identity)
         lease.ends_at = self._now() + lease.seconds
         return lease.trace
 
     def stop(self, identity: str) -> Trace:
-        """End a trace and return it for a last reading. Raises SettingError (TraceNotFound) when it is gone."""
+        """End a trace and return it for a last reading. Raises TraceGoneError when it is gone."""
         trace = self._lease(identity).trace
         del self._leases[identity]
         self._changed()
@@ -75,8 +75,8 @@ class Traces:
 
     def _lease(self, identity: str) -> _Lease:
         if identity not in self._leases:
-            raise SettingError(
-                f"no trace {identity} on this node: it was stopped, or nobody renewed it in time", "TraceNotFound"
+            raise TraceGoneError(
+                f"trace {identity} is over: it was stopped, or its owner stood still for longer than its lease"
             )
         return self._leases[identity]
 

@@ -43,7 +43,7 @@ class ControlledNode(Protocol):
         """Follow up on a change of targets, attributes or the time."""
 
     def advance(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Move the node's clock forward by `seconds`, not negative; what is due by then is done in the next batches."""
 
 
 class NodeVerbs:

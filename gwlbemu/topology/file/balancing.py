@@ -181,8 +181,9 @@ class LoadBalancer(Model):
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> LoadBalancer:
-        if (self.listener is None) == (self.listeners is None):
-            got = "both" if self.listener else "none"
+        given = self.model_fields_set & {"listener", "listeners"}
+        if len(given) != 1 or (self.listener is None) == (self.listeners is None):
+            got = "both" if len(given) == 2 else "none"
             raise ValueError(f"expected exactly one of the keys listener (short for one) and listeners, got {got}")
         return self
 

@@ -40,3 +40,9 @@ def _listener(listener: Listener, path: Path) -> Iterator[Problem]:
                 (*path, "default_actions", number, *rest[:-1]),
                 "a Gateway Load Balancer forwards to one target group: expected no second one",
             )
+        for rest, group in action.weighted_target_groups()[:1]:
+            if group.weight == 0:
+                yield Problem(
+                    (*path, "default_actions", number, *rest[:-1], "weight"),
+                    "with weight 0 nothing would be forwarded: expected 1 or more, or no weight",
+                )

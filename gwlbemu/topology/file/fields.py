@@ -12,7 +12,7 @@ from typing import Annotated
 from netaddr import AddrFormatError, IPAddress, IPNetwork
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from gwlbemu.topology.names import RESERVED
+from gwlbemu.topology.names import NAME, NAME_EXPECTED, RESERVED
 
 
 class Model(BaseModel):
@@ -22,15 +22,12 @@ class Model(BaseModel):
 
 
 PROTOCOLS = ("any", "tcp", "udp", "icmp", "gre", "esp")
-NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 _ENDPOINT_ID = re.compile(r"vpce-0[0-9a-f]{16}")
 
 
 def _name(text: str) -> str:
     if not NAME.fullmatch(text):
-        raise ValueError(
-            "expected a name of at most 32 letters, digits and hyphens, not beginning or ending with a hyphen"
-        )
+        raise ValueError(f"expected {NAME_EXPECTED}")
     if text in RESERVED:
         raise ValueError(f"the name {text} has a meaning of its own here ({RESERVED[text]}): choose another one")
     return text

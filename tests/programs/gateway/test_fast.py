@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import TraceGoneError
 from gwlbemu.programs.discards import decode
 from gwlbemu.wire.tcp import ACK, FIN, RST, SYN, build_tcp
 from gwlbemu.wire.udp import build_udp
@@ -272,7 +272,7 @@ def test_the_kernel_carries_again_when_the_owner_of_a_trace_has_gone(bench: Benc
     deadline = time.monotonic() + 60
     while bench.call("status")["datapath_reason"]:
         assert time.monotonic() < deadline
-    with pytest.raises(SettingError, match="nobody renewed it") as caught:
+    with pytest.raises(TraceGoneError, match="is over") as caught:
         bench.call("trace_renew", trace=trace)
     assert caught.value.code == "TraceNotFound"
     through(bench, query())

@@ -17,7 +17,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from gwlbemu.errors import LabError, SettingError
+from gwlbemu.errors import LabError, SettingError, TraceGoneError
 from gwlbemu.lab.control import call
 from gwlbemu.ports.filters import ip_to_us
 from gwlbemu.ports.packet import PacketPort
@@ -188,7 +188,7 @@ def test_a_trace_tells_the_way_of_the_packets_that_were_asked_for_and_of_no_othe
     assert out["cookie"] == back["cookie"] == f"0x{struct.unpack('!I', frames[0][78:82])[0]:08x}"
     assert 0 < out["time"] <= back["time"] <= time.monotonic()
     assert bench.call("trace_stop", trace=trace, after=1) == {"events": [back], "count": 2}
-    with pytest.raises(SettingError, match="no trace") as caught:
+    with pytest.raises(TraceGoneError, match="is over") as caught:
         bench.call("trace_read", trace=trace)
     assert caught.value.code == "TraceNotFound"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import SettingError, TraceGoneError
 from gwlbemu.programs.gateway.trace import Trace
 from gwlbemu.programs.gateway.traces import CHECK_SECONDS, LEASE_SECONDS, MOST_TRACES, Traces
 
@@ -62,7 +62,7 @@ def test_a_trace_ends_when_its_lease_is_over_and_not_before(time: Time) -> None:
     assert time.active == [True, False]
     assert time.traces.live == []
     for verb in (time.traces.renew, time.traces.stop):
-        with pytest.raises(SettingError, match=f"no trace {identity} on this node") as caught:
+        with pytest.raises(TraceGoneError, match=f"trace {identity} is over") as caught:
             verb(identity)
         assert caught.value.code == "TraceNotFound"
 

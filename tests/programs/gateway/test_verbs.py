@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import SettingError, TraceGoneError
 from gwlbemu.programs.gateway.verbs import NodeVerbs
 from gwlbemu.wire.udp import build_udp
 from tests.programs.gateway.gateway_node import MemoryNode, node_and_verbs
@@ -123,7 +123,7 @@ def test_a_trace_is_started_read_renewed_and_stopped_by_its_id(node: MemoryNode,
     assert verbs.trace_stop({"trace": trace}) == {"events": [], "count": 0}
     assert node.active == [True, False]
     for verb in (verbs.trace_read, verbs.trace_renew, verbs.trace_stop):
-        with pytest.raises(SettingError) as caught:
+        with pytest.raises(TraceGoneError) as caught:
             verb({"trace": trace})
         assert caught.value.code == "TraceNotFound"
 
