@@ -40,32 +40,30 @@ def main() -> int:
             failed.append(seed)
             continue
         reports.append(report)
-        print(_line(report), flush=True)
-        for difference in report.differences[: options.most]:
-            print(difference, flush=True)
+        print(report, flush=True)
+        if report.comparison:
+            print(report.details(options.most), flush=True)
     print(summary(reports, failed))
-    return 1 if failed or any(report.differences for report in reports) else 0
-
-
-def _line(report: Report) -> str:
-    verdict = f"{len(report.differences)} DIFFERENCES" if report.differences else "agreed"
-    return f"{report.sample}: {report.probes} probes, {report.answered} answered, {report.seconds:.1f} s, {verdict}"
+    return 1 if failed or any(report.comparison for report in reports) else 0
 
 
 def summary(reports: list[Report], failed: list[int]) -> str:
     """Return what came of all seeds."""
     kinds = Counter(report.sample.fault or "sound" for report in reports)
-    wrong = Counter(report.sample.fault or "sound" for report in reports if report.differences)
+    wrong = Counter(report.sample.fault or "sound" for report in reports if report.comparison)
+    ends: Counter[str] = sum((report.comparison.ends for report in reports), Counter())
     designs = Counter(report.sample.design for report in reports)
     lines = [
         f"{len(reports)} topologies, {sum(report.sample.zones >= 2 for report in reports)} of two zones or more, "
         f"{sum(report.probes for report in reports)} probes, {sum(report.answered for report in reports)} answered, "
         f"{sum(report.inspected for report in reports)} inspected, "
-        f"{sum(len(report.differences) for report in reports)} differences in "
-        f"{sum(bool(report.differences) for report in reports)} topologies, "
+        f"{sum(len(report.comparison.differences) for report in reports)} differences and "
+        f"{sum(len(report.comparison.miscounts) for report in reports)} miscounts in "
+        f"{sum(bool(report.comparison) for report in reports)} topologies, "
         f"{sum(report.seconds for report in reports) / max(1, len(reports)):.1f} s each",
         *(f"  {kind}: {count}, {wrong[kind]} with differences" for kind, count in sorted(kinds.items())),
         "  designs: " + ", ".join(f"{name} {count}" for name, count in sorted(designs.items())),
+        "  ends: " + ", ".join(f"{name} {count}" for name, count in sorted(ends.items())),
     ]
     if failed:
         lines.append(f"  failed: seeds {', '.join(map(str, failed))}")

@@ -1,23 +1,25 @@
 """The path model against what was seen: each difference in a sentence.
 
 Of the model's alternatives one has to fit: with a seed and all ports it leaves open what a transit gateway's kernel
-decides by a hash, and nothing else (`only_transit_is_open`).
+decides by a hash, and nothing else.
 
 A reason cannot be seen on an interface, only where a packet was seen last, and what was said about it there. SIGNS has,
-for each of the model's causes, what that may be; a node's own reasons are compared word for word.
+for each of the model's causes, what that may be; a node's own reasons are compared word for word. A missing route,
+which may look like a blackhole, is compared with the kernel's own count.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
 from gwlbemu.core.gateway.verdict import Reason
-from gwlbemu.paths.values import Cause, Exchange, Hop, Kind, States, Way
+from gwlbemu.paths.values import Cause, End, Exchange, Hop, Kind, States, Way
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.plan.values import Plan
-from tests.differential.observe import Observed, Outcome
+from tests.differential.observe import Observation, Observed, Outcome
 
 ROUTING = ("route", "edge", "internet", "transit", "forward", "translate")
 REASONS = {reason.value for reason in Reason}
@@ -28,10 +30,10 @@ SIGNS: dict[str, tuple[str, ...]] = {
     Cause.NO_ROUTE.value: (*NO_NETWORK, SILENT),
     Cause.BLACKHOLE.value: (SILENT,),
     Cause.SECURITY_GROUP.value: (SILENT, NOT_SENT),
-    Cause.SOURCE_DESTINATION_CHECK.value: (SILENT,),
+    Cause.SOURCE_DESTINATION_CHECK.value: ("not its address",),
     Cause.NO_PUBLIC_ADDRESS.value: (SILENT,),
-    Cause.UNKNOWN_ADDRESS.value: (SILENT, *NO_HOST, *NO_NETWORK),
-    Cause.NO_SUCH_SUBNET.value: (SILENT, *NO_HOST, *NO_NETWORK),
+    Cause.UNKNOWN_ADDRESS.value: (SILENT, *NO_HOST),
+    Cause.NO_SUCH_SUBNET.value: (SILENT,),
     Cause.FIREWALL.value: (SILENT,),
     Cause.NAT_NO_SESSION.value: (SILENT, *NO_PORT),
     Cause.RESET.value: ("reset",),
@@ -65,17 +67,46 @@ class Difference:
         return "\n".join(lines)
 
 
-def differences(plan: Plan, states: States, outcomes: list[Outcome]) -> Iterator[Difference]:
-    """Yield what of the outcomes the model says otherwise."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the model and the lab do not agree about, packet by packet and in the routers' counts; `ends` has how often
+    each reason came about.
+    """
+
+    differences: tuple[Difference, ...]
+    miscounts: tuple[str, ...]
+    ends: Counter[str]
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.differences or self.miscounts)
+
+
+def compare(plan: Plan, states: States, observation: Observation) -> Comparison:
+    """Compare what the model says about a plan with what was observed in its lab."""
     paths = Paths(plan)
     transit = {gateway.name for gateway in plan.transit_gateways}
-    for outcome in outcomes:
+    found: list[Difference] = []
+    ends: list[End] = []
+    for outcome in observation.outcomes:
         model = exchange(paths, outcome.probe.packet(), states, outcome.probe.answer())
         wrong = [tuple(_wrong(one, outcome, routers=not plan.shortcuts)) for one in model.possible]
         best = min(range(len(wrong)), key=lambda number: len(wrong[number]))
         what = wrong[best] + tuple(_open_otherwise(model, transit))
         if what:
-            yield Difference(outcome, model.possible[best], what)
+            found.append(Difference(outcome, model.possible[best], what))
+        ends += [way.end for way in (model.possible[best].there, model.possible[best].back) if way]
+    return Comparison(
+        tuple(found), tuple(_miscounts(ends, observation)), Counter(e.reason or "delivered" for e in ends)
+    )
+
+
+def _miscounts(ends: list[End], observation: Observation) -> Iterator[str]:
+    model = Counter(end.at for end in ends if end.reason == Cause.NO_ROUTE.value)
+    for router, count in observation.without_route.items():
+        if not model[router] <= count <= model[router] + observation.errors[router]:
+            errors = f"{observation.errors[router]} ICMP errors" if observation.errors[router] else "no ICMP error"
+            yield f"{router} has counted {count} packets without a route (and {errors}), the model {model[router]}"
 
 
 def _open_otherwise(model: Exchange, transit: set[str]) -> Iterator[str]:

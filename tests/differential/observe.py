@@ -75,7 +75,8 @@ class Observed:
     """What became of one packet.
 
     `delivered_to` is the instance that got it, "" for none. Otherwise `resource` (of `role`) is where it was seen last,
-    and `sign` what was seen of the reason: a node's own word, "icmp TYPE/CODE", "loop", "not sent", or "silent".
+    and `sign` what was seen of the reason: a node's own word, "icmp TYPE/CODE", "loop", "not sent", "not its address"
+    (an instance got somebody else's packet), or "silent".
     """
 
     delivered_to: str
@@ -105,14 +106,28 @@ class Outcome:
     back: Observed | None
 
 
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What came of all probes of a lab.
+
+    `without_route` has, for each router, how many packets its kernel had no route for, by its own count, and `errors`
+    how many of those may have been ICMP errors.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    without_route: dict[str, int]
+    errors: dict[str, int]
+
+
 class Watch:
     """What has been seen so far of a lab; the sockets that tell are registered with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.sightings: list[Sighting] = []
         self.delivered: dict[Which, str] = {}
         self.not_sent: set[Which] = set()
         self.events: list[TracedPacket] = []
+        self.addresses = {one.name: {one.address, one.ipv6_address} for one in plan.instances}
         self._selector = selectors.DefaultSelector()
 
     def on(self, sock: socket.socket, handle: Callable[[bytes, tuple[object, ...]], None]) -> None:
@@ -154,6 +169,10 @@ class Watch:
         if found is not None and found.error is None:
             self.delivered.setdefault((found.number, found.is_answer), instance)
 
+    def is_own(self, one: Sighting) -> bool:
+        """Tell whether a packet at an instance is for it."""
+        return address_text(one.ip.destination) in self.addresses[one.resource]
+
     def packets_in_hand(self) -> int:
         """Return how many packets the nodes have got and not judged yet."""
         seen = Counter(key for one in self.sightings if (key := _key_at_node(one)))
@@ -176,14 +195,14 @@ class Watch:
             )
 
 
-def observe(plan: Plan, probes: Sequence[Probe]) -> list[Outcome]:
+def observe(plan: Plan, probes: Sequence[Probe]) -> Observation:
     """Bring up a lab, send the probes, take the lab down; return what became of each probe.
 
     Raises AssertionError when the targets do not become healthy, and when the packets do not come to rest.
     """
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(plan, wait=0))
-        watch = Watch()
+        watch = Watch(plan)
         stack.callback(watch.close)
         commands = {program.instance for program in plan.programs if program.kind == "command"}
         for instance in plan.instances:
@@ -195,12 +214,32 @@ def observe(plan: Plan, probes: Sequence[Probe]) -> list[Outcome]:
         for instance in plan.instances:
             if not instance.appliance:
                 stack.enter_context(_host(watch, instance))
+        before = _without_route(plan)
         session = stack.enter_context(TraceSession(lab.running))
         for probe in probes:
             stack.enter_context(_sent(watch, probe))
             watch.turn(0)
         _until_still(watch, lab, session)
-    return outcomes(watch, probes)
+        counted = _without_route(plan)
+    return Observation(
+        tuple(outcomes(watch, probes)),
+        {name: count - before[name] for name, count in counted.items()},
+        Counter(one.resource for one in watch.sightings if one.what.error and not one.outgoing),
+    )
+
+
+def _without_route(plan: Plan) -> dict[str, int]:
+    """Return InNoRoutes of IPv4 (RFC 4293) and of IPv6 of each router."""
+    found = {}
+    for namespace in plan.namespaces:
+        if namespace.role in ROUTERS:
+            with inside(path_of(namespace.name)):
+                lines = Path("/proc/thread-self/net/netstat").read_text().splitlines()
+                six = Path("/proc/thread-self/net/snmp6").read_text().split()
+            names, values = (line.split() for line in lines if line.startswith("IpExt:"))
+            four = values[names.index("InNoRoutes")]
+            found[namespace.resource] = int(four) + int(six[six.index("Ip6InNoRoutes") + 1])
+    return found
 
 
 # ---- waiting ---------------------------------------------------------------------------------------------------------
@@ -408,6 +447,8 @@ def _observed(
         sign, resource, role = f"icmp {kind}/{code}", errors[0].resource, errors[0].role
     elif which in watch.not_sent:
         sign = "not sent"
+    elif seen and role == "instance" and not seen[-1].outgoing and not seen[-1].tunnel and not watch.is_own(seen[-1]):
+        sign = "not its address"
     return Observed(
         delivered, resource, role, sign, _looks(arrived[-1].ip) if arrived else ("", "", 0),
         tuple(event.endpoint for event in crossed), tuple((event.node, event.target) for event in crossed),

@@ -30,7 +30,7 @@ PORTS = (DNS, IKE)  # of UDP, that the observer answers at
 MSS = b"\x02\x04\x05\xb4"  # makes a SYN longer than the RST by which its sender's kernel will answer a SYN-ACK
 _NUMBER = struct.Struct(">H")
 MOST_PAIRS, MOST_STRAYS = 10, 3
-ODD_SHARE = 0.25  # of the pairs have an echo request of an odd TTL, or size
+ODD_SHARE = 0.3  # of the pairs have an echo request of an odd TTL, or size
 PADDINGS = (1450, 1600, 8400, 8480)
 
 
@@ -193,7 +193,8 @@ class _Draw:
             kinds = [random.choice(kinds)] if first else []
         for protocol, port in kinds:
             self._add(sender, destination, protocol, port)
-        if not self._sticky and random.random() < ODD_SHARE:
+        # Who sent first decides at which end of a node a TTL is over.
+        if first and not self._sticky and random.random() < ODD_SHARE:
             self._add(sender, destination, icmp, ttl=random.randint(1, 9))
         if not self._sticky and random.random() < ODD_SHARE:
             self._add(sender, destination, icmp, padding=random.choice(PADDINGS))
