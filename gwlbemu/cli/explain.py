@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
@@ -17,6 +17,7 @@ from gwlbemu.topology.plan.ends import instance_at, web_port
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
+from gwlbemu.wire.tcp import ACK, RST
 
 WIDTH = 80
 NAMES = {name: number for number, name in protocols.NAMES.items()}
@@ -51,14 +52,15 @@ def explain_command(
         raise click.UsageError("give a FILE or a --lab, not both")
     plan, states = (load_plan(file, None), States()) if file is not None else _of_lab(lab_name)
     packet = _packet(plan, source, destination, proto, size)
-    now = exchange(Paths(plan), packet, states)
+    answer = _answer(plan, packet)
+    now = exchange(Paths(plan), packet, states, answer)
     then = now
     if after:
         from gwlbemu.views.suppose import suppose
 
         for text in after:
             plan, states = suppose(plan, states, text)
-        then = exchange(Paths(plan), packet, states)
+        then = exchange(Paths(plan), packet, states, answer)
     if as_json:
         print_json({"now": asdict(now), "after": asdict(then)} if after else asdict(now))
     else:
@@ -90,6 +92,17 @@ def _packet(plan: Plan, source: str, destination: str, proto: str, size: int) ->
     if port is None:
         raise SettingError(f"{destination}: to which port? {there}:80, for example")
     return Packet(here, there, protocol, own, port, size=size, df=protocol == TCP)
+
+
+def _answer(plan: Plan, packet: Packet) -> Packet | None:
+    """Return how the answer differs from one in kind: the RST of a port where nothing of the plan listens."""
+    receiver = instance_at(plan, packet.destination)
+    if receiver is None or packet.protocol != TCP:
+        return None
+    programs = [program for program in plan.programs if program.instance == receiver.name]
+    if any(program.kind == "command" or program.listens == packet.destination_port for program in programs):
+        return None
+    return replace(packet.answer(), tcp_flags=RST | ACK)
 
 
 def _end(text: str) -> tuple[str, int | None]:
@@ -170,7 +183,9 @@ def _conclusion(found: Exchange) -> str:
         )
         if found.inspected == (True, True):
             met += ", by the same targets" if found.same_targets else ", by different targets"
-        return f"Delivered and answered; {met}."
+        refused = found.back is not None and found.back.packet.tcp_flags & RST and found.back.packet.protocol == TCP
+        said = "answered with a RST, since nothing listens there" if refused else "answered"
+        return f"Delivered and {said}; {met}."
     if found.there.end.kind is Kind.AMBIGUOUS or (found.back is not None and found.back.end.kind is Kind.AMBIGUOUS):
         answered, first = sum(each.answered for each in found.possible), found.possible[0]
         if answered:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
-from gwlbemu.wire.tcp import ACK, SYN
+from gwlbemu.wire.tcp import ACK, RST, SYN
 
 # Endpoint, protocol, source, source port, destination, destination port: in the direction of the flow's first packet.
 # Ports are 0 where its key has none, and so is the protocol where flows go by their addresses alone.
@@ -61,6 +61,8 @@ class Packet:
         kind = protocols.name(self.protocol)
         if self.protocol in (ICMP, ICMPV6):
             kind += " echo reply" if self.is_answer else " echo request"
+        elif self.protocol == TCP and self.tcp_flags & RST:
+            kind += " RST"
         elif self.protocol == TCP and self.tcp_flags & SYN:
             kind += " SYN-ACK" if self.tcp_flags & ACK else " SYN"
         return f"{kind} {end(self.source, self.source_port)} -> {end(self.destination, self.destination_port)}"

@@ -47,6 +47,13 @@ def test_the_hop_and_the_line_where_the_directions_part_are_named(gwlbemu: Any, 
     assert last[3] == "  back   tgw: route table spokes: 0.0.0.0/0 -> to-security (zone b)"
 
 
+def test_a_port_where_nothing_listens_answers_with_a_rst(gwlbemu: Any) -> None:
+    said = gwlbemu("explain", "web-a", "client:80", TWO_ZONES)
+    assert said.code == 0
+    assert "back   tcp RST 198.51.100.10:80 -> 203.0.113.10:*" in said.out.splitlines()
+    assert "answered with a RST, since nothing listens there; inspected both ways" in " ".join(said.out.split())
+
+
 def test_json_has_stable_keys(gwlbemu: Any) -> None:
     said = gwlbemu("explain", "client:40000", "web-a:80", TWO_ZONES, "--json")
     assert said.code == 0
