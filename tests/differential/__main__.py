@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections import Counter
@@ -29,6 +30,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("namespaces need root", file=sys.stderr)
         return 5
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: the lab that is up is taken down
     isolate()
     reports: list[Report] = []
     failed: list[int] = []

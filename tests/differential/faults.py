@@ -205,6 +205,7 @@ FAULTS: dict[str, Fault] = {
 }
 NEEDS: dict[str, tuple[str, ...]] = {  # the designs that have a place for a fault; all, unless named
     "blackhole": ("central", "central-egress"),
+    "group too narrow": ("distributed", "chained", "east-west", "overlapping", "central", "central-egress"),
     "appliance mode off": ("central", "central-egress"),
     "NAT of another zone": ("egress", "central-egress"),
     "endpoint among its instances": ("distributed", "chained", "egress", "east-west", "overlapping"),
