@@ -8,13 +8,16 @@ import pytest
 
 from gwlbemu.core.gateway.verdict import Reason
 from gwlbemu.paths.values import Cause, Packet
-from gwlbemu.paths.walk import exchange
+from gwlbemu.paths.walk import Paths, exchange, way
+from gwlbemu.topology.plan.resolve import load
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
 from gwlbemu.wire.tcp import ACK, RST
+from tests.paths import TOPOLOGIES
 from tests.topology.builder import put
 from tests.ways.test_ends import NAT, REQUEST, dropped, ended, own_subnet, paths, walked
 
 PING = Packet("web", "203.0.113.99", ICMP)
+BIG = Packet("client-a", "server-b", ICMP)
 BY_NAT = [*NAT, put("vpcs.0.route_tables.1.routes.0.target", "nat")]
 
 
@@ -34,6 +37,15 @@ def test_nobody_in_the_own_subnet_is_said_of_the_subnet() -> None:
     found = walked(Packet("web", "10.0.1.77", TCP, 40000, 80))
     assert ended(found) == dropped("app-a", Cause.UNKNOWN_ADDRESS)
     assert found.end.sentence == "nobody in app-a has the address 10.0.1.77"
+
+
+@pytest.mark.parametrize(("size", "reason"), [(8504, Cause.TOO_BIG), (8505, Cause.LINK_TOO_BIG)])
+def test_a_port_of_a_bridge_takes_four_bytes_more_than_its_mtu(size: int, reason: Cause) -> None:
+    """Linux leaves room for a VLAN tag. The transit gateway's link has an MTU of 8500, and so has the next one."""
+    found = way(
+        Paths(load((TOPOLOGIES / "transit-gateway.yaml").read_text(), "transit-gateway.yaml")), replace(BIG, size=size)
+    )
+    assert ended(found) == dropped("tgw" if reason is Cause.TOO_BIG else "left-a", reason)
 
 
 def test_a_rst_does_not_go_round_for_ever() -> None:
