@@ -38,7 +38,7 @@ SIGNS: dict[str, tuple[str, ...]] = {
     Cause.NAT_NO_SESSION.value: (SILENT, *NO_PORT),
     Cause.RESET.value: ("reset",),
     Cause.TTL.value: (*TTL_OVER, SILENT),  # a transit gateway has no route of its own for an ICMP error
-    Cause.TOO_BIG.value: ("icmp 3/4", "icmp 2/0", NOT_SENT),
+    Cause.TOO_BIG.value: ("icmp 3/4", "icmp 2/0", NOT_SENT, SILENT),  # nor for this one
     Cause.LINK_TOO_BIG.value: (SILENT,),
 }
 PLACES: dict[str, str] = {  # where a cause acts one step before or behind the element that the model names

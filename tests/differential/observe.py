@@ -36,7 +36,7 @@ from tests.differential.probes import GRE_HEAD, PORTS, WEB, Probe, Recognised, a
 ETH_P_ALL, PACKET_OUTGOING, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 3, 4, 33, 35
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PROBE_MTU = 10, 23, 3  # don't fragment, whatever ICMP has said before
 BUFFER = 8 << 20
-QUIET = 0.04  # seconds without a frame, while no process has one in hand: kernels pass frames on at once
+QUIET = 0.1  # seconds without a frame, while no process has one in hand: kernels pass frames on at once
 PATIENCE = 20.0  # seconds that a process may have a packet in hand
 HEALTHY_WITHIN = 60.0
 IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
@@ -99,7 +99,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A probe, and what became of it and of its answer (None: there was none, since it did not arrive)."""
+    """A probe, and what became of it and of its answer (None: it did not arrive, and nobody else answered)."""
 
     probe: Probe
     there: Observed
@@ -414,7 +414,7 @@ def outcomes(watch: Watch, probes: Sequence[Probe]) -> list[Outcome]:
             _observed(watch, which, sightings[which], events[which], probe)
             for which in ((probe.number, False), (probe.number, True))
         )
-        found.append(Outcome(probe, there, back if there.delivered_to else None))
+        found.append(Outcome(probe, there, back if there.delivered_to or back.delivered_to else None))
     return found
 
 
