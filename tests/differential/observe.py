@@ -83,6 +83,7 @@ class Observed:
     resource: str
     role: str
     sign: str
+    lowest: frozenset[str]  # the resources at which it was seen with its lowest TTL
     looks: tuple[str, str, int]  # source, destination and TTL with which it arrived
     endpoints: tuple[str, ...]
     targets: tuple[tuple[str, str], ...]
@@ -426,7 +427,7 @@ def _observed(
     crossed = [event for event in events if event.verdict == "to-target"]
     refused = [event for event in events if event.verdict in ("drop", "reset")]
     delivered = watch.delivered.get(which, "")
-    # A shortcut keeps the time of the first interface, so only the place tells which sighting is the last.
+    # With shortcuts a tap's time may be when it was read, so only the place tells which sighting is the last.
     arrived = [one for one in seen if one.resource == delivered and not one.outgoing]
     sign, resource, role = "silent", probe.sender.name if not which[1] else "", "instance"
     if seen:
@@ -449,11 +450,19 @@ def _observed(
         sign = "not sent"
     elif seen and role == "instance" and not seen[-1].outgoing and not seen[-1].tunnel and not watch.is_own(seen[-1]):
         sign = "not its address"
+    lowest = min((one.ip.ttl for one in seen), default=0)
     return Observed(
-        delivered, resource, role, sign, _looks(arrived[-1].ip) if arrived else ("", "", 0),
-        tuple(event.endpoint for event in crossed), tuple((event.node, event.target) for event in crossed),
-        _routers(seen), tuple(everything),
-    )  # fmt: skip
+        delivered_to=delivered,
+        resource=resource,
+        role=role,
+        sign=sign,
+        lowest=frozenset(one.resource for one in seen if one.ip.ttl == lowest),
+        looks=_looks(arrived[-1].ip) if arrived else ("", "", 0),
+        endpoints=tuple(event.endpoint for event in crossed),
+        targets=tuple((event.node, event.target) for event in crossed),
+        routers=_routers(seen),
+        sightings=tuple(everything),
+    )
 
 
 def _looks(ip: IpPacket) -> tuple[str, str, int]:
