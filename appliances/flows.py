@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -12,10 +12,14 @@ SWEEP = 8  # entries looked at per added flow, so that forgetting keeps up with 
 
 
 class IdleTable(Generic[Key, Value]):
-    """Values by flow key, each with an idle deadline; when `capacity` is reached the longest unused entry goes."""
+    """Values by flow key, each with an idle deadline; when `capacity` is reached the longest unused entry goes.
 
-    def __init__(self, capacity: int = 250_000) -> None:
-        self._capacity = capacity
+    `displaced` counts those that went before their time. `forgotten` is called with every value that leaves.
+    """
+
+    def __init__(self, capacity: int = 250_000, forgotten: Callable[[Value], None] = lambda value: None) -> None:
+        self.displaced = 0
+        self._capacity, self._forgotten = capacity, forgotten
         self._entries: OrderedDict[Key, tuple[Value, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -27,26 +31,33 @@ class IdleTable(Generic[Key, Value]):
         if entry is None:
             return None
         if entry[1] <= now:
-            del self._entries[key]
+            self.remove(key)
             return None
         return entry[0]
 
     def put(self, key: Key, value: Value, *, timeout: float, now: float) -> None:
         """Add an entry or restart the idle clock of one: it is forgotten `timeout` seconds after the last call."""
-        if key not in self._entries:
+        there = self._entries.get(key)
+        if there is None:
             self._make_room(now)
+        elif there[0] is not value:
+            self._forgotten(there[0])
         self._entries[key] = (value, now + timeout)
         self._entries.move_to_end(key)
 
     def remove(self, key: Key) -> None:
         """Forget an entry, if there is one."""
-        self._entries.pop(key, None)
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._forgotten(entry[0])
 
     def _make_room(self, now: float) -> None:
         for _ in range(SWEEP):
             if not self._entries:
                 return
             oldest = next(iter(self._entries))
-            if self._entries[oldest][1] > now and len(self._entries) < self._capacity:
-                return
-            del self._entries[oldest]
+            if self._entries[oldest][1] > now:
+                if len(self._entries) < self._capacity:
+                    return
+                self.displaced += 1
+            self.remove(oldest)

@@ -10,7 +10,8 @@ from typing import cast
 
 FAILURES = ("none", "http", "tcp")
 LONGEST_REQUEST = 8192
-PATIENCE = 10.0  # seconds for a client to send its request
+PATIENCE = 10.0  # seconds for a client to send its request, and as many to take its answer
+MOST_CONNECTIONS = 128  # open at once; whoever has been there longest makes way, so that the next check gets in
 
 
 class HealthServer:
@@ -19,6 +20,8 @@ class HealthServer:
     def __init__(self, loop: asyncio.AbstractEventLoop, port: int, name: str) -> None:
         self.failing = "none"
         self.requests = 0
+        self.closed_early = 0  # connections that made way
+        self._connections: dict[_Answer, None] = {}  # in the order of their coming
         self._loop = loop
         self._port = port
         self._name = name
@@ -38,6 +41,18 @@ class HealthServer:
             self._server.close()
             self._server = None
 
+    def enter(self, connection: _Answer) -> None:
+        """Take a new connection in, and close the oldest where there are too many."""
+        self._connections[connection] = None
+        if len(self._connections) > MOST_CONNECTIONS:
+            self.closed_early += 1
+            self.leave(oldest := next(iter(self._connections)))
+            oldest.abort()
+
+    def leave(self, connection: _Answer) -> None:
+        """Forget a connection."""
+        self._connections.pop(connection, None)
+
     def answer(self) -> bytes:
         """Return the whole HTTP answer for now."""
         self.requests += 1
@@ -55,14 +70,20 @@ class _Answer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._transport.abort)
+        self._server.enter(self)
 
     def data_received(self, data: bytes) -> None:
         self._request += data
         if b"\r\n\r\n" in self._request or b"\n\n" in self._request:
             self._transport.write(self._server.answer())
-            self._transport.close()
+            self._transport.close()  # whoever does not take the answer is ended by `_patience`
         elif len(self._request) > LONGEST_REQUEST:
             self._transport.abort()
 
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
     def connection_lost(self, error: Exception | None) -> None:
         self._patience.cancel()
+        self._server.leave(self)

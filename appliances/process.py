@@ -9,11 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from appliances.frames import Later
 from appliances.health import FAILURES, HealthServer
-from gwlbemu.errors import NetError, SettingError
-from gwlbemu.ports.control import Arguments, ControlServer, Verb
+from gwlbemu.errors import NetError
+from gwlbemu.ports import privileges
+from gwlbemu.ports.arguments import Arguments, one_of
+from gwlbemu.ports.control import ControlServer, Verb
+from gwlbemu.ports.faults import Faults
 from gwlbemu.ports.filters import udp_port_to_us
+from gwlbemu.ports.logfile import LogFile
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.port import Port
@@ -32,7 +35,7 @@ class Mover(Protocol):
         """Return counters by name."""
 
 
-MakeMover = Callable[[Port, Later], Mover]
+MakeMover = Callable[[Port, Loop], Mover]
 
 
 def parser(module: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -50,10 +53,19 @@ def parser(module: str, description: str, epilog: str = "") -> argparse.Argument
     return result
 
 
-def run(options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[str, Verb] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; return the exit code. Errors that a user can meet are one line on stderr."""
+def run(
+    options: argparse.Namespace,
+    make_mover: MakeMover,
+    verbs: Mapping[str, Verb] | None = None,
+    *,
+    log: LogFile | None = None,
+) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code. Errors that a user can meet are one line on stderr.
+
+    `log` is what the mover writes to: `status` tells how much of it was lost.
+    """
     return run_process(
-        lambda loop, stack: _serve(options, make_mover, verbs or {}, loop, stack),
+        lambda loop, stack: _serve(options, make_mover, verbs or {}, log, loop, stack),
         report=lambda text: failure(options.name, text),
     )
 
@@ -65,41 +77,49 @@ def failure(name: str, error: object) -> int:
 
 
 def _serve(
-    options: argparse.Namespace, make_mover: MakeMover, verbs: Mapping[str, Verb], loop: Loop, stack: ExitStack
+    options: argparse.Namespace,
+    make_mover: MakeMover,
+    verbs: Mapping[str, Verb],
+    log: LogFile | None,
+    loop: Loop,
+    stack: ExitStack,
 ) -> None:
     port = PacketPort(options.interface, program=udp_port_to_us(GENEVE_PORT))
     stack.callback(port.close)
-    mover = make_mover(port, loop.call_at)
+    mover = make_mover(port, loop)
     health = HealthServer(loop.asyncio, options.health_port, options.name)
     stack.callback(health.close)
     try:
         stack.enter_context(hold_udp_port(GENEVE_PORT))
         loop.run_until_complete(health.fail("none"))
         if options.control:
-            control = ControlServer(options.control, {**_common_verbs(options.name, mover, health), **verbs})
+            table = {**_common_verbs(options.name, mover, health, log, loop.faults), **verbs}
+            control = ControlServer(options.control, table, faults=loop.faults)
             stack.callback(control.close)
             loop.run_until_complete(control.open())
     except OSError as error:
         raise NetError(f"opening the appliance's ports: {error.strerror or error}") from None
+    privileges.drop(keep=[privileges.NET_BIND_SERVICE])  # a health port that was closed is opened again
     loop.add_reader(port.fileno(), lambda: mover.move(loop.now))
     print(f"{options.name}: ready on {options.interface}, health checks on port {options.health_port}", flush=True)
     loop.run()
     loop.remove_reader(port.fileno())
 
 
-def _common_verbs(name: str, mover: Mover, health: HealthServer) -> dict[str, Verb]:
+def _common_verbs(
+    name: str, mover: Mover, health: HealthServer, log: LogFile | None, faults: Faults
+) -> dict[str, Verb]:
     def status(_: Arguments) -> Mapping[str, object]:
         return {
             "name": name,
-            "health": {"failing": health.failing, "requests": health.requests},
+            "health": {"failing": health.failing, "requests": health.requests, "closed_early": health.closed_early},
             "counters": mover.status(),
+            "log": log.status() if log else {},
+            "faults": dict(faults.counts),
         }
 
     async def fail(request: Arguments) -> Mapping[str, object]:
-        what = request.get("fail")
-        if what not in FAILURES:
-            raise SettingError(f"fail: expected one of {', '.join(FAILURES)}, got {what!r}")
-        await health.fail(str(what))
+        await health.fail(one_of(request, "fail", FAILURES))
         return {"failing": health.failing}
 
     return {"status": status, "health": fail}

@@ -74,6 +74,10 @@ class NetError(GwlbemuError):
     exit_code = 5
 
 
+class LostSocketError(NetError):
+    """A packet socket that does not work any more: no process of packets can go on without."""
+
+
 class LabError(GwlbemuError):
     """A lab is not in the state that the command needs (already up, not up, a process is dead)."""
 
@@ -85,6 +89,23 @@ class TraceGoneError(LabError):
     """A trace that a node does not have (any more): stopped, or not renewed within its lease."""
 
     code = "TraceNotFound"
+
+
+def plain(text: str) -> str:
+    """Return text of somebody else as one line that a terminal can be given: whatever is not printable is escaped.
+
+    That is what `str.isprintable` refuses: control characters (ESC, C1, newline), overrides of the writing direction,
+    lone surrogates. A packet, a capture, a topology file or an appliance's log must not command the user's terminal,
+    nor forge a line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def plain_lines(text: str) -> str:
+    """Return text of several lines, each of them `plain`: for output whose newlines are our own."""
+    return text if text.isprintable() else "\n".join(map(plain, text.split("\n")))
 
 
 def refusal(sentence: str, code: str) -> GwlbemuError:

@@ -30,7 +30,7 @@ from gwlbemu.trials.follow import FlowTrace, Pattern, addresses_of, following
 from gwlbemu.trials.inject import inject
 from gwlbemu.trials.injection import check_number, prepare
 from gwlbemu.trials.packet_report import PacketReport
-from gwlbemu.views.flows import EndedFlow, LiveFlow, read_flows
+from gwlbemu.views.flows import EndedFlow, EndedFlows, LiveFlow, read_flows
 from gwlbemu.views.metrics import NodeCounters, read_counters
 from gwlbemu.views.status import LabStatus, read_status
 from gwlbemu.views.targets import TargetState, read_targets
@@ -38,8 +38,8 @@ from gwlbemu.views.traces import TracedPacket
 from gwlbemu.views.waiting import wait_until_healthy
 
 __all__ = [
-    "Client", "Completed", "EndedFlow", "FlowTrace", "Lab", "LabStatus", "LiveFlow", "NodeCounters", "PacketReport",
-    "TargetState", "TracedPacket",
+    "Client", "Completed", "EndedFlow", "EndedFlows", "FlowTrace", "Lab", "LabStatus", "LiveFlow", "NodeCounters",
+    "PacketReport", "TargetState", "TracedPacket",
 ]  # fmt: skip
 
 POLL = 0.02  # seconds between two looks of `wait_until`
@@ -54,7 +54,8 @@ class Lab:
     `topology` is a plan, a path, the name of a topology that comes with gwlbemu ("two-zones"; a file of that path comes
     first), or the text of a topology file (anything with a line break is text). `name` replaces the file's name for the
     lab; `capture` (record packets) and `datapath` (auto, python, ebpf) replace what it says about those. Entering the
-    block brings the lab up and waits up to `wait` seconds until every target is healthy; 0 does not wait.
+    block brings the lab up and waits up to `wait` seconds until every target is healthy; 0 does not wait. With a `seed`
+    cookies and the choice of targets are the same in every run; without it the lab makes a secret of its own.
 
     Making the object touches nothing of the machine: it raises TopologyError for a file that is wrong, SettingError for
     an option that is. What needs the lab raises LabError while it is not up. Every error has a `code` (AWS's where AWS
@@ -64,6 +65,7 @@ class Lab:
     def __init__(
         self, topology: str | os.PathLike[str] | Plan, *,
         name: str | None = None, capture: bool | None = None, datapath: str | None = None, wait: float = 30.0,
+        seed: str | int | None = None,
     ) -> None:  # fmt: skip
         if name is not None and not NAME.fullmatch(name):
             raise SettingError(f"{name!r} is no lab's name: expected {NAME_EXPECTED}")
@@ -76,7 +78,7 @@ class Lab:
             raise SettingError(f"datapath {datapath!r}: expected auto, python or ebpf")
         if datapath is not None:
             plan = dataclasses.replace(plan, datapath=datapath)
-        self._plan, self._wait = plan, wait
+        self._plan, self._wait, self._seed = plan, wait, None if seed is None else str(seed)
         self._running: RunningLab | None = None
         self._clients: list[Client] = []
 
@@ -89,7 +91,7 @@ class Lab:
         """
         if os.geteuid() != 0:
             raise NetError("network namespaces need root")
-        self._running = up(self._plan)
+        self._running = up(self._plan, seed=self._seed)
         try:
             troubles = wait_until_healthy(self._running, self._wait) if self._wait else []
             if troubles:
@@ -139,7 +141,7 @@ class Lab:
         called `instance`, NetError when there is no such program, LabError when it takes longer than `timeout` seconds
         (it is killed then).
         """
-        return client.execute(self.running.plan, instance, argv, timeout=timeout, stdin=stdin)
+        return client.execute(self.running, instance, argv, timeout=timeout, stdin=stdin)
 
     def spawn(self, instance: str, argv: Sequence[str]) -> Client:
         """Start a command inside an instance, without input, and return a handle on it while it runs.
@@ -147,7 +149,7 @@ class Lab:
         It ends with the lab at the latest. Raises UnknownNameError when nothing is called `instance`, NetError when
         there is no such program.
         """
-        started = client.start(self.running.plan, instance, argv)
+        started = client.start(self.running, instance, argv)
         self._clients.append(started)
         return started
 
@@ -242,10 +244,12 @@ class Lab:
     def events(self, appliance: str) -> list[dict[str, Any]]:
         """Return what an appliance has recorded: the firewall's decisions, the IDS's EVE events; one dict each.
 
+        Of a log that became too long only the newest 8 to 16 MiB are there.
+
         Empty for a program that records nothing. Raises UnknownNameError when no process is called `appliance`.
         """
-        path = self.running.state.decisions(self._process(appliance))
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        files = self.running.state.decision_files(self._process(appliance))
+        return [json.loads(line) for path in files for line in path.read_text().splitlines()]
 
     def _process(self, name: str) -> str:
         known = [process.name for process in self.running.processes()]
@@ -293,15 +297,17 @@ class Lab:
         """Undo `fail`; harmless on what is not broken. Raises what `fail` raises."""
         failure.heal(self.running, kind, name)
 
-    def advance(self, duration: float | str) -> list[EndedFlow]:
+    def advance(self, duration: float | str) -> EndedFlows:
         """Let time pass at every node at once, seconds or text such as "351s"; return the flows that this ended.
+
+        The list has the first thousand flows of each node; its `total` is how many there were.
 
         Raises SettingError for what is no time, LabError when a node is dead or frozen (then no time has passed).
         """
         seconds = change.parse_duration(duration) if isinstance(duration, str) else duration
-        return [
-            EndedFlow(node, flow) for node, flows in change.advance(self.running, seconds).items() for flow in flows
-        ]
+        ended = change.advance(self.running, seconds)
+        named = (EndedFlow(node, flow) for node, each in ended.items() for flow in each.flows)
+        return EndedFlows(named, sum(each.count for each in ended.values()))
 
     def call(self, name: str, verb: str, **arguments: Any) -> dict[str, Any]:
         """Ask a process (a node, an appliance, `capture`) directly over its control socket; return its answer.

@@ -18,9 +18,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gwlbemu.fastpath.build import available, cache_folder
+from gwlbemu.lab import up
 
 CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x00020000, 0x40000000, 0x4000, 1 << 18
 NETNS = Path("/run/netns")
+MARK = "GWLBEMU_TEST_RUN"  # in the environment of whatever a test starts, also where it has a mount view of its own
 LONG = {"test_drill.py", "test_differential.py", "test_fleet.py", "test_choice.py"}
 
 # The same examples in every run, and no time limit for one: a run does not fail by chance or on a busy machine.
@@ -44,8 +46,10 @@ def isolate() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    up.fresh_secret = lambda: "tests"  # type: ignore[attr-defined]  # the labs of the tests choose alike in every run
     if os.geteuid() == 0:
         isolate()
+        os.environ[MARK] = str(os.getpid())
         # Labs are called as in a run of one process: what is one worker's, no other can see.
         os.environ.pop("PYTEST_XDIST_WORKER", None)
 
@@ -86,15 +90,20 @@ def _children() -> set[str]:
 
 
 def _strays() -> set[str]:
-    """Processes in our mount namespace, whoever their parent is now: a daemon that a test forgot."""
-    ours = os.readlink("/proc/self/ns/mnt")
+    """Processes in our mount namespace, or begun with our mark: a daemon that a test forgot, whoever its parent is."""
+    named = {path.stat().st_ino for path in NETNS.iterdir()} if NETNS.exists() else set()
+    ours, mark = os.readlink("/proc/self/ns/mnt"), f"{MARK}={os.environ[MARK]}".encode()
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 zombie = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-                if not zombie and os.readlink(entry / "ns/mnt") == ours:
-                    found.add(f"{entry.name} {(entry / 'cmdline').read_text().replace(chr(0), ' ')}")
+                marked = mark in (entry / "environ").read_bytes().split(b"\0")
+                words = (entry / "cmdline").read_text().replace("\0", " ")
+                # An init belongs to a lab that is up, from the first command in an instance on.
+                of_a_lab = words.startswith("gwlbemu-init") and (entry / "ns/net").stat().st_ino in named
+                if not zombie and not of_a_lab and (marked or os.readlink(entry / "ns/mnt") == ours):
+                    found.add(f"{entry.name} {words}")
             except OSError:
                 continue
     return found

@@ -33,7 +33,7 @@ MAY_START = {
     "lab": ("programs/gateway", "programs/recorder"),
     "topology/plan": ("programs", "appliances"),
     "trials/drill": ("programs",),
-    "bench": ("bench", "cli"),
+    "bench": ("bench", "cli", "programs/gateway"),
     "cli": ("cli",),
 }
 PURE = {"wire", "core", "topology", "paths", "review", "capture"}

@@ -10,12 +10,16 @@ from appliances.action import Action
 from appliances.broken.modes import MODES, Situation
 from appliances.frames import FrameLoop
 from appliances.tunnel import Received
-from gwlbemu.errors import SettingError
-from gwlbemu.ports.control import Arguments
+from gwlbemu.ports.arguments import Arguments, number, one_of
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.port import Port
 
 DESCRIPTION = """\
 An appliance that misbehaves on demand, for tests and lessons. The mode can be changed while it runs, through the
 control socket: {"verb": "set", "mode": "wrong-cookie"} or {"verb": "set", "mode": "slow", "delay": 0.5}."""
+
+
+LONGEST_DELAY = 3600.0  # seconds
 
 
 class Broken:
@@ -34,12 +38,9 @@ class Broken:
 
     def set(self, request: Arguments) -> Mapping[str, object]:
         """Change mode or delay, or both."""
-        mode, delay = request.get("mode", self.mode), request.get("delay", self.delay)
-        if mode not in MODES:
-            raise SettingError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
-        if isinstance(delay, bool) or not isinstance(delay, (int, float)) or delay < 0:
-            raise SettingError(f"delay: expected seconds from 0 up, got {delay!r}")
-        self.mode, self.delay, self._number = str(mode), float(delay), 0
+        mode = one_of(request, "mode", MODES, self.mode)
+        self.delay = number(request, "delay", 0, LONGEST_DELAY, self.delay)
+        self.mode, self._number = mode, 0
         return {"mode": self.mode, "delay": self.delay}
 
 
@@ -53,7 +54,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--delay", type=float, default=1.0, help="seconds, for mode slow (default: 1)")
     options = parser.parse_args(arguments)
     broken = Broken(options.mode, options.delay)
-    return process.run(options, lambda port, later: FrameLoop(port, broken.decide, later), verbs={"set": broken.set})
+
+    def mover(port: Port, loop: Loop) -> FrameLoop:
+        return FrameLoop(port, broken.decide, loop.call_at, faults=loop.faults)
+
+    return process.run(options, mover, verbs={"set": broken.set})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from appliances import process
@@ -12,8 +13,10 @@ from appliances.firewall.judge import Decision, Judge
 from appliances.firewall.log import line
 from appliances.firewall.rules import load
 from appliances.frames import FrameLoop
-from appliances.lines import open_lines
 from gwlbemu.errors import GwlbemuError
+from gwlbemu.ports.logfile import LogFile
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.port import Port
 
 DESCRIPTION = """\
 A stateful firewall behind a Gateway Load Balancer. The first packet of a flow decides, by the first rule that matches
@@ -34,7 +37,8 @@ A rule file (every key of a rule but action may be left out, which matches anyth
       ports: [80, 443, 8000-8010]        # destination ports; tcp and udp only
       endpoint: vpce-02356de92d389839c   # only what this endpoint sends
 
-Each decision about a first packet, and each packet that is not returned, is one line of JSON in the log."""
+Each decision about a first packet, and each packet that is not returned, is one line of JSON in the log.
+The log has at most 8 MiB, and as much again in FILE.1; beyond 1000 lines a second they are counted, not written."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,16 +56,20 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         policy = load(options.rules)
-        log = open_lines(options.log)
+        log = LogFile(options.log)
     except GwlbemuError as error:
         return process.failure(options.name, error)
-    with log:
+    with closing(log):
 
         def report(decision: Decision) -> None:
-            log.write(line(decision, time.time()) + "\n")
+            log.write(line(decision, time.time()))
 
         judge = Judge(policy, midstream_allowed=options.midstream == "allow", report=report)
-        return process.run(options, lambda port, later: FrameLoop(port, judge.decide, later))
+
+        def mover(port: Port, loop: Loop) -> FrameLoop:
+            return FrameLoop(port, judge.decide, loop.call_at, faults=loop.faults, more=judge.counters)
+
+        return process.run(options, mover, log=log)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,15 @@ class Judge:
         self._midstream_allowed = midstream_allowed
         self._report = report
 
+    def counters(self) -> dict[str, int]:
+        """Return how many flows and datagrams in fragments are remembered, and how many had to make way for others."""
+        return {
+            "flows": len(self.flows),
+            "flows that made way": self.flows.displaced,
+            "fragmented datagrams": len(self._fragments),
+            "fragmented datagrams that made way": self._fragments.displaced,
+        }
+
     def decide(self, received: Received, *, now: float) -> Action:
         """Give the one action for a packet from the load balancer; `now` in seconds."""
         try:

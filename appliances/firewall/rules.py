@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
+from reprlib import repr as short
 from typing import TypeVar
-
-import yaml
 
 from appliances.networks import Network, PortRange, parse_network, parse_ports
 from gwlbemu.errors import GwlbemuError, WireError
 from gwlbemu.wire.aws import parse_endpoint
 from gwlbemu.wire.protocols import ESP, GRE, ICMP, ICMPV6, TCP, UDP
+from gwlbemu.yaml_file import YamlError, read, read_text
 
 T = TypeVar("T")
 
@@ -98,21 +99,23 @@ class Policy:
 def load(path: Path) -> Policy:
     """Read and check a rule file; raise RuleError."""
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RuleError(f"{path}: cannot read the rules: {error}") from None
+        return parse(read_text(path), str(path))
+    except OSError as error:
+        raise RuleError(f"{path}: cannot read the rules: {error.strerror}") from None
+    except YamlError as error:
+        raise RuleError(str(error)) from None
 
 
 def parse(text: str, name: str) -> Policy:
     """Turn the text of a rule file into a Policy; `name` is what errors call the file."""
     try:
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise RuleError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+        document = read(text, name).data
+    except YamlError as error:
+        raise RuleError(str(error)) from None
     whole = _mapping({} if document is None else document, FILE_KEYS, name)
-    rules = whole.get("rules") or []
-    if not isinstance(rules, list):
-        raise RuleError(f"{name}: rules: expected a list of rules, got {rules!r}")
+    rules = whole.get("rules") or ()
+    if not isinstance(rules, tuple):
+        raise RuleError(f"{name}: rules: expected a list of rules, got {short(rules)}")
     return Policy(
         rules=tuple(_rule(entry, number, name) for number, entry in enumerate(rules, 1)),
         default=_choice(whole.get("default", "deny"), ACTIONS, f"{name}: default"),
@@ -142,7 +145,7 @@ def _rule(entry: object, number: int, name: str) -> Rule:
 
 def _mapping(value: object, allowed: tuple[str, ...], where: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise RuleError(f"{where}: expected keys ({', '.join(allowed)}), got {value!r}")
+        raise RuleError(f"{where}: expected keys ({', '.join(allowed)}), got {short(value)}")
     for key in value:
         if key not in allowed:
             raise RuleError(f"{where}: {key}: unknown key, expected one of {', '.join(allowed)}")
@@ -151,13 +154,13 @@ def _mapping(value: object, allowed: tuple[str, ...], where: str) -> Mapping[str
 
 def _choice(value: object, allowed: tuple[str, ...], where: str) -> str:
     if not isinstance(value, str) or value not in allowed:
-        raise RuleError(f"{where}: expected one of {', '.join(allowed)}, got {value!r}")
+        raise RuleError(f"{where}: expected one of {', '.join(allowed)}, got {short(value)}")
     return value
 
 
 def _protocols(value: object, where: str) -> frozenset[int]:
     numbers: set[int] = set()
-    for item in value if isinstance(value, list) else [value]:
+    for item in value if isinstance(value, tuple) else [value]:
         text = str(item)
         if text in PROTOCOLS:
             if text == "any":
@@ -166,14 +169,14 @@ def _protocols(value: object, where: str) -> frozenset[int]:
         elif text.isascii() and text.isdigit() and int(text) <= 255:
             numbers.add(int(text))
         else:
-            raise RuleError(f"{where}: expected {', '.join(PROTOCOLS)} or a number from 0 to 255, got {item!r}")
+            raise RuleError(f"{where}: expected {', '.join(PROTOCOLS)} or a number from 0 to 255, got {short(item)}")
     return frozenset(numbers)
 
 
 def _several(value: object, read: Callable[[str], T], where: str) -> tuple[T, ...]:
     if value is None or value == "any":
         return ()
-    items = value if isinstance(value, list) else [value]
+    items = value if isinstance(value, tuple) else [value]
     if not items:
         raise RuleError(f"{where}: expected at least one entry, or any")
     try:
@@ -194,8 +197,8 @@ def _endpoint(value: object, where: str) -> int | None:
 def _timeouts(value: object, where: str) -> Timeouts:
     keys = _mapping(value, ("tcp", "udp", "other"), where)
     for key, seconds in keys.items():
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds <= 0:
-            raise RuleError(f"{where}: {key}: expected a number of seconds above 0, got {seconds!r}")
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < inf:
+            raise RuleError(f"{where}: {key}: expected a number of seconds above 0, got {short(seconds)}")
     return Timeouts(**{key: float(str(seconds)) for key, seconds in keys.items()})
 
 

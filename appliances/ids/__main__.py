@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from appliances import process
@@ -14,9 +15,11 @@ from appliances.ids import rules as rule_language
 from appliances.ids.detect import Detector
 from appliances.ids.eve import alert
 from appliances.inner import read
-from appliances.lines import open_lines
 from appliances.tunnel import Received
 from gwlbemu.errors import GwlbemuError, WireError
+from gwlbemu.ports.logfile import LogFile
+from gwlbemu.ports.loop import Loop
+from gwlbemu.ports.port import Port
 
 DESCRIPTION = """\
 An intrusion detection system behind a Gateway Load Balancer: looks into the payloads of both directions and returns
@@ -39,7 +42,7 @@ class Ids:
             return RETURN
         finding = self._detector.inspect(received.endpoint, inner, now=now)
         for rule in finding.alerts:
-            self._write(alert(rule, finding, received, inner, at=self._clock()) + "\n")
+            self._write(alert(rule, finding, received, inner, at=self._clock()))
         return Discard("dropped by rule") if finding.keep else RETURN
 
 
@@ -52,12 +55,16 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         detector = Detector(rule_language.load(options.rules), ips=options.ips)
-        eve = open_lines(options.eve)
+        eve = LogFile(options.eve)
     except GwlbemuError as error:
         return process.failure(options.name, error)
-    with eve:
+    with closing(eve):
         ids = Ids(detector, eve.write, time.time)
-        return process.run(options, lambda port, later: FrameLoop(port, ids.decide, later))
+
+        def mover(port: Port, loop: Loop) -> FrameLoop:
+            return FrameLoop(port, ids.decide, loop.call_at, faults=loop.faults, more=detector.counters)
+
+        return process.run(options, mover, log=eve)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 import zlib
+from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from gwlbemu.wire.tcp import ACK, RST, SYN
 
 TIMEOUTS = {TCP: 350.0}  # the load balancer's own idle timeouts; 120 s for everything else
 OTHER_TIMEOUT = 120.0
+BUDGET = 64 << 20  # bytes that the streams of all flows may hold; a flow alone may hold 160 KiB
 End = tuple[bytes, int]
 
 
@@ -54,13 +56,29 @@ class InspectedFlow:
 
 
 class Detector:
-    """All flows and all rules of one IDS."""
+    """All flows and all rules of one IDS.
 
-    def __init__(self, rules: tuple[Rule, ...], *, ips: bool) -> None:
-        self.flows: IdleTable[Hashable, InspectedFlow] = IdleTable()
+    The bytes that the streams hold for contents that span segments have a `budget`: beyond it the streams that have
+    been silent longest give theirs back. Their flows live on, and a blocked one stays blocked.
+    """
+
+    def __init__(self, rules: tuple[Rule, ...], *, ips: bool, budget: int = BUDGET) -> None:
+        self.flows: IdleTable[Hashable, InspectedFlow] = IdleTable(forgotten=self._forget)
+        self._budget = budget
+        self._holding: OrderedDict[int, tuple[InspectedFlow, int]] = OrderedDict()  # by id(flow), the silent first
+        self.held_bytes = self.streams_cut = 0
         self._rules = rules
         self._ips = ips
         self._count = 0
+
+    def counters(self) -> dict[str, int]:
+        """Return how many flows and bytes of streams are held, and how many had to make way for others."""
+        return {
+            "flows": len(self.flows),
+            "flows that made way": self.flows.displaced,
+            "stream bytes": self.held_bytes,
+            "streams that made way": self.streams_cut,
+        }
 
     def inspect(self, endpoint: int, inner: Inner, *, now: float) -> Inspection:
         """Try the rules on a packet; `now` in seconds."""
@@ -76,6 +94,8 @@ class Detector:
         alerts = tuple(rule for rule in candidates if self._is_true(rule, flow, chunk))
         keep = self._ips and any(rule.action == "drop" for rule in alerts)
         flow.blocked = keep and inner.tcp is not None
+        if flow.blocked:
+            self._forget(flow)
         return Inspection(flow.number, to_server, alerts, keep)
 
     def _flow(self, key: FlowKey, inner: Inner, now: float) -> InspectedFlow:
@@ -100,15 +120,37 @@ class Detector:
         elif flow.answered and to_server and inner.tcp.flags & ACK:
             flow.established = True
 
-    @staticmethod
-    def _payload(flow: InspectedFlow, inner: Inner, to_server: bool) -> Chunk:
+    def _payload(self, flow: InspectedFlow, inner: Inner, to_server: bool) -> Chunk:
         if inner.tcp is None:
             payload = inner.payload
             return Chunk(payload, 0) if payload else NOTHING
         stream = flow.streams.get(to_server)
         if stream is None:
             stream = flow.streams[to_server] = Stream()
-        return stream.take(inner.tcp.sequence, inner.payload, syn=bool(inner.tcp.flags & SYN))
+        chunk = stream.take(inner.tcp.sequence, inner.payload, syn=bool(inner.tcp.flags & SYN))
+        self._account(flow)
+        return chunk
+
+    def _account(self, flow: InspectedFlow) -> None:
+        """Note what a flow holds now, and let the longest silent ones give back what is too much."""
+        self._release(flow)
+        held = sum(stream.held_bytes for stream in flow.streams.values())
+        if held:
+            self._holding[id(flow)] = flow, held
+            self.held_bytes += held
+        while self.held_bytes > self._budget:
+            _, (oldest, _) = next(iter(self._holding.items()))
+            self._forget(oldest)
+            self.streams_cut += 1
+
+    def _release(self, flow: InspectedFlow) -> None:
+        _, held = self._holding.pop(id(flow), (flow, 0))
+        self.held_bytes -= held
+
+    def _forget(self, flow: InspectedFlow) -> None:
+        self._release(flow)
+        for stream in flow.streams.values():
+            stream.forget()
 
     def _candidates(self, inner: Inner, to_server: bool) -> tuple[Rule, ...]:
         """The rules that ask nothing that a packet of this flow and direction cannot have."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from appliances.ids.classes import CLASSES, DEFAULT_PRIORITY
 from appliances.ids.header import Header, parse_header
 from gwlbemu.errors import GwlbemuError
+from gwlbemu.yaml_file import YamlError, read_text
 
 ACTIONS = ("alert", "drop")
 FLOW_WORDS = ("established", "to_server", "to_client")
@@ -62,9 +63,11 @@ class Rule:
 def load(path: Path) -> tuple[Rule, ...]:
     """Read a rule file; raise RuleError at the first rule that is not in the subset."""
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RuleError(f"{path}: cannot read the rules: {error}") from None
+        return parse(read_text(path), str(path))
+    except OSError as error:
+        raise RuleError(f"{path}: cannot read the rules: {error.strerror}") from None
+    except YamlError as error:
+        raise RuleError(str(error)) from None
 
 
 def parse(text: str, name: str) -> tuple[Rule, ...]:

@@ -1,8 +1,9 @@
 """One direction of a TCP connection, put back in order as far as matching needs it.
 
 Rules of this file: bytes are handed out once, in sequence order; what came before stays readable up to `KEEP` bytes, so
-that a content may span segments; segments ahead of a gap wait, at most `PENDING` bytes of them, and when they overflow
-the gap is given up. A retransmission with other bytes than the first is not compared: the first copy counts.
+that a content may span segments; segments ahead of a gap wait, at most `PENDING` bytes of them (each segment costs
+`SEGMENT` more), and when they overflow the gap is given up. A retransmission with other bytes than the first is not
+compared: the first copy counts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 KEEP = 16384
 PENDING = 65536
+SEGMENT = 128  # bytes of memory that a waiting segment takes beside its own: many tiny ones must not be for nothing
 HALF = 1 << 31  # sequence numbers compare modulo 2**32 (RFC 9293, 3.4)
 
 
@@ -35,6 +37,16 @@ class Stream:
         self._pending: dict[int, bytes] = {}
         self._pending_bytes = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the kept and the waiting bytes take."""
+        return len(self._tail) + self._pending_bytes
+
+    def forget(self) -> None:
+        """Give back all bytes; what comes next is searched without what came before."""
+        self._tail = b""
+        self._forget_pending()
+
     def take(self, sequence: int, payload: bytes, *, syn: bool = False) -> Chunk:
         """Take one segment; return what is now in order and was not before, behind the kept tail."""
         if syn:  # the SYN occupies one sequence number (RFC 9293, 3.4); a new one starts the stream again
@@ -52,8 +64,11 @@ class Stream:
         return self._in_order(fresh) if fresh else NOTHING
 
     def _wait(self, sequence: int, payload: bytes) -> Chunk:
-        known = self._pending.get(sequence, b"")
-        if len(payload) > len(known):
+        known = self._pending.get(sequence)
+        if known is None:
+            self._pending[sequence] = payload
+            self._pending_bytes += len(payload) + SEGMENT
+        elif len(payload) > len(known):
             self._pending[sequence] = payload
             self._pending_bytes += len(payload) - len(known)
         if self._pending_bytes <= PENDING:
@@ -73,7 +88,7 @@ class Stream:
             if start is None:
                 break
             waiting = self._pending.pop(start)
-            self._pending_bytes -= len(waiting)
+            self._pending_bytes -= len(waiting) + SEGMENT
             rest = waiting[(self._next - start) % 2**32 :]
             parts.append(rest)
             self._next = (self._next + len(rest)) % 2**32

@@ -56,6 +56,11 @@ int main(int words_given, char **words)
 		perror(words[1]);
 		return 1;
 	}
+	socklen_t known = sizeof here;
+	if (getsockname(sock, (void *)&here, &known)) {
+		perror(words[1]);
+		return 1;
+	}
 	static unsigned char frames[BATCH][LONGEST_FRAME];
 	struct mmsghdr messages[BATCH] = {0};
 	struct iovec parts[BATCH];
@@ -68,8 +73,7 @@ int main(int words_given, char **words)
 	for (int i = 0; i < BATCH; i++) {
 		unsigned char *frame = frames[i];
 		for (int k = 0; k < 6; k++)
-			frame[k] = mac[k];
-		frame[6] = 2;
+			frame[k] = mac[k], frame[6 + k] = here.sll_addr[k];
 		frame[12] = 8;
 		struct iphdr *ip = (void *)(frame + 14);
 		struct udphdr *udp = (void *)(ip + 1);

@@ -11,6 +11,7 @@ from statistics import median
 
 from gwlbemu.bench.results import Results
 
+VERBS = "verbs"  # the path of what is measured without packets
 SUBJECT = "subject"  # stands for the fast node, or the Python node where there is no fast one
 
 
@@ -121,6 +122,10 @@ FIGURES = (
            ("crowd", "crowd"), ("crowd", "few"), needed=0.8, aimed=0.95),
     Figure("memory", "memory per flow, Python and map together", "flows",
            ("memory", SUBJECT), unit="bytes", needed=700, aimed=400, at_most=True),
+    Figure("pause", "longest pause of a node's packets while verbs run, flow table full", "pauses",
+           ("pause", VERBS), unit="ms", needed=50, aimed=25, at_most=True),
+    Figure("memory-full", "memory of a full flow table, Python", "pauses",
+           ("memory-full", VERBS), unit="MiB", needed=1400, aimed=800, at_most=True),
     Figure("lab-up", "lab up, two-zones", "up",
            ("lab-up", "two-zones"), unit="s", needed=2.5, aimed=1.5, at_most=True),
     Figure("lab-up-100", "lab of 100 instances, time per instance, against two-zones", "up",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from gwlbemu.bench import loads, machine, plans
+from gwlbemu.bench.figures import VERBS
 from gwlbemu.bench.labs import MeasuredPath, PathLabs, refuse_if_up
 from gwlbemu.bench.loads import Flows
 from gwlbemu.bench.results import Results
@@ -23,6 +25,7 @@ WIRE_PATHS = ("python", "fast", "ovs")
 WARM_RATE = 20_000  # packets/s that place new flows without loss on either path
 BURST_RATE = 100_000  # new flows/s offered
 FILL_BURST_SECONDS = 4
+PAUSES_SECONDS = 300.0
 BYTES_PER_CROWD_FLOW = 3000  # free memory that must be there for each
 
 
@@ -38,10 +41,11 @@ class Effort:
     fill_seconds: float = 75  # UDP flows are forgotten after 120 s without a packet
     labs: int = 3
     instances: int = 100
+    table: int = 2_000_000  # flows of a full flow table: emulation.max_flows
 
 
 FULL = Effort()
-QUICK = Effort(rounds=2, seconds=0.5, tcp_seconds=1.0, echoes=500, crowd=100_000, fill_seconds=15, labs=1)
+QUICK = Effort(rounds=2, seconds=0.5, tcp_seconds=1.0, echoes=500, crowd=100_000, fill_seconds=15, labs=1, table=50_000)
 
 
 class Session:
@@ -66,6 +70,7 @@ class Session:
             "tcp": self._tcp,
             "round-trip": self._round_trips,
             "flows": self._flows,
+            "pauses": self._pauses,
             "up": self._labs,
         }[experiment]()
 
@@ -187,6 +192,24 @@ class Session:
         loads.packets(path.ends, self.sender, flows, seconds=loads.LONGEST, rate=rate, count=count)
         self.say(f"crowd: flows up to {first + count:,}")
         return count
+
+    # ---- a full flow table -------------------------------------------------------------------------------------------
+    def _pauses(self) -> None:
+        """How long each verb keeps packets waiting, and what a full table takes; a process without interfaces."""
+        count = self.effort.table
+        self.say(f"pauses: {count:,} flows")
+        words = own_module("gwlbemu.programs.gateway.pauses", str(count))
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=PAUSES_SECONDS, check=True)
+        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+            self.results.missing[VERBS] = str(error)[-300:]
+            return
+        found = json.loads(done.stdout)
+        self.results.add("pause", VERBS, max(found["pauses"].values()))
+        self.results.add("memory-full", VERBS, found["bytes"] / 2**20)
+        self.results.settings["full flow table"] = f"{count:,} flows"
+        each = ", ".join(f"{verb} {pause:.1f}" for verb, pause in found["pauses"].items())
+        self.results.notes.append(f"pause in ms while a verb runs with {count:,} flows: {each}")
 
     # ---- labs --------------------------------------------------------------------------------------------------------
     def _labs(self) -> None:

@@ -16,6 +16,7 @@ from gwlbemu.capture.dissect import Dissection, Layer, dissect_frame
 from gwlbemu.capture.pcapng import Direction
 from gwlbemu.capture.render import tunnel_text
 from gwlbemu.capture.text import address_text, icmp_head, packet_text, tcp_head
+from gwlbemu.errors import plain
 from gwlbemu.wire.protocols import UDP
 
 LONGEST_NS = 2_000_000_000
@@ -115,14 +116,14 @@ def journeys(records: Iterable[TapFrame], *, longest_ns: int = LONGEST_NS) -> li
 def journey_lines(journey: Journey) -> list[str]:
     """Return a journey for people: the packet, then a line per sighting: time since the first, tap, what changed."""
     first = journey.sightings[0]
-    width = max(len(sighting.record.tap) for sighting in journey.sightings)
+    width = max(len(plain(sighting.record.tap)) for sighting in journey.sightings)
     lines = [journey.summary]
     before = first.layer
     for sighting in journey.sightings:
         record, layer = sighting.record, sighting.layer
         parts = [
             f"{(record.at_ns - first.record.at_ns) / 1e6:+10.3f} ms",
-            f"{record.tap:<{width}}",
+            f"{plain(record.tap):<{width}}",
             f"{record.direction:<3}",
         ]
         if sighting.dissection.tunnel:

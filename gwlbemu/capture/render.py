@@ -11,6 +11,7 @@ from gwlbemu.capture.link import ethertype_name
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.text import address_text, ends_text, packet_text, tcp_head
+from gwlbemu.errors import plain
 from gwlbemu.wire.aws import OPTION_CLASS, format_endpoint
 from gwlbemu.wire.geneve import PROTOCOL_IPV4, PROTOCOL_IPV6, Option
 from gwlbemu.wire.protocols import name
@@ -33,10 +34,10 @@ def count_text(shown: int, total: int) -> str:
 def losses(reader: CaptureReader) -> Iterator[str]:
     """Yield what is not in a file that has been read: where a broken one ends and why, and what the taps lost."""
     if not reader.ending.complete:
-        yield f"the file cannot be read beyond byte {reader.ending.offset}: {reader.ending.reason}"
+        yield plain(f"the file cannot be read beyond byte {reader.ending.offset}: {reader.ending.reason}")
     for interface, counts in reader.statistics.items():
         if counts.dropped:
-            yield f"{interface}: {counts.dropped} packets were lost before the capture could write them"
+            yield f"{plain(interface)}: {counts.dropped} packets were lost before the capture could write them"
 
 
 def line(captured: CapturedPacket, dissection: Dissection) -> str:
@@ -53,7 +54,7 @@ def line(captured: CapturedPacket, dissection: Dissection) -> str:
         parts.append(f"(cut to {len(captured.data)} of {captured.original_length} bytes)")
     if captured.comments:
         parts.append("# " + " # ".join(" ".join(comment.split()) for comment in captured.comments))
-    return "  ".join(parts)
+    return plain("  ".join(parts))
 
 
 def time_text(at_ns: int) -> str:

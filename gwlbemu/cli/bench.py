@@ -9,7 +9,7 @@ import click
 from gwlbemu.bench import report, svg
 from gwlbemu.bench.figures import EXPERIMENTS, FIGURES, chosen
 from gwlbemu.bench.results import Results
-from gwlbemu.cli.common import need_root, unwind_on_sigterm
+from gwlbemu.cli.common import need_root
 from gwlbemu.errors import SettingError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -48,7 +48,6 @@ def bench_command(
     from gwlbemu.bench.session import FULL, QUICK
 
     _check_places(keep, folder)
-    unwind_on_sigterm()
     results = measure(figures, QUICK if quick else FULL, lambda line: click.echo(f"  {line}", err=True))
     if keep:
         keep.write_text(results.to_json())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, print_json
+from gwlbemu.cli.common import echo, json_option, lab_option, print_json
 from gwlbemu.lab import change, failure
 from gwlbemu.lab.running import open_lab
 
@@ -20,7 +22,7 @@ def register_command(lab_name: str | None, group: str, target: str, zone: str | 
     known = {(each.name, one.id) for each in lab.plan.target_groups for one in each.targets}
     registered = change.register(lab, group, target, zone)
     news = " already" if (group, registered.id) in known else "; health checks begin"
-    click.echo(f"{registered.id} ({registered.address}, zone {registered.zone}) is registered{news}")
+    echo(f"{registered.id} ({registered.address}, zone {registered.zone}) is registered{news}")
 
 
 @click.command("deregister")
@@ -31,9 +33,9 @@ def deregister_command(lab_name: str | None, group: str, target: str) -> None:
     """Deregister TARGET from GROUP: it drains for deregistration_delay.timeout_seconds."""
     was_registered = change.deregister(open_lab(lab_name), group, target)
     if was_registered:
-        click.echo(f"{target} is draining")
+        echo(f"{target} is draining")
     else:
-        click.echo(f"{target} was not registered with {group} (AWS accepts that too)")
+        echo(f"{target} was not registered with {group} (AWS accepts that too)")
 
 
 @click.command("set")
@@ -55,7 +57,7 @@ def set_command(lab_name: str | None, resource: str, pairs: tuple[str, ...]) -> 
         values[key] = value
     change.set_attributes(open_lab(lab_name), resource, values)
     for key, value in values.items():
-        click.echo(f"{resource}: {key} = {value}")
+        echo(f"{resource}: {key} = {value}")
 
 
 def _failure(verb: str) -> click.Command:
@@ -69,7 +71,7 @@ def _failure(verb: str) -> click.Command:
         lab = open_lab(lab_name)
         nothing = f"{kind} {name} is broken already" if verb == "fail" else f"{kind} {name} was not broken"
         for sentence in apply(lab, kind, name) or [nothing]:
-            click.echo(sentence)
+            echo(sentence)
 
     command.help = {
         "fail": "Break something: an instance, a process (frozen), an instance's link, its health check, a whole zone.",
@@ -92,10 +94,12 @@ def advance_command(lab_name: str | None, duration: str, as_json: bool) -> None:
     seconds = change.parse_duration(duration)
     ended = change.advance(lab, seconds)
     if as_json:
-        print_json(ended)
+        print_json({node: asdict(each) for node, each in ended.items()})
         return
-    count = sum(map(len, ended.values()))
-    click.echo(f"{seconds:g} s have passed; {count} {'flow' if count == 1 else 'flows'} ended")
-    for node, flows in ended.items():
-        for flow in flows:
-            click.echo(f"  {node}  {flow}")
+    count = sum(each.count for each in ended.values())
+    echo(f"{seconds:g} s have passed; {count} {'flow' if count == 1 else 'flows'} ended")
+    for node, each in ended.items():
+        for flow in each.flows:
+            echo(f"  {node}  {flow}")
+        if each.count > len(each.flows):
+            echo(f"  {node}  ... and {each.count - len(each.flows)} more")

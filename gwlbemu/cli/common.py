@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterable
-from types import FrameType
 from typing import TypeVar
 
 import click
 
 from gwlbemu.command import command
-from gwlbemu.errors import NetError
+from gwlbemu.errors import NetError, plain, plain_lines
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.net.record import list_labs
 from gwlbemu.topology.names import NAME, NAME_EXPECTED
@@ -45,6 +43,11 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON (stable keys) instead of text.")(command)
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text for people: newlines are ours, any other control sequence is somebody else's and escaped."""
+    click.echo(plain_lines(text), err=err, nl=nl)
+
+
 def print_json(value: object) -> None:
     """Print what the json module takes, two spaces a level."""
     click.echo(json.dumps(value, indent=2))
@@ -52,6 +55,7 @@ def print_json(value: object) -> None:
 
 def table(rows: list[list[str]], header: list[str]) -> str:
     """Plain columns, two spaces apart; no lines, so that it can be cut and grepped."""
+    rows = [[plain(str(cell)) for cell in row] for row in rows]
     widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
     lines = [
         "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -63,7 +67,7 @@ def table(rows: list[list[str]], header: list[str]) -> str:
 def name_silent(silent: Iterable[str]) -> None:
     """Say on the error output which nodes did not answer; what the others said stands already."""
     for sentence in silent:
-        click.echo(f"! {sentence}", err=True)
+        echo(f"! {plain(sentence)}", err=True)
 
 
 def hint(lab: str, verb: str, *words: str) -> str:
@@ -76,15 +80,6 @@ def load_plan(file: str, lab_name: str | None) -> Plan:
     from gwlbemu.topology.plan.resolve import load
 
     return load(*read_topology(file), lab=lab_name)
-
-
-def unwind_on_sigterm() -> None:
-    """From now on SIGTERM does what Ctrl-C does, so that what is half done is undone."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def need_root() -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, print_json
+from gwlbemu.cli.common import echo, json_option, lab_option, print_json
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.review.finding import SEVERITIES
 from gwlbemu.views.doctor import Report, examine_file, examine_lab
@@ -28,7 +28,7 @@ def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int
     if as_json:
         print_json([_plain(report, number) for number in range(len(report.findings))])
     else:
-        click.echo(_text(report))
+        echo(_text(report))
     return 0 if report.sound else 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, load_plan, need_root, print_json, table, unwind_on_sigterm
+from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, need_root, print_json, table
 from gwlbemu.errors import LabError
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.drill.outcome import EVENTS, OUTCOMES, POLICIES
@@ -49,9 +49,8 @@ def drill_command(
     from gwlbemu.trials.drill.series import Options, drill_file, drill_running
 
     need_root()
-    unwind_on_sigterm()
     options = Options(events or EVENTS, policies or POLICIES, flows, source, destinations, port)
-    tell = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
+    tell = (lambda text: None) if as_json else (lambda text: echo(text, err=True))
     if file is not None:
         if lab_name is not None:
             raise click.UsageError("give a FILE or a --lab, not both")
@@ -63,7 +62,7 @@ def drill_command(
     if as_json:
         print_json(_json(runs))
     else:
-        click.echo(_text(runs))
+        echo(_text(runs))
     return 0 if all(run.ok for run in runs) else 1
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
-from gwlbemu.cli.common import json_option, lab_option, name_silent, need_root, print_json, unwind_on_sigterm
+from gwlbemu.cli.common import echo, json_option, lab_option, name_silent, need_root, print_json
 from gwlbemu.errors import WireError
 from gwlbemu.lab.running import open_lab
 from gwlbemu.trials.craft import PacketSpec
@@ -88,7 +88,6 @@ def inject_command(
     else:
         recipes = (PacketSpec("icmp", payload=body),)
     ordered = prepare(lab.plan, recipes, source=source, destination=destination, source_port=sport or 0, count=count)
-    unwind_on_sigterm()
     began_ns = time.time_ns()
     reports = inject(lab, ordered.sender, ordered.receiver, ordered.packets, interval)
     if pcap:
@@ -98,7 +97,7 @@ def inject_command(
         print_json([dataclasses.asdict(report) | {"outcome": report.outcome, "why": report.why} for report in reports])
     else:
         for report in reports:
-            click.echo("\n".join(_lines(report)))
+            echo("\n".join(_lines(report)))
     silent = reports[0].silent
     name_silent(silent)
     return 0 if not silent and (demo or all(report.outcome == "delivered" for report in reports)) else 1

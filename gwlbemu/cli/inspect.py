@@ -15,10 +15,10 @@ from gwlbemu.capture.journey import TapFrame, journey_lines, journeys
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.render import count_text, dictionary, line, losses, selected
-from gwlbemu.cli.common import lab_option
+from gwlbemu.cli.common import echo, lab_option
 from gwlbemu.errors import WireError
 from gwlbemu.lab.running import RunningLab, open_lab
-from gwlbemu.views.capture import capture_files
+from gwlbemu.views.capture import capture_files, capture_trouble
 
 Shown = tuple[CapturedPacket, Dissection]
 MOST_TAPS = 64  # sightings of one packet that are kept when only the last journeys are wanted
@@ -48,7 +48,7 @@ def inspect_command(
     """Show captured packets, one line each: outer, GENEVE options, inner.
 
     Reads pcap and pcapng, from anywhere. A broken file is shown as far as it goes; then the exit code is 1, or 3 when
-    nothing in it could be read.
+    nothing in it could be read. With --last it is 1 when the lab's capture is dead or frozen.
     """
     if last == bool(files):
         raise click.UsageError("say what to inspect: capture FILEs, or --last for the running lab's capture")
@@ -71,7 +71,10 @@ def inspect_command(
     show.finish()
     if lab:
         if not as_json:
-            click.echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
+            echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
+        if trouble := capture_trouble(lab):
+            echo(f"! {trouble}", err=True)
+            return 1
         return 0
     if any(not reader.ending.complete and not total for _, reader, total in show.read_so_far):
         return 3
@@ -121,21 +124,21 @@ class _Show:
                 self._print(each)
         if not self.as_json:
             total = sum(count for _, _, count in self.read_so_far)
-            click.echo(count_text(self.shown, total))
+            echo(count_text(self.shown, total))
             for name, reader, _ in self.read_so_far:
                 for loss in losses(reader):
-                    click.echo(f"{name}: {loss}" if len(self.read_so_far) > 1 else loss)
+                    echo(f"{name}: {loss}" if len(self.read_so_far) > 1 else loss)
 
     def _print(self, each: Shown) -> None:
         self.shown += 1
-        click.echo(json.dumps(dictionary(*each)) if self.as_json else line(*each))
+        echo(json.dumps(dictionary(*each)) if self.as_json else line(*each))
 
     def _print_journeys(self) -> None:
         records = [TapFrame(c.interface.name, c.at_ns, c.data, c.direction) for c, d in self._kept if d.flow_layer]
         groups = journeys(records)
         for journey in groups[-self.limit :] if self.limit else groups:
             self.shown += len(journey.sightings)
-            click.echo("\n".join(journey_lines(journey)) + "\n")
+            echo("\n".join(journey_lines(journey)) + "\n")
 
     def _is_health_check(self, dissection: Dissection) -> bool:
         """Whether a packet is between a node and a health check port; who asks for a flow gets it whatever it is."""

@@ -18,15 +18,13 @@ from gwlbemu.cli.common import (
     need_root,
     new_lab_option,
     print_json,
-    unwind_on_sigterm,
 )
 from gwlbemu.errors import LabError, SettingError
-from gwlbemu.lab.client import namespace_of
+from gwlbemu.lab.client import namespace_of, run
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.up import up
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
-from gwlbemu.net.spawn import run_inside
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, web_port
 from gwlbemu.topology.plan.render import lab_map
 from gwlbemu.topology.plan.values import Plan
@@ -40,6 +38,7 @@ from gwlbemu.views.waiting import wait_until_healthy
 @new_lab_option
 @click.option("--datapath", type=click.Choice(["auto", "python", "ebpf"]), help="Overrides the file's datapath.")
 @click.option("--no-capture", is_flag=True, help="Do not record packets.")
+@click.option("--seed", metavar="TEXT", help="Same cookies and choice of targets in every run; without: random ones.")
 @click.option(
     "--wait",
     "timeout",
@@ -49,7 +48,9 @@ from gwlbemu.views.waiting import wait_until_healthy
     metavar="SECONDS",
     help="How long to wait for healthy targets.",
 )
-def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture: bool, timeout: float) -> int:
+def up_command(
+    file: str, lab_name: str | None, datapath: str | None, no_capture: bool, seed: str | None, timeout: float
+) -> int:
     """Bring up the lab that FILE describes and wait until its targets are healthy."""
     started = time.monotonic()
     plan = load_plan(file, lab_name)
@@ -58,8 +59,7 @@ def up_command(file: str, lab_name: str | None, datapath: str | None, no_capture
         plan = dataclasses.replace(plan, datapath=datapath)
     if no_capture:
         plan = dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False))
-    unwind_on_sigterm()
-    lab = up(plan)
+    lab = up(plan, seed=seed)
     troubles = wait_until_healthy(lab, timeout)
     nodes = {node.name for node in plan.gateway_nodes}
     if any(process.name in nodes and process.state == "dead" for process in lab.processes()):
@@ -150,10 +150,10 @@ def exec_command(lab_name: str | None, instance: str, command: tuple[str, ...]) 
     if command == ("--",):
         raise click.UsageError("say what to run: gwlbemu exec INSTANCE -- COMMAND")
     lab = open_lab(lab_name)
-    namespace = namespace_of(lab.plan, instance)
+    namespace_of(lab.plan, instance)
     need_root()
     words = command[1:] if command[0] == "--" else command
-    code = run_inside(namespace, words)
+    code = run(lab, instance, words)
     if code in (126, 127):
         click.echo(
             f"gwlbemu: {words[0]}: {'not found' if code == 127 else 'cannot be run'} (or it ended with {code})",

@@ -8,12 +8,18 @@ code stands at the error's class.
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import NamedTuple
 
 import click
 
-from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError
+from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError, plain_lines
 
 EXIT_CODES = {
     0: "it worked, and what was asked about is as it should be",
@@ -21,9 +27,10 @@ EXIT_CODES = {
     2: "the command line is wrong",
     3: "bad input: a topology file, an attribute, a name that nothing has, a capture file",
     4: "the lab is not in the state that the command needs (not up, already up, a process is dead)",
-    5: "the machine refused (privilege, kernel, missing program)",
+    5: "the machine refused (privilege, kernel, missing program, full disk)",
 }
-INTERRUPTED = 130
+INTERRUPTED = 130  # by Ctrl-C, SIGTERM or SIGHUP
+_ROOT = "run it with sudo"
 
 
 class Verb(NamedTuple):
@@ -106,28 +113,97 @@ def cli() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command, by default the process's own arguments; return the exit code (see EXIT_CODES)."""
+    """Run one command, by default the process's own arguments; return the exit code (see EXIT_CODES).
+
+    Whatever the caller's umask, what is made is root's to write. SIGTERM and SIGHUP are what Ctrl-C is: what is half
+    done is undone.
+    """
+    os.umask(0o022)
+    with _signals_interrupt():
+        try:
+            code = _run(argv)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            code = _interrupted()
+        except BrokenPipeError:  # the reader of our output went away: `gwlbemu flows | head`
+            _drop_output()
+            return 0
+        except OSError as error:
+            _drop_output()
+            _complain(f"the output cannot be written: {error.strerror}")
+            return NetError.exit_code
+    return code
+
+
+def _run(argv: list[str] | None) -> int:
+    output, errors = sys.stdout, sys.stderr
     try:
         result = cli.main(args=argv, prog_name="gwlbemu", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except SystemExit:
+        if sys.stdout is output:  # a shell's completion
+            raise
+        sys.stdout, sys.stderr = output, errors  # click's own end when the reader of our output went away
+        raise BrokenPipeError from None
     except click.ClickException as error:
         error.show()
         return 2
     except click.Abort:
-        click.echo("interrupted", err=True)
-        return INTERRUPTED
-    except PermissionError as error:
-        what = f"{error.filename}: " if error.filename else ""
-        click.echo(f"gwlbemu: {what}permission denied: run it with sudo", err=True)
-        return NetError.exit_code
+        return _interrupted()
     except GwlbemuError as error:
-        click.echo(f"gwlbemu: {_sentence(error)}", err=True)
+        _complain(plain_lines(_sentence(error)))
         return error.exit_code
-    except BrokenPipeError:  # the reader of our output went away: `gwlbemu flows | head`
-        sys.stderr.close()
-        return 0
+    except BrokenPipeError:
+        raise
+    except PermissionError as error:
+        _complain(f"{error.filename}: permission denied: {_ROOT}" if error.filename else f"permission denied: {_ROOT}")
+        return NetError.exit_code
+    except OSError as error:
+        if not error.filename:
+            raise  # of the output, as a rule
+        _complain(f"{error.filename}: {error.strerror}")
+        return NetError.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    with suppress(OSError):
+        click.echo("interrupted", err=True)
+    return INTERRUPTED
+
+
+def _complain(sentence: str) -> None:
+    with suppress(OSError):  # nobody reads it
+        click.echo(f"gwlbemu: {sentence}", err=True)
+
+
+def _drop_output() -> None:
+    """Send what is still to be printed nowhere, so that the interpreter does not stumble over it at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does; one that our caller ignores (nohup) stays ignored."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _sentence(error: GwlbemuError) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, name_silent, print_json, table, unwind_on_sigterm
+from gwlbemu.cli.common import echo, json_option, lab_option, name_silent, print_json, table
 from gwlbemu.command import as_root
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.metrics import OURS, NodeCounters, Point, points, read_counters
@@ -43,9 +43,9 @@ def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socke
     elif prometheus:
         from gwlbemu.views.prometheus import exposition
 
-        click.echo(exposition(counters, _zones(lab)), nl=False)
+        echo(exposition(counters, _zones(lab)), nl=False)
     else:
-        click.echo("\n".join(metrics_lines(counters.items)))
+        echo("\n".join(metrics_lines(counters.items)))
     name_silent(each.sentence for each in counters.silent)
     return 1 if counters.silent else 0
 
@@ -59,12 +59,11 @@ def _serve(lab: RunningLab, path: Path) -> None:
 
     def hint() -> None:
         curl = as_root("curl", "--unix-socket", str(path), f"http://{lab.plan.lab}/metrics")
-        click.echo(f"{curl}      (Ctrl-C ends it)", err=True)
+        echo(f"{curl}      (Ctrl-C ends it)", err=True)
 
     def scrape() -> str:
         return exposition(read_counters(lab), _zones(lab))
 
-    unwind_on_sigterm()
     try:
         serve(path, scrape, until=lambda: not lab.state.plan.exists(), on_listen=hint)
     except KeyboardInterrupt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gwlbemu.cli.common import json_option, load_plan, print_json
+from gwlbemu.cli.common import echo, json_option, load_plan, print_json
 
 
 @click.command("plan")
@@ -16,7 +16,7 @@ def plan_command(file: str, as_json: bool) -> None:
     from gwlbemu.topology.plan.render import plan_text
 
     plan = load_plan(file, None)
-    click.echo(to_json(plan) if as_json else plan_text(plan))
+    echo(to_json(plan) if as_json else plan_text(plan))
 
 
 @click.command("schema")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from gwlbemu.cli.common import json_option, lab_option, name_silent, print_json, table
+from gwlbemu.cli.common import echo, json_option, lab_option, name_silent, print_json, table
 from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
 from gwlbemu.lab.running import open_lab
 from gwlbemu.views.ask import Reading
@@ -26,7 +26,7 @@ def targets_command(lab_name: str | None, as_json: bool) -> int:
     else:
         keys = ["target_group", "node", "id", "address", "zone", "state", "flows", "reason", "description"]
         header = ["TARGET GROUP", "NODE", "TARGET", "ADDRESS", "ZONE", "STATE", "FLOWS", "REASON", "DESCRIPTION"]
-        click.echo(table([[str(getattr(each, key)) for key in keys] for each in targets.items], header))
+        echo(table([[str(getattr(each, key)) for key in keys] for each in targets.items], header))
     name_silent(each.sentence for each in targets.silent)
     return 0 if not targets.silent and all_healthy(targets.items) else 1
 
@@ -63,6 +63,6 @@ def _print_flows(flows: Reading[LiveFlow], limit: int) -> None:
     rows = [
         [_TEXTS[name](flow) if name in _TEXTS else str(getattr(flow, name)) for name in COLUMNS] for flow in flows.items
     ]
-    click.echo(table(rows, [_HEADINGS.get(name, name.replace("_", " ").upper()) for name in COLUMNS]))
+    echo(table(rows, [_HEADINGS.get(name, name.replace("_", " ").upper()) for name in COLUMNS]))
     for node in flows.more:
-        click.echo(f"... {node} has more (--limit {limit})")
+        echo(f"... {node} has more (--limit {limit})")

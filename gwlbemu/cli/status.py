@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import click
 
-from gwlbemu.cli.common import hint, json_option, lab_option, print_json, table
+from gwlbemu.cli.common import echo, hint, json_option, lab_option, print_json, table
 from gwlbemu.lab.running import open_lab
+from gwlbemu.topology.plan.port_rules import REASONS
+from gwlbemu.views.privileges import CAPABILITIES, Privileges, read_privileges
 from gwlbemu.views.status import CaptureStatus, LabStatus, read_status
 
-_PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent")
+_PORT_KEYS = ("frames_in", "verdicts", "socket_drops", "frames_out", "unsent", "tagged")
 _CAPTURE_KEYS = ("file", "packets", "dropped", "waiting", "refused_records")
 
 
 @click.command("status")
 @lab_option
+@click.option("-v", "--verbose", is_flag=True, help="Also what each process may do: user, capabilities, limits.")
 @json_option
-def status_command(lab_name: str | None, as_json: bool) -> int:
+def status_command(lab_name: str | None, verbose: bool, as_json: bool) -> int:
     """Processes, datapath, packets in and out, drops and what is broken. Exit code 1 when something is."""
-    status = read_status(open_lab(lab_name))
+    lab = open_lab(lab_name)
+    status = read_status(lab)
+    privileges = read_privileges(lab) if verbose else ()
     if as_json:
-        print_json(status.as_dict())
+        more = {"privileges": [each.as_dict() for each in privileges]} if verbose else {}
+        print_json(status.as_dict() | more)
     else:
-        click.echo("\n".join(status_lines(status, partial(hint, status.lab))))
+        echo("\n".join(status_lines(status, partial(hint, status.lab))))
+        if verbose:
+            echo("\n" + "\n".join(privilege_lines(privileges)))
     return 0 if status.well else 1
 
 
@@ -46,6 +54,7 @@ def status_lines(status: LabStatus, hint: Callable[..., str]) -> Iterator[str]:
     ]
     yield "\n" + table(rows, ["NODE", "DATAPATH", "PORT", *(key.replace("_", " ").upper() for key in _PORT_KEYS)])
     for node in answering:
+        yield from (f"! {node.name}: {count} times {kind}" for kind, count in node.faults.items())
         if node.datapath_reason:
             yield f"{node.name}: no fast path: {node.datapath_reason}"
     cut = status.shortcuts
@@ -54,15 +63,45 @@ def status_lines(status: LabStatus, hint: Callable[..., str]) -> Iterator[str]:
     yield f"shortcuts: {cut.standing} of {cut.of} fabrics and routers" + (f", {why}" if why else "")
     if status.capture is not None and not status.capture.silent:
         yield from _capture_lines(status.capture)
+    for lost in status.lost_lines:
+        why = f"{lost.over_rate} lines over its rate and {lost.failed} for want of room"
+        yield f"! the log of {lost.appliance} lacks {why}"
+    for each in status.port_drops:
+        yield f"port of {each.instance}: dropped {each.packets} {each.direction}: {REASONS[each.reason]}"
     yield from (f"! {error}" for error in status.errors)
+    if status.interrupted:
+        yield "! a change of this lab was interrupted, its nodes may differ from its plan: the next change mends that"
     if status.never_started:
         yield f"! half built, {', '.join(status.never_started)} never started: {hint('down')}"
     for broken in status.failures:
         yield f"! {broken} is broken on purpose ({hint('heal', *broken)})"
 
 
+def privilege_lines(privileges: Sequence[Privileges]) -> Iterator[str]:
+    """Yield what each process may do as a table; OWN is what an instance does not share with the machine."""
+    rows = [
+        [
+            each.name,
+            str(each.user),
+            "all" if len(each.capabilities) >= len(CAPABILITIES) - 2 else ",".join(each.capabilities) or "none",
+            "yes" if each.no_new_privs else "no",
+            each.seccomp,
+            ",".join(word for word, own in (("pids", each.own_processes), ("mounts", each.own_files)) if own) or "-",
+            " ".join(f"{name}={value}" for name, value in each.limits.items()) or "-",
+        ]
+        for each in privileges
+    ]
+    yield table(rows, ["NAME", "USER", "CAPABILITIES", "NO_NEW_PRIVS", "SECCOMP", "OWN", "LIMITS"])
+    for each in privileges:
+        if each.user == 0 and each.no_new_privs:
+            yield f"! {each.name} has stayed root: this machine does not let it become another user"
+
+
 def _capture_lines(capture: CaptureStatus) -> Iterator[str]:
     yield "\ncapture: " + ", ".join(f"{key.replace('_', ' ')} {getattr(capture, key)}" for key in _CAPTURE_KEYS)
+    yield from (f"! capture: {count} times {kind}" for kind, count in capture.faults.items())
     if capture.dropped:
         taps = ", ".join(f"{tap.name} {tap.dropped}" for tap in capture.taps if tap.dropped)
         yield f"! capture lost {capture.dropped} packets: {taps}; the traffic itself was not affected"
+    if capture.unwritten:
+        yield f"! the disk had no room for {capture.unwritten} captured packets; the traffic itself was not affected"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
+from gwlbemu.errors import plain
 from gwlbemu.views.flows import LiveFlow
 from gwlbemu.views.metrics import drop_counts
 from gwlbemu.views.snapshot import NodeSnapshot, Snapshot
@@ -92,9 +93,9 @@ def _alerts(status: LabStatus, hint: Callable[..., str]) -> list[Text]:
         for broken in status.failures
     ]
     stopped = {process.name for process in status.stopped}
-    found += [Text(f"! {each.name} is {each.state}   {each.log}", style="bold red") for each in status.stopped]
+    found += [Text(plain(f"! {each.name} is {each.state}   {each.log}"), style="bold red") for each in status.stopped]
     silent = [node.silent for node in status.nodes if node.silent and node.name not in stopped]
-    return found + [Text(f"! {each.process}: {each.reason}", style="bold red") for each in silent]
+    return found + [Text(plain(f"! {each.process}: {each.reason}"), style="bold red") for each in silent]
 
 
 def _traffic(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -> Section:
@@ -236,6 +237,7 @@ def _table(section: Section, room: int) -> Iterable[Text]:
     """The section in `room` lines; when rows are left out, the last line counts them."""
     space = room - 1
     shown = section.rows if len(section.rows) <= space else section.rows[: space - 1]
+    shown = tuple(tuple((plain(text), style) for text, style in row) for row in shown)
     head = tuple((name, "bold underline" if name else "") for name in section.heading)
     lines = [head, *shown]
     widths = [max(len(line[column][0]) for line in lines) for column in range(len(head))]

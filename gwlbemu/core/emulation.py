@@ -28,6 +28,9 @@ class Emulation:
     rebalanced_cookie: str = "new"
     initial_health_check_interval_seconds: float | None = 0.1
     mss_clamp: bool = False
+    icmp_error_timeout_seconds: float = 10
+    max_flows: int = 2_000_000
+    reset_ends: str = "sender"
 
     @classmethod
     def from_values(cls, values: Mapping[str, Scalar]) -> Emulation:
@@ -49,7 +52,9 @@ CHOICES: Mapping[str, tuple[str | int, ...]] = {
     "fragments": ("three_tuple", "drop"),
     "icmp_errors": ("own", "parent"),
     "rebalanced_cookie": ("new", "keep"),
+    "reset_ends": ("sender", "both"),
 }
+MOST_FLOWS = 10_000_000  # that max_flows may allow: some five GB
 EXPLANATIONS: Mapping[str, str] = {
     "source_port": "outer UDP source port: aws = 60000 or 60001 as in captures, rfc8926 = 49152-65535 by hash",
     "ttl_decrement": "inner TTL taken per pass: 0, 1 (on the first sender's side only) or 2 (entering and leaving)",
@@ -62,6 +67,10 @@ EXPLANATIONS: Mapping[str, str] = {
     "rebalanced_cookie": "a moved flow gets a new cookie, or keeps its cookie",
     "initial_health_check_interval_seconds": "pause between probes of an initial target; null = the group's interval",
     "mss_clamp": "lower the MSS option of TCP SYNs to what fits 8500 bytes",
+    "icmp_error_timeout_seconds": "idle timeout of a flow that consists of ICMP errors alone (icmp_errors: own)",
+    "max_flows": "flows that a node knows at most; the first packet of one more is dropped and counted",
+    "reset_ends": "who is told of a failed target's flow by TCP reset: the sender of its next packet alone, or both"
+    " ends: the other is asked for a packet by a keep-alive probe, and answered alike",
 }
 
 
@@ -73,6 +82,11 @@ def _check(key: str, value: Scalar) -> None:
     elif key == "mss_clamp":
         if not isinstance(value, bool):
             raise SettingError(f"emulation.{key}: {value!r} is not valid, expected true or false")
+    elif key == "max_flows":
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_FLOWS:
+            raise SettingError(
+                f"emulation.{key}: {value!r} is not valid, expected a whole number from 1 to {MOST_FLOWS}"
+            )
     else:
         optional = next(field.type for field in fields(Emulation) if field.name == key) == "float | None"
         if value is None and optional:

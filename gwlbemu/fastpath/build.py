@@ -38,22 +38,36 @@ def compile_object(cache: Path, source: Path = NODE) -> Path:
         return target
     if clang is None:
         raise NetError("no clang")
-    cache.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    # clang writes into our pipe: killed at any moment, neither of us leaves a file that is half an object.
     try:
         done = subprocess.run(
-            [*command, "-c", str(source), "-o", str(unfinished)],
-            capture_output=True, text=True, check=False, timeout=CLANG_SECONDS,
-        )  # fmt: skip
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error:" in line]
-            raise NetError(f"clang: {lines[0] if lines else done.stderr.strip()[:200]}")
-        unfinished.rename(target)
+            [*command, "-c", str(source), "-o", "-"], capture_output=True, check=False, timeout=CLANG_SECONDS
+        )
     except subprocess.TimeoutExpired:
         raise NetError(f"clang: no end after {CLANG_SECONDS} s") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace")
+        lines = [line for line in said.splitlines() if "error:" in line]
+        raise NetError(f"clang: {lines[0] if lines else said.strip()[:200]}")
+    try:
+        _keep(done.stdout, target)
+    except OSError as error:
+        raise NetError(f"{target} cannot be written: {error.strerror}") from None
+    return target
+
+
+def _keep(compiled: bytes, target: Path) -> None:
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for left in target.parent.glob("*.o.*"):  # of one that was killed while it wrote
+        if not Path(f"/proc/{left.suffix[1:]}").exists():
+            left.unlink(missing_ok=True)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(compiled)
+        unfinished.chmod(0o644)
+        unfinished.rename(target)
     finally:
         unfinished.unlink(missing_ok=True)
-    return target
 
 
 def missing(cache: Path, source: Path = NODE) -> str | None:

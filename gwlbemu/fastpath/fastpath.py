@@ -11,7 +11,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,9 +26,9 @@ from gwlbemu.fastpath.tap import Tap
 
 _SIOCGIFMTU, _SIOCGIFHWADDR = 0x8921, 0x8927  # <linux/sockios.h>
 _ONLY = bytes(4)  # the key of an array's first entry
-# Room for flows: two million, so that one million do not stand in each other's way. Memory is taken as they come, but
-# for 16 bytes of each place: 32 MiB and 4 MiB.
-DEFAULT_FLOWS4, DEFAULT_FLOWS6 = 1 << 21, 1 << 18
+# Room for flows, as many as a node may know. Memory is taken as they come, but for 16 bytes of each place (rounded up
+# to a power of two): 32 MiB for two million. IPv6 flows beyond an eighth of that stay in Python.
+DEFAULT_FLOWS4, DEFAULT_FLOWS6 = 2_000_000, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,9 @@ class FastPath:
             self._stack.callback(tap.close)
         sizes = {"interfaces": max(index.values()) + 1, "flows4": settings.max_flows4, "flows6": settings.max_flows6}
         loaded = self._stack.enter_context(libbpf.Object(compile_object(settings.cache), sizes))
-        self._factor = layout.choose_factor(tuple(end.endpoint for end in settings.endpoints))
         self._data = loaded.map(".data")
         self._counters = loaded.map("counters")
-        interfaces = loaded.map("interfaces")
+        self._interfaces = interfaces = loaded.map("interfaces")
         for end in settings.endpoints:
             record = layout.pack_interface(end.endpoint, self.taps[end.device].index, _mac(end.device), end.router_mac)
             interfaces.update(index[end.device].to_bytes(4, "little"), record)
@@ -109,7 +108,6 @@ class FastPath:
             loaded.map("flows6"),
             loaded.map("held"),
             interfaces={end.endpoint: index[end.device] for end in settings.endpoints},
-            factor=self._factor,
             next_hops=settings.next_hops,
             gateway=settings.gateway_mac,
         )
@@ -123,11 +121,11 @@ class FastPath:
             self._stack.callback(os.close, libbpf.attach_tcx(self.programs[name], index[device]))
 
     def set_stickiness(self, stickiness: str) -> None:
-        """Look flows up by another key from now on; take the old flows out (`apply`) before.
+        """Look flows up by another key from now on: those of before all come up, whatever the keys have in common.
 
         `stickiness` is five_tuple, source_ip_dest_ip_proto or source_ip_dest_ip.
         """
-        self._mirror.stickiness = stickiness
+        self._mirror.set_stickiness(stickiness)
         self._write_settings(replace(self._node, key_size=KEY_SIZES[stickiness]))
 
     def pause(self, paused: bool) -> None:
@@ -144,7 +142,7 @@ class FastPath:
     def _write_settings(self, node: layout.NodeSettings) -> None:
         eni = self._settings.eni
         self._node = node
-        self._data.update(_ONLY, node.pack(self.index[eni], self.taps[eni].index, self._factor))
+        self._data.update(_ONLY, node.pack(self.index[eni], self.taps[eni].index, self._mirror.factor))
 
     def apply(self, changes: Sequence[FlowChange | TargetChange], *, now_ns: int) -> None:
         """Write the core's changes into the kernel's maps; see Mirror.apply."""
@@ -162,11 +160,12 @@ class FastPath:
         """Return the flows that a round has found idle; see Mirror.take_silent."""
         return self._mirror.take_silent()
 
-    def read_all(self) -> list[FlowTraffic]:
-        """Return what the kernel has carried of every flow.
+    def read_in_steps(self) -> Iterator[list[FlowTraffic]]:
+        """Yield what the kernel has carried of every flow, a few milliseconds' work at a time."""
+        return self._mirror.read_in_steps()
 
-        For when the clock is about to be advanced, or somebody asks for exact counters.
-        """
+    def read_all(self) -> list[FlowTraffic]:
+        """Return what the kernel has carried of every flow, at once."""
         return self._mirror.read_all()
 
     def refresh(self, core_keys: Iterable[bytes]) -> list[FlowTraffic]:
@@ -180,6 +179,10 @@ class FastPath:
             name: sum(int.from_bytes(value, "little") for value in self._counters.lookup_cpus(number))
             for name, number in numbers
         }
+
+    def tagged(self, device: str) -> int:
+        """Return how many frames with a VLAN tag were dropped at `device`; nothing of them goes up."""
+        return layout.read_tagged(self._interfaces.lookup(self.index[device].to_bytes(4, "little")) or bytes(32))
 
     @property
     def entries(self) -> int:

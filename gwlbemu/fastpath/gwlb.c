@@ -49,6 +49,7 @@ struct interface {
 	__u32 tap;
 	__u8 mac[6];
 	__u8 router[6];
+	__u64 tagged; /* frames with a VLAN tag that were dropped here */
 };
 
 /* One flow, both directions: the lower (address, port) first. `id` is the protocol and 24 bits that stand for the endpoint. */
@@ -111,7 +112,7 @@ struct {
 } held SEC(".maps");
 
 /* What the programs did; the order is layout.py's COUNTERS. */
-enum counter { ENCAPSULATED, DECAPSULATED, UNKNOWN_FLOW, TCP_FLAGS, UNUSUAL, TOO_LONG, HOPS, IDLE, HELD, TUNNEL, FAILED, PAUSED, COUNTERS };
+enum counter { ENCAPSULATED, DECAPSULATED, UNKNOWN_FLOW, TCP_FLAGS, UNUSUAL, TOO_LONG, HOPS, IDLE, HELD, TUNNEL, FAILED, PAUSED, TAGGED, COUNTERS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -131,6 +132,16 @@ static __always_inline int up(__u32 tap, enum counter why)
 {
 	count(why);
 	return bpf_redirect(tap, 0);
+}
+
+/* A VPC carries no VLANs. The kernel has taken the outermost tag off and kept it aside: redirected, the frame would have it again. */
+static __always_inline int drop_tagged(__u32 index)
+{
+	struct interface *at = bpf_map_lookup_elem(&interfaces, &index);
+	if (at)
+		__sync_fetch_and_add(&at->tagged, 1);
+	count(TAGGED);
+	return TC_ACT_SHOT;
 }
 
 /* An inner packet as both programs see it. */
@@ -354,6 +365,8 @@ static __always_inline void write_outer(void *p, struct flow *flow, struct inter
 SEC("tc") int encap(struct __sk_buff *skb)
 {
 	__u32 index = skb->ifindex, eni_index = settings.eni;
+	if (skb->vlan_present)
+		return drop_tagged(index);
 	if (skb->pkt_type != TO_US || (skb->protocol != IP4 && skb->protocol != IP6))
 		return PASS;
 	struct interface *at = bpf_map_lookup_elem(&interfaces, &index), *eni = bpf_map_lookup_elem(&interfaces, &eni_index);
@@ -440,6 +453,8 @@ static __always_inline int usual_outer(void *p, __u32 length)
 SEC("tc") int decap(struct __sk_buff *skb)
 {
 	__u32 tap = settings.eni_tap;
+	if (skb->vlan_present)
+		return drop_tagged(skb->ifindex);
 	if (skb->pkt_type != TO_US || skb->protocol != IP4)
 		return PASS;
 	pull(skb, ETH_HLEN + OUTER + 60);

@@ -5,6 +5,7 @@ endian).
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,11 +24,13 @@ COUNTERS = (
     "tunnel",
     "failed",
     "paused",
+    "tagged",
 )
 KEY4, KEY6 = struct.Struct("<4s4s2s2sI"), struct.Struct("<16s16s2s2sI")
 FLOW = struct.Struct("<4sI6s2sIHHIIQQQ")
 _SETTINGS = struct.Struct("<4sIIBBBBQQI4x")
-_INTERFACE = struct.Struct("<8sI6s6s")
+_INTERFACE = struct.Struct("<8sI6s6sQ")
+_TAGGED_AT = 24
 _FROM_HIGH, ENDPOINT_BITS = 1 << 15, 24
 LONGEST_IDLE = (1 << 15) - 1
 
@@ -84,7 +87,12 @@ class NodeSettings:
 
 def pack_interface(endpoint: int, tap: int, mac: bytes, router_mac: bytes) -> bytes:
     """Return `struct interface`: the endpoint's 64-bit id, its TAP's interface index, its own MAC and the router's."""
-    return _INTERFACE.pack(endpoint.to_bytes(8, "big"), tap, mac, router_mac)
+    return _INTERFACE.pack(endpoint.to_bytes(8, "big"), tap, mac, router_mac, 0)
+
+
+def read_tagged(interface: bytes) -> int:
+    """Return how many frames with a VLAN tag a `struct interface` has counted."""
+    return int.from_bytes(interface[_TAGGED_AT:], "little")
 
 
 def pack_flow(
@@ -147,6 +155,6 @@ def endpoint_bits(endpoint: int, factor: int) -> int:
     return hash_of(endpoint.to_bytes(8, "big"), factor, ENDPOINT_BITS)
 
 
-def choose_factor(endpoints: tuple[int, ...]) -> int:
-    """Return an odd factor with which no two endpoints have the same 24 bits."""
-    return collision_free_factor([endpoint.to_bytes(8, "big") for endpoint in endpoints], ENDPOINT_BITS)
+def choose_factor(endpoints: Collection[int], taken: Collection[int] = ()) -> int:
+    """Return an odd factor with which no two endpoints have the same 24 bits, and none has bits that are `taken`."""
+    return collision_free_factor([endpoint.to_bytes(8, "big") for endpoint in endpoints], ENDPOINT_BITS, taken)

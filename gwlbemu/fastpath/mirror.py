@@ -2,6 +2,9 @@
 
 One entry per flow serves both directions and both programs. A flow's slot, which its entry carries, is the index of
 what has been reported of it so far: 24 bytes, and no Python object.
+
+With another stickiness every key is another one. The entries of the old kind are not looked for: the endpoints get new
+bits, so that no packet finds one of them any more, and the next round through all entries takes them out as it goes.
 """
 
 from __future__ import annotations
@@ -43,9 +46,9 @@ class FlowTraffic(NamedTuple):
 class Mirror:
     """The kernel's maps of flows and of held targets, and what has been reported of each flow.
 
-    `interfaces` is endpoint id -> interface index; `factor` is layout.choose_factor's; `next_hops` is target address ->
-    MAC, `gateway` the MAC for all others. `stickiness` says by what key flows are looked up, `entries` how many the
-    kernel knows.
+    `interfaces` is endpoint id -> interface index; `next_hops` is target address -> MAC, `gateway` the MAC for all
+    others. `stickiness` says by what key flows are looked up, `factor` gives endpoints their bits in it (see
+    `layout.choose_factor`), `entries` is how many the kernel knows. `set_stickiness` has to be called first.
     """
 
     def __init__(
@@ -55,7 +58,6 @@ class Mirror:
         held: Map,
         *,
         interfaces: Mapping[int, int],
-        factor: int,
         next_hops: Mapping[bytes, bytes],
         gateway: bytes,
     ) -> None:
@@ -63,11 +65,11 @@ class Mirror:
         self._held = held
         self._held_targets: set[bytes] = set()  # their addresses
         self._interfaces = interfaces
-        self._bits = {endpoint: layout.endpoint_bits(endpoint, factor) for endpoint in interfaces}
-        self._endpoints = {bits: endpoint for endpoint, bits in self._bits.items()}
+        self._bits: dict[int, int] = {}  # by endpoint
+        self._kinds: dict[int, tuple[int, str]] = {}  # bits -> endpoint and stickiness, of entries of old kinds too
         self._next_hops = next_hops
         self._gateway = gateway
-        self.stickiness = FIVE_TUPLE
+        self.stickiness, self.factor = FIVE_TUPLE, 0
         self.entries = 0
         self.refused = 0  # flows that found a map full and stay in Python
         self._free: list[int] = []
@@ -75,6 +77,14 @@ class Mirror:
         self._left: list[FlowTraffic] = []  # of entries that are gone
         self._silent: list[tuple[bytes, int]] = []
         self._walk: Iterator[tuple[int, bytes, bytes]] | None = None
+
+    def set_stickiness(self, stickiness: str) -> None:
+        """Look flows up by another key from now on: no entry of before is found any more. `factor` is another then."""
+        self.stickiness = stickiness
+        self.factor = layout.choose_factor(tuple(self._interfaces), self._kinds)
+        self._bits = {endpoint: layout.endpoint_bits(endpoint, self.factor) for endpoint in self._interfaces}
+        self._kinds |= {bits: (endpoint, stickiness) for endpoint, bits in self._bits.items()}
+        self._walk = None  # a round that begins now meets every old entry
 
     def apply(self, changes: Sequence[FlowChange | TargetChange], *, now_ns: int) -> None:
         """Write and take out entries of flows, hold targets or hold them no longer.
@@ -119,27 +129,49 @@ class Mirror:
         return Key(low[0], high[0], low[1], high[1], self._bits[change.endpoint] << 8 | change.protocol)
 
     def read_back(self, *, now_ns: int = 0) -> tuple[list[FlowTraffic], bool]:
-        """Return what is new in the next few thousand entries, and whether that was the end of a round through all of
-        them. Of those, the flows whose idle time is over at `now_ns` are what take_silent returns.
+        """Return what is new in the next thousand entries, and whether that was the end of a round through all of them.
+
+        Of those, the flows whose idle time is over at `now_ns` are what take_silent returns. Entries of an old kind are
+        taken out.
         """
         if self._walk is None:
-            self._walk = ((size, *block) for size, table in self._maps.items() for block in table.batches(BATCH))
-        found, self._left = self._left, []
-        size, keys, values = next(self._walk, (0, b"", b""))
-        if not size:
+            self._walk = self._blocks()
+        block = next(self._walk, None)
+        if block is None:
             self._walk = None
+            self._kinds = {bits: self._kinds[bits] for bits in self._bits.values()}
+            found, self._left = self._left, []
             return found, True
+        return self._read(*block, now_ns), False
+
+    def read_in_steps(self, *, now_ns: int = 0) -> Iterator[list[FlowTraffic]]:
+        """Yield what is new of every flow, a step at a time; a round of read_back goes on meanwhile as it was."""
+        for block in self._blocks():
+            yield self._read(*block, now_ns)
+        found, self._left = self._left, []
+        yield found
+
+    def _blocks(self) -> Iterator[tuple[int, bytes, bytes]]:
+        return ((size, *block) for size, table in self._maps.items() for block in table.batches(BATCH))
+
+    def _read(self, size: int, keys: bytes, values: bytes, now_ns: int) -> list[FlowTraffic]:
+        found, self._left = self._left, []
         packets, returned, _, _ = self._seen
         width = self._maps[size].key_size
+        # As they stand at the end of a key, after the protocol.
+        old = {bits.to_bytes(3, "little") for bits in self._kinds.keys() - set(self._bits.values())}
         for i, traffic in enumerate(layout.iterate_traffic(values)):
             slot = traffic[1]
+            if old and (key := keys[i * width : (i + 1) * width])[-3:] in old:
+                self._drop_entry(self._maps[size], key, self._core_key(key))
+                continue
             if traffic[3] != packets[slot] or traffic[4] != returned[slot]:
                 found.append(
                     self._difference(self._core_key(keys[i * width : (i + 1) * width]), EntryTraffic._make(traffic))
                 )
             if now_ns - traffic[7] >= (traffic[2] & layout.LONGEST_IDLE) * SECOND:
                 self._silent.append((self._core_key(keys[i * width : (i + 1) * width]), traffic[7]))
-        return found, False
+        return found
 
     def take_silent(self) -> list[tuple[bytes, int]]:
         """Return the flows that read_back has found idle (the core's keys) and when they were last seen, once each."""
@@ -147,13 +179,8 @@ class Mirror:
         return taken
 
     def read_all(self) -> list[FlowTraffic]:
-        """Return what is new of every flow."""
-        self._walk = None
-        news, complete = self.read_back()
-        while not complete:
-            more, complete = self.read_back()
-            news += more
-        return news
+        """Return what is new of every flow, at once."""
+        return [news for step in self.read_in_steps() for news in step]
 
     def refresh(self, core_keys: Iterable[bytes]) -> list[FlowTraffic]:
         """Return what is new of these flows (the core's keys) alone: before the core lets them go as idle."""
@@ -161,12 +188,12 @@ class Mirror:
         for core_key in core_keys:
             endpoint, number = from_key_bytes(core_key)
             parts = key_parts(number)
-            key = Key(
-                parts.low, parts.high, parts.low_port, parts.high_port, self._bits[endpoint] << 8 | parts.protocol
-            )
-            value = self._maps[len(key.low)].lookup(key.pack())
-            if value is not None:
-                found.append(self._difference(core_key, layout.read_traffic(value)))
+            for bits, (owner, _) in self._kinds.items():  # of old kinds too, where there are any left
+                if owner == endpoint:
+                    key = Key(parts.low, parts.high, parts.low_port, parts.high_port, bits << 8 | parts.protocol)
+                    value = self._maps[len(key.low)].lookup(key.pack())
+                    if value is not None:
+                        found.append(self._difference(core_key, layout.read_traffic(value)))
         return found
 
     def _write(self, key: Key, change: FlowChange, now_ns: int) -> None:
@@ -197,7 +224,10 @@ class Mirror:
             self.entries += 1
 
     def _take_out(self, key: Key, core_key: bytes) -> None:
-        value = self._maps[len(key.low)].pop(key.pack())
+        self._drop_entry(self._maps[len(key.low)], key.pack(), core_key)
+
+    def _drop_entry(self, table: Map, key: bytes, core_key: bytes) -> None:
+        value = table.pop(key)
         if value is None:
             return
         traffic = layout.read_traffic(value)
@@ -237,4 +267,5 @@ class Mirror:
         version = 4 if table is layout.KEY4 else 6
         ports = (int.from_bytes(low_port, "big"), int.from_bytes(high_port, "big"))
         ip = IpPacket(version, number & 0xFF, low, high, *ports, 0, 0, 0, 0, 0, False, 0)
-        return key_bytes(self._endpoints[number >> 8], flow_key(ip, self.stickiness)[0])
+        endpoint, stickiness = self._kinds[number >> 8]
+        return key_bytes(endpoint, flow_key(ip, stickiness)[0])

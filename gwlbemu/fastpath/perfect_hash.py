@@ -16,13 +16,15 @@ def hash_of(key: bytes, factor: int, bits: int) -> int:
     return (int.from_bytes(key, "little") * factor & _MASK) >> (64 - bits)
 
 
-def collision_free_factor(keys: Collection[bytes], bits: int) -> int:
-    """Return a 64-bit odd factor with which no two keys have the same hash.
+def collision_free_factor(keys: Collection[bytes], bits: int, taken: Collection[int] = ()) -> int:
+    """Return a 64-bit odd factor with which no two keys have the same hash, and none a hash that is `taken`.
 
     It is soon found where 2 to the power of `bits` is well above the square of how many keys there are.
     """
-    different = len(set(keys))
-    return next(factor for factor in _factors() if len({hash_of(key, factor, bits) for key in keys}) == different)
+    wanted = len(set(keys)) + len(set(taken))
+    return next(
+        factor for factor in _factors() if len({hash_of(key, factor, bits) for key in keys} | set(taken)) == wanted
+    )
 
 
 def _factors() -> Iterator[int]:

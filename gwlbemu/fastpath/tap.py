@@ -12,7 +12,7 @@ import socket
 import struct
 from pathlib import Path
 
-from gwlbemu.errors import NetError
+from gwlbemu.errors import LostSocketError, NetError
 
 # <linux/if_tun.h>, <linux/sockios.h>, <linux/if.h>
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
@@ -60,13 +60,18 @@ class Tap:
         return self._descriptor
 
     def recv(self) -> list[bytes]:
-        """Return one batch of frames in the order of their arrival, [] when there is none."""
+        """Return one batch of frames in the order of their arrival, [] when there is none.
+
+        Raises LostSocketError when the device is gone.
+        """
         frames: list[bytes] = []
         try:
             for _ in range(BATCH):
                 frames.append(os.read(self._descriptor, self._size))
-        except BlockingIOError:
+        except (BlockingIOError, InterruptedError):
             pass
+        except OSError as error:
+            raise LostSocketError(f"TAP {self.name} is lost: {error.strerror}") from None
         return frames
 
     def drops(self) -> int:

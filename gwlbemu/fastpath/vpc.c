@@ -2,12 +2,13 @@
 /*
  * Shortcuts through a VPC: what its bridges and route tables say, without the way through the kernel's bridge and IP stack.
  *
- *   forward  ingress of every interface of a fabric or router namespace: looks up where the frame goes and puts it there
+ *   forward          ingress of every interface of a fabric or router namespace: looks up where the frame goes and puts it there
+ *   forward_guarded  the same at the port of an instance, for what is plainly the instance's own
  *
  * It decides nothing. Where a MAC is stands in `places`, one map per namespace, filled from the plan's forwarding entries; where an
  * address is routed is asked of the kernel's own route and neighbour tables. Whatever is unusual (broadcast, fragments, IP options, a
  * TTL that runs out, a packet that does not fit, GENEVE, an address of the router itself, a port with rules or a rate) goes on to the
- * kernel as if nobody stood here.
+ * kernel as if nobody stood here. So does what the port of an instance has to drop: it is dropped and counted there, by nftables.
  *
  * Layouts of `settings` and `place` are mirrored in forwarding.py.
  */
@@ -36,7 +37,13 @@ struct place {
 	__u64 mac;
 	__u32 index;
 	__u32 bridge; /* the router's bridge: what is routed there and has no place is the kernel's */
+	__u32 guard;
+	__u32 address; /* of the instance that is there; 0 for none */
+	__u64 address6[2];
 };
+#define GUARDED 1 /* an instance is there: only plain packets, and from there only with this MAC */
+#define CHECKED 2 /* and only from and for its addresses */
+#define ONE_WAY 4 /* what goes there is the kernel's */
 
 /* An array with gaps: the kernel looks into it without a call, and every packet asks some ten times on its way. */
 struct {
@@ -109,6 +116,35 @@ static __always_inline int read6(struct __sk_buff *skb, void *p, void *end, stru
 	return fib->tot_len;
 }
 
+/* Whether a packet is one that nftables would not look at twice, by its lengths; no fragment, no options, no neighbour discovery. */
+static __always_inline int plain(struct __sk_buff *skb, void *p, void *end)
+{
+	__u32 length;
+	if (skb->protocol == IP4) {
+		if (p + 20 > end || U8(p, 0) != 0x45 || U16(p, 6) & bpf_htons(0x3fff))
+			return 0;
+		length = bpf_ntohs(U16(p, 2));
+		return length >= 20 && length + ETH_HLEN <= skb->len;
+	}
+	if (skb->protocol != IP6 || p + 40 > end || U8(p, 0) >> 4 != 6)
+		return 0;
+	length = bpf_ntohs(U16(p, 4));
+	return (U8(p, 6) == IPPROTO_TCP || U8(p, 6) == IPPROTO_UDP) && length && length + 40 + ETH_HLEN <= skb->len;
+}
+
+/* Whether the address at `offset4` or `offset6` is that of the instance at `place`. */
+static __always_inline int is_own(struct __sk_buff *skb, void *p, void *end, struct place *place, __u32 offset4, __u32 offset6)
+{
+	if (skb->protocol == IP4)
+		return p + 20 <= end && U32(p, offset4) == place->address;
+	return p + 40 <= end && place->address6[0] && U64(p, offset6) == place->address6[0] && U64(p, offset6 + 8) == place->address6[1];
+}
+
+static __always_inline int may_get(struct __sk_buff *skb, void *p, void *end, struct place *to)
+{
+	return !(to->guard & CHECKED) || is_own(skb, p, end, to, 16, 24);
+}
+
 /* The packet is for the router: ask the kernel where it goes, and take a hop off as the kernel would. */
 static __always_inline int route(struct __sk_buff *skb, struct place *router)
 {
@@ -120,7 +156,7 @@ static __always_inline int route(struct __sk_buff *skb, struct place *router)
 	if (bpf_fib_lookup(skb, &fib, sizeof fib, 0))
 		return PASS;
 	struct place *there = find(fib.dmac);
-	if (!there && fib.ifindex == router->bridge)
+	if (there ? there->guard & ONE_WAY || !may_get(skb, p + ETH_HLEN, end, there) : fib.ifindex == router->bridge)
 		return PASS;
 	if (p + ETH_HLEN + 20 > end)
 		return PASS;
@@ -130,7 +166,7 @@ static __always_inline int route(struct __sk_buff *skb, struct place *router)
 	return hand_over(skb, there ? there->index : fib.ifindex);
 }
 
-SEC("tc") int forward(struct __sk_buff *skb)
+static __always_inline int forward_any(struct __sk_buff *skb, int guarded)
 {
 	if (skb->vlan_present)
 		return PASS;
@@ -138,12 +174,31 @@ SEC("tc") int forward(struct __sk_buff *skb)
 	void *p = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	if (p + ETH_HLEN > end)
 		return PASS;
+	if (guarded) {
+		struct place *from = find(p + 6);
+		if (!from || from->index != skb->ifindex || !plain(skb, p + ETH_HLEN, end))
+			return PASS;
+		if (from->guard & CHECKED && !is_own(skb, p + ETH_HLEN, end, from, 12, 8))
+			return PASS;
+	}
 	struct place *to = find(p);
-	if (!to)
+	if (!to || to->guard & ONE_WAY)
 		return PASS;
 	if (to->bridge)
 		return route(skb, to);
+	if (to->guard && !((guarded || plain(skb, p + ETH_HLEN, end)) && may_get(skb, p + ETH_HLEN, end, to)))
+		return PASS;
 	return to->index == skb->ifindex ? PASS : hand_over(skb, to->index);
+}
+
+SEC("tc") int forward(struct __sk_buff *skb)
+{
+	return forward_any(skb, 0);
+}
+
+SEC("tc") int forward_guarded(struct __sk_buff *skb)
+{
+	return forward_any(skb, 1);
 }
 
 char _license[] SEC("license") = "GPL";

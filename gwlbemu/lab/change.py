@@ -1,39 +1,124 @@
 """Changes to a running lab that AWS has a call for: RegisterTargets, DeregisterTargets, Modify...Attributes.
 
-Checked as a whole before the first node hears of it, then told to every node it concerns, then written to the plan in
-the state folder, so that status and the next change see it. Live flows are touched only where AWS would touch them;
-that is the core's business.
+Checked as a whole before the first node hears of it, then written to the plan in the state folder, so that status and
+the next change see it, then told to every node it concerns. When a node refuses or does not answer, the nodes before it
+are told the opposite and the plan is what it was. Live flows are touched only where AWS would touch them; that is the
+core's business.
+
+Who dies in between leaves the plan before his change beside the new one (`State.plan_before`): status says so, and the
+next change first tells the nodes everything in which the two differ.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
-from gwlbemu.core.elb.attributes import Attributes
+from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
 from gwlbemu.core.elb.target import check_ip_target
-from gwlbemu.errors import AwsError, SettingError
+from gwlbemu.errors import AwsError, GwlbemuError, SettingError
 from gwlbemu.lab.running import RunningLab, read_plan
+from gwlbemu.lab.state import sealed
 from gwlbemu.net.record import open_existing
 from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, Plan, Target, TargetGroup
 
+KINDS = (LOAD_BALANCER, LISTENER, TARGET_GROUP)
+ADVANCE_SECONDS = 300.0  # two million flows go at some 30,000 a second beside the packets
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+Order = tuple[str, dict[str, Any]]  # what a node is told: a verb and its arguments
 
 
 @contextmanager
 def _changing(lab: RunningLab) -> Iterator[Plan]:
     """Hold the lab's lock; yields the plan as it is now, not as it was when the lab was opened."""
     with open_existing(lab.plan.lab, root=lab.state.root):
-        yield read_plan(lab.state)
+        plan = read_plan(lab.state)
+        _complete_interrupted(lab, plan)
+        yield plan
 
 
-def _write(lab: RunningLab, plan: Plan) -> None:
-    lab.state.keep(lab.state.plan, to_json(plan))
+def _complete_interrupted(lab: RunningLab, plan: Plan) -> None:
+    """Bring every node to the plan, if whoever changed it last died before all had heard of it."""
+    before = lab.state.plan_before
+    if not before.exists():
+        return
+    old = read_plan(lab.state, before)
+    for node in _nodes_needed(lab, plan.gateway_nodes):
+        for verb, arguments in _differences(node, old, plan):
+            lab.call(node.name, verb, **arguments)
+    before.unlink(missing_ok=True)
+
+
+def _make(lab: RunningLab, before: Plan, after: Plan, nodes: Sequence[GatewayNode], orders: Sequence[Order]) -> None:
+    """Write the plan `after`, then give every node the `orders`; undone when one of them does not take them."""
+    state = lab.state
+    aside = state.plan.with_suffix(".after")
+    try:
+        with state.replaced(state.plan, sealed(to_json(after))):
+            told: list[GatewayNode] = []
+            try:
+                for node in nodes:
+                    told.append(node)
+                    for verb, arguments in orders:
+                        lab.call(node.name, verb, **arguments)
+            except BaseException:
+                if not _tell_back(lab, told, after, before):
+                    aside.unlink(missing_ok=True)
+                    os.link(state.plan, aside)
+                raise
+    except BaseException:
+        with suppress(FileNotFoundError):  # where a node could not be told back, the next change does it
+            aside.replace(state.plan_before)
+        raise
+
+
+def _tell_back(lab: RunningLab, nodes: Sequence[GatewayNode], after: Plan, before: Plan) -> bool:
+    """Tell nodes to be as `before` again; False when one may not have heard. What one refuses it has not done."""
+    heard = True
+    for node in nodes:
+        for verb, arguments in _differences(node, after, before):
+            try:
+                lab.call(node.name, verb, **arguments)
+            except SettingError:
+                continue
+            except GwlbemuError:
+                heard = False
+    return heard
+
+
+def _differences(node: GatewayNode, old: Plan, new: Plan) -> Iterator[Order]:
+    """What a node that is as the plan `old` says has to be told to be as `new` says."""
+    name = node.load_balancer
+    targets, wanted = ({each.id: each for each in plan.group_of(name).targets} for plan in (old, new))
+    for target in targets.keys() - wanted.keys():
+        yield "deregister", {"id": target}
+    for target, each in wanted.items():
+        if targets.get(target) != each:
+            yield "register", _as_arguments(each)
+    known, asked = ({kind: _texts(plan, name, kind) for kind in KINDS} for plan in (old, new))
+    for kind in KINDS:
+        changed = {key: text for key, text in asked[kind].items() if known[kind][key] != text}
+        if changed:
+            yield "set", {"resource": kind, "attributes": changed}
+
+
+def _texts(plan: Plan, name: str, kind: str) -> dict[str, str]:
+    """Every attribute of a load balancer, its listener or its group, with its value."""
+    (balancer,) = (each for each in plan.load_balancers if each.name == name)
+    return _attributes(plan, balancer).as_text(kind)
+
+
+def _as_arguments(target: Target) -> dict[str, Any]:
+    return {"id": target.id, "address": target.address, "zone": target.zone}
 
 
 def _nodes_needed(lab: RunningLab, nodes: Sequence[GatewayNode]) -> Sequence[GatewayNode]:
@@ -67,9 +152,8 @@ def register(lab: RunningLab, group_name: str, target_id: str, zone: str | None 
     """RegisterTargets: an instance's name, or an address for target type ip. Raises AwsError."""
     with _changing(lab) as plan:
         changed, target = registered(plan, group_name, target_id, zone)
-        for node in _nodes_needed(lab, nodes_of_group(plan, group_name)):
-            lab.call(node.name, "register", id=target.id, address=target.address, zone=target.zone)
-        _write(lab, changed)
+        nodes = _nodes_needed(lab, nodes_of_group(plan, group_name))
+        _make(lab, plan, changed, nodes, [("register", _as_arguments(target))])
         return target
 
 
@@ -110,9 +194,8 @@ def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
         changed = deregistered(plan, group_name, target_id)
         if changed == plan:
             return False
-        for node in _nodes_needed(lab, nodes_of_group(plan, group_name)):
-            lab.call(node.name, "deregister", id=target_id)
-        _write(lab, changed)
+        nodes = _nodes_needed(lab, nodes_of_group(plan, group_name))
+        _make(lab, plan, changed, nodes, [("deregister", {"id": target_id})])
         return True
 
 
@@ -131,11 +214,9 @@ def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) ->
     """
     with _changing(lab) as plan:
         changed, by_kind, names = with_attributes(plan, resource, values)
-        for node in _nodes_needed(lab, [node for node in plan.gateway_nodes if node.load_balancer in names]):
-            for kind, texts in by_kind.items():
-                if texts:
-                    lab.call(node.name, "set", resource=kind, attributes=texts)
-        _write(lab, changed)
+        nodes = _nodes_needed(lab, [node for node in plan.gateway_nodes if node.load_balancer in names])
+        orders = [("set", {"resource": kind, "attributes": texts}) for kind, texts in by_kind.items() if texts]
+        _make(lab, plan, changed, nodes, orders)
 
 
 def with_attributes(
@@ -146,10 +227,10 @@ def with_attributes(
     """
     balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
     if balancers:
-        kinds: tuple[str, ...] = ("load-balancer", "listener")
+        kinds: tuple[str, ...] = (LOAD_BALANCER, LISTENER)
     else:
         group_named_or_balancer(plan, resource)
-        kinds = ("target-group",)
+        kinds = (TARGET_GROUP,)
         balancers = list(plan.balancers_of(resource))
     table = ATTRIBUTES[balancers[0].type if balancers else GATEWAY].TABLE
     by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in kinds}
@@ -165,13 +246,25 @@ def with_attributes(
     return changed, by_kind, {balancer.name for balancer in balancers}
 
 
-def advance(lab: RunningLab, seconds: float) -> dict[str, list[str]]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ended:
+    """The flows that a jump of a node's clock has ended: how many, and the first of them (`flows`), a line each."""
+
+    count: int
+    flows: tuple[str, ...]
+
+
+def advance(lab: RunningLab, seconds: float) -> dict[str, Ended]:
     """Move the clock of every node forward by `seconds`.
 
-    Returns by node the flows that this ended, a line of text each. Raises LabError when a node is frozen or dead.
+    Returns by node the flows that this ended. Raises LabError when a node is frozen or dead, or needs more than five
+    minutes to let its flows go: time has passed then, and it goes on.
     """
-    nodes = _nodes_needed(lab, lab.plan.gateway_nodes)
-    return {node.name: lab.call(node.name, "advance", seconds=seconds)["ended"] for node in nodes}
+    found = {}
+    for node in _nodes_needed(lab, lab.plan.gateway_nodes):
+        answer = lab.call(node.name, "advance", within_seconds=ADVANCE_SECONDS, seconds=seconds)
+        found[node.name] = Ended(answer["count"], tuple(answer["ended"]))
+    return found
 
 
 def group_named_or_balancer(plan: Plan, name: str) -> None:

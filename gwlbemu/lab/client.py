@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import IO
 
 from gwlbemu.errors import LabError, NetError, SettingError, UnknownNameError
-from gwlbemu.net.inside import inside
+from gwlbemu.fastpath.build import cache_folder
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.net.inits import ensure_init, living, within
 from gwlbemu.net.namespaces import path_of
+from gwlbemu.net.record import OwnedInit, open_existing, read
+from gwlbemu.net.spawn import wait_for
 from gwlbemu.topology.plan.values import Plan
 
 
@@ -88,7 +92,37 @@ def namespace_of(plan: Plan, name: str) -> Path:
     return path_of(namespaces[name])
 
 
-def start(plan: Plan, name: str, argv: Sequence[str], *, directory: Path | None = None) -> Client:
+def home_of(lab: RunningLab, name: str) -> OwnedInit:
+    """Return the init of an instance, subnet, gateway or node, which whatever is started there joins.
+
+    It is made now where nothing has run yet. Raises UnknownNameError, LabError and NetError.
+    """
+    namespace = namespace_of(lab.plan, name).name
+    found = living(read(lab.plan.lab, root=lab.state.root), namespace)
+    if found is not None:
+        return found
+    own = lab.state.own(name) if name in {program.instance for program in lab.plan.programs} else None
+    with open_existing(lab.plan.lab, root=lab.state.root) as record:
+        if own is not None and not own.is_dir():
+            own = None
+        return ensure_init(record, namespace, own=own, cache=cache_folder())
+
+
+def run(lab: RunningLab, name: str, argv: Sequence[str]) -> int:
+    """Run a command inside `name` with our own input and output and wait for it.
+
+    Returns its exit code, 128 + N when signal N ended it, 127 or 126 when it cannot be started (as a shell would).
+    """
+    try:
+        process = _start(lab, name, argv)
+    except FileNotFoundError:
+        return 127
+    except PermissionError:
+        return 126
+    return wait_for(process)
+
+
+def start(lab: RunningLab, name: str, argv: Sequence[str], *, directory: Path | None = None) -> Client:
     """Start a command inside `name`, without input, in `directory` (None: where we are).
 
     Raises NetError when there is no such program, SettingError for an `argv` that is no list of words.
@@ -97,40 +131,60 @@ def start(plan: Plan, name: str, argv: Sequence[str], *, directory: Path | None 
     with ExitStack() as opened:
         stdout, stderr = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         try:
-            with inside(namespace_of(plan, name)):
-                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=directory)
+            process = _start(
+                lab, name, argv, directory=directory, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            )
         except OSError as error:
             raise NetError(f"cannot start {argv[0]} in {name}: {error.strerror}") from error
         opened.pop_all()
     return Client(process, f"{argv[0]} in {name}", stdout, stderr)
 
 
-def execute(plan: Plan, name: str, argv: Sequence[str], *, timeout: float, stdin: str = "") -> Completed:
+def execute(lab: RunningLab, name: str, argv: Sequence[str], *, timeout: float, stdin: str = "") -> Completed:
     """Run a command inside `name` to its end. Raises NetError when there is no such program, LabError when it takes
     longer than `timeout` seconds (it is killed then).
     """
     _check_words(argv)
     try:
-        with inside(namespace_of(plan, name)):
-            process = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
-            )
+        process = _start(lab, name, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
         raise NetError(f"cannot run {argv[0]} in {name}: {error.strerror}") from error
     with process:
         try:
-            stdout, stderr = process.communicate(stdin, timeout)
+            stdout, stderr = process.communicate(stdin.encode(), timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             stdout, stderr = process.communicate()
-            raise LabError(
-                f"{argv[0]} in {name} still ran after {timeout:g} s; it printed: {(stdout + stderr)!r}"
-            ) from None
+            printed = (stdout + stderr).decode(errors="replace")
+            raise LabError(f"{argv[0]} in {name} still ran after {timeout:g} s; it printed: {printed!r}") from None
         except BaseException:
             with suppress(ProcessLookupError):
                 process.kill()
             raise
-    return Completed(_shell_code(process.returncode), stdout, stderr)
+    return Completed(_shell_code(process.returncode), _text(stdout), _text(stderr))
+
+
+def _text(printed: bytes) -> str:
+    """What was printed, with line ends as Python has them."""
+    return printed.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _start(
+    lab: RunningLab,
+    name: str,
+    argv: Sequence[str],
+    *,
+    directory: Path | None = None,
+    stdin: IO[bytes] | int | None = None,
+    stdout: IO[bytes] | int | None = None,
+    stderr: IO[bytes] | int | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a command inside `name`; OSError when it cannot be."""
+    with within(home_of(lab, name), directory) as joined:
+        try:
+            return subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, preexec_fn=joined.enter)
+        except subprocess.SubprocessError:  # what `enter` raises arrives as this
+            raise NetError(f"cannot start {argv[0]} in {name}: what runs there has just been ended") from None
 
 
 def _check_words(argv: object) -> None:

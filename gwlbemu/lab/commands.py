@@ -18,15 +18,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gwlbemu.lab.state import LAB_USER
+
 START = Path(__file__).resolve().parents[1] / "programs" / "start.py"
 OWN_PACKAGES = ("gwlbemu", "appliances")
 PYTHON = "{python}"
 ROOT_FOLDER = Path("/")  # the working directory of our own processes
 
 
-def own_module(module: str, *words: str) -> list[str]:
-    """Return the command line that runs one of our modules with the arguments `words`."""
-    return [sys.executable, "-P", "-E", str(START), "", module, *words]
+def own_module(module: str, *words: str, user: int | None = None) -> list[str]:
+    """Return the command line that runs one of our modules with the arguments `words`.
+
+    A long-running one becomes `user` as soon as it has opened what only root can (see `ports.privileges`).
+    """
+    who = [] if user is None else [f"--user={user}"]
+    return [sys.executable, "-P", "-E", str(START), *who, "", module, *words]
 
 
 def is_own(argv: Sequence[str]) -> bool:
@@ -38,7 +44,7 @@ def filled_in(argv: Sequence[str], known: Mapping[str, str], folder: Path) -> li
     """Return a plan's command line with the interpreter for `{python}` and its text for each of `known`."""
     words = [known.get(word, word) for word in argv]
     if is_own(words):
-        return own_module(*words[2:])
+        return own_module(*words[2:], user=LAB_USER)
     if PYTHON not in words:
         return words
     at = words.index(PYTHON)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
+import secrets
 from dataclasses import asdict
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
@@ -10,12 +11,26 @@ from gwlbemu.lab.state import State
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.programs.gateway.config import EndpointInterface, Eni, NodeConfig
 from gwlbemu.programs.recorder.config import CaptureConfig, TapConfig
-from gwlbemu.topology.names import CAPTURE, DISCARDS
+from gwlbemu.topology.names import CAPTURE
 from gwlbemu.topology.plan.values import Plan
 
 
-def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
-    """Return the configuration of the plan's gateway node `name`, with the paths of the lab's `state` folder."""
+def fresh_secret() -> str:
+    """Return the secret of a lab that is given no seed."""
+    return secrets.token_hex(16)
+
+
+def node_seed(secret: str, node: str) -> int:
+    """Return the seed of a node in a lab with this secret: 64 bits from which the secret cannot be worked out."""
+    key = hashlib.blake2b(secret.encode("utf-8", "surrogateescape"), digest_size=32).digest()
+    return int.from_bytes(hashlib.blake2b(node.encode(), key=key, digest_size=8).digest(), "big")
+
+
+def node_config_for(plan: Plan, name: str, state: State, secret: str) -> NodeConfig:
+    """Return the configuration of the plan's gateway node `name`, with the paths of the lab's `state` folder.
+
+    Cookies, outer ports and the choice of targets follow from the lab's `secret` and the node's name.
+    """
     node = next(each for each in plan.gateway_nodes if each.name == name)
     balancer = next(each for each in plan.load_balancers if each.name == node.load_balancer)
     group = plan.group_of(balancer.name)
@@ -25,7 +40,7 @@ def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
         zone=node.zone,
         zones=balancer.zones,
         target_group=group.name,
-        seed=seed_of(plan, node.name),
+        seed=node_seed(secret, node.name),
         eni=Eni(node.device, node.address, node.mac, node.gateway_mac, dict(node.neighbours)),
         endpoints=tuple(
             EndpointInterface(each.name, each.endpoint_id, each.device, each.mac, each.router_mac)
@@ -43,13 +58,9 @@ def node_config_for(plan: Plan, name: str, state: State) -> NodeConfig:
         datapath=plan.datapath,
         offload=plan.offload,
         control=str(state.control(node.name)),
-        discards=str(state.control(DISCARDS)) if plan.capture.enabled else "",
+        discards=str(state.discards) if plan.capture.enabled else "",
+        logs="" if plan.capture.enabled else str(state.logs),
     )
-
-
-def seed_of(plan: Plan, node: str) -> int:
-    """Return the seed by which a node of the lab makes every choice that AWS makes at random."""
-    return zlib.crc32(f"{plan.lab}/{node}".encode())
 
 
 def capture_config_for(plan: Plan, state: State) -> str:
@@ -68,5 +79,6 @@ def capture_config_for(plan: Plan, state: State) -> str:
         files=plan.capture.files,
         snapshot_length=plan.capture.snapshot_length,
         control=str(state.control(CAPTURE)),
-        discards=str(state.control(DISCARDS)),
+        discards=str(state.discards),
+        logs=str(state.logs),
     ).to_json()

@@ -15,7 +15,8 @@ What is broken stands in `failures.json` of the state folder; nothing else remem
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 
 from gwlbemu.command import command
 from gwlbemu.errors import LabError, SettingError, UnknownNameError
@@ -25,7 +26,7 @@ from gwlbemu.lab.up import start_program
 from gwlbemu.net import processes
 from gwlbemu.net.interfaces import set_link
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.net.record import open_existing, read
+from gwlbemu.net.record import Record, open_existing, read
 from gwlbemu.topology.plan.values import End, Plan
 
 KINDS = ("instance", "process", "link", "health", "zone")
@@ -44,11 +45,15 @@ def heal(lab: RunningLab, kind: str, name: str) -> list[str]:
 def failures(lab: RunningLab) -> list[tuple[str, str]]:
     """Return what is broken now: (kind, name), in the order it was broken."""
     try:
-        return [(kind, name) for kind, name in json.loads(lab.state.failures.read_text())]
+        found = json.loads(lab.state.failures.read_text(encoding="utf-8"))
+        listed = [(kind, name) for kind, name in found]
+        if not all(kind in KINDS and isinstance(name, str) for kind, name in listed):
+            raise ValueError("not what `fail` writes")
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise lab.state.damaged(lab.state.failures) from None
+    return listed
 
 
 def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
@@ -58,37 +63,70 @@ def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
     if name not in known:
         what = "instance with a health check" if kind == "health" else kind
         raise UnknownNameError(f"no {what} {name}; there are: {', '.join(known)}")
+    with open_existing(lab.plan.lab, root=lab.state.root) as record:
+        return _fail(lab, kind, name) if broken else _heal(lab, kind, name, record)
+
+
+def _fail(lab: RunningLab, kind: str, name: str) -> list[str]:
+    """Write it down, then break it: who dies in between leaves something that `heal` mends."""
     before = failures(lab)
-    done: list[str] = []
-    restarted: list[str] = []
     cables = list(_cables(lab.plan, kind, name))
-    if cables and broken:
-        shortcuts.remove(lab.plan, lab.state, {end.namespace for end in cables})
-    others = [entry for entry in before if entry != (kind, name)]
-    still_pulled = {} if broken else {end: entry for entry in others for end in _cables(lab.plan, *entry)}
-    for end in cables:
-        if end in still_pulled:
-            done.append(f"cable {end.name} of {end.namespace} stays pulled: {' '.join(still_pulled[end])} is broken")
-        elif set_link(path_of(end.namespace), end.name, up=not broken):
-            done.append(f"cable {end.name} of {end.namespace} {'pulled' if broken else 'plugged in'}")
-    if kind == "instance" and broken:
-        done += _kill(lab, name)
-    elif kind == "instance":
-        restarted = _restart(lab, name)
-        done += restarted
-    if kind == "process":
-        done += _freeze(lab, name, broken)
-    if kind == "health":
-        lab.call(name, "health", fail=_health_failure(lab.plan, name) if broken else "none")
-        if ((kind, name) in before) is not broken:
-            done.append(f"{name} {'fails' if broken else 'passes'} its health checks")
-    over = {(kind, name)} | ({("process", name), ("health", name)} if restarted else set())
-    now = [entry for entry in before if entry not in over] + ([(kind, name)] if broken else [])
-    lab.state.keep(lab.state.failures, json.dumps(now))
-    if cables and not broken:
-        pulled = {end.namespace for each in now for end in _cables(lab.plan, *each)}
-        shortcuts.install(lab.plan, lab.state, broken=pulled)
+    now = [entry for entry in before if entry != (kind, name)] + [(kind, name)]
+    with lab.state.replaced(lab.state.failures, json.dumps(now)):
+        if cables:
+            shortcuts.remove(lab.plan, lab.state, {end.namespace for end in cables})
+        done = _set_cables(cables, up=False)
+        if kind == "instance":
+            done += _kill(lab, name)
+        if kind == "process":
+            done += _freeze(lab, name, broken=True)
+        if kind == "health":
+            lab.call(name, "health", fail=_health_failure(lab.plan, name))
+            if (kind, name) not in before:
+                done.append(f"{name} fails its health checks")
     return done
+
+
+def _heal(lab: RunningLab, kind: str, name: str, record: Record) -> list[str]:
+    """Mend it, then write that down; what cannot be mended whole is as broken as before."""
+    before = failures(lab)
+    cables = list(_cables(lab.plan, kind, name))
+    restarts = kind == "instance" and _is_gone(lab, name)
+    over = {(kind, name)} | ({("process", name), ("health", name)} if restarts else set())
+    now = [entry for entry in before if entry not in over]
+    with ExitStack() as undo, lab.state.prepared(lab.state.failures, json.dumps(now)):
+        elsewhere = {end: entry for entry in now for end in _cables(lab.plan, *entry)}
+        plugged = [
+            end for end in cables if end not in elsewhere and set_link(path_of(end.namespace), end.name, up=True)
+        ]
+        done = [f"cable {end.name} of {end.namespace} plugged in" for end in plugged]
+        done += [
+            f"cable {end.name} of {end.namespace} stays pulled: {' '.join(elsewhere[end])} is broken"
+            for end in cables
+            if end in elsewhere
+        ]
+        undo.callback(_set_cables, plugged, up=False)
+        if cables:
+            undo.callback(shortcuts.detach, lab.plan, {end.namespace for end in plugged})
+            shortcuts.install(lab.plan, lab.state, broken={end.namespace for end in elsewhere})
+        if restarts:
+            done += _restart(lab, name, record)
+        if kind == "process":
+            done += _freeze(lab, name, broken=False)
+        if kind == "health":
+            lab.call(name, "health", fail="none")
+            if (kind, name) in before:
+                done.append(f"{name} passes its health checks")
+        undo.pop_all()
+    return done
+
+
+def _set_cables(cables: Iterable[End], *, up: bool) -> list[str]:
+    return [
+        f"cable {end.name} of {end.namespace} {'plugged in' if up else 'pulled'}"
+        for end in cables
+        if set_link(path_of(end.namespace), end.name, up=up)
+    ]
 
 
 def names_of(plan: Plan, kind: str) -> set[str]:
@@ -125,19 +163,25 @@ def _cables(plan: Plan, kind: str, name: str) -> Iterator[End]:
 
 
 def _kill(lab: RunningLab, name: str) -> list[str]:
-    mine = [entry.id for entry in read(lab.plan.lab, root=lab.state.root).processes if entry.name == name]
-    return [f"process {process.pid} of {name} killed" for process in processes.end(mine, grace=0.0)]
+    """End the program, and by its init whatever else runs in the instance."""
+    owned = read(lab.plan.lab, root=lab.state.root)
+    mine = [entry.id for entry in owned.processes if entry.name == name]
+    ended = processes.end(mine, grace=0.0)
+    namespaces = {each.namespace for each in lab.plan.instances if each.name == name}
+    processes.end_inits(entry.id for entry in owned.inits if entry.namespace in namespaces)
+    return [f"process {process.pid} of {name} killed" for process in ended]
 
 
-def _restart(lab: RunningLab, name: str) -> list[str]:
-    if any(process.name == name and process.state != "dead" for process in lab.processes()):
-        return []
-    with open_existing(lab.plan.lab, root=lab.state.root) as record:
-        for program in lab.plan.programs:
-            if program.instance == name:
-                start_program(program, lab.state, record)
-                return [f"program of {name} started again"]
-    return []
+def _is_gone(lab: RunningLab, name: str) -> bool:
+    """Whether an instance has a program, which does not run."""
+    lives = any(process.name == name and process.state != "dead" for process in lab.processes())
+    return not lives and any(program.instance == name for program in lab.plan.programs)
+
+
+def _restart(lab: RunningLab, name: str, record: Record) -> list[str]:
+    (program,) = (program for program in lab.plan.programs if program.instance == name)
+    start_program(program, lab.state, record)
+    return [f"program of {name} started again"]
 
 
 def _freeze(lab: RunningLab, name: str, broken: bool) -> list[str]:

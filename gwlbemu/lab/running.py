@@ -9,7 +9,7 @@ from typing import Any
 from gwlbemu.command import command
 from gwlbemu.errors import LabError
 from gwlbemu.lab.control import TIMEOUT, call
-from gwlbemu.lab.state import State
+from gwlbemu.lab.state import State, is_damaged
 from gwlbemu.net import processes
 from gwlbemu.net.record import ROOT, list_labs
 from gwlbemu.net.record import read as read_record
@@ -86,14 +86,17 @@ def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:
     return RunningLab(read_plan(state), state)
 
 
-def read_plan(state: State) -> Plan:
-    """Return the plan of a running lab as it is now.
+def read_plan(state: State, path: Path | None = None) -> Plan:
+    """Return the plan of a running lab as it is now, or the one in the file `path` of its folder.
 
     Raises LabError when there is none (half built), when another version of gwlbemu wrote it, and when it is damaged.
     """
     take_it_down = command("down", "--lab", state.lab)
     try:
-        return from_json(state.plan.read_text())
+        text = (path or state.plan).read_text(encoding="utf-8")
+        if is_damaged(text):
+            raise state.damaged(path or state.plan)
+        return from_json(text)
     except FileNotFoundError:
         raise LabError(f"lab {state.lab} is half built: take it down first ({take_it_down})") from None
     except PlanVersionError:
@@ -102,4 +105,4 @@ def read_plan(state: State) -> Plan:
             f" ({take_it_down})"
         ) from None
     except ValueError:
-        raise state.damaged(state.plan) from None
+        raise state.damaged(path or state.plan) from None

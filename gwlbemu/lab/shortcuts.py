@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from gwlbemu.fastpath import forwarding
@@ -18,7 +19,7 @@ from gwlbemu.fastpath.build import VPC, cache_folder, compile_object, missing
 from gwlbemu.lab.state import State
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.topology.plan.shortcuts import Shortcut, shortcuts
+from gwlbemu.topology.plan.shortcuts import MacEntry, Shortcut, shortcuts
 from gwlbemu.topology.plan.values import Plan
 
 
@@ -32,8 +33,10 @@ class InstalledShortcuts:
 
 def installed(state: State) -> InstalledShortcuts:
     """Return where a lab has shortcuts. Nowhere, if the file is damaged: to install one again does no harm."""
-    with suppress(FileNotFoundError, ValueError, TypeError):
-        return InstalledShortcuts(**json.loads(state.shortcuts.read_text()))
+    with suppress(FileNotFoundError, ValueError, TypeError, RecursionError):
+        found = InstalledShortcuts(**json.loads(state.shortcuts.read_text()))
+        if isinstance(found.reason, str) and isinstance(found.namespaces, list):
+            return InstalledShortcuts([name for name in found.namespaces if isinstance(name, str)], found.reason)
     return InstalledShortcuts()
 
 
@@ -57,17 +60,39 @@ def install(plan: Plan, state: State, *, broken: Collection[str] = ()) -> None:
 
 
 def remove(plan: Plan, state: State, namespaces: Collection[str]) -> None:
-    """Remove the shortcuts of `namespaces`: the kernel forwards everything there itself."""
+    """Remove the shortcuts of `namespaces`: the kernel forwards everything there itself.
+
+    Raises NetError when that cannot be written down; then they stay.
+    """
     now = installed(state)
-    for each in shortcuts(plan):
-        if each.namespace in namespaces:  # whatever the file says: who wrote it may have died before
-            with inside(path_of(each.namespace)):
-                forwarding.detach(each.devices)
     now.namespaces = [name for name in now.namespaces if name not in namespaces]
     state.keep(state.shortcuts, json.dumps(asdict(now)))
+    detach(plan, namespaces)
+
+
+def detach(plan: Plan, namespaces: Collection[str]) -> None:
+    """Take the shortcuts of `namespaces` off, whatever is written down: who wrote it may have died before."""
+    for each in shortcuts(plan):
+        if each.namespace in namespaces:
+            with inside(path_of(each.namespace)):
+                forwarding.detach(each.devices)
 
 
 def _attach(shortcut: Shortcut, compiled: Path) -> None:
-    places = [(bytes.fromhex(place.mac.replace(":", "")), place.device, place.bridge) for place in shortcut.places]
     with inside(path_of(shortcut.namespace)):
-        forwarding.attach(compiled, places, shortcut.devices)
+        forwarding.attach(compiled, [_place(each) for each in shortcut.places], shortcut.devices, shortcut.guarded)
+
+
+def _place(entry: MacEntry) -> forwarding.Place:
+    mac, port = bytes.fromhex(entry.mac.replace(":", "")), entry.instance
+    if port is None:
+        return forwarding.Place(mac, entry.device, entry.bridge, one_way=entry.one_way)
+    return forwarding.Place(
+        mac,
+        entry.device,
+        instance=True,
+        one_way=entry.one_way,
+        checked=port.source_dest_check,
+        address=ip_address(port.address).packed,
+        ipv6_address=ip_address(port.ipv6_address or "::").packed,
+    )

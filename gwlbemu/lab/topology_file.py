@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from gwlbemu.errors import TopologyError
+from gwlbemu.yaml_file import YamlError, read_text
 
 BUNDLED = Path(__file__).parents[1] / "topologies"
 
@@ -37,10 +38,13 @@ def read_topology(file: str | os.PathLike[str]) -> tuple[str, str]:
         raise TopologyError(f"no topology file is named: expected a path, or one of {', '.join(bundled_names())}")
     path = topology_path(file)
     try:
-        return path.read_text(), str(path)
+        return read_text(path), str(path)
     except FileNotFoundError as error:
         names = ", ".join(bundled_names())
         raise TopologyError(f"{path}: cannot be read: {error.strerror}. By name there are {names}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise TopologyError(f"{path}: cannot be read: {reason}") from error
+    except OSError as error:
+        raise TopologyError(f"{path}: cannot be read: {error.strerror}") from error
+    except (YamlError, ValueError) as error:  # a name with a NUL byte is a ValueError
+        raise TopologyError(
+            str(error) if isinstance(error, YamlError) else f"{file!r}: cannot be read: {error}"
+        ) from error

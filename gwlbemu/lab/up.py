@@ -5,49 +5,71 @@ This file composes: `net` builds and removes, the processes that it starts do th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwlbemu.errors import NetError
+from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
-from gwlbemu.lab.configs import capture_config_for, node_config_for
+from gwlbemu.lab.configs import capture_config_for, fresh_secret, node_config_for
 from gwlbemu.lab.running import CAPTURE, RunningLab
-from gwlbemu.lab.state import State
+from gwlbemu.lab.state import CLOSED, LAB_USER, State, sealed
+from gwlbemu.net.inits import ensure_init, start_init
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.net.record import ROOT, Record, open_new
+from gwlbemu.net.record import ROOT, OwnedInit, Record, open_new
 from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
 from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.values import Plan, Program
+from gwlbemu.yaml_file import YamlError, read_text
 
 OnStep = Callable[[str], None]
 
 
-def up(plan: Plan, *, root: Path = ROOT, on_step: OnStep = lambda _: None) -> RunningLab:
+def up(plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnStep = lambda _: None) -> RunningLab:
     """Build the plan's namespaces and start its processes; on any failure nothing of it is left.
 
+    With the same `seed` cookies, outer ports and the choice of targets are the same in every run of the same topology,
+    whatever the lab's name; without it the lab makes a secret of its own.
     Returns as soon as every process is started; `wait_until_healthy` waits for the targets.
     """
     from gwlbemu.net.build import build  # pyroute2: 0.15 s that only a command which builds shall pay
 
     state = State(plan.lab, root)
+    secret = fresh_secret() if seed is None else seed
     _compile_programs(plan, on_step)
     with open_new(plan.lab, root=root) as record:
         try:
             state.make_folders()
-            state.plan.write_text(to_json(plan))
+            state.keep(state.plan, sealed(to_json(plan)))
+            state.keep(state.secret, secret, mode=CLOSED)
             _keep_source(plan, state)
-            state.directory.write_text(str(_command_folder(plan)))
+            state.keep(state.directory, str(_command_folder(plan)))
             build(plan, record, on_step=on_step)
             on_step("install shortcuts")
             shortcuts.install(plan, state)
-            _start_processes(plan, state, record, on_step)
-        except BaseException:
-            take_down(record, grace=0.2)
+            _start_processes(plan, state, secret, record, on_step)
+        except BaseException as error:
+            with uninterrupted():
+                take_down(record, grace=0.2)
+            if isinstance(error, OSError):
+                what = f"{error.filename}: " if error.filename else ""
+                raise NetError(f"lab {plan.lab} cannot be made: {what}{error.strerror or error}") from error
             raise
     return RunningLab(plan, state)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let no signal to end stop the block; it ends the process afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _compile_programs(plan: Plan, on_step: OnStep) -> None:
@@ -55,7 +77,7 @@ def _compile_programs(plan: Plan, on_step: OnStep) -> None:
 
     Where they cannot be compiled, a node with `datapath: auto` goes without and its status says why; so do shortcuts.
     """
-    from gwlbemu.fastpath.build import NODE, VPC, cache_folder, missing
+    from gwlbemu.fastpath.build import NODE, VPC, missing
 
     on_step("compile the eBPF programs")
     if plan.shortcuts:
@@ -68,8 +90,9 @@ def _compile_programs(plan: Plan, on_step: OnStep) -> None:
 
 def _keep_source(plan: Plan, state: State) -> None:
     """Keep the text of the topology file, for those who name its lines later; a plan may come without a file."""
-    with suppress(OSError):
-        state.topology.write_bytes(Path(plan.source).read_bytes())
+    with suppress(OSError, YamlError):
+        text = read_text(Path(plan.source))
+        state.keep(state.topology, text)
 
 
 def _command_folder(plan: Plan) -> Path:
@@ -80,41 +103,61 @@ def _command_folder(plan: Plan) -> Path:
     return ROOT_FOLDER  # what we are in has been removed
 
 
-def _start_processes(plan: Plan, state: State, record: Record, on_step: OnStep) -> None:
+def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_step: OnStep) -> None:
     """The capture first, so that it sees everything; appliances before the nodes that probe them."""
     if plan.capture.enabled:
         config = state.node(CAPTURE)
-        config.write_text(capture_config_for(plan, state))
+        state.keep(config, capture_config_for(plan, state), mode=CLOSED)
         _start(
             record,
             state,
             CAPTURE,
             plan.namespaces[0].name,
-            own_module("gwlbemu.programs.recorder.recorder", str(config)),
+            own_module("gwlbemu.programs.recorder.recorder", str(config), user=LAB_USER),
             on_step,
         )
     for program in plan.programs:
-        start_program(program, state, record, on_step)
+        start_program(program, state, record, on_step, start=start_init)
     for node in plan.gateway_nodes:
         config = state.node(node.name)
-        config.write_text(node_config_for(plan, node.name, state).to_json())
+        state.keep(config, node_config_for(plan, node.name, state, secret).to_json(), mode=CLOSED)
         _start(
             record,
             state,
             node.name,
             node.namespace,
-            own_module("gwlbemu.programs.gateway.node", str(config)),
+            own_module("gwlbemu.programs.gateway.node", str(config), user=LAB_USER),
             on_step,
         )
 
 
-def start_program(program: Program, state: State, record: Record, on_step: OnStep = lambda _: None) -> None:
-    """Start the program of an instance; what is left of an earlier one in the state folder makes way."""
+def start_program(
+    program: Program,
+    state: State,
+    record: Record,
+    on_step: OnStep = lambda _: None,
+    *,
+    start: Callable[..., OwnedInit] = ensure_init,
+) -> None:
+    """Start the program of an instance; what is left of an earlier one in the state folder makes way.
+
+    `start` gives the instance's init: `ensure_init`, or `start_init` where there can be none yet.
+    """
+    own = is_own(program.argv)
+    state.make_own(program.instance, user=LAB_USER if own else 0)
     state.control(program.instance).unlink(missing_ok=True)
     folder = _kept_command_folder(state)
     argv = _command(program, state, folder)
-    directory = ROOT_FOLDER if is_own(program.argv) else folder
-    _start(record, state, program.instance, program.namespace, argv, on_step, directory=directory)
+    on_step(f"start {program.instance}")
+    spawn(
+        record,
+        program.instance,
+        argv,
+        namespace=path_of(program.namespace),
+        log=state.make_log(program.instance),
+        directory=ROOT_FOLDER if own else folder,
+        init=start(record, program.namespace, own=state.own(program.instance), cache=cache_folder()),
+    )
 
 
 def _kept_command_folder(state: State) -> Path:
@@ -125,18 +168,11 @@ def _kept_command_folder(state: State) -> Path:
     return ROOT_FOLDER  # it is gone, or the lab was brought up by a version that kept none
 
 
-def _start(
-    record: Record,
-    state: State,
-    name: str,
-    namespace: str,
-    argv: list[str],
-    on_step: OnStep,
-    *,
-    directory: Path = ROOT_FOLDER,
-) -> None:
+def _start(record: Record, state: State, name: str, namespace: str, argv: list[str], on_step: OnStep) -> None:
+    """Start a process that is the lab's own, and in no instance."""
+    state.make_own(name, user=LAB_USER)
     on_step(f"start {name}")
-    spawn(record, name, argv, namespace=path_of(namespace), log=state.log(name), directory=directory)
+    spawn(record, name, argv, namespace=path_of(namespace), log=state.make_log(name))
 
 
 def _command(program: Program, state: State, folder: Path) -> list[str]:
@@ -144,7 +180,7 @@ def _command(program: Program, state: State, folder: Path) -> list[str]:
     name = program.instance
     config = state.program(name)
     if program.config:
-        config.write_text(program.config)
+        state.write_new(config, program.config)
     known = {
         "{config}": str(config),
         "{log}": str(state.decisions(name)),

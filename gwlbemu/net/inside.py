@@ -43,7 +43,7 @@ def in_fresh_namespace() -> Iterator[None]:
     """Run the block in a new network namespace without a name; it dies with it unless the block kept a hold of it."""
     home = os.open(CALLER, os.O_RDONLY)
     try:
-        kernel.unshare_network()
+        kernel.unshare(kernel.CLONE_NEWNET)
         try:
             yield
         finally:

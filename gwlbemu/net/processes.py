@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 FREEZE_SECONDS = 2.0  # at most; one that waits for a device cannot stop before the device has answered
 
+DEATH_SECONDS = 10.0  # that a process has to die of SIGKILL
+
 
 class ProcessId(NamedTuple):
     """One process of this boot. `started` is field 22 of /proc/PID/stat (clock ticks since boot)."""
@@ -104,8 +106,33 @@ def end(processes: Iterable[ProcessId], *, grace: float) -> list[ProcessId]:
         _signal_all(handles, signal.SIGCONT)
         left = _wait(set(handles), grace)
         _signal_all(left, signal.SIGKILL)
-        _wait(left, 10.0)
+        _wait(left, DEATH_SECONDS)
         return list(handles.values())
+
+
+def end_inits(inits: Iterable[ProcessId]) -> list[ProcessId]:
+    """End these processes, each of which is process 1 of a pid namespace, and all that lives there. Returns those that
+    lived.
+
+    Returns when they are dead, or have nothing left but their numbers: an init stays until the parent of each process
+    of its namespace has taken notice, and a parent outside may not look for a while.
+    """
+    killed = [init for init in inits if send_signal(init, signal.SIGKILL)]
+    give_up_at = time.monotonic() + DEATH_SECONDS
+    while any(has_namespaces(init) for init in killed) and time.monotonic() < give_up_at:
+        time.sleep(0.002)
+    return killed
+
+
+def has_namespaces(process: ProcessId) -> bool:
+    """Whether the process lives and is not on its way out: one that is has let go of its namespaces first."""
+    if state(process) == "dead":
+        return False
+    try:
+        os.readlink(f"/proc/{process.pid}/ns/net")
+    except OSError:
+        return False
+    return True
 
 
 def _signal_all(handles: Iterable[int], number: signal.Signals) -> None:

@@ -7,19 +7,20 @@ lock: who builds, starts or removes something has it to himself; the lock goes w
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from gwlbemu.command import command
-from gwlbemu.errors import LabError
+from gwlbemu.errors import LabError, NetError
 from gwlbemu.net.namespaces import Identity
 from gwlbemu.net.processes import ProcessId
 
@@ -57,8 +58,29 @@ class OwnedProcess:
         return ProcessId(self.pid, self.started)
 
 
-Entry = OwnedNamespace | OwnedProcess
-_KINDS: dict[str, type[OwnedNamespace] | type[OwnedProcess]] = {"namespace": OwnedNamespace, "process": OwnedProcess}
+@dataclass(frozen=True, slots=True)
+class OwnedInit:
+    """The init of what runs in a network namespace of the lab: process 1 of a pid namespace, with a mount view.
+
+    When it dies the kernel ends everything that is in its pid namespace, and in those nested inside.
+    """
+
+    namespace: str
+    pid: int
+    started: int
+
+    @property
+    def id(self) -> ProcessId:
+        """Which process it is, whatever has its pid by now."""
+        return ProcessId(self.pid, self.started)
+
+
+Entry = OwnedNamespace | OwnedProcess | OwnedInit
+_KINDS: dict[str, type[OwnedNamespace] | type[OwnedProcess] | type[OwnedInit]] = {
+    "namespace": OwnedNamespace,
+    "process": OwnedProcess,
+    "init": OwnedInit,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +89,7 @@ class Contents:
 
     namespaces: tuple[OwnedNamespace, ...] = ()
     processes: tuple[OwnedProcess, ...] = ()
+    inits: tuple[OwnedInit, ...] = ()
 
 
 class Record:
@@ -78,9 +101,18 @@ class Record:
         self._fd = fd
 
     def add(self, entry: Entry) -> None:
-        """Write the entry down; when this returns, `down` knows of it."""
+        """Write the entry down; when this returns, `down` knows of it. Raises NetError when the disk is full, say."""
         kind = next(name for name, made in _KINDS.items() if isinstance(entry, made))
-        os.write(self._fd, json.dumps({"kind": kind, **asdict(entry)}).encode() + b"\n")
+        line = json.dumps({"kind": kind, **asdict(entry)}).encode() + b"\n"
+        size = os.fstat(self._fd).st_size
+        try:
+            if os.write(self._fd, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._fd, size)
+            path = self.folder / "record.jsonl"
+            raise NetError(f"{path} cannot be written: {error.strerror}; what it had to name was not made") from None
 
     def contents(self) -> Contents:
         """Return everything that the record names by now."""
@@ -109,15 +141,26 @@ def folder_of(lab: str, *, root: Path = ROOT) -> Path:
 def open_new(lab: str, *, root: Path = ROOT) -> Record:
     """Start the record of a new lab; LabError when the lab is there already, up or half built."""
     folder = folder_of(lab, root=root)
-    root.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        root.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:  # a file, or a link to nowhere, in its place
+        raise NetError(f"{root} cannot be made: {error.strerror}") from None
     try:
         folder.mkdir(mode=0o755)  # of two that try, one gets it
     except FileExistsError:
         raise LabError(f"lab {lab} is already there; take it down first ({command('down', '--lab', lab)})") from None
+    except OSError as error:
+        raise NetError(f"{folder} cannot be made: {error.strerror}") from None
     try:
         fd = os.open(folder / "record.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileNotFoundError:
         raise LabError(f"lab {lab} was taken down while it was being made") from None
+    except OSError as error:
+        with suppress(OSError):
+            folder.rmdir()
+        raise NetError(f"{folder / 'record.jsonl'} cannot be written: {error.strerror}") from None
+    os.fchmod(fd, 0o644)  # whatever the caller's umask
+    folder.chmod(0o755)
     record = Record(lab, folder, fd)
     _lock(fd, lab, LOCK_TIMEOUT)
     if os.fstat(fd).st_nlink == 0:  # a `down` was faster
@@ -164,6 +207,7 @@ def read(lab: str, *, root: Path = ROOT) -> Contents:
     return Contents(
         tuple(entry for entry in entries if isinstance(entry, OwnedNamespace)),
         tuple(entry for entry in entries if isinstance(entry, OwnedProcess)),
+        tuple(entry for entry in entries if isinstance(entry, OwnedInit)),
     )
 
 
@@ -172,7 +216,9 @@ def _entries(text: str) -> Iterator[Entry]:
         try:
             fields = json.loads(line)
             entry = _KINDS[fields.pop("kind")](**fields)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            if not all(type(value) is (str if key in ("name", "namespace") else int) for key, value in fields.items()):
+                continue
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # the line its writer was killed in: what it names was not made
         yield entry
 
@@ -180,6 +226,6 @@ def _entries(text: str) -> Iterator[Entry]:
 def list_labs(*, root: Path = ROOT) -> list[str]:
     """Name every lab that is there, up or half built."""
     try:
-        return sorted(path.name for path in root.iterdir() if path.is_dir())
-    except FileNotFoundError:
+        return sorted(path.name for path in root.iterdir() if path.is_dir() and _LAB.fullmatch(path.name))
+    except (FileNotFoundError, NotADirectoryError):
         return []

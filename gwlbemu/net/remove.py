@@ -63,7 +63,7 @@ def down(
 
 def _unrecorded(record: Record) -> list[str]:
     """Namespaces that the lab's plan names and its record does not, and that are there."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         planned = [each["name"] for each in json.loads((record.folder / "plan.json").read_text())["namespaces"]]
         recorded = {entry.name for entry in record.contents().namespaces}
         return [name for name in planned if name not in recorded and namespaces.path_of(name).exists()]
@@ -82,8 +82,11 @@ def take_down(record: Record, *, keep_capture: Path | None = None, grace: float 
 
 
 def _end_processes(owned: Contents, grace: float) -> list[ProcessId]:
-    """End what is recorded, then whatever else still sits inside a namespace of the lab (a client gone astray)."""
+    """End what is recorded, then the inits with all that lives by them, also in namespaces nested inside; then whatever
+    else still sits inside a namespace of the lab (a client gone astray).
+    """
     ended = processes.end([entry.id for entry in owned.processes], grace=grace)
+    processes.end_inits(entry.id for entry in owned.inits)
     for _ in range(_ROUNDS):
         found = inhabitants(owned.namespaces)
         if not found:

@@ -16,6 +16,7 @@ from gwlbemu.core.elb.target import EVERY_ZONE, Target
 from gwlbemu.core.emulation import Emulation
 from gwlbemu.core.gateway.counters import Counters
 from gwlbemu.core.gateway.entry import Entry
+from gwlbemu.core.gateway.flows import Flow
 from gwlbemu.core.gateway.key import flow_key, key_parts
 from gwlbemu.core.gateway.placement import Placement
 from gwlbemu.core.gateway.returns import Return
@@ -164,9 +165,9 @@ class Node:
             eligible, self._group.healthy, self._group.pick = self._group.healthy, (member,), None
             flow = self._placement.place(number, key, from_high, ip, FLOWS_AT)
             self._group.healthy = eligible
-            if flow is not None and flow.state.half_open:
+            if isinstance(flow, Flow) and flow.state.half_open:
                 flow.change_state(half_open=False)
-                flow.idle_timeout = self._placement.idle_seconds(ip.protocol, key)
+                flow.idle_timeout = self._placement.idle_seconds(ip.protocol, flow)
             return
 
 

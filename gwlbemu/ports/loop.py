@@ -3,6 +3,13 @@
 `now` is read once per wake-up and stays the same for everything that is done until the next. It is the kernel's
 monotonic clock plus what `advance` has added, so that hours can pass in a test or a lesson. Every reader is called
 once per wake-up: a reader that takes one batch per call cannot starve another.
+
+What ends a process and what does not: an exception in a reader, a timer, a coroutine or in asyncio itself (accept
+without a free descriptor) is counted in `Loop.faults`, its first of a kind is logged, and the loop goes on. Nothing
+stops by it: a reader is asked again, after a pause that doubles up to a second while it raises each time (it may not
+have taken what makes it readable); a timer is called again after `RETRY_SECONDS`, so that what keeps itself going by
+timers still does. Fatal is only what no process can go on without: a packet socket that is lost (`LostSocketError`),
+and what is no `Exception` (an interrupt, an exit).
 """
 
 from __future__ import annotations
@@ -13,9 +20,15 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
+from gwlbemu.errors import LostSocketError
+from gwlbemu.ports.faults import Faults
+
 Result = TypeVar("Result")
+RETRY_SECONDS = 1.0  # until a timer that has raised is called again
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 1.0  # seconds that a reader which raises is left alone
 
 
 class Clock:
@@ -84,6 +97,9 @@ class Loop:
         self._wake_up: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
+        self._readers: dict[int, Callable[[], None]] = {}
+        self._pauses: dict[int, float] = {}  # of readers that have raised, by descriptor
+        self.faults = Faults()
         self.asyncio.set_exception_handler(self._failed)
 
     @property
@@ -93,11 +109,32 @@ class Loop:
 
     def add_reader(self, descriptor: int, callback: Callable[[], None]) -> None:
         """Call `callback` once per wake-up while `descriptor` is readable."""
-        self.asyncio.add_reader(descriptor, callback)
+        self._readers[descriptor] = callback
+        self._pauses.pop(descriptor, None)
+        self.asyncio.add_reader(descriptor, self._read, descriptor, callback)
 
     def remove_reader(self, descriptor: int) -> None:
         """Call its reader no more."""
+        self._readers.pop(descriptor, None)
         self.asyncio.remove_reader(descriptor)
+
+    def _read(self, descriptor: int, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except LostSocketError as error:
+            self._end(error)
+        except Exception as error:
+            self.faults.note("reading", error)
+            pause = self._pauses[descriptor] = min(2 * self._pauses.get(descriptor, FIRST_PAUSE / 2), LONGEST_PAUSE)
+            self.asyncio.remove_reader(descriptor)
+            self.asyncio.call_later(pause, self._read_again, descriptor, callback)
+        else:
+            if self._pauses:
+                self._pauses.pop(descriptor, None)
+
+    def _read_again(self, descriptor: int, callback: Callable[[], None]) -> None:
+        if self._readers.get(descriptor) is callback:
+            self.asyncio.add_reader(descriptor, self._read, descriptor, callback)
 
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` once when the clock has reached `deadline`; one in the past is due at the next wake-up."""
@@ -109,7 +146,17 @@ class Loop:
 
     def call_after(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Call `callback` once when `seconds` of real time have passed, whatever `advance` adds to the clock."""
-        return self.asyncio.call_later(seconds, callback)
+        return self.asyncio.call_later(seconds, self._call, callback, partial(self.call_after, RETRY_SECONDS))
+
+    def _call(self, callback: Callable[[], None], again: Callable[[Callable[[], None]], object]) -> None:
+        """Call what a timer calls; `again` makes the timer of the next try."""
+        try:
+            callback()
+        except LostSocketError as error:
+            self._end(error)
+        except Exception as error:
+            self.faults.note("a timer", error)
+            again(callback)
 
     def advance(self, seconds: float) -> None:
         """Move the clock; timers that became due run at the next wake-up."""
@@ -132,8 +179,14 @@ class Loop:
             due.append(heapq.heappop(self._timers))
         for timer in due:
             if timer.callback is not None:
-                timer.callback()
+                self._call(timer.callback, partial(self._retry, timer))
         self._arm()
+
+    def _retry(self, timer: Timer, _callback: Callable[[], None]) -> None:
+        """Put the very timer back, so that whoever holds it can still cancel it."""
+        if timer.callback is not None:
+            timer.deadline = self.now + RETRY_SECONDS
+            heapq.heappush(self._timers, timer)
 
     def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run a coroutine beside everything else."""
@@ -145,7 +198,11 @@ class Loop:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.result()
+            error = task.exception()
+            if isinstance(error, Exception):
+                self.faults.note("a coroutine", error)
+            elif error is not None:
+                raise error
 
     def stop_on(self, *signals: signal.Signals) -> None:
         """Leave `run` when one of the signals arrives."""
@@ -153,17 +210,23 @@ class Loop:
             self.asyncio.add_signal_handler(number, self.asyncio.stop)
 
     def run(self) -> None:
-        """Run until `stop` or a signal; an exception in a reader, timer or started coroutine ends it and is raised."""
+        """Run until `stop` or a signal. Raises LostSocketError; every other exception is counted (see this file)."""
         self.asyncio.run_forever()
         if self._failure is not None:
             raise self._failure
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if isinstance(context.get("exception"), Exception):
-            self._failure = self._failure or context["exception"]
-            loop.stop()
+        error = context.get("exception")
+        if isinstance(error, LostSocketError):
+            self._end(error)
+        elif isinstance(error, Exception):  # accept without a free descriptor: asyncio tries again after a second
+            self.faults.note(str(context.get("message", "asyncio")), error)
         else:
             loop.default_exception_handler(context)
+
+    def _end(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self.asyncio.stop()
 
     def stop(self) -> None:
         """Leave `run` at the end of this wake-up."""

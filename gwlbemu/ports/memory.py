@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 BATCH = 64
+VLAN_TAGS = (b"\x81\x00", b"\x88\xa8")  # IEEE 802.1Q: a customer's tag, and a provider's in front of one
 
 
 class MemoryPort:
@@ -18,7 +19,7 @@ class MemoryPort:
         self._peer: MemoryPort | None = None
         self._queue: deque[bytes] = deque()
         self._capacity = capacity
-        self._dropped = 0
+        self._dropped = self._tagged = 0
         self._ready = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closed = False
 
@@ -46,6 +47,9 @@ class MemoryPort:
         return len(fitting)
 
     def _arrive(self, frames: Sequence[bytes]) -> None:
+        untagged = [frame for frame in frames if bytes(frame[12:14]) not in VLAN_TAGS]
+        self._tagged += len(frames) - len(untagged)
+        frames = untagged
         taken = frames[: max(self._capacity - len(self._queue), 0)]
         self._dropped += len(frames) - len(taken)
         if taken and not self._queue:
@@ -55,6 +59,10 @@ class MemoryPort:
     def drops(self) -> int:
         """Return how many frames were lost before `recv`: see `Port`."""
         return self._dropped
+
+    def tagged(self) -> int:
+        """Return how many frames had a VLAN tag: see `Port`."""
+        return self._tagged
 
     def close(self) -> None:
         """Give the descriptor back: see `Port`."""

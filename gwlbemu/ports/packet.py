@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import socket
 import struct
 from collections.abc import Sequence
 
-from gwlbemu.errors import NetError
+from gwlbemu.errors import LostSocketError, NetError
 from gwlbemu.ports import interface
-from gwlbemu.ports.filters import SocketFilter
+from gwlbemu.ports.filters import SocketFilter, tagged, untagged
 from gwlbemu.ports.mmsg import SLOT, Incoming, Outgoing
 
 # <linux/if_packet.h>, <asm-generic/socket.h>
@@ -18,8 +19,8 @@ SOL_PACKET, PACKET_STATISTICS, PACKET_IGNORE_OUTGOING = 263, 6, 23
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_ATTACH_FILTER = 32, 33, 26
 ETH_P_ALL = 3
 BATCH = 128
-NOTHING_NOW = (errno.EAGAIN, errno.EINTR, errno.ENETDOWN)
-LOST_FRAME = (errno.ENOBUFS, errno.EAGAIN, errno.EMSGSIZE, errno.ENETDOWN, errno.ENXIO, errno.EINVAL)
+NOTHING_NOW = (errno.EAGAIN, errno.EINTR, errno.ENETDOWN, errno.ENOBUFS, errno.ENOMEM)
+SOCKET_GONE = (errno.EBADF, errno.ENOTSOCK, errno.EFAULT)
 
 
 def attach(sock: socket.socket, program: SocketFilter) -> None:
@@ -29,7 +30,7 @@ def attach(sock: socket.socket, program: SocketFilter) -> None:
 
 
 class PacketPort:
-    """A `Port` on the interface `device`; `program` says which frames are wanted (none: every frame that arrives).
+    """A `Port` on the interface `device`; `program` says which frames are wanted (none: every one without a VLAN tag).
 
     `buffer_bytes` is what the kernel may queue for us; a frame that finds it full is counted in `drops`. With
     `send_only` it receives nothing. NetError when the interface is missing or the process may not.
@@ -43,10 +44,11 @@ class PacketPort:
         if self.mtu + 14 > SLOT:
             raise NetError(f"interface {device} has MTU {self.mtu}: a packet port carries at most {SLOT - 14}")
         self.unsent = 0
-        self._dropped = 0
+        self._dropped = self._tagged = 0
         self._incoming, self._outgoing = Incoming(BATCH), Outgoing(BATCH)
         try:
-            self._socket = self._open(device, program, buffer_bytes, 0 if send_only else ETH_P_ALL)
+            self._socket = self._open(device, program or untagged(), buffer_bytes, 0 if send_only else ETH_P_ALL)
+            self._tag_counter = None if send_only else self._count_tagged(device)
         except OSError as error:
             raise NetError(f"opening a packet socket on interface {device}: {error.strerror}") from None
         self._descriptor = self._socket.fileno()
@@ -60,26 +62,36 @@ class PacketPort:
             sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, buffer_bytes)
             # Not PACKET_QDISC_BYPASS: tcpdump and the lab's capture would not see what is sent (packet_mmap.rst).
             sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            if program:
-                attach(sock, program)
+            attach(sock, program)
             sock.bind((device, protocol))
         except OSError:
             sock.close()
             raise
         return sock
 
+    def _count_tagged(self, device: str) -> socket.socket:
+        """Return a socket that nobody reads: the kernel counts what its filter lets in, and throws it away."""
+        try:
+            return self._open(device, tagged(), 0, ETH_P_ALL)
+        except OSError:
+            self._socket.close()
+            raise
+
     def fileno(self) -> int:
         """Return the descriptor: see `Port`."""
         return self._descriptor
 
     def recv(self) -> list[bytes]:
-        """Return a batch of frames: see `Port`."""
+        """Return a batch of frames: see `Port`. Raises LostSocketError, as `send` does."""
         try:
             return self._incoming.receive(self._descriptor)
         except OSError as error:
             if error.errno in NOTHING_NOW:
                 return []
-            raise
+            raise self._lost(error) from None
+
+    def _lost(self, error: OSError) -> LostSocketError:
+        return LostSocketError(f"the packet socket on interface {self.device} is lost: {os.strerror(error.errno or 0)}")
 
     def send(self, frames: Sequence[bytes]) -> int:
         """Send frames: see `Port`."""
@@ -105,8 +117,8 @@ class PacketPort:
                 if error.errno == errno.EINTR or (error.errno == errno.ENETDOWN and not seen_down):
                     seen_down = error.errno == errno.ENETDOWN
                     continue
-                if error.errno not in LOST_FRAME:
-                    raise
+                if error.errno in SOCKET_GONE:
+                    raise self._lost(error) from None
                 first += 1
                 lost += 1
         self.unsent += lost
@@ -119,6 +131,15 @@ class PacketPort:
         self._dropped += dropped
         return self._dropped
 
+    def tagged(self) -> int:
+        """Return how many frames had a VLAN tag: see `Port`."""
+        if self._tag_counter is not None:
+            (packets, _) = struct.unpack("II", self._tag_counter.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+            self._tagged += packets  # those that found the socket's buffer full are among them: packet(7)
+        return self._tagged
+
     def close(self) -> None:
         """Give the descriptor back: see `Port`."""
         self._socket.close()
+        if self._tag_counter is not None:
+            self._tag_counter.close()

@@ -7,7 +7,10 @@ from typing import Protocol
 
 
 class Port(Protocol):
-    """Whole Ethernet frames (no VLAN tag) in and out, in batches, never blocking."""
+    """Whole Ethernet frames in and out, in batches, never blocking.
+
+    A VPC carries no VLANs: a frame with an 802.1Q or 802.1ad tag is never received, only counted in `tagged`.
+    """
 
     @property
     def mtu(self) -> int:
@@ -28,6 +31,9 @@ class Port(Protocol):
 
     def drops(self) -> int:
         """Return how many frames arrived and were lost before `recv` could return them, since the port was opened."""
+
+    def tagged(self) -> int:
+        """Return how many frames with a VLAN tag have arrived since the port was opened; all were dropped."""
 
     def close(self) -> None:
         """Give the descriptor back; twice is harmless."""

@@ -8,14 +8,20 @@ this one takes HTTP/1.0 answers and header lines that end in a bare LF, as real 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
+import socket
 import ssl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 USER_AGENT = "ELB-HealthChecker/2.0"
 LONGEST_ANSWER_HEAD = 65536
+READ_BYTES = 16384
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] +([0-9]{3})(?: |\r?\n)")
 
 
@@ -42,6 +48,7 @@ class _BadAnswer(Exception):
     pass
 
 
+@cache
 def _tls_without_verification() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -50,40 +57,125 @@ def _tls_without_verification() -> ssl.SSLContext:
     return context
 
 
-async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, check: Check, host: str) -> int:
-    request = (f"GET {check.path} HTTP/1.1", f"Host: {host}", f"User-Agent: {USER_AGENT}", "Connection: close", "", "")
-    writer.write("\r\n".join(request).encode())
-    line = await reader.readline()
-    match = STATUS_LINE.match(line)
-    if match is None:
-        raise _BadAnswer(f"not an HTTP answer: {line[:40]!r}" if line else "connection closed without an answer")
-    length = len(line)
-    while line.strip():
-        line = await reader.readline()
-        length += len(line)
-        if length > LONGEST_ANSWER_HEAD:
+class _Plain:
+    """A connection; text in the clear. `socket` is connected and does not block."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._loop, self._socket = asyncio.get_running_loop(), sock
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it."""
+        await self._loop.sock_sendall(self._socket, data)
+
+    async def receive(self) -> bytes:
+        """Return what comes next, b"" at the end."""
+        return await self._loop.sock_recv(self._socket, READ_BYTES)
+
+
+class _Secure:
+    """TLS over a connection.
+
+    asyncio's own TLS transport keeps 256 KiB and itself alive in reference cycles after a handshake that was given up,
+    until a full garbage collection, which a node almost never makes. This one is gone with its last reference.
+    """
+
+    def __init__(self, plain: _Plain, server_name: str) -> None:
+        self._plain = plain
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = _tls_without_verification().wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+
+    async def shake_hands(self) -> None:
+        """Do the handshake. Raises ssl.SSLError, and ConnectionResetError when the other side hangs up meanwhile."""
+        while not self._step(self._tls.do_handshake):
+            if not await self._exchange():
+                raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        await self._flush()
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it, at most as much as one record holds."""
+        self._tls.write(data)
+        await self._flush()
+
+    async def receive(self) -> bytes:
+        """Return what comes next, b"" at the end."""
+        while True:
+            try:
+                return self._tls.read(READ_BYTES)
+            except ssl.SSLWantReadError:
+                if not await self._exchange():
+                    return b""
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+
+    @staticmethod
+    def _step(step: Callable[[], None]) -> bool:
+        try:
+            step()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    async def _exchange(self) -> bool:
+        """Send what TLS has to say and take what the other side says; False when that is nothing any more."""
+        await self._flush()
+        data = await self._plain.receive()
+        self._incoming.write(data)
+        return bool(data)
+
+    async def _flush(self) -> None:
+        if self._outgoing.pending:
+            await self._plain.send(self._outgoing.read())
+
+
+async def _lines(connection: _Plain | _Secure) -> AsyncGenerator[bytes, None]:
+    """Yield line after line with its end, and what stands behind the last one."""
+    unread = b""
+    while data := await connection.receive():
+        *whole, unread = (unread + data).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+        if len(unread) > LONGEST_ANSWER_HEAD:
             raise _BadAnswer("answer headers without end")
-    return int(match.group(1))
+    if unread:
+        yield unread
+
+
+async def _status(connection: _Plain | _Secure, check: Check, host: str) -> int:
+    request = (f"GET {check.path} HTTP/1.1", f"Host: {host}", f"User-Agent: {USER_AGENT}", "Connection: close", "", "")
+    await connection.send("\r\n".join(request).encode())
+    status, length = 0, 0
+    async with aclosing(_lines(connection)) as lines:
+        async for line in lines:
+            length += len(line)
+            if not status:
+                match = STATUS_LINE.match(line)
+                if match is None:
+                    raise _BadAnswer(f"not an HTTP answer: {line[:40]!r}")
+                status = int(match.group(1))
+            if not line.strip():
+                break
+            if length > LONGEST_ANSWER_HEAD:
+                raise _BadAnswer("answer headers without end")
+    if not status:
+        raise _BadAnswer("connection closed without an answer")
+    return status
 
 
 async def _attempt(address: str, check: Check, local_address: str) -> ProbeResult:
-    secure = check.protocol == "HTTPS"
-    reader, writer = await asyncio.open_connection(
-        address,
-        check.port,
-        local_addr=(local_address, 0),
-        ssl=_tls_without_verification() if secure else None,
-        server_hostname=address if secure else None,
-    )
-    try:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        sock.bind((local_address, 0))
+        await asyncio.get_running_loop().sock_connect(sock, (address, check.port))
         if check.protocol == "TCP":
             return ProbeResult(True)
-        status = await _status(reader, writer, check, f"{address}:{check.port}")
+        plain = _Plain(sock)
+        secure = _Secure(plain, address) if check.protocol == "HTTPS" else None
+        if secure is not None:
+            await secure.shake_hands()
+        status = await _status(secure or plain, check, f"{address}:{check.port}")
         if check.lowest_status <= status <= check.highest_status:
             return ProbeResult(True)
         return ProbeResult(False, f"Health checks failed with these codes: [{status}]")
-    finally:
-        writer.transport.abort()
 
 
 async def probe(address: str, check: Check, *, local_address: str) -> ProbeResult:
@@ -99,5 +191,3 @@ async def probe(address: str, check: Check, *, local_address: str) -> ProbeResul
         return ProbeResult(False, f"TLS handshake failed: {error.reason}")
     except OSError as error:
         return ProbeResult(False, os.strerror(error.errno) if error.errno else str(error))
-    except ValueError as error:  # StreamReader.readline: a line longer than its limit
-        return ProbeResult(False, str(error))

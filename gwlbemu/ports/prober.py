@@ -77,14 +77,16 @@ class Prober:
     async def _run(self, target: Probed) -> None:
         try:
             result = await probe(".".join(map(str, target.address)), self._check, local_address=self._local)
+        except Exception as error:  # a bug; the target is not told healthy by it, and is probed again
+            self._loop.faults.note("a health check", error)
+            result = ProbeResult(False, f"the check itself failed: {type(error).__name__}")
         finally:
             self._busy.discard(target.id)
-        self._tell(target.id, result)
-
-    def _tell(self, name: str, result: ProbeResult) -> None:
-        if name in self._next_at:
-            self._report(name, result.ok, result.reason)
-        self.refresh()
+        try:
+            if target.id in self._next_at:
+                self._report(target.id, result.ok, result.reason)
+        finally:
+            self.refresh()
 
     def _wake(self, at: float) -> None:
         if self._wake_at is not None and self._loop.now < self._wake_at <= at:

@@ -42,9 +42,11 @@ def decode(data: bytes) -> DroppedFrame:
     if _HEAD.size + name + comment > len(data):
         raise WireError("a discard record that is cut off")
     start, middle = _HEAD.size, _HEAD.size + name
-    return DroppedFrame(
-        at_ns, data[start:middle].decode(), data[middle : middle + comment].decode(), data[middle + comment :]
-    )
+    try:
+        texts = data[start:middle].decode(), data[middle : middle + comment].decode()
+    except UnicodeDecodeError:
+        raise WireError("a discard record whose texts are not UTF-8") from None
+    return DroppedFrame(at_ns, *texts, data[middle + comment :])
 
 
 class Discards:

@@ -1,9 +1,10 @@
 """Runs a Python module as `python -m` does, but from nothing that the user's current directory holds.
 
-    python -P -E /path/to/gwlbemu/programs/start.py FOLDER MODULE [ARGUMENT...]
+    python -P -E /path/to/gwlbemu/programs/start.py [--user=ID] FOLDER MODULE [ARGUMENT...]
 
 `gwlbemu` and `appliances` are those that this file belongs to, whatever else of that name could be found; the standard
-library is Python's own. FOLDER (or "": none) is looked in last, for a module that a user keeps beside his topology.
+library is Python's own. FOLDER (or "": none) is looked in last, for a module that a user keeps beside his topology. ID
+is the user that a module of ours becomes when it has opened everything (`ports.privileges`).
 """
 
 import os
@@ -26,6 +27,10 @@ def main() -> None:
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     _fix("gwlbemu", ours)
     _fix("appliances", os.path.join(os.path.dirname(ours), "appliances"))
+    if sys.argv[1].startswith("--user="):
+        from gwlbemu.ports import privileges
+
+        privileges.become(int(sys.argv.pop(1).removeprefix("--user=")))
     folder, module = sys.argv[1:3]
     if folder:
         sys.path.append(folder)

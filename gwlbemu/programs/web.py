@@ -17,6 +17,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 
+from gwlbemu.ports import privileges
+
 BLOCK = bytes(range(32, 127)) * 689  # just under 64 KiB of text
 LARGEST = 1_000_000_000
 V4_IN_V6 = "::ffff:"  # RFC 4291, 2.5.5.2
@@ -137,6 +139,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{options.name}: cannot listen on port {options.port}: {error.strerror}", file=sys.stderr)
         return 2
     with server:
+        privileges.drop()
         print(f"{options.name}: ready on port {options.port}", flush=True)
         server.serve_forever()
     return 0

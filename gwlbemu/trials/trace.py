@@ -68,9 +68,15 @@ class TraceSession:
 
         Raises LabError when the node does not answer, TraceGoneError when its trace is over.
         """
-        answer = self._lab.call(node, "trace_read", trace=self._traces[node], after=self._read[node])
-        self._read[node] = int(answer["count"])
-        return [traced_packet(node, event) for event in answer["events"]]
+        events: list[TracedPacket] = []
+        more = True
+        while more:
+            answer = self._lab.call(node, "trace_read", trace=self._traces[node], after=self._read[node])
+            events += [traced_packet(node, event) for event in answer["events"]]
+            more = answer.get("more", False)
+            if answer["events"]:
+                self._read[node] = int(answer["events"][-1]["number"])
+        return events
 
     def read(self) -> list[TracedPacket]:
         """Return every node's verdicts since the last reading, node by node, oldest first.

@@ -6,11 +6,14 @@ Best effort: an appliance of somebody else's logs as it likes, and a line that i
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gwlbemu.errors import plain
 from gwlbemu.lab.running import RunningLab
+from gwlbemu.ports.logfile import older
 from gwlbemu.topology.plan.ends import owner_of
 from gwlbemu.wire.protocols import TCP, UDP, name
 
@@ -30,7 +33,8 @@ class ApplianceLogs:
 
     def __init__(self, lab: RunningLab) -> None:
         self._lab = lab
-        self._began_at = {path: path.stat().st_size for path in (lab.state.folder / "logs").glob("*.jsonl")}
+        stats = {path: path.stat() for path in lab.state.all_decisions()}
+        self._began_at = {(path, stat.st_ino): stat.st_size for path, stat in stats.items()}
 
     def sentence(self, target: str, flow: LoggedFlow) -> str:
         """Say that `target` (an instance or an address) did not return a packet of `flow`, and why if its log tells."""
@@ -40,24 +44,30 @@ class ApplianceLogs:
         for entry in self._entries(path):
             reason = _firewall(entry, flow) or _ids(entry, flow)
             if reason:
-                return f"{appliance} dropped it: {reason}"
+                return f"{appliance} dropped it: {plain(reason)}"
         log = path if path.exists() else self._lab.state.log(appliance)
         return f"{appliance} did not return it; its log is {log}" if log.exists() else f"{appliance} did not return it"
 
     def _entries(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        try:
-            with path.open("rb") as file:
-                file.seek(self._began_at.get(path, 0))
-                lines = file.read().splitlines()
-        except OSError:
-            return
-        for line in reversed(lines):
+        """What was written since we began, newest first; the log may have been begun anew in between."""
+        for line in reversed([*self._lines(older(path), path), *self._lines(path, path)]):
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(entry, dict):
                 yield entry
+
+    def _lines(self, file_path: Path, path: Path) -> list[bytes]:
+        try:
+            with file_path.open("rb") as file:
+                known = self._began_at.get((path, os.fstat(file.fileno()).st_ino))
+                if known is None and file_path != path and any(each == path for each, _ in self._began_at):
+                    return []  # older than what was there when we began
+                file.seek(known or 0)
+                return file.read().splitlines()
+        except OSError:
+            return []
 
 
 def _firewall(entry: Mapping[str, Any], flow: LoggedFlow) -> str:

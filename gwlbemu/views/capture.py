@@ -24,3 +24,14 @@ def capture_files(lab: RunningLab) -> list[Path]:
     if not found:
         raise LabError(f"lab {lab.plan.lab} has no capture file yet")
     return found
+
+
+def capture_trouble(lab: RunningLab) -> str:
+    """Return why a lab's capture records nothing now, one sentence; "" when it does."""
+    for process in lab.processes():
+        if process.name == CAPTURE:
+            if process.state == "running":
+                return ""
+            why = "its files end where it died" if process.state == "dead" else "its files lack what passes now"
+            return f"the capture is {process.state}: {why}; its log is {process.log}"
+    return "the capture was never started"

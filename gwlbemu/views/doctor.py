@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from gwlbemu.command import command
-from gwlbemu.errors import LabError, NetError
+from gwlbemu.errors import LabError, NetError, TopologyError
 from gwlbemu.lab.running import RunningLab, read_plan
+from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.ports.interface import mtu
@@ -73,14 +73,11 @@ def measured_mtus(plan: Plan) -> dict[str, int]:
 
 def _parsed(lab: RunningLab) -> Parsed:
     """The file as it was when the lab came up, under its own name as long as it still says the same."""
+    if not lab.state.topology.exists():
+        raise LabError(f"lab {lab.plan.lab} did not come up from a file: name one ({command('doctor', 'FILE')})")
+    text, _ = read_topology(lab.state.topology)
     try:
-        text = lab.state.topology.read_text()
-    except FileNotFoundError:
-        raise LabError(
-            f"lab {lab.plan.lab} did not come up from a file: name one ({command('doctor', 'FILE')})"
-        ) from None
-    try:
-        same = Path(lab.plan.source).read_text() == text
-    except (OSError, UnicodeDecodeError):
+        same = read_topology(lab.plan.source)[0] == text
+    except TopologyError:
         same = False
     return parse(text, lab.plan.source if same else str(lab.state.topology))

@@ -6,12 +6,13 @@ takes it under the same name (and `COLUMNS` shows it in tables). The node's answ
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.views.ask import NoAnswer, Reading, ask, value_of
 
-PAGE = 1000  # flows per request where all are wanted
+PAGE = 500  # flows per request where all are wanted; a node gives no more at once
 
 # What a table of flows shows, in its order; an address comes with its port.
 COLUMNS = (
@@ -54,6 +55,14 @@ class EndedFlow:
     flow: str
 
 
+class EndedFlows(list[EndedFlow]):
+    """The flows that ended when time was moved, the first thousand of each node; `total` is how many there were."""
+
+    def __init__(self, flows: Iterable[EndedFlow], total: int) -> None:
+        super().__init__(flows)
+        self.total = total
+
+
 def read_flows(lab: RunningLab, limit: int | None = None) -> Reading[LiveFlow]:
     """Ask every node of the lab for its flows, at most `limit` of each (None: all). Raises NetError without root."""
     found: list[LiveFlow] = []
@@ -61,13 +70,14 @@ def read_flows(lab: RunningLab, limit: int | None = None) -> Reading[LiveFlow]:
     more: list[str] = []
     for node in lab.plan.gateway_nodes:
         mine: list[LiveFlow] = []
-        wanted, left = limit if limit is not None else PAGE, True
+        cursor, left = "", True
         while left and (limit is None or len(mine) < limit):
-            answers, none = ask(lab, [node.name], {"flows": {"offset": len(mine), "limit": wanted}})
+            wanted = PAGE if limit is None else min(PAGE, limit - len(mine))
+            answers, none = ask(lab, [node.name], {"flows": {"cursor": cursor, "limit": wanted}})
             silent += none.values()
-            page = answers.get(node.name, {}).get("flows", {"flows": [], "more": False})
+            page = answers.get(node.name, {}).get("flows", {"flows": [], "more": False, "cursor": ""})
             mine += [value_of(LiveFlow, flow, node=node.name) for flow in page["flows"]]
-            left = page["more"]
+            left, cursor = page["more"], page["cursor"]
         found += mine
         more += [node.name] if left else []
     return Reading(tuple(found), tuple(silent), tuple(more))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gwlbemu.errors import TopologyError
-from gwlbemu.lab.configs import seed_of
+from gwlbemu.lab.configs import node_seed
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.paths.values import FlowKey, States
@@ -32,9 +32,19 @@ def present_states(lab: RunningLab) -> tuple[Plan, States, tuple[NoAnswer, ...]]
         targets={(each.node, each.id): each.state for each in targets.items},
         flows=by_node,
         broken=frozenset(failures(lab)),
-        seeds={node.name: seed_of(plan, node.name) for node in plan.gateway_nodes if _unchanged(lab, plan, node.name)},
+        seeds=_seeds(lab, plan),
     )
     return plan, states, targets.silent
+
+
+def _seeds(lab: RunningLab, plan: Plan) -> dict[str, int]:
+    """The seeds of the nodes whose choices can be told from them; none without the lab's secret, which is root's."""
+    try:
+        secret = lab.state.secret.read_text(errors="surrogateescape")
+    except OSError:
+        return {}
+    names = [node.name for node in plan.gateway_nodes]
+    return {name: node_seed(secret, name) for name in names if _unchanged(lab, plan, name)}
 
 
 def _unchanged(lab: RunningLab, plan: Plan, node: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,8 @@ from gwlbemu.lab.running import CAPTURE, Process, RunningLab
 from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology.plan.shortcuts import shortcuts
 from gwlbemu.topology.plan.values import GatewayNode, Plan
-from gwlbemu.views.ask import Answers, NoAnswer, ask, value_of
+from gwlbemu.views.ask import PATIENCE, Answers, NoAnswer, ask, value_of
+from gwlbemu.views.port_drops import PortDrops, read_port_drops
 from gwlbemu.views.targets import TargetState, targets_of
 
 
@@ -26,6 +27,7 @@ class PortCount:
     socket_drops: int  # what the kernel threw away because the node was too slow
     frames_out: int
     unsent: int  # what the interface did not take
+    tagged: int = 0  # frames with a VLAN tag, all of them dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class NodeStatus:
     datapath_reason: str = ""  # why it is not ebpf, or not now; a sentence, or ""
     fastpath: Mapping[str, int] = field(default_factory=dict)  # counters of the eBPF program
     uptime_seconds: float = 0.0
+    faults: Mapping[str, int] = field(default_factory=dict)  # exceptions in the node, by kind; its log has the first
     ports: tuple[PortCount, ...] = ()
     discards: Mapping[str, int] = field(default_factory=dict)  # dropped packets that the capture was told of, or not
     targets: tuple[TargetState, ...] = ()
@@ -76,7 +79,9 @@ class CaptureStatus:
     packets: int = 0
     dropped: int = 0
     waiting: int = 0  # held back to bring all taps into one order
+    faults: Mapping[str, int] = field(default_factory=dict)  # exceptions in the capture, by kind
     refused_records: int = 0  # reports of dropped packets that were not understood
+    unwritten: int = 0  # packets for which the disk had no room
     taps: tuple[TapCount, ...] = ()
     silent: NoAnswer | None = None
 
@@ -101,6 +106,14 @@ class ShortcutStatus:
     reason: str = ""
 
 
+class LostLines(NamedTuple):
+    """Lines that an appliance's log of decisions or alerts lacks, since it began."""
+
+    appliance: str
+    over_rate: int  # more than the log takes in a second
+    failed: int  # the disk did not take them
+
+
 class BrokenPart(NamedTuple):
     """What `gwlbemu fail KIND NAME` broke and nobody has healed."""
 
@@ -123,6 +136,9 @@ class LabStatus:
     shortcuts: ShortcutStatus
     capture: CaptureStatus | None  # None: the lab records no packets
     failures: tuple[BrokenPart, ...]
+    lost_lines: tuple[LostLines, ...] = ()  # of the appliances that lost some
+    interrupted: bool = False  # a change ended halfway: nodes may differ from the plan
+    port_drops: tuple[PortDrops, ...] = ()  # read by `read_status` alone
 
     @property
     def stopped(self) -> tuple[Process, ...]:
@@ -132,7 +148,7 @@ class LabStatus:
     @property
     def well(self) -> bool:
         """Whether every process runs and nothing is broken on purpose."""
-        return not (self.stopped or self.failures or self.never_started)
+        return not (self.stopped or self.failures or self.never_started or self.interrupted)
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -152,24 +168,35 @@ class LabStatus:
             "shortcuts": asdict(self.shortcuts),
             "capture": self.capture.as_dict() if self.capture else None,
             "failures": [broken._asdict() for broken in self.failures],
+            "lost_lines": [lost._asdict() for lost in self.lost_lines],
+            "interrupted": self.interrupted,
+            "port_drops": [asdict(each) for each in self.port_drops],
         }
 
 
 def read_status(lab: RunningLab) -> LabStatus:
     """Take stock of a lab. Raises NetError without root, LabError for a state folder that is damaged."""
-    return status_from(lab, *ask_for_status(lab, {}))
+    return replace(status_from(lab, *ask_for_status(lab, {})), port_drops=read_port_drops(lab))
 
 
 def ask_for_status(
     lab: RunningLab, others: Mapping[str, Mapping[str, Any]], *, within_seconds: float = TIMEOUT
 ) -> tuple[dict[str, Answers], dict[str, NoAnswer]]:
-    """Ask every node for its status and for `others` (see `ask`), and the capture for its status."""
+    """Ask every node for its status and for `others` (see `ask`).
+
+    Asked for their status alone: the capture, and the appliances that have a log of their own.
+    """
     nodes = [node.name for node in lab.plan.gateway_nodes]
     answers, silent = ask(lab, nodes, {"status": {}, **others}, within_seconds=within_seconds)
     if lab.plan.capture.enabled:
         said, quiet = ask(lab, [CAPTURE], {"status": {}}, within_seconds=within_seconds)
         answers, silent = answers | said, silent | quiet
-    return answers, silent
+    said, _ = ask(lab, _with_a_log(lab.plan), {"status": {}}, within_seconds=min(within_seconds, PATIENCE))
+    return answers | said, silent
+
+
+def _with_a_log(plan: Plan) -> list[str]:
+    return [program.instance for program in plan.programs if program.kind in ("firewall", "ids")]
 
 
 def status_from(lab: RunningLab, answers: Mapping[str, Answers], silent: Mapping[str, NoAnswer]) -> LabStatus:
@@ -186,7 +213,17 @@ def status_from(lab: RunningLab, answers: Mapping[str, Answers], silent: Mapping
         shortcuts=ShortcutStatus(len(now.namespaces), len(shortcuts(plan)), now.reason),
         capture=_capture(answers.get(CAPTURE), silent.get(CAPTURE)) if plan.capture.enabled else None,
         failures=tuple(BrokenPart(kind, name) for kind, name in failures(lab)),
+        lost_lines=tuple(_lost_lines(plan, answers)),
+        interrupted=lab.state.plan_before.exists(),
     )
+
+
+def _lost_lines(plan: Plan, answers: Mapping[str, Answers]) -> Iterator[LostLines]:
+    for name in _with_a_log(plan):
+        log = answers[name]["status"].get("log", {}) if name in answers else {}
+        lost = LostLines(name, log.get("over_rate", 0), log.get("failed", 0))
+        if lost.over_rate or lost.failed:
+            yield lost
 
 
 def _node(plan: Plan, node: GatewayNode, answers: Answers | None, silent: NoAnswer | None) -> NodeStatus:
@@ -200,6 +237,7 @@ def _node(plan: Plan, node: GatewayNode, answers: Answers | None, silent: NoAnsw
         datapath_reason=answer["datapath_reason"] or "",
         fastpath=answer["fastpath"],
         uptime_seconds=answer["uptime_seconds"],
+        faults=answer.get("faults", {}),
         ports=tuple(value_of(PortCount, port) for port in answer["ports"]),
         discards=answer["discards"],
         targets=targets_of(plan, node, answer),

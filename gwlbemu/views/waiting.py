@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from gwlbemu.errors import plain
 from gwlbemu.lab.running import Process, RunningLab
 from gwlbemu.views.targets import read_targets
 
@@ -31,7 +32,7 @@ def _last_words(process: Process) -> str:
         return ""
     with suppress(OSError):
         lines = Path(process.log).read_text(errors="replace").split("\n")
-        return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+        return next((f": {plain(line.strip())}" for line in reversed(lines) if line.strip()), "")
     return ""
 
 

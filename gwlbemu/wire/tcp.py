@@ -75,6 +75,33 @@ def build_tcp(
     return build_ip(source, destination, TCP, segment, ttl=ttl, identification=identification)
 
 
+def build_keepalive(packet: bytes) -> bytes | None:
+    """Return a probe that the receiver of a TCP packet answers with an ACK of what it really expects; None for a RST or
+    SYN, which belong to no connection that is open.
+
+    It is the packet without payload and with the sequence number before its own, as a keep-alive has it (RFC 9293
+    3.8.4); an old segment is answered by an ACK (3.10.7.4). Options stay, so that timestamps do. Raises WireError as
+    `build_reset` does.
+    """
+    ip = decode_ip(packet)
+    if ip.protocol != TCP or ip.fragment_offset:
+        raise WireError("a probe follows only TCP")
+    head = decode_tcp(packet, ip)
+    if head.flags & (RST | SYN) or not head.flags & ACK:
+        return None
+    return build_tcp(
+        ip.source,
+        ip.destination,
+        head.source_port,
+        head.destination_port,
+        sequence=(head.sequence - 1) & 0xFFFFFFFF,
+        acknowledgement=head.acknowledgement,
+        flags=ACK,
+        window=head.window,
+        options=packet[ip.header_length + 20 : head.payload_offset],
+    )
+
+
 def build_reset(packet: bytes, *, ttl: int = 64) -> bytes | None:
     """Return the RST that answers `packet` where no connection exists (RFC 9293 3.5.2, 3.10.7.1), None for a RST.
 

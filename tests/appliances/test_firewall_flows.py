@@ -40,3 +40,15 @@ def test_removing_twice_is_harmless() -> None:
     table.remove("a")
     table.remove("a")
     assert table.find("a", now=0) is None
+
+
+def test_a_full_table_counts_who_made_way_and_tells_of_each_that_leaves() -> None:
+    gone: list[str] = []
+    table: IdleTable[int, str] = IdleTable(capacity=3, forgotten=gone.append)
+    values = [f"v{number}" for number in range(5)]
+    for number, value in enumerate(values):
+        table.put(number, value, timeout=10.0, now=0.0)
+    assert (len(table), table.displaced, gone) == (3, 2, ["v0", "v1"])
+    table.put(2, values[2], timeout=10.0, now=0.0)
+    table.put(9, "v9", timeout=10.0, now=100.0)  # the others are idle for too long: nobody makes way for it
+    assert (len(table), table.displaced, gone) == (1, 2, ["v0", "v1", "v3", "v4", "v2"])

@@ -92,7 +92,7 @@ def test_timeouts_that_are_not_given_are_the_load_balancers() -> None:
         ("timeouts: {tcp: 0}", "f.yaml: timeouts: tcp: expected a number of seconds above 0, got 0"),
         ("timeouts: {icmp: 3}", "f.yaml: timeouts: icmp: unknown key"),
         ("polices: []", "f.yaml: polices: unknown key, expected one of default, rules, timeouts"),
-        ("rules: [", "f.yaml: not YAML"),
+        ("rules: [", "f.yaml:1: this is not YAML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_rule_key_and_expectation(text: str, complaint: str) -> None:

@@ -83,7 +83,7 @@ def test_passthrough_returns_every_good_frame_in_order(ends: tuple[MemoryPort, M
     reflector.move(0.0)
     assert node.recv() == [swap(frame) for frame in frames]
     assert reflector.status() == {
-        "received": 59, "returned": 59, "undecodable": 0, "kernel drops": 0, "unsent": 0,
+        "received": 59, "returned": 59, "undecodable": 0, "kernel drops": 0, "unsent": 0, "tagged": 0,
     }  # fmt: skip
 
 

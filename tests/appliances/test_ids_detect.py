@@ -96,7 +96,6 @@ def test_an_alert_has_the_fields_of_suricatas_eve() -> None:
             "severity": 1,
         },
     }
-    assert text.endswith("\n")
 
 
 def test_a_content_that_spans_two_segments_is_found_once() -> None:

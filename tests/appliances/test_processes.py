@@ -131,7 +131,7 @@ def test_passthrough_returns_every_packet_as_it_came(start: Start) -> None:
     status = appliance.ask(verb="status")
     assert status["ok"] is True
     assert status["counters"] == {
-        "received": 200, "returned": 200, "undecodable": 0, "kernel drops": 0, "unsent": 0,
+        "received": 200, "returned": 200, "undecodable": 0, "kernel drops": 0, "unsent": 0, "tagged": 0,
     }  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def test_what_we_are_compared_with_is_the_kernels_own_way() -> None:
 
 def test_the_python_sender_makes_the_frames_that_blast_would() -> None:
     source, destination = b"\x0a\x00\x01\x0a", b"\x0a\x00\x02\x0a"
-    frame = sender.frame(40_001, b"\x02\x01\x01\x01\x01\x01", source, destination, 64)
+    frame = sender.frame(40_001, b"\x02\x01\x01\x01\x01\x01" + b"\x02\x02\x02\x02\x02\x02", source, destination, 64)
     assert len(frame) == 64
     segment = frame[34:]
     assert struct.unpack(">HHH", segment[:6]) == (10_001, 20_001, 30)

@@ -21,9 +21,9 @@ from gwlbemu.lab.running import RunningLab
 from gwlbemu.lab.up import up
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.remove import down
-from gwlbemu.net.spawn import run_inside
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.waiting import wait_until_healthy
+from tests.inside import run_inside
 from tests.paths import TOPOLOGIES
 from tests.waiting import PATIENCE, wait_until
 

@@ -18,6 +18,11 @@ from gwlbemu.errors import SettingError
         ({"fin_linger_seconds": None}, "a number of seconds"),
         ({"half_open_timeout_seconds": "30"}, "a number of seconds or null"),
         ({"mss_clamp": 1}, "true or false"),
+        ({"max_flows": 0}, "a whole number from 1 to 10000000"),
+        ({"max_flows": 1e6}, "a whole number"),
+        ({"max_flows": True}, "a whole number"),
+        ({"max_flows": None}, "a whole number"),
+        ({"reset_ends": "server"}, "sender or both"),
         ({"colour": "red"}, "unknown key 'colour'"),
     ],
 )

@@ -196,13 +196,13 @@ class Watch:
             )
 
 
-def observe(plan: Plan, probes: Sequence[Probe]) -> Observation:
-    """Bring up a lab, send the probes, take the lab down; return what became of each probe.
+def observe(plan: Plan, probes: Sequence[Probe], secret: str) -> Observation:
+    """Bring up a lab with this seed, send the probes, take the lab down; return what became of each probe.
 
     Raises AssertionError when the targets do not become healthy, and when the packets do not come to rest.
     """
     with ExitStack() as stack:
-        lab = stack.enter_context(Lab(plan, wait=0))
+        lab = stack.enter_context(Lab(plan, wait=0, seed=secret))
         watch = Watch(plan)
         stack.callback(watch.close)
         commands = {program.instance for program in plan.programs if program.kind == "command"}

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from tests.differential.compare import Comparison, compare
-from tests.differential.grammar import Sample, sample
+from tests.differential.grammar import SECRET, Sample, sample
 from tests.differential.observe import observe
 from tests.differential.probes import probes
 
@@ -36,7 +36,7 @@ def run(seed: int) -> Report:
     """Build the topology of a seed as a lab, send its probes and compare. Needs root, and a network to itself."""
     began = time.monotonic()
     chosen = sample(seed)
-    observation = observe(chosen.plan, probes(chosen.plan, seed))
+    observation = observe(chosen.plan, probes(chosen.plan, seed), SECRET)
     return Report(
         chosen,
         len(observation.outcomes),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.differential.compare import compare
-from tests.differential.grammar import sample
+from tests.differential.grammar import SECRET, sample
 from tests.differential.observe import observe
 from tests.differential.probes import probes
 from tests.differential.run import run
@@ -28,7 +28,7 @@ def test_the_model_says_what_becomes_of_packets(seed: int) -> None:
 def test_another_route_table_in_the_model_is_a_difference() -> None:
     """The comparison can fail: the lab has the sound topology, the model one whose endpoints lead nowhere."""
     sound = sample(14)
-    observation = observe(sound.plan, probes(sound.plan, 14))
+    observation = observe(sound.plan, probes(sound.plan, 14), SECRET)
     assert not compare(sound.plan, sound.states, observation)
     namespaces = tuple(
         replace(each, routes=tuple(route for route in each.routes if route.destination != "0.0.0.0/0"))

@@ -197,3 +197,49 @@ def test_a_held_target_sends_its_flows_up_and_keeps_them(pair: Pair) -> None:
     fast.apply([TargetChange(False, target), TargetChange(False, target)], now_ns=time.monotonic_ns())
     assert run(fast, "encap", lab.ENDPOINT_DEVICE, packet) is not None
     assert run(fast, "decap", lab.ENI_DEVICE, back) is not None
+
+
+def test_with_another_stickiness_no_packet_finds_an_old_entry_and_a_round_takes_them_out(pair: Pair) -> None:
+    balancer, fast = pair()
+    ports = range(1000, 4000)
+    for port in ports:
+        balancer.receive_packet(lab.ENDPOINT, datagram(port), now=1.0)
+    fast.apply(balancer.take_flow_changes(), now_ns=time.monotonic_ns())
+    for port in ports[:10]:
+        assert run(fast, "encap", lab.ENDPOINT_DEVICE, inward(datagram(port))) is not None
+    old = [flow.key for flow in balancer.flows(now=1.0)][:5]
+    balancer.set_attributes("target-group", {"stickiness.enabled": "true"}, now=2.0)
+    fast.set_stickiness(balancer.stickiness)
+    assert fast.entries == len(ports), "nobody walked through them"
+    assert run(fast, "encap", lab.ENDPOINT_DEVICE, inward(datagram(ports[0]))) is None
+    place(balancer, fast, datagram(ports[0]), now=2.0)
+    assert run(fast, "encap", lab.ENDPOINT_DEVICE, inward(datagram(9))) is not None, "addresses alone make the flow"
+    assert [flow.packets for flow in fast.refresh(old)] == [1] * 5, "what they carried is not lost"
+    news, steps, complete = [], 0, False
+    while not complete:
+        more, complete = fast.read_back()
+        news += more
+        steps += 1
+    assert fast.entries == 1
+    assert steps > len(ports) // 2048
+    news += fast.read_all()
+    assert sum(flow.packets for flow in news) == 5 + 1
+    balancer.set_attributes("target-group", {"stickiness.enabled": "false"}, now=3.0)
+    fast.set_stickiness(balancer.stickiness)
+    assert run(fast, "encap", lab.ENDPOINT_DEVICE, inward(datagram(ports[0]))) is None, "its old entry has gone"
+
+
+def test_every_flow_can_be_read_while_a_round_goes_on(pair: Pair) -> None:
+    balancer, fast = pair()
+    ports = range(1000, 4000)
+    for port in ports:
+        balancer.receive_packet(lab.ENDPOINT, datagram(port), now=1.0)
+    fast.apply(balancer.take_flow_changes(), now_ns=time.monotonic_ns())
+    for port in ports[::100]:
+        run(fast, "encap", lab.ENDPOINT_DEVICE, inward(datagram(port)))
+    news, _ = fast.read_back()
+    news = list(news)
+    for step in fast.read_in_steps():
+        news += step
+        news += fast.read_back()[0]
+    assert sum(flow.packets for flow in news) == len({flow.key for flow in news}) == 30

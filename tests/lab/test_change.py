@@ -94,6 +94,8 @@ def fakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fakes]:
     with ExitStack() as opened:
         open_new(plan.lab, root=state.root).close()
         state.make_folders()
+        for name in NODES:
+            state.make_own(name, user=0)
         state.plan.write_text(to_json(plan))
         nodes = tuple(opened.enter_context(FakeNode(state.control(name))) for name in NODES)
         yield Fakes(RunningLab(plan, state), nodes)

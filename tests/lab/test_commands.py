@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gwlbemu.lab.commands import START, filled_in, is_own, own_module
+from gwlbemu.lab.state import LAB_USER
 from gwlbemu.public import Lab
 from tests.paths import ROOT
 
@@ -98,7 +99,7 @@ def test_python_in_a_command_is_the_interpreter_that_runs_us(tmp_path: Path) -> 
     assert is_own(["{python}", "-m", "appliances.ids"])
     assert not is_own(["{python}", "-m", "appliances_of_mine"])
     assert filled_in(["{python}", "-m", "appliances.ids", "{log}"], known, tmp_path) == own_module(
-        "appliances.ids", "/run/x.log"
+        "appliances.ids", "/run/x.log", user=LAB_USER
     )
 
 

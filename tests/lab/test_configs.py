@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gwlbemu.lab.configs import capture_config_for, node_config_for
-from gwlbemu.lab.state import State
+from gwlbemu.lab.configs import capture_config_for, fresh_secret, node_config_for, node_seed
+from gwlbemu.lab.state import CLOSED, State
 from tests.topology.builder import Data, plan_of, put
 
 STATE = State("test", Path("/run/gwlbemu"))
@@ -22,7 +23,7 @@ def test_a_node_is_told_its_targets_and_the_attributes_of_balancer_listener_and_
         put("load_balancers.0.attributes", {"load_balancing.cross_zone.enabled": True})(data)
         put("target_groups.0.attributes", {"deregistration_delay.timeout_seconds": 7})(data)
 
-    config = node_config_for(plan_of(change), NODE, STATE)
+    config = node_config_for(plan_of(change), NODE, STATE, "secret")
     assert (config.load_balancer, config.target_group) == ("inspect", "firewalls")
     assert (config.zone, config.zones) == ("a", ("a",))
     assert config.targets == (("fw-a", "10.254.1.11", "a"),)
@@ -32,16 +33,35 @@ def test_a_node_is_told_its_targets_and_the_attributes_of_balancer_listener_and_
     assert config.attributes["target-group"]["deregistration_delay.timeout_seconds"] == "7"
 
 
-@pytest.mark.parametrize(("enabled", "socket"), [(True, "/run/gwlbemu/test/control/discards.sock"), (False, "")])
+@pytest.mark.parametrize(("enabled", "socket"), [(True, "/run/gwlbemu/test/own/capture/discards"), (False, "")])
 def test_a_node_hands_its_discards_to_the_capture_where_there_is_one(enabled: bool, socket: str) -> None:
     plan = plan_of()
     plan = replace(plan, capture=replace(plan.capture, enabled=enabled))
-    assert node_config_for(plan, NODE, STATE).discards == socket
+    assert node_config_for(plan, NODE, STATE, "secret").discards == socket
 
 
-def test_a_node_of_another_lab_has_another_seed_and_the_same_node_always_the_same() -> None:
-    first, again, other = (node_config_for(plan_of(lab=lab), NODE, STATE).seed for lab in ("one", "one", "two"))
-    assert first == again != other
+def test_the_seed_of_a_node_follows_from_the_labs_secret_and_the_nodes_name_and_nothing_else() -> None:
+    one, renamed, other = (
+        node_config_for(plan_of(lab=lab), NODE, STATE, secret).seed
+        for lab, secret in (("one", "secret"), ("two", "secret"), ("one", "another"))
+    )
+    assert one == renamed != other
+    assert one == node_seed("secret", NODE) != node_seed("secret", "inspect-node-b")
+
+
+def test_a_lab_without_a_seed_has_a_secret_that_no_other_has() -> None:
+    assert len({fresh_secret() for _ in range(100)}) == 100
+
+
+def test_the_secret_is_for_root_alone_whatever_the_umask_is(tmp_path: Path) -> None:
+    state = State("test", tmp_path)
+    state.make_folders()
+    before = os.umask(0)
+    try:
+        state.keep(state.secret, "caf\udce9", mode=CLOSED)
+    finally:
+        os.umask(before)
+    assert state.secret.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_capture_knows_nodes_endpoints_and_the_targets_of_groups_in_use() -> None:
@@ -51,4 +71,4 @@ def test_the_capture_knows_nodes_endpoints_and_the_targets_of_groups_in_use() ->
     assert config["targets"] == {"10.254.1.11": "fw-a"}
     assert config["endpoints"] == {plan.endpoints[0].endpoint_id: "vpce-a"}
     assert config["nodes"] == {NODE: plan.gateway_nodes[0].address}
-    assert config["control"] == "/run/gwlbemu/test/control/capture.sock"
+    assert config["control"] == "/run/gwlbemu/test/own/capture/sock"

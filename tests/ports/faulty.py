@@ -21,6 +21,7 @@ class Faulty:
         self._inward = _Line(random.Random(f"{seed} in"), drop, duplicate, reorder)
         self._outward = _Line(random.Random(f"{seed} out"), drop, duplicate, reorder)
         self.fileno, self.drops, self.close = port.fileno, port.drops, port.close
+        self.tagged = port.tagged
 
     @property
     def mtu(self) -> int:

@@ -13,10 +13,11 @@ import pytest
 from gwlbemu.errors import NetError
 from gwlbemu.ports import interface
 from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_port_to_us, udp_to_us
+from gwlbemu.ports.memory import pair
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.sink import hold_udp_port
 from tests.ports.conftest import arrived, frame
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 Veth = tuple[str, str]
@@ -161,3 +162,30 @@ def test_an_interface_with_frames_too_long_for_a_slot_is_refused(veth: Veth) -> 
 
 def test_an_interface_tells_its_mtu(veth: Veth) -> None:
     assert interface.mtu(veth[0]) == 9001
+
+
+@pytest.mark.parametrize(
+    "program", [(), ip_to_us(), udp_to_us(), udp_port_to_us(6081)], ids=["all", "ip", "udp", "port"]
+)
+def test_a_frame_with_a_vlan_tag_is_counted_and_never_received(veth: Veth, program: SocketFilter) -> None:
+    a, b = PacketPort(veth[0]), PacketPort(veth[1], program=program)
+    try:
+        for tag in ("81000005", "81000000", "88a80005", "88a8000581000006"):
+            a.send([GENEVE[:12] + bytes.fromhex(tag) + GENEVE[12:]] * 300)
+        a.send([GENEVE])
+        assert arrived(b, 1) == [GENEVE]
+        wait_until(lambda: b.tagged() == 1200, lambda: f"{b.tagged()}")
+        assert (b.recv(), b.drops()) == ([], 0)
+    finally:
+        a.close()
+        b.close()
+
+
+def test_memory_treats_a_vlan_tag_as_the_kernel_does() -> None:
+    a, b = pair()
+    try:
+        a.send([frame(b"x"), frame(b"x", kind=0x8100), frame(b"x", kind=0x88A8)])
+        assert (b.recv(), b.tagged()) == ([frame(b"x")], 2)
+    finally:
+        a.close()
+        b.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.server
 import queue
 import socket
@@ -220,3 +221,54 @@ def test_a_probe_can_be_cancelled() -> None:
 
     with server(lambda connection: connection.recv(4096) and connection.recv(1)) as (port, _):
         assert asyncio.run(cancelled(port))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "behaviour"),
+    [("HTTPS", "silent"), ("HTTPS", "garbage"), ("HTTPS", "half a handshake"), ("HTTP", "silent"), ("TCP", "refused")],
+)
+def test_thousands_of_probes_that_fail_leave_nothing_in_memory(protocol: str, behaviour: str) -> None:
+    """Without any garbage collection: a node makes none that is worth the name."""
+    half = bytes.fromhex("1603030040020000") if behaviour == "half a handshake" else b""
+    listener = socket.create_server((SERVER, 0), backlog=4096)
+    port, accepted = listener.getsockname()[1], list[socket.socket]()
+    if behaviour == "refused":
+        listener.close()
+
+    def answer() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            accepted.append(connection)
+            connection.send(half or (b"" if behaviour == "silent" else b"not TLS at all\n" * 100))
+            if len(accepted) > 50:
+                accepted.pop(0).close()
+
+    async def probes(count: int) -> None:
+        check = Check(protocol=protocol, port=port, timeout_seconds=0.02)
+        for _ in range(count // 50):
+            results = await asyncio.gather(*(probe(SERVER, check, local_address=PROBER) for _ in range(50)))
+            assert not any(result.ok for result in results)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(probes(100))
+        gc.collect()
+        gc.disable()
+        before = len(gc.get_objects())
+        loop.run_until_complete(probes(2000))
+        grown = len(gc.get_objects()) - before
+    finally:
+        gc.enable()
+        loop.close()
+        if behaviour != "refused":
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+        for connection in accepted:
+            connection.close()
+    assert grown < 200

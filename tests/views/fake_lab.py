@@ -51,6 +51,7 @@ def answering(lab: RunningLab, name: str, verbs: Mapping[str, Answer]) -> Iterat
     """Answer at the control socket of a process while the block runs; yields the verbs it was asked for, in order."""
     asked: list[str] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        lab.state.make_own(name, user=0)
         listener.bind(str(lab.state.control(name)))
         listener.listen()
 
@@ -93,9 +94,9 @@ def flow(port: int) -> dict[str, Any]:
 
 def node_status(name: str, *targets: dict[str, Any]) -> dict[str, Any]:
     """What a node answers to `status`."""
-    port = {"name": "eni", "frames_in": 5, "verdicts": 4, "socket_drops": 1, "frames_out": 4, "unsent": 0}
+    port = {"name": "eni", "frames_in": 5, "verdicts": 4, "socket_drops": 1, "frames_out": 4, "unsent": 0, "tagged": 0}
     return {
         "name": name, "load_balancer": "inspect", "zone": name[-1], "datapath": "ebpf", "datapath_reason": "",
-        "fastpath": {"carried": 7}, "uptime_seconds": 2.5, "ports": [port],
+        "fastpath": {"carried": 7}, "faults": {}, "uptime_seconds": 2.5, "ports": [port],
         "discards": {"told": 1, "untold": 0}, "targets": list(targets),
     }  # fmt: skip

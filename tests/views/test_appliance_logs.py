@@ -27,6 +27,7 @@ ALERT = {"src_ip": "198.51.100.10", "src_port": 40000, "dest_ip": "10.0.1.10", "
 def lab(tmp_path: Path) -> RunningLab:
     state = State("test", tmp_path)
     state.make_folders()
+    state.make_own("fw-a", user=0)
     return RunningLab(plan_of(), state)
 
 
@@ -78,3 +79,23 @@ def test_an_appliance_without_a_log_of_decisions_has_its_own_log_or_none(lab: Ru
     assert ApplianceLogs(lab).sentence("fw-a", TELNET) == "fw-a did not return it"
     lab.state.log("fw-a").write_text("ready\n")
     assert ApplianceLogs(lab).sentence("fw-a", TELNET).endswith(f"its log is {lab.state.log('fw-a')}")
+
+
+def test_a_log_that_was_begun_anew_meanwhile_is_read_on_and_nothing_older_counts(lab: RunningLab) -> None:
+    path, older = lab.state.decisions("fw-a"), lab.state.decisions("fw-a").with_name("fw-a.jsonl.1")
+    write(lab, {"rule": "before", "action": "deny", "flow": FLOW})
+    logs = ApplianceLogs(lab)
+    write(lab, {"rule": "meanwhile", "action": "deny", "flow": FLOW})
+    path.rename(older)
+    assert logs.sentence("fw-a", TELNET).endswith("rule meanwhile (deny)")
+    write(lab, {"rule": "newest", "action": "deny", "flow": FLOW})
+    assert logs.sentence("fw-a", TELNET).endswith("rule newest (deny)")
+
+
+def test_of_a_log_that_was_begun_anew_before_the_older_part_does_not_count(lab: RunningLab) -> None:
+    path = lab.state.decisions("fw-a")
+    write(lab, {"rule": "before", "action": "deny", "flow": FLOW})
+    path.rename(path.with_name("fw-a.jsonl.1"))
+    path.write_text("")
+    logs = ApplianceLogs(lab)
+    assert "rule" not in logs.sentence("fw-a", TELNET)

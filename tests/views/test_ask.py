@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from gwlbemu.errors import AwsError, LabError, SettingError
+from gwlbemu.lab.control import call
 from gwlbemu.lab.running import Process
 from gwlbemu.views.ask import NoAnswer, Reading, ask, ask_nodes, value_of
 from gwlbemu.views.status import PortCount
@@ -41,7 +43,7 @@ def test_a_process_that_was_never_started_and_one_that_nobody_answers_for_are_to
     assert answers == {}
     assert silent["fw-a"].sentence == "fw-a does not answer: not started"
     assert silent[A].sentence == (
-        "inspect-node-a does not answer: no answer at control socket inspect-node-a.sock: No such file or directory"
+        "inspect-node-a does not answer: no answer at control socket inspect-node-a: No such file or directory"
     )
 
 
@@ -54,7 +56,16 @@ def test_of_a_process_that_stops_answering_in_between_nothing_is_kept(tmp_path: 
     with answering(lab, A, {"one": lambda _: {"got": 1}, "two": die}):
         answers, silent = ask(lab, [A], {"one": {}, "two": {}})
     assert answers == {}
-    assert silent[A].reason == "no answer at control socket inspect-node-a.sock: it closed the connection"
+    assert silent[A].reason == "no answer at control socket inspect-node-a: it closed the connection"
+
+
+def test_a_client_that_gives_up_is_told_that_the_process_goes_on(tmp_path: Path) -> None:
+    lab = fake_lab(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:  # it listens and never answers
+        silent.bind(str(lab.state.control(A)))
+        silent.listen()
+        with pytest.raises(LabError, match=r"within 0\.05 s: if the process has read 'advance', it goes on with it$"):
+            call(lab.state.control(A), "advance", within_seconds=0.05, seconds=1)
 
 
 def test_one_that_was_frozen_after_it_was_looked_at_is_called_frozen(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ A, B = NODES
 def table(count: int) -> Any:
     """What a node with `count` flows answers to `flows`."""
 
-    def answer(request: dict[str, int]) -> dict[str, Any]:
-        first, last = request["offset"], request["offset"] + request["limit"]
-        return {"flows": [flow(port) for port in range(count)][first:last], "more": last < count}
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        first = int(request["cursor"] or 0)
+        last = first + request["limit"]
+        page = [flow(port) for port in range(count)][first:last]
+        return {"flows": page, "more": last < count, "cursor": str(last) if last < count else ""}
 
     return {"flows": answer}
 

@@ -12,6 +12,7 @@ from gwlbemu.views.status import (
     BrokenPart,
     CaptureStatus,
     LabStatus,
+    LostLines,
     NodeStatus,
     ShortcutStatus,
     TapCount,
@@ -22,7 +23,10 @@ from tests.views.fake_lab import NODES, FakeLab, answering, fake_lab, flow, node
 A, B = NODES
 PROGRAMS = {"server_a": "running", "server_b": "running", "fw_a": "running", "fw_b": "running"}
 TAP = {"name": "client/eth0", "packets": 9, "dropped": 3}
-CAPTURE = {"file": "/x.pcapng", "packets": 18, "dropped": 3, "waiting": 0, "refused_records": 0, "taps": [TAP]}
+CAPTURE = {
+    "file": "/x.pcapng", "packets": 18, "dropped": 3, "waiting": 0, "refused_records": 0, "unwritten": 0, "faults": {},
+    "taps": [TAP],
+}  # fmt: skip
 
 
 def lines(status: LabStatus) -> list[str]:
@@ -51,7 +55,8 @@ def test_a_lab_in_which_all_is_well(tmp_path: Path) -> None:
 def test_its_json_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
     status = json.loads(json.dumps(read(fake_lab(tmp_path, capture=True, **PROGRAMS)).as_dict()))
     assert list(status) == [
-        "lab", "source", "processes", "never_started", "nodes", "shortcuts", "capture", "failures",
+        "lab", "source", "processes", "never_started", "nodes", "shortcuts", "capture", "failures", "lost_lines",
+        "interrupted", "port_drops",
     ]  # fmt: skip
     assert status["nodes"][B] | {"target_group": ""} == node_status(B) | {"target_group": ""}
     assert status["nodes"][A]["targets"][0] | target("fw-a", flows=2) == status["nodes"][A]["targets"][0]
@@ -120,3 +125,14 @@ def test_a_snapshot_asks_each_node_for_all_at_once_and_only_for_its_newest_flows
     a, b = snapshot.nodes
     assert (a.name, a.metrics, a.flows[0].source_port, a.more) == (A, {"verdicts": 4}, 7, True)
     assert (b.name, b.metrics, b.flows, b.status.error[:22]) == (B, {}, (), "inspect-node-b is dead")
+
+
+def test_lines_that_logs_lack_and_a_change_that_was_interrupted_are_told(tmp_path: Path) -> None:
+    lost = (LostLines("fw", 7, 3),)
+    status = LabStatus("l", "f", (), (), (), ShortcutStatus(2, 3), None, (), lost_lines=lost, interrupted=True)
+    assert not status.well
+    assert lines(status)[-2:] == [
+        "! the log of fw lacks 7 lines over its rate and 3 for want of room",
+        "! a change of this lab was interrupted, its nodes may differ from its plan: the next change mends that",
+    ]
+    assert status.as_dict()["lost_lines"] == [{"appliance": "fw", "over_rate": 7, "failed": 3}]

@@ -12,6 +12,7 @@ from netaddr import IPNetwork
 
 from gwlbemu.errors import TopologyError
 from gwlbemu.paths.walk import Paths
+from gwlbemu.topology import names
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Plan, SecurityGroupRule
 from tests.paths import SHARED, TOPOLOGIES
@@ -26,12 +27,13 @@ def plan_of(file: Path) -> Plan:
         pytest.skip(f"not a topology that is taken: {error}")
 
 
-def chain(ruleset: str, table: str, name: str) -> list[str]:
-    """Return the rules of a chain of a ruleset as text."""
-    _, _, rest = ruleset.partition(f"table {table} {{")
-    found = re.search(rf"  chain {name} {{\n(.*?)  }}\n", rest, re.DOTALL)
-    assert found, f"no chain {name} in table {table}"
-    return [line.strip() for line in found[1].splitlines()]
+def matches(ruleset: str, chains: str, side: str) -> set[str]:
+    """Return what the lines of the chains match that begin with the addresses of one side, without what they do."""
+    found = re.findall(rf"  chain {chains} {{\n(.*?)  }}\n", ruleset, re.DOTALL)
+    assert found, f"no chains {chains}"
+    lines = [line.strip() for text in found for line in text.splitlines()]
+    rules = [line for line in lines if re.match(rf"ip6? {side} {{", line)]
+    return {re.sub(r" (accept|goto \S+)$", "", rule) for rule in rules}
 
 
 def as_nft(rule: SecurityGroupRule, side: str) -> list[str]:
@@ -44,7 +46,7 @@ def as_nft(rule: SecurityGroupRule, side: str) -> list[str]:
     for family, version in (("ip", 4), ("ip6", 6)):
         networks = [each for each in rule.networks if IPNetwork(each).version == version]
         if networks:
-            lines.append(" ".join(f"{family} {side} {{ {', '.join(networks)} }} {what} {ports} accept".split()))
+            lines.append(" ".join(f"{family} {side} {{ {', '.join(networks)} }} {what} {ports}".split()))
     return lines
 
 
@@ -53,21 +55,22 @@ def test_facts_and_rulesets_say_the_same(file: Path) -> None:
     plan = plan_of(file)
     paths = Paths(plan)
     spaces = {namespace.name: namespace for namespace in plan.namespaces}
+    ports = {port.device: (each, port) for each in plan.namespaces for port in each.instance_ports}
     for instance in plan.instances:
-        groups, rules = paths.groups[instance.namespace], spaces[instance.namespace].nftables
+        groups = paths.groups[instance.namespace]
         assert [group.name for group in groups] == [
             name for name in _order(plan, instance.vpc) if name in instance.security_groups
         ]
-        assert ("source_destination_check" in rules) == (bool(instance.vpc) and instance.source_dest_check)
-        assert ("table inet security_groups" in rules) == bool(groups)
+        router, port = ports[names.device(instance.name)]
+        assert port.stateful == bool(groups)
+        assert port.source_dest_check == (instance.source_dest_check or not instance.vpc)
+        assert (port.address, port.mac) == (instance.address, instance.mac)
         if groups:
-            wanted = [line for group in groups for rule in group.ingress for line in as_nft(rule, "saddr")]
-            assert sorted(chain(rules, "inet security_groups", "allowed_in")) == sorted([*wanted, "drop"])
-            out = ["accept"]
+            wanted = {line for group in groups for rule in group.ingress for line in as_nft(rule, "saddr")}
+            assert matches(router.nftables, f"received_groups[46]_{port.device}", "saddr") == wanted
             if all(group.egress is not None for group in groups):
-                allowed = [rule for group in groups for rule in group.egress or ()]
-                out = [*(line for rule in allowed for line in as_nft(rule, "daddr")), "drop"]
-            assert sorted(chain(rules, "inet security_groups", "allowed_out")) == sorted(out)
+                wanted = {line for group in groups for rule in group.egress or () for line in as_nft(rule, "daddr")}
+                assert matches(router.nftables, f"sent_groups[46]_{port.device}", "daddr") == wanted
     for name, public in paths.gateways.items():
         rules = next((each.nftables for each in plan.namespaces if each.resource == name), "")
         inward = dict(re.findall(r"([\d.]+) : ([\d.]+)", rules.partition("daddr map {")[2].partition("}")[0]))

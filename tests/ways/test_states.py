@@ -12,7 +12,7 @@ import pytest
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.verdict import ToTarget
 from gwlbemu.lab.change import deregistered, with_attributes
-from gwlbemu.lab.configs import node_config_for, seed_of
+from gwlbemu.lab.configs import node_config_for, node_seed
 from gwlbemu.lab.state import State
 from gwlbemu.paths.choices import MOST, every
 from gwlbemu.paths.values import FlowKey, Packet, States, Way
@@ -29,7 +29,8 @@ REQUEST = Packet("client", "web-a", TCP, 40000, 80)
 
 PLAN = load((TOPOLOGIES / "two-zones.yaml").read_text(), "two-zones.yaml")
 PATHS = Paths(PLAN)
-SEEDS = {node.name: seed_of(PLAN, node.name) for node in PLAN.gateway_nodes}
+SECRET = "secret"
+SEEDS = {node.name: node_seed(SECRET, node.name) for node in PLAN.gateway_nodes}
 
 
 def firewall_of(found: Way) -> str:
@@ -39,7 +40,7 @@ def firewall_of(found: Way) -> str:
 
 def test_with_a_seed_the_target_is_the_one_that_a_node_chooses(tmp_path: Path) -> None:
     """The node is made of its own configuration, as the lab makes it, and is given the packet's bytes."""
-    settings = node_config_for(PLAN, NODE, State(PLAN.lab, tmp_path)).settings()
+    settings = node_config_for(PLAN, NODE, State(PLAN.lab, tmp_path), SECRET).settings()
     node = Balancer(settings, now=0.0)
     for target in settings.targets:
         for _ in range(settings.health_check.healthy_threshold_count):

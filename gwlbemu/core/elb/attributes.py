@@ -8,6 +8,7 @@ ModifyTargetGroupAttributes) and the guide page beside each row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, NamedTuple, Self
@@ -46,11 +47,11 @@ class Attribute(NamedTuple):
         if isinstance(self.default, bool) and text in ("true", "false"):
             return text == "true"
         number = isinstance(self.default, int) and not isinstance(self.default, bool)
-        if number and text.isascii() and text.isdigit() and self.low <= int(text) <= self.high:
+        if number and re.fullmatch(r"[0-9]{1,18}", text) and self.low <= int(text) <= self.high:
             return int(text)
         if self.choices and text in self.choices:
             return text
-        raise AwsError(f"{self.key}: '{text}' is not valid, expected {self.expected}")
+        raise AwsError(f"{self.key}: '{text[:100]}' is not valid, expected {self.expected}")
 
     def text(self, value: Value) -> str:
         """Return a value as AWS writes it: `true`, `350`, `source_ip_dest_ip`."""

@@ -7,25 +7,31 @@ way of `hot`, which gives the same bytes and falls back on the careful one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE
 from gwlbemu.core.elb.states import Membership
 from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway import key as keys
 from gwlbemu.core.gateway.counters import Counters
+from gwlbemu.core.gateway.endings import Endings
 from gwlbemu.core.gateway.entry import Entry
 from gwlbemu.core.gateway.flows import Flow
 from gwlbemu.core.gateway.hot import HotPaths
 from gwlbemu.core.gateway.judged import Judged
 from gwlbemu.core.gateway.placement import Placement
-from gwlbemu.core.gateway.records import FlowChange, FlowRecord, ProbeTarget, TargetChange, TargetHealth
+from gwlbemu.core.gateway.records import FlowChange, FlowPage, FlowRecord, ProbeTarget, TargetChange, TargetHealth
 from gwlbemu.core.gateway.returns import Return
 from gwlbemu.core.gateway.settings import Settings
 from gwlbemu.core.gateway.targets import GatewayTargetGroup
 from gwlbemu.core.gateway.verdict import Verdict
+from gwlbemu.errors import SettingError
 
-EXPIRE_BUDGET = 4096  # flows that one call of expire looks at: a few milliseconds
+EXPIRE_BUDGET = 512  # flows that one call of expire looks at: some milliseconds, with a fast path too
+_PAGE = 1000
+_CURSOR = re.compile(r"(\d{1,18})-(\d{1,18})")
 
 
 class Balancer:
@@ -89,6 +95,19 @@ class Balancer:
         """Return when expire has something to do next; math.inf when nothing waits."""
         return min(self._placement.table.next_deadline(), self._group.next_deadline(), self._counters.next_deadline())
 
+    @contextmanager
+    def ending(self, began_at: float, reached_at: float, limit: int) -> Iterator[Endings]:
+        """While it is open, count the flows that a jump of the clock ends; `expire` has to be called until it is done.
+
+        It may be called a slice at a time, with packets in between: the count is the same. One at a time.
+        """
+        self._placement.endings = Endings(began_at, reached_at, limit)
+        self._placement.table.hasten(reached_at)
+        try:
+            yield self._placement.endings
+        finally:
+            self._placement.endings = None
+
     # ---- management ----
     def register(self, target: Target, *, now: float) -> None:
         """Register a target. Raises AwsError (TooManyTargets, InvalidTarget)."""
@@ -103,17 +122,23 @@ class Balancer:
     def set_attributes(self, resource: str, attributes: Mapping[str, str], *, now: float) -> None:
         """Change attributes (AWS's keys and texts) of "load-balancer", "listener" or "target-group".
 
-        Raises AwsError and changes nothing.
+        Raises AwsError and changes nothing. With another stickiness packets have other keys: the flows that were
+        there stay until their idle timeout is over, and meet no packet unless a key is the same both ways.
         """
         changed = self._placement.attributes.changed(resource, attributes)
-        if changed.stickiness != self._placement.attributes.stickiness:
-            self._placement.note_all_removed()
         self._placement.attributes = changed
         self._group.change_attributes(changed, now)
         self._choose_paths()
         self._placement.advance(now)
 
     # ---- reads ----
+    def take_faults(self) -> list[Exception]:
+        """Return what judging packets has raised since the last call; each packet was dropped as UNDECODABLE."""
+        faults = self._counters.faults
+        if faults:
+            self._counters.faults = []
+        return faults
+
     @property
     def stickiness(self) -> str:
         """What a flow is at the moment: `five_tuple`, `source_ip_dest_ip_proto` or `source_ip_dest_ip`."""
@@ -140,11 +165,35 @@ class Balancer:
             if self._group.is_in_scope(member) or member.flows or member.membership is Membership.NOT_IN_USE
         ]
 
-    def flows(self, *, now: float, newest_first: bool = False) -> Iterator[FlowRecord]:
-        """Yield the live flows; the table must not change meanwhile."""
+    def flow_page(self, *, now: float, limit: int, cursor: str = "", newest_first: bool = False) -> FlowPage:
+        """Return at most `limit` live flows in the order in which they were placed, `newest_first` in the other.
+
+        `cursor` is that of the page before, "" begins. The work goes by the page and not by the table; the table may
+        change between pages. A page may have fewer flows than `limit`, or none, and still a cursor. The last page
+        ends with the flow that was the last one when the first page was read. Raises SettingError for a cursor that
+        none of ours is.
+        """
         table = self._placement.table
-        chosen = table.newest_first() if newest_first else table
-        return (self._placement.record(flow) for flow in chosen if not table.is_over(flow, now))
+        if cursor:
+            known = _CURSOR.fullmatch(cursor)
+            if known is None:
+                raise SettingError(f"cursor {cursor!r} is not one of an earlier page")
+            start, end = int(known[1]), int(known[2])
+        else:
+            start, end = (table.order.next_number - 1, 0) if newest_first else (0, table.order.next_number - 1)
+        if end < 0 or start < 0:
+            return FlowPage([], "")
+        found, following = table.order.page(start, end, limit)
+        live = [self._placement.record(flow) for flow in found if not table.is_over(flow, now)]
+        return FlowPage(live, "" if following is None else f"{following}-{end}")
+
+    def flows(self, *, now: float, newest_first: bool = False) -> Iterator[FlowRecord]:
+        """Yield the live flows, page by page."""
+        page = self.flow_page(now=now, limit=_PAGE, newest_first=newest_first)
+        yield from page.flows
+        while page.cursor:
+            page = self.flow_page(now=now, limit=_PAGE, cursor=page.cursor)
+            yield from page.flows
 
     def metrics(self, *, now: float) -> dict[str, int]:
         """Return every metric by AWS's name, and ours; ActiveFlowCount is the flows not yet swept."""

@@ -13,6 +13,7 @@ import math
 from gwlbemu.core.gateway.targets import GatewayMember, GatewayTargetGroup
 from gwlbemu.core.gateway.verdict import Drop, Reason
 
+MOST_FAULTS = 100  # exceptions that wait to be taken
 PEAK_SECONDS = 10.0  # "calculated over 10-second intervals"
 AWS_REASONS = (
     Reason.INVALID_GENEVE_TUNNEL,
@@ -32,6 +33,7 @@ class Counters:
     def __init__(self, now: float) -> None:
         self.received = 0
         self.drops = dict.fromkeys(Reason, 0)
+        self.faults: list[Exception] = []  # what judging packets has raised, until somebody takes it
         self.resets = 0
         self.new_flows = 0
         self.rejected = self.rejected_tcp = 0
@@ -46,6 +48,12 @@ class Counters:
         """Count a drop and return it."""
         self.drops[reason] += 1
         return _DROPS[reason]
+
+    def fault(self, error: Exception) -> Drop:
+        """Drop a packet whose judging raised `error`, and keep that for whoever writes the log."""
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(error)
+        return self.drop(Reason.UNDECODABLE)
 
     def retire(self, member: GatewayMember) -> None:
         """Keep what a member counted that is about to be forgotten."""

@@ -6,6 +6,7 @@ of a live flow                                      ToTarget, that flow's target
 TCP without SYN, no live flow                       Drop MIDSTREAM                Idle timeout
   and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender           Listeners
 anything else without a live flow                   a new flow, ToTarget          Idle timeout
+  and no target, or no room in the flow table       Drop NO_TARGET, TABLE_FULL    ours
 of a flow whose target failed: CARRY, MOVE, RESET   see `fates`                  Edit target group attributes
 """
 
@@ -24,7 +25,7 @@ from gwlbemu.errors import WireError
 from gwlbemu.wire.ip import IpPacket, decode_ip
 from gwlbemu.wire.outer import encapsulate
 from gwlbemu.wire.protocols import TCP
-from gwlbemu.wire.tcp import ACK, SYN, build_reset, decode_tcp
+from gwlbemu.wire.tcp import ACK, RST, SYN, build_keepalive, build_reset, decode_tcp
 from gwlbemu.wire.ttl import decrement
 
 
@@ -38,6 +39,12 @@ class Entry:
 
     def receive(self, endpoint: int, packet: bytes, now: float) -> Verdict:
         """Return the verdict for one packet; `endpoint` is the 64-bit id of the endpoint it came from."""
+        try:
+            return self._judge(endpoint, packet, now)
+        except Exception as error:
+            return self._counters.fault(error)
+
+    def _judge(self, endpoint: int, packet: bytes, now: float) -> Verdict:
         drop = self._counters.drop
         table = self._placement.table.by_endpoint.get(endpoint)
         if table is None:
@@ -68,7 +75,7 @@ class Entry:
             if refused is not None:
                 return refused
         elif flow.target.held:
-            answer = self._failed(flow, endpoint, packet, connection, now)
+            answer = self._failed(flow, endpoint, packet, connection, flags, swapped, now)
             if answer is not None:
                 return answer
         step = entry_step(self._emulation.ttl_decrement, flow is None or swapped == flow.state.from_high)
@@ -76,9 +83,10 @@ class Entry:
             return drop(Reason.TTL_EXPIRED)
         if flow is None:
             self._placement.advance(now)
-            flow = self._placement.place(endpoint, key, swapped, ip, now)
-            if flow is None:
-                return drop(Reason.NO_TARGET)
+            placed = self._placement.place(endpoint, key, swapped, ip, now, is_error=self._is_error(packet, ip))
+            if isinstance(placed, Reason):
+                return drop(placed)
+            flow = placed
         return self._forward(flow, ip, packet, step, now)
 
     def _key(self, table: dict[int, Flow], packet: bytes, ip: IpPacket) -> tuple[int, bool]:
@@ -89,9 +97,13 @@ class Entry:
                 return quoted
         return flow_key(ip, stickiness)
 
+    def _is_error(self, packet: bytes, ip: IpPacket) -> bool:
+        return quoted_key(packet, ip, self._placement.attributes.stickiness) is not None
+
     def _is_over(self, flow: Flow, flags: int, now: float) -> bool:
-        """A new SYN ends a flow that has seen both FINs: the port is being used again."""
-        return (flow.state.is_closed and flags & (SYN | ACK) == SYN) or self._placement.table.is_over(flow, now)
+        """A new SYN ends a flow that has seen both FINs, or a RST at one end: the port is being used again."""
+        reusable = flow.state.is_closed or flow.state.told
+        return (reusable and flags & (SYN | ACK) == SYN) or self._placement.table.is_over(flow, now)
 
     def _refuse(self, endpoint: int, packet: bytes, connection: bool, flags: int) -> Verdict | None:
         """Judge a packet of no flow: only a SYN (without ACK) begins a TCP flow."""
@@ -102,7 +114,9 @@ class Entry:
             return self._reset(endpoint, packet)
         return self._counters.drop(Reason.MIDSTREAM)
 
-    def _failed(self, flow: Flow, endpoint: int, packet: bytes, connection: bool, now: float) -> Verdict | None:
+    def _failed(
+        self, flow: Flow, endpoint: int, packet: bytes, connection: bool, flags: int, swapped: bool, now: float
+    ) -> Verdict | None:
         """Do what the flow's target calls for; None when the packet goes on, to whatever target the flow has then."""
         self._placement.advance(now)
         fate = flow.target.fate
@@ -110,9 +124,23 @@ class Entry:
             self._placement.move(flow)
         elif fate is Fate.RESET and connection and flow.placed_at < flow.target.failed_at:
             # A flow that failing open has put there since is not touched: its target was known to be unhealthy.
+            if self._emulation.reset_ends == "both":
+                return self._reset_both(flow, endpoint, packet, flags, swapped)
             self._placement.end(flow)
             return self._reset(endpoint, packet)
         return None
+
+    def _reset_both(self, flow: Flow, endpoint: int, packet: bytes, flags: int, swapped: bool) -> Verdict:
+        """Answer this end; the flow stays until the other has been answered, too, which the first time is asked for a
+        packet: only its own packet says which sequence number a RST must have to be taken.
+        """
+        told = flow.state.told | (2 if swapped else 1)
+        if told == 3 or flags & RST:
+            self._placement.end(flow)
+            return self._reset(endpoint, packet)
+        flow.change_state(told=told)
+        answer = self._reset(endpoint, packet)
+        return answer._replace(probe=build_keepalive(packet) or b"") if isinstance(answer, Reset) else answer
 
     def _reset(self, endpoint: int, packet: bytes) -> Verdict:
         answer = build_reset(packet)
@@ -124,13 +152,15 @@ class Entry:
     def _forward(self, flow: Flow, ip: IpPacket, packet: bytes, step: int, now: float) -> ToTarget:
         target, tunnel = flow.target, flow.tunnel
         flow.last_seen_at = now
+        if flow.state.only_errors and not self._is_error(packet, ip):
+            self._placement.lengthen(flow, ip.protocol)
         if (
             ip.protocol == TCP
             and flow.idle_timeout == OTHER_IDLE_SECONDS
             and self._placement.attributes.stickiness == TWO_TUPLE
         ):
             # A 2-tuple flow that began without TCP and has some now.
-            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(TCP, flow.key))
+            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(TCP, flow))
             if flow.state.is_carriable:
                 self._placement.changes.flow_updated(flow)
         flow.packets += 1

@@ -8,6 +8,7 @@ themselves, so that taking a flow out costs the same wherever it is and a call d
     what                        seconds (guide, Gateway Load Balancers, "Idle timeout")
     TCP                         tcp.idle_timeout.seconds (350), 2-/3-tuple 350
     everything else             120, fixed
+    nothing but ICMP errors     icmp_error_timeout_seconds: ours, until another packet belongs to it
     TCP after both FINs         fin_linger_seconds: ours, AWS does not say
 """
 
@@ -21,6 +22,7 @@ from typing import NamedTuple
 
 from gwlbemu.core.gateway.key import key_bytes, key_parts
 from gwlbemu.core.gateway.lookup import lookups
+from gwlbemu.core.gateway.order import Order, Ordered
 from gwlbemu.core.gateway.targets import GatewayMember
 from gwlbemu.core.gateway.tunnel import Tunnel
 
@@ -36,6 +38,8 @@ class FlowState(NamedTuple):
     fin_from_low: bool = False  # a FIN from that end has come back from the target
     fin_from_high: bool = False
     moves: int = 0  # how often it was bound to another target
+    only_errors: bool = False  # nothing but ICMP errors has belonged to it
+    told: int = 0  # its target failed, and ends have been answered with a RST: 1 the lower, 2 the higher
 
     @property
     def is_closed(self) -> bool:
@@ -45,7 +49,7 @@ class FlowState(NamedTuple):
     @property
     def is_carriable(self) -> bool:
         """Whether its packets need no decision while its target is not held: then the fast path may carry them."""
-        return not self.half_open and not self.is_closed
+        return not self.half_open and not self.is_closed and not self.only_errors
 
 
 @lru_cache(1 << 10)
@@ -54,7 +58,7 @@ def _shared(state: FlowState) -> FlowState:
     return state
 
 
-class _Link:
+class _Link(Ordered):
     __slots__ = ("following", "preceding")
 
     def __init__(self) -> None:
@@ -122,7 +126,7 @@ class FlowTable:
 
     `endpoints` are their 64-bit ids, `half_open_timeout` is seconds. `fetch_carried` is called with the key of a flow
     before that is judged over and brings in what the fast path has carried of it. `by_endpoint` is endpoint -> key ->
-    flow, `lookups` the cache in front of it.
+    flow, `lookups` the cache in front of it, `order` the flows by the page.
     """
 
     def __init__(
@@ -135,25 +139,18 @@ class FlowTable:
         self._fetch_carried = fetch_carried
         self.by_endpoint: dict[int, dict[int, Flow]] = {endpoint: {} for endpoint in endpoints}
         self.lookups = {endpoint: lookups(flows) for endpoint, flows in self.by_endpoint.items()}
+        self.order: Order[Flow] = Order()
         self._buckets: dict[int, _Link] = {}
         self._due: list[int] = []  # a heap of the buckets' numbers
 
     def __len__(self) -> int:
         return sum(map(len, self.by_endpoint.values()))
 
-    def __iter__(self) -> Iterator[Flow]:
-        for table in self.by_endpoint.values():
-            yield from table.values()
-
-    def newest_first(self) -> Iterator[Flow]:
-        """Yield the flows, the one placed last first; costs nothing for those that are not asked for."""
-        tables = (reversed(table.values()) for table in self.by_endpoint.values())
-        return heapq.merge(*tables, key=lambda flow: -flow.placed_at)
-
     def add(self, flow: Flow) -> None:
         """Put a new flow into the table; there must be none with its endpoint and key."""
         self.by_endpoint[flow.tunnel.endpoint][flow.key] = flow
         flow.target.flows += 1
+        self.order.add(flow)
         self._enqueue(flow)
 
     def remove(self, flow: Flow) -> None:
@@ -162,6 +159,7 @@ class FlowTable:
         for lookup in self.lookups[flow.tunnel.endpoint].values():
             lookup.forget(flow.key)
         flow.target.flows -= 1
+        self.order.remove(flow)
         _unlink(flow)
 
     def fetch_carried(self, flow: Flow) -> None:
@@ -211,16 +209,34 @@ class FlowTable:
         """Return when `overdue` next has something to look at: at most a second after a flow's time is over."""
         return (self._due[0] + 1) * _BUCKET_SECONDS if self._due else math.inf
 
-    def _enqueue(self, flow: Flow) -> None:
-        number = int(self.expires_at(flow) // _BUCKET_SECONDS)
+    def hasten(self, now: float) -> None:
+        """Let `overdue` look at flows whose time ends in the second that has begun at once, not when it is over."""
+        number = int(now // _BUCKET_SECONDS)
         head = self._buckets.get(number)
-        if head is None:
-            head = self._buckets[number] = _Link()
-            heapq.heappush(self._due, number)
+        if head is None or head.following is head:
+            return
+        due = self._bucket(number - 1)
+        first, last, before = head.following, head.preceding, due.preceding
+        assert first is not None
+        assert last is not None
+        assert before is not None
+        before.following, first.preceding = first, before
+        last.following, due.preceding = due, last
+        head.preceding = head.following = head
+
+    def _enqueue(self, flow: Flow) -> None:
+        head = self._bucket(int(self.expires_at(flow) // _BUCKET_SECONDS))
         last = head.preceding
         assert last is not None
         flow.preceding, flow.following = last, head
         last.following = head.preceding = flow
+
+    def _bucket(self, number: int) -> _Link:
+        head = self._buckets.get(number)
+        if head is None:
+            head = self._buckets[number] = _Link()
+            heapq.heappush(self._due, number)
+        return head
 
 
 def _unlink(flow: Flow) -> None:

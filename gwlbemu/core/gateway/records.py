@@ -56,6 +56,13 @@ class FlowRecord(NamedTuple):
     moves: int
 
 
+class FlowPage(NamedTuple):
+    """Some live flows, and where to read on (see `Balancer.flow_page`); `cursor` is "" when there is nothing more."""
+
+    flows: list[FlowRecord]
+    cursor: str
+
+
 class FlowChangeKind(Enum):
     """What has happened to a flow, as the fast path sees it."""
 

@@ -49,6 +49,12 @@ class Return:
 
     def receive(self, source: bytes, datagram: bytes, now: float) -> Verdict:
         """Return the verdict for one outer IPv4 datagram from `source`."""
+        try:
+            return self._judge(source, datagram, now)
+        except Exception as error:
+            return self._counters.fault(error)
+
+    def _judge(self, source: bytes, datagram: bytes, now: float) -> Verdict:
         drop = self._counters.drop
         try:
             outer = decapsulate(datagram)
@@ -110,7 +116,7 @@ class Return:
         target.bytes_from += len(packet)
         if flow.state.half_open:
             flow.change_state(half_open=False)
-            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(protocol, flow.key))
+            self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(protocol, flow))
             if flow.state.is_carriable:
                 self._placement.changes.flow_placed(flow)
         if flags & (FIN | RST) and self._placement.attributes.stickiness == FIVE_TUPLE:

@@ -19,12 +19,14 @@ class Reason(str, Enum):
     MISSING_FLOW_ENTRY = "PacketsDroppedCount_MissingFlowEntry"
     # Silent on AWS: no metric is documented for these, so the names are ours.
     NO_TARGET = "RejectedFlow"
+    TABLE_FULL = "FlowTableFull"
     MIDSTREAM = "MidstreamTcp"
     TOO_LONG = "InnerPacketTooLong"
     FRAGMENT = "InnerFragment"
     MALFORMED = "MalformedInnerPacket"
     TTL_EXPIRED = "InnerTtlExpired"
     UNKNOWN_ENDPOINT = "UnknownEndpoint"
+    UNDECODABLE = "UndecodablePacket"  # judging it raised an exception: a bug, and no reason to end
 
 
 class ToTarget(NamedTuple):
@@ -47,11 +49,13 @@ class ToEndpoint(NamedTuple):
 class Reset(NamedTuple):
     """Answer the sender of a TCP packet.
 
-    `packet` is the RST (whole inner IP packet), leaving at endpoint `endpoint`.
+    `packet` is the RST (whole inner IP packet), leaving at endpoint `endpoint`. There leaves `probe`, too, unless it is
+    empty: it asks the other end for a packet, which is answered alike.
     """
 
     endpoint: int
     packet: bytes
+    probe: bytes = b""
 
 
 class Drop(NamedTuple):

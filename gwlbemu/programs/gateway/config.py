@@ -61,6 +61,7 @@ class NodeConfig:
     offload: bool  # super-packets and unfinished checksums may come
     control: str  # path of the control socket
     discards: str  # path of the capture's socket for dropped packets, "" without a capture
+    logs: str = ""  # the folder of what the lab's processes print, if the node shall keep that small
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""

@@ -2,12 +2,13 @@
 
 the core places, moves, ends a flow   -> `follow` writes the kernel's entries, after the packets have been sent
 the core is about to let a flow go    -> `catch_up` first brings in what the kernel has carried of it
-somebody asks for counters            -> `catch_up_all`
+somebody asks for counters            -> `catch_up_all`, in steps between which packets are moved
 meanwhile                             -> rounds through the kernel's entries, a few milliseconds each time
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -16,11 +17,10 @@ from pathlib import Path
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.key import from_key_bytes
-from gwlbemu.core.gateway.records import FlowChange, FlowChangeKind, TargetChange
 from gwlbemu.core.gateway.settings import Settings
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath.build import available, cache_folder, missing
-from gwlbemu.fastpath.fastpath import EndpointDevice, FastPath, FastPathSettings
+from gwlbemu.fastpath.fastpath import DEFAULT_FLOWS6, EndpointDevice, FastPath, FastPathSettings
 from gwlbemu.fastpath.mirror import FlowTraffic
 from gwlbemu.fastpath.tap import Tap
 from gwlbemu.ports.loop import Loop
@@ -66,6 +66,8 @@ def _settings(config: NodeConfig, settings: Settings, cache: Path) -> FastPathSe
         stickiness=settings.attributes.stickiness,
         ttl_decrement=settings.emulation.ttl_decrement,
         super_packets=config.offload,
+        max_flows4=settings.emulation.max_flows,
+        max_flows6=min(settings.emulation.max_flows, DEFAULT_FLOWS6),
     )
 
 
@@ -74,11 +76,11 @@ def _mac(text: str) -> bytes:
 
 
 class UpPort:
-    """Reads what the kernel hands up of an interface, and sends at the interface itself."""
+    """Reads what the kernel hands up of an interface, and sends at the interface itself; `tagged` as in `Port`."""
 
-    def __init__(self, tap: Tap, sender: PacketPort) -> None:
+    def __init__(self, tap: Tap, sender: PacketPort, tagged: Callable[[], int] = int) -> None:
         self._sender = sender
-        self.mtu = sender.mtu
+        self.mtu, self.tagged = sender.mtu, tagged
         self.fileno, self.recv, self.drops, self.send = tap.fileno, tap.recv, tap.drops, sender.send
 
     @property
@@ -127,21 +129,18 @@ class Follower:
         """Tell the core what the kernel has carried of one flow."""
         self._tell(self._fast.refresh((key,)))
 
-    def catch_up_all(self) -> None:
-        """The same of all flows, unless they are too many to do it at once."""
+    async def catch_up_all(self) -> None:
+        """The same of all flows, unless they are too many; packets are moved between its steps."""
         if self._fast.entries <= EXACT_FLOWS:
-            self._tell(self._fast.read_all())
+            for news in self._fast.read_in_steps():
+                self._tell(news)
+                await asyncio.sleep(0)
 
     def set_stickiness(self, stickiness: str) -> None:
-        """Flows are told apart in another way from now on: entries of the old way go."""
+        """Flows are told apart in another way from now on: no packet finds an entry of the old way any more."""
         if stickiness != self._stickiness:
-            assert self.balancer is not None
             self._stickiness = stickiness
-            changes = self.balancer.take_flow_changes()
-            self._fast.apply([each for each in changes if _is_removal(each)], now_ns=self._now_ns())
             self._fast.set_stickiness(stickiness)
-            self._fast.apply([each for each in changes if not _is_removal(each)], now_ns=self._now_ns())
-            self._tell(self._fast.refresh(()))
 
     def advanced(self) -> None:
         """The clock has been moved: the kernel's idle times go by it too."""
@@ -189,7 +188,3 @@ class Follower:
 
     def _now_ns(self) -> int:
         return int(self._loop.now * NANO)
-
-
-def _is_removal(change: FlowChange | TargetChange) -> bool:
-    return isinstance(change, FlowChange) and change.kind is FlowChangeKind.REMOVED

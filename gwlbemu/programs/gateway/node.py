@@ -2,8 +2,9 @@
 
     python -m gwlbemu.programs.gateway.node CONFIG.json      inside the node's network namespace
 
-Ends by SIGTERM or SIGINT with exit code 0. An error of the program itself ends it too, with a traceback in the log: a
-node that has lost a packet without a verdict shall not go on as if nothing had happened.
+Ends by SIGTERM or SIGINT with exit code 0, and with a sentence when a packet socket is lost. No packet, no request
+and no target ends it: an exception is counted (`faults` in its status), the first of a kind is in the log with its
+traceback, and the packet that raised it is a drop with a reason of its own.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import math
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.ports import privileges
 from gwlbemu.ports.control import ControlServer
 from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_to_us
 from gwlbemu.ports.loop import Loop, Timer
 from gwlbemu.ports.packet import PacketPort
+from gwlbemu.ports.port import Port
 from gwlbemu.ports.probe import Check
 from gwlbemu.ports.prober import Pace, Prober
 from gwlbemu.ports.sink import hold_udp_port
@@ -32,7 +36,7 @@ from gwlbemu.programs.gateway.packets import Packets, Side
 from gwlbemu.programs.gateway.trace import TracingJudge, address_text
 from gwlbemu.programs.gateway.traces import Traces
 from gwlbemu.programs.gateway.verbs import NodeVerbs
-from gwlbemu.programs.process import run_logged
+from gwlbemu.programs.process import keep_logs_small, run_logged
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
 
 LOG = logging.getLogger("node")
@@ -45,7 +49,7 @@ class Node:
         self.config, self.loop = config, loop
         settings = config.settings()
         fast, self.datapath_reason = open_fast_path(config, settings, stack)
-        self._taps = {} if fast is None else fast.taps
+        self._fast = fast
         self.settings = settings = replace(settings, links=links(config), track_changes=fast is not None)
         self.started_at = loop.now
         self.discards = Discards(config.discards, config.name, loop.clock)
@@ -63,19 +67,25 @@ class Node:
         self.balancer = Balancer(
             settings, now=loop.now, fetch_carried=None if self.follower is None else self.follower.catch_up
         )
-        self.packets = Packets(sides, eni_side, loop.clock, self.discards, self.balancer, after_batch=self._arm)
+        self.packets = Packets(
+            sides, eni_side, loop.clock, self.discards, self.balancer, after_batch=self._arm, faults=loop.faults
+        )
         self.traces = Traces(now=loop.clock.since_boot, later=loop.call_after, active=self._trace)
         stack.enter_context(hold_udp_port(GENEVE_PORT))
         self._expiry: Timer | None = None
         self._expiry_at = math.inf
         self._states: dict[str, str] = {}
         self._prober = self._make_prober()
-        self._control = ControlServer(config.control, NodeVerbs(self).table())
+        self._control = ControlServer(config.control, NodeVerbs(self).table(), faults=loop.faults)
         stack.callback(self._control.close)
 
     def _side(self, stack: ExitStack, name: str, device: str, program: SocketFilter) -> Side:
-        tap = self._taps.get(device)
-        port = PacketPort(device, program=program) if tap is None else UpPort(tap, PacketPort(device, send_only=True))
+        port: Port
+        if self._fast is None:
+            port = PacketPort(device, program=program)
+        else:
+            sender = PacketPort(device, send_only=True)
+            port = UpPort(self._fast.taps[device], sender, partial(self._fast.tagged, device))
         stack.callback(port.close)
         return Side(name, port)
 
@@ -118,6 +128,11 @@ class Node:
                 LOG.info("target %s: %s, was %s", name, after, before)
         self._states = states
 
+    def expired(self) -> None:
+        """Follow up on flows that have gone, in the kernel too."""
+        if self.follower is not None:
+            self.follower.follow()
+
     def _probed(self, target: str, ok: bool, reason: str) -> None:
         self.balancer.receive_probe_result(target, ok, now=self.loop.now, reason=reason)
         self.changed()
@@ -152,6 +167,8 @@ class Node:
             self.follower.advanced()
 
     def _arm(self) -> None:
+        for error in self.balancer.take_faults():
+            self.loop.faults.note("judging a packet", error)
         if self.follower is not None:
             self.follower.follow()
         deadline = self.balancer.next_deadline()
@@ -167,15 +184,26 @@ class Node:
         self._arm()
 
 
+def tune_collector() -> None:
+    """Keep the collector from stopping the packets.
+
+    What lives now lives for ever, and so, for a collector, do flows: full collections would find nothing. A middle one
+    looks at what was made since the last, a hundred thousand objects at most.
+    """
+    gc.freeze()
+    gc.set_threshold(25_000, 3, 10_000)
+
+
 def main(argv: list[str]) -> int:
     """Run a node until a signal ends it; return the exit code."""
 
     def work(loop: Loop, stack: ExitStack) -> None:
         node = Node(NodeConfig.from_json(Path(argv[0]).read_text()), loop, stack)
         node.start()
-        # What lives now lives for ever; full collections would stop the packets and find nothing.
-        gc.freeze()
-        gc.set_threshold(50_000, 10, 1000)
+        if node.config.logs:
+            keep_logs_small(loop, Path(node.config.logs))
+        privileges.drop()
+        tune_collector()
         why = f", without fast path: {node.datapath_reason}" if node.datapath_reason else ""
         LOG.info("%s is ready%s", node.config.name, why)
         loop.run()

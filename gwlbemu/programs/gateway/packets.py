@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gwlbemu.core.gateway.judged import Judged
+from gwlbemu.ports.faults import Faults
 from gwlbemu.ports.loop import Clock
 from gwlbemu.ports.port import Port
 from gwlbemu.programs.discards import Discards
@@ -41,7 +42,8 @@ class Side:
 class Packets:
     """Moves packets between the endpoints and the ENI as `judge` says: the core, for a while a trace.
 
-    `after_batch` is called after every batch.
+    `after_batch` is called after every batch. A batch whose judging raises is lost and noted in `faults`; the core
+    itself raises for no packet (see `Balancer.take_faults`).
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Packets:
         judge: FrameJudge,
         *,
         after_batch: Callable[[], None],
+        faults: Faults | None = None,
     ) -> None:
         self.endpoints, self.eni = endpoints, eni
         self.judge = judge
+        self._faults = Faults() if faults is None else faults
         self._clock, self._discards, self._after_batch = clock, discards, after_batch
 
     def endpoint_reader(self, endpoint: int) -> Callable[[], None]:
@@ -65,7 +69,11 @@ class Packets:
         def read() -> None:
             frames = side.port.recv()
             side.frames_in += len(frames)
-            judged = self.judge.receive_frames(endpoint, frames, now=self._clock.now)
+            try:
+                judged = self.judge.receive_frames(endpoint, frames, now=self._clock.now)
+            except Exception as error:
+                self._faults.note(f"packets of {side.name}", error)
+                return
             side.verdicts += len(judged)
             self._follow(judged, side)
 
@@ -75,7 +83,11 @@ class Packets:
         """Read one batch of what came back from the targets."""
         frames = self.eni.port.recv()
         self.eni.frames_in += len(frames)
-        judged = self.judge.receive_returned_frames(frames, now=self._clock.now)
+        try:
+            judged = self.judge.receive_returned_frames(frames, now=self._clock.now)
+        except Exception as error:
+            self._faults.note(f"packets of {self.eni.name}", error)
+            return
         self.eni.verdicts += len(judged)
         self._follow(judged, self.eni)
 

@@ -6,6 +6,7 @@ each packet once, and every trace that wants its flow notes the verdict. Without
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,11 +16,14 @@ from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.judged import Judged, one_by_one
 from gwlbemu.core.gateway.settings import Links
 from gwlbemu.core.gateway.verdict import Drop, ToEndpoint, ToTarget, Verdict
-from gwlbemu.errors import SettingError, WireError
+from gwlbemu.errors import WireError
+from gwlbemu.ports.arguments import refused
 from gwlbemu.wire import aws, geneve
 from gwlbemu.wire.ip import decode_ip
 
+MOST_ROWS = 20_000  # flows of one trace
 KEPT = 10_000  # events of one trace; older ones make way
+PAGE = 500  # events of one reading
 OUTER_HEADERS = 28  # IPv4 without options and UDP, as the core sends them
 
 TracedFlow = tuple[int, frozenset[tuple[bytes, int]]]  # protocol, and (address, port) of both ends
@@ -51,8 +55,12 @@ def _address(text: object) -> bytes:
         if not isinstance(text, str):
             raise OSError
         return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-    except OSError:
-        raise SettingError(f"match: {text!r} is not an address") from None
+    except (OSError, ValueError):
+        raise refused("match", "an address", text) from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFFFF
 
 
 def traced_flows(match: object) -> frozenset[TracedFlow]:
@@ -61,9 +69,12 @@ def traced_flows(match: object) -> frozenset[TracedFlow]:
     No row means every flow. Raises SettingError for what is not such a list.
     """
     flows = []
-    for row in match if isinstance(match, list) else [match]:
-        if not isinstance(row, list) or len(row) != 5 or not all(isinstance(row[at], int) for at in (0, 3, 4)):
-            raise SettingError(f"match: expected rows of [protocol, address, address, port, port], got {row!r}")
+    rows = match if isinstance(match, list) else [match]
+    if len(rows) > MOST_ROWS:
+        raise refused("match", f"at most {MOST_ROWS} rows", match)
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 5 or not all(_is_number(row[at]) for at in (0, 3, 4)):
+            raise refused("match", "rows of [protocol, address, address, port, port]", row)
         protocol, one, other, one_port, other_port = row
         flows.append((protocol, frozenset(((_address(one), one_port), (_address(other), other_port)))))
     return frozenset(flows)
@@ -87,8 +98,18 @@ class Trace:
         self._events.append(event._replace(number=self._count))
 
     def read(self, after: int = 0) -> dict[str, Any]:
-        """Return `events`, those since number `after` (0: all that are kept), and `count`, how many there have been."""
-        return {"events": [event._asdict() for event in self._events if event.number > after], "count": self._count}
+        """Return `events`, the oldest kept ones after number `after`; `count`, how many there have been; and `more`.
+
+        `more` tells whether there are others after the last of these.
+        """
+        first = self._count - len(self._events)  # the number before the oldest
+        start = max(after - first, 0)
+        page = list(itertools.islice(self._events, start, start + PAGE))
+        return {
+            "events": [event._asdict() for event in page],
+            "count": self._count,
+            "more": start + len(page) < len(self._events),
+        }
 
 
 class TracingJudge:

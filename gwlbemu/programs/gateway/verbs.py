@@ -1,8 +1,12 @@
-"""What a node answers on its control socket. Reads come from the core's own records, changes take effect at once."""
+"""What a node answers on its control socket. Reads come from the core's own records, changes take effect at once.
+
+No verb stops the packets: what walks through many flows does so in slices of some milliseconds, between which the loop
+moves packets, and no answer grows with the flow table.
+"""
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -11,17 +15,20 @@ from gwlbemu.core.elb.target import Target
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.records import FlowRecord
 from gwlbemu.core.gateway.settings import Settings
-from gwlbemu.errors import SettingError
-from gwlbemu.ports.control import Arguments, Verb
+from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, texts, whole
+from gwlbemu.ports.control import Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.discards import Discards
 from gwlbemu.programs.gateway.config import NodeConfig
 from gwlbemu.programs.gateway.fast import Follower
 from gwlbemu.programs.gateway.packets import Packets
 from gwlbemu.programs.gateway.trace import Trace, address_text, traced_flows
-from gwlbemu.programs.gateway.traces import LEASE_SECONDS, Traces
+from gwlbemu.programs.gateway.traces import LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, Traces
 
-PAGE = 100  # flows of one answer, unless `limit` says otherwise
+PAGE, LONGEST_PAGE = 100, 500  # flows of one answer, unless `limit` says otherwise, and at most
+ENDED_LINES = 1000  # flows that an answer to `advance` names
+LONGEST_ADVANCE = 1e9  # seconds
+LONGEST_LIMIT = 1 << 40  # what may be asked for; an answer has LONGEST_PAGE of it
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
@@ -42,6 +49,9 @@ class ControlledNode(Protocol):
     def changed(self) -> None:
         """Follow up on a change of targets, attributes or the time."""
 
+    def expired(self) -> None:
+        """Follow up on flows that have gone."""
+
     def advance(self, seconds: float) -> None:
         """Move the node's clock forward by `seconds`, not negative; what is due by then is done in the next batches."""
 
@@ -54,6 +64,7 @@ class NodeVerbs:
 
     def __init__(self, node: ControlledNode) -> None:
         self._node = node
+        self._advancing = asyncio.Lock()
         self._names = {endpoint.id: endpoint.name for endpoint in node.settings.endpoints}
 
     def table(self) -> dict[str, Verb]:
@@ -73,10 +84,10 @@ class NodeVerbs:
             "trace_stop": self.trace_stop,
         }
 
-    def status(self, _: Arguments) -> Mapping[str, Any]:
+    async def status(self, _: Arguments) -> Mapping[str, Any]:
         """Answer what the node is, how its packets fare at each port, its targets, and how the fast path stands."""
         node = self._node
-        self._catch_up()
+        targets = await self.targets({})
         sides = [*node.packets.endpoints.values(), node.packets.eni]
         return {
             "name": node.config.name,
@@ -86,12 +97,14 @@ class NodeVerbs:
             "datapath_reason": self._reason(),
             "fastpath": {} if node.follower is None else node.follower.stats(),
             "uptime_seconds": node.loop.now - node.started_at,
+            "faults": dict(node.loop.faults.counts),
             "ports": [
                 {
                     "name": side.name,
                     "frames_in": side.frames_in,
                     "verdicts": side.verdicts,
                     "socket_drops": side.port.drops(),
+                    "tagged": side.port.tagged(),
                     "frames_out": side.frames_out,
                     "unsent": side.port.unsent,
                 }
@@ -103,7 +116,7 @@ class NodeVerbs:
                 "told": node.discards.reported,
                 "untold": node.discards.unreported,
             },
-            **self.targets({}),
+            **targets,
         }
 
     def _reason(self) -> str:
@@ -111,29 +124,33 @@ class NodeVerbs:
         paused = follower is not None and follower.paused
         return "a trace runs: every packet goes through Python" if paused else self._node.datapath_reason
 
-    def _catch_up(self) -> None:
+    async def _catch_up(self) -> None:
         if self._node.follower is not None:
-            self._node.follower.catch_up_all()
+            await self._node.follower.catch_up_all()
 
-    def targets(self, _: Arguments) -> Mapping[str, Any]:
+    async def targets(self, _: Arguments) -> Mapping[str, Any]:
         """Answer `targets`: each registered or draining target with its state, AWS's reason, and its flows."""
-        self._catch_up()
+        await self._catch_up()
         health = self._node.balancer.target_health(now=self._node.loop.now)
         return {"targets": [each._asdict() | {"address": address_text(each.address)} for each in health]}
 
-    def flows(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Answer a page of `limit` flows from number `offset` on; `more` tells whether there are others behind it.
+    async def flows(self, arguments: Arguments) -> Mapping[str, Any]:
+        """Answer a page of at most `limit` flows (500 at most), the one placed first first, with `newest` last first.
 
-        With `newest` the flow that was placed last is number 0.
+        `more` tells whether there may be others: then `cursor`, given in the next request, is where they begin. A flow
+        that lives throughout is on exactly one page, whatever else comes and goes. A page may be short.
         """
-        self._catch_up()
-        newest_first = bool(arguments.get("newest", False))
-        offset, limit = int(arguments.get("offset", 0)), int(arguments.get("limit", PAGE))
+        limit = min(whole(arguments, "limit", 1, LONGEST_LIMIT, PAGE), LONGEST_PAGE)
+        cursor, newest_first = text(arguments, "cursor", ""), flag(arguments, "newest")
+        if not cursor:
+            await self._catch_up()
         now = self._node.loop.now
-        page = list(
-            itertools.islice(self._node.balancer.flows(now=now, newest_first=newest_first), offset, offset + limit + 1)
-        )
-        return {"flows": [self._flow(flow, now) for flow in page[:limit]], "more": len(page) > limit}
+        page = self._node.balancer.flow_page(now=now, limit=limit, cursor=cursor, newest_first=newest_first)
+        return {
+            "flows": [self._flow(flow, now) for flow in page.flows],
+            "more": bool(page.cursor),
+            "cursor": page.cursor,
+        }
 
     def _flow(self, flow: FlowRecord, now: float) -> dict[str, Any]:
         """The record as it is, in JSON's types: addresses as text, instants as seconds from now."""
@@ -150,45 +167,49 @@ class NodeVerbs:
             "expires_in_seconds": flow.expires_at - now,
         }
 
-    def metrics(self, _: Arguments) -> Mapping[str, Any]:
+    async def metrics(self, _: Arguments) -> Mapping[str, Any]:
         """Answer `metrics`: every counter by its name, totals since the node began."""
-        self._catch_up()
+        await self._catch_up()
         return {"metrics": self._node.balancer.metrics(now=self._node.loop.now)}
 
     def register(self, arguments: Arguments) -> Mapping[str, Any]:
         """RegisterTargets: the target `id` at `address` (IPv4 text) in `zone`."""
-        target = Target(arguments["id"], socket.inet_aton(arguments["address"]), arguments["zone"])
+        target = Target(text(arguments, "id"), _ipv4(arguments, "address"), text(arguments, "zone"))
         self._node.balancer.register(target, now=self._node.loop.now)
         self._node.changed()
         return {}
 
     def deregister(self, arguments: Arguments) -> Mapping[str, Any]:
         """DeregisterTargets: the target `id`; it drains for its deregistration delay."""
-        self._node.balancer.deregister(arguments["id"], now=self._node.loop.now)
+        self._node.balancer.deregister(text(arguments, "id"), now=self._node.loop.now)
         self._node.changed()
         return {}
 
     def set_attributes(self, arguments: Arguments) -> Mapping[str, Any]:
         """Set `attributes` (AWS key to text) of `resource`: load-balancer, listener or target-group; all or none."""
-        self._node.balancer.set_attributes(arguments["resource"], arguments["attributes"], now=self._node.loop.now)
+        resource, attributes = text(arguments, "resource"), texts(arguments, "attributes")
+        self._node.balancer.set_attributes(resource, attributes, now=self._node.loop.now)
         self._node.changed()
         return {}
 
-    def advance(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Let `seconds` pass at once; answers the flows that this ended."""
-        seconds = float(arguments["seconds"])
-        if not 0 <= seconds <= 10**9:
-            raise SettingError(f"advance: {seconds} is not a number of seconds that can pass")
+    async def advance(self, arguments: Arguments) -> Mapping[str, Any]:
+        """Let `seconds` pass at once; answers how many flows this ended (`count`), and the first of them (`ended`).
+
+        The time jumps, the flows go in slices with packets in between. A second request waits for the first.
+        """
+        seconds = number(arguments, "seconds", 0, LONGEST_ADVANCE)
         node = self._node
-        before = {flow.key: flow for flow in node.balancer.flows(now=node.loop.now)}
-        node.advance(seconds)
-        now = node.loop.now
-        while node.balancer.next_deadline() <= now:
-            node.balancer.expire(now=now)
-        for flow in node.balancer.flows(now=now):
-            before.pop(flow.key, None)
-        node.changed()
-        return {"ended": [self._line(flow) for flow in before.values()]}
+        async with self._advancing:
+            before = node.loop.now
+            node.advance(seconds)
+            reached = node.loop.now
+            with node.balancer.ending(before, reached, ENDED_LINES) as endings:
+                while node.balancer.next_deadline() <= reached:
+                    node.balancer.expire(now=node.loop.now)
+                    node.expired()
+                    await asyncio.sleep(0)
+            node.changed()
+        return {"count": endings.count, "ended": [self._line(flow) for flow in endings.known()]}
 
     def _line(self, flow: FlowRecord) -> str:
         ports = flow.source_port or flow.destination_port
@@ -206,18 +227,31 @@ class NodeVerbs:
         on; as long as there is one, every packet goes through Python.
         """
         trace = Trace(traced_flows(arguments.get("match", [])))
-        seconds = float(arguments.get("lease_seconds", LEASE_SECONDS))
+        seconds = number(arguments, "lease_seconds", SHORTEST_LEASE, LONGEST_LEASE, LEASE_SECONDS)
         return {"trace": self._node.traces.start(trace, seconds), "lease_seconds": seconds}
 
     def trace_read(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Answer the `events` of a `trace` since number `after` and their `count` so far; renews its lease."""
-        return self._node.traces.renew(arguments["trace"]).read(int(arguments.get("after", 0)))
+        """Answer the next `events` of a `trace` after number `after` and their `count` so far; renews its lease.
+
+        `more` tells whether others are there already: ask again after the number of the last.
+        """
+        after = whole(arguments, "after", 0, 1 << 62, 0)
+        return self._node.traces.renew(text(arguments, "trace")).read(after)
 
     def trace_renew(self, arguments: Arguments) -> Mapping[str, Any]:
         """Renew the lease of a `trace`."""
-        self._node.traces.renew(arguments["trace"])
+        self._node.traces.renew(text(arguments, "trace"))
         return {}
 
     def trace_stop(self, arguments: Arguments) -> Mapping[str, Any]:
         """End a `trace`; answers what `trace_read` would, for the last time."""
-        return self._node.traces.stop(arguments["trace"]).read(int(arguments.get("after", 0)))
+        after = whole(arguments, "after", 0, 1 << 62, 0)
+        return self._node.traces.stop(text(arguments, "trace")).read(after)
+
+
+def _ipv4(arguments: Arguments, name: str) -> bytes:
+    value = text(arguments, name)
+    try:
+        return socket.inet_pton(socket.AF_INET, value)
+    except (OSError, ValueError):
+        raise refused(name, "an IPv4 address", value) from None

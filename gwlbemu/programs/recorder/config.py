@@ -34,6 +34,7 @@ class CaptureConfig:
     snapshot_length: int
     control: str
     discards: str
+    logs: str = ""  # the folder of what the lab's processes print, which is kept small
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""

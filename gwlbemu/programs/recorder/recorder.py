@@ -23,11 +23,13 @@ from gwlbemu.capture.annotate import Annotator
 from gwlbemu.capture.pcapng import enhanced_packet
 from gwlbemu.errors import WireError
 from gwlbemu.net.inside import inside
-from gwlbemu.ports.control import Arguments, ControlServer, Verb
+from gwlbemu.ports import privileges
+from gwlbemu.ports.arguments import Arguments
+from gwlbemu.ports.control import ControlServer, Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.ring import BLOCK_BYTES, RETIRE_MS, Ring, TappedFrame
 from gwlbemu.programs import discards
-from gwlbemu.programs.process import run_logged
+from gwlbemu.programs.process import keep_logs_small, run_logged
 from gwlbemu.programs.recorder.config import CaptureConfig
 from gwlbemu.programs.recorder.files import CaptureFiles
 
@@ -65,13 +67,14 @@ class Recorder:
         stack.callback(self._discards.close)
         Path(config.discards).unlink(missing_ok=True)
         self._discards.bind(config.discards)
+        privileges.give(config.discards)
         self._discards.setblocking(False)
         stack.callback(Path(config.discards).unlink, missing_ok=True)
         self._files = CaptureFiles(
             Path(config.folder), config.lab, self._interfaces, file_bytes=config.file_bytes, files=config.files
         )
         verbs: dict[str, Verb] = {"status": self.status, "flush": self.flush, "rotate": self.rotate}
-        self._control = ControlServer(config.control, verbs)
+        self._control = ControlServer(config.control, verbs, faults=loop.faults)
         stack.callback(self._control.close)
 
     def _open_rings(self, stack: ExitStack) -> list[Ring]:
@@ -92,6 +95,8 @@ class Recorder:
         self._loop.add_reader(self._discards.fileno(), self._take_discards)
         self._loop.run_until_complete(self._control.open())
         self._loop.call_at(self._loop.now, self._tick)
+        if self._config.logs:
+            keep_logs_small(self._loop, Path(self._config.logs))
 
     def stop(self) -> None:
         """Write what is there and end the file."""
@@ -145,7 +150,11 @@ class Recorder:
         ripe = next((index for index, each in enumerate(waiting) if each.at_ns > until_ns), len(waiting))
         for each in waiting[:ripe]:
             self._packets[each.interface] += 1
-            comments = self._annotator.comments(each.frame)
+            try:
+                comments = self._annotator.comments(each.frame)
+            except Exception as error:  # the frame is recorded all the same
+                self._loop.faults.note("a frame", error)
+                comments = ("undecodable",)
             block = enhanced_packet(
                 each.interface,
                 each.at_ns,
@@ -176,6 +185,8 @@ class Recorder:
             "dropped": sum(drops),
             "waiting": len(self._waiting),
             "refused_records": self._refused,
+            "unwritten": self._files.unwritten,
+            "faults": dict(self._loop.faults.counts),
             "taps": [
                 {"name": name, "packets": packets, "dropped": dropped}
                 for name, packets, dropped in zip(self._interfaces, self._packets, drops, strict=True)
@@ -204,6 +215,7 @@ def main(argv: list[str]) -> int:
         os.nice(NICENESS)
         recorder = Recorder(CaptureConfig.from_json(Path(argv[0]).read_text()), loop, stack)
         recorder.start()
+        privileges.drop()
         LOG.info("capture is ready")
         loop.run()
         recorder.stop()

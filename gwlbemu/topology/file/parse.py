@@ -15,6 +15,7 @@ from gwlbemu.topology.file.checks import problems_of
 from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.schema import Topology
 
+LONGEST_SHOWN = 200  # characters of a value in a complaint
 EMPTY = "expected at least one entry, got none"
 
 
@@ -88,7 +89,8 @@ def _shown(value: object) -> str:
         return "a list"
     if isinstance(value, dict):
         return "keys"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _unknown_key(path: Path) -> str:

@@ -9,24 +9,19 @@ from gwlbemu.topology.file.schema import Endpoint, Instance, SecurityGroup, Subn
 from gwlbemu.topology.plan import rulesets
 from gwlbemu.topology.plan.layout import INTERNET, Layout, NetworkInterface, gateway, with_length
 from gwlbemu.topology.plan.machine import INTERNET_MTU, VPC_MTU, Blueprint, Settings, interface_neighbours
-from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.values import InstancePort, KernelRoute, Link, Namespace, Neighbour
 
 
 def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instance: Instance) -> Blueprint:
-    """Return an instance of a VPC: its address, its security groups, its source/destination check."""
+    """Return an instance of a VPC; what it may send and get is said at its port (see `instance_port`)."""
     subnet = next(subnet for subnet in vpc.subnets if subnet.name == instance.subnet)
     interface = settings.layout.interface(subnet.name, instance.name)
-    groups = [group for group in vpc.security_groups if group.name in instance.security_groups]
-    rules = rulesets.security_groups(groups, group_members(settings.layout, vpc)) if groups else ""
-    if instance.source_dest_check:
-        rules = rulesets.source_destination_check(interface.address, interface.ipv6_address) + rules
     return _plugged_in(
         settings,
         interface,
         "instance",
         cidr=subnet.cidr,
         ipv6_cidr=subnet.ipv6_cidr,
-        rules=rules,
         forwarding=not instance.source_dest_check,
     )
 
@@ -58,6 +53,20 @@ def node_blueprint(
         for vpc, endpoint in endpoints
     ]
     return Blueprint(eni.namespaces, eni.links + tuple(links))
+
+
+def instance_port(
+    interface: NetworkInterface, *, source_dest_check: bool = True, stateful: bool = False
+) -> InstancePort:
+    """Return what the bridge port that leads to an instance's interface lets through."""
+    return InstancePort(
+        names.device(interface.resource),
+        interface.mac,
+        interface.address,
+        interface.ipv6_address,
+        source_dest_check,
+        stateful,
+    )
 
 
 def group_members(layout: Layout, vpc: Vpc) -> dict[str, tuple[str, ...]]:

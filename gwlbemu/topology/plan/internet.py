@@ -6,8 +6,8 @@ from netaddr import IPNetwork
 
 from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import Internet, Topology, Vpc
-from gwlbemu.topology.plan import routes, rulesets
-from gwlbemu.topology.plan.hosts import internet_instance_blueprint
+from gwlbemu.topology.plan import port_rules, routes, rulesets
+from gwlbemu.topology.plan.hosts import instance_port, internet_instance_blueprint
 from gwlbemu.topology.plan.layout import INTERNET
 from gwlbemu.topology.plan.machine import (
     INTERNET_MTU,
@@ -63,6 +63,7 @@ def _router(settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blue
         if vpc.ipv6_cidr and internet.ipv6_cidr:
             neighbours.append(Neighbour(names.device(name), there_v6, mac))
             lines.append(KernelRoute(vpc.ipv6_cidr, names.device(name), there_v6, source=f"IPv6 block of {vpc.name}"))
+    ports = tuple(instance_port(interface) for interface in interfaces)
     namespace = Namespace(
         name=settings.layout.namespace(INTERNET),
         resource=INTERNET,
@@ -72,6 +73,8 @@ def _router(settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blue
         routes=tuple(lines),
         neighbours=tuple(neighbours),
         forwarding_entries=tuple(interface_entries(INTERNET, interfaces)),
+        nftables="".join(port_rules.instance_port(port, None) for port in ports),
+        instance_ports=ports,
     )
     return Blueprint((namespace,))
 

@@ -3,13 +3,15 @@
 A shortcut is an eBPF program (`fastpath/vpc.c`) on every interface of such a namespace. It does what the namespace's
 forwarding entries and route table say, and no more, so it stands only where nothing else has a say: in the fabrics
 and subnets of VPCs and on the internet. Internet, NAT and transit gateways translate or mark: they are the kernel's.
+The port of an instance has rules. What they certainly let through is carried; everything else is left to them, and
+where they keep a record of flows, every packet is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gwlbemu.topology.plan.values import Bridge, End, Namespace, Plan
+from gwlbemu.topology.plan.values import Bridge, End, InstancePort, Namespace, Plan
 
 _ROLES = ("fabric", "subnet", "internet")
 
@@ -25,15 +27,18 @@ class MacEntry:
     mac: str
     device: str
     bridge: str = ""
+    instance: InstancePort | None = None  # who is there, and may send and get only what is its own
+    one_way: bool = False  # frames come from there, and go there by the kernel
 
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """The eBPF program on all `devices` of one namespace, and the MACs that it knows."""
+    """The eBPF program on all `devices` of one namespace, and the MACs that it knows; `guarded` have an instance."""
 
     namespace: str
     devices: tuple[str, ...]
     places: tuple[MacEntry, ...]
+    guarded: tuple[str, ...] = ()
 
 
 def shortcuts(plan: Plan) -> tuple[Shortcut, ...]:
@@ -49,19 +54,20 @@ def shortcuts(plan: Plan) -> tuple[Shortcut, ...]:
 
 def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
     by_name = {end.name: end for end in ends}
-    places = [
-        MacEntry(entry.mac, entry.port)
-        for entry in namespace.forwarding_entries
-        if entry.port in by_name and not _has_a_say(by_name[entry.port], namespace)
-    ]
+    instances = {port.device: port for port in namespace.instance_ports}
+    places = []
+    for entry in namespace.forwarding_entries:
+        instance = instances.get(entry.port)
+        narrow = entry.port in by_name and _delays(by_name[entry.port], namespace)
+        if entry.port in by_name and not (instance.stateful if instance else narrow):
+            places.append(MacEntry(entry.mac, entry.port, instance=instance, one_way=narrow))
     if namespace.forwarding:
         (bridge,) = namespace.bridges
         own: list[Bridge | End] = [bridge, *(end for end in ends if end.bridge is None)]
         places += [MacEntry(each.mac, each.name, bridge.name) for each in own]
-    return Shortcut(namespace.name, tuple(by_name), tuple(places))
+    return Shortcut(namespace.name, tuple(by_name), tuple(places), tuple(instances))
 
 
-def _has_a_say(port: End, namespace: Namespace) -> bool:
-    """Whether a port drops or delays: such frames have to leave by it."""
-    narrow = any(port.mtu < bridge.mtu for bridge in namespace.bridges)
-    return narrow or port.rate_mbit is not None or f'"{port.name}"' in namespace.nftables
+def _delays(port: End, namespace: Namespace) -> bool:
+    """Whether a port holds frames back, or has no room for some: they have to leave by it."""
+    return port.rate_mbit is not None or any(port.mtu < bridge.mtu for bridge in namespace.bridges)

@@ -15,7 +15,7 @@ from gwlbemu.topology.plan.listeners import Listener
 
 # The form of a plan as `encode` writes it, which a running lab keeps. Raise it by one with every change to the values
 # below that makes what another version wrote unreadable, or misread. Version 1, without this number: one listener;
-# version 2: security groups, NAT and transit gateways stand in the machine half alone.
+# version 2: no instance ports; security groups, NAT and transit gateways stand in the machine half alone.
 VERSION = 3
 
 
@@ -83,6 +83,18 @@ class ForwardingEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class InstancePort:
+    """A bridge port that carries frames of one interface only: what its ruleset says, for those who have to obey it."""
+
+    device: str
+    mac: str  # of the interface at the other end
+    address: str
+    ipv6_address: str  # "" for none
+    source_dest_check: bool  # every packet is from or for these addresses
+    stateful: bool  # what may come depends on what was sent: the ruleset has to see every packet
+
+
+@dataclass(frozen=True, slots=True)
 class AddressRewrite:
     """A rule that nft's language has no words for, appended to `chain` of the ruleset's `table` (family ip).
 
@@ -110,6 +122,7 @@ class Namespace:
     forwarding_entries: tuple[ForwardingEntry, ...] = ()
     nftables: str = ""  # a ruleset for `nft -f -`, or nothing
     address_rewrites: tuple[AddressRewrite, ...] = ()
+    instance_ports: tuple[InstancePort, ...] = ()
     rules: tuple[tuple[str, int], ...] = ()  # policy rules (incoming interface, table)
     mark_rules: tuple[tuple[str, int, int], ...] = ()  # tried before `rules`: (incoming interface, packet mark, table)
 

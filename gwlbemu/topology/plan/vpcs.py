@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from netaddr import IPNetwork
 
 from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
-from gwlbemu.topology.plan import routes, rulesets
-from gwlbemu.topology.plan.hosts import group_members
+from gwlbemu.topology.plan import port_rules, routes, rulesets
+from gwlbemu.topology.plan.hosts import group_members, instance_port
 from gwlbemu.topology.plan.layout import FABRIC, NextHop
 from gwlbemu.topology.plan.machine import (
     Blueprint,
@@ -17,7 +19,8 @@ from gwlbemu.topology.plan.machine import (
     interface_neighbours,
     router_addresses,
 )
-from gwlbemu.topology.plan.values import ForwardingEntry, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.port_groups import Groups
+from gwlbemu.topology.plan.values import ForwardingEntry, InstancePort, Link, Namespace, Neighbour
 
 
 def vpc_blueprint(topology: Topology, settings: Settings, vpc: Vpc) -> Blueprint:
@@ -59,6 +62,7 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
     layout = settings.layout
     hop, interfaces = layout.next_hops[vpc.name][subnet.name], layout.interfaces[subnet.name]
     own = {one.name for one in vpc.subnets}
+    ports = list(_instance_ports(settings, vpc, subnet))
     tunnels = any(balancer.subnets[0].subnet in own for balancer in topology.load_balancers)
     namespace = Namespace(
         name=layout.namespace(subnet.name),
@@ -69,7 +73,9 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
         routes=tuple(routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)),
         neighbours=tuple(interface_neighbours("subnet", interfaces) + fabric_neighbours(settings, vpc, subnet.name)),
         forwarding_entries=tuple(interface_entries("subnet", interfaces)),
-        nftables=(rulesets.fabric_keeps_ttl() if tunnels else "") + _security_groups(settings, vpc, subnet),
+        nftables=(rulesets.fabric_keeps_ttl() if tunnels else "")
+        + "".join(port_rules.instance_port(port, groups) for port, groups in ports),
+        instance_ports=tuple(port for port, _ in ports),
     )
     links = [
         Link(
@@ -83,11 +89,12 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
     return Blueprint((namespace,), tuple(links))
 
 
-def _security_groups(settings: Settings, vpc: Vpc, subnet: Subnet) -> str:
+def _instance_ports(settings: Settings, vpc: Vpc, subnet: Subnet) -> Iterator[tuple[InstancePort, Groups | None]]:
+    """The port of each instance of the subnet, and the instance's security groups."""
     members = group_members(settings.layout, vpc)
-    found = ""
     for instance in vpc.instances:
-        if instance.subnet == subnet.name and instance.security_groups:
-            groups = [group for group in vpc.security_groups if group.name in instance.security_groups]
-            found += rulesets.security_groups_at_port(names.device(instance.name), groups, members)
-    return found
+        if instance.subnet == subnet.name:
+            own = tuple(group for group in vpc.security_groups if group.name in instance.security_groups)
+            interface = settings.layout.interface(subnet.name, instance.name)
+            port = instance_port(interface, source_dest_check=instance.source_dest_check, stateful=bool(own))
+            yield port, Groups(own, members) if own else None

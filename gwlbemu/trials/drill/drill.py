@@ -196,9 +196,7 @@ def _newcomers(drill: _Run, zone: str) -> list[tuple[ConnectionState, Carriers]]
     servers = [server for server in drill.participants.servers if not zone or server.zone != zone]
     found: list[tuple[ConnectionState, Carriers]] = []
     for server in servers:
-        process = start_traffic(
-            drill.lab.plan, drill.participants.client, server, drill.port, flows=NEWCOMERS, records=2
-        )
+        process = start_traffic(drill.lab, drill.participants.client, server, drill.port, flows=NEWCOMERS, records=2)
         try:
             drill.clocks.wait(5.0, lambda process=process: not process.running)  # type: ignore[misc]
             drill.watch.read()
@@ -226,6 +224,7 @@ def _flows(drill: _Run) -> list[FlowEvidence]:
                 until=until,
                 hit=key in drill.hit,
                 cut_off=key in drill.cut_off,
+                only_server_told=history is not None and history.server_resets > 0 == history.client_resets,
             )
         )
     return flows
@@ -254,7 +253,7 @@ def _traffic(lab: RunningLab, participants: Participants, flows: int, port: int)
         for number, server in enumerate(participants.servers):
             share = flows // len(participants.servers) + (number < flows % len(participants.servers))
             if share:
-                started[server.name] = start_traffic(lab.plan, participants.client, server, port, flows=share)
+                started[server.name] = start_traffic(lab, participants.client, server, port, flows=share)
         yield started
     finally:
         for process in started.values():

@@ -29,6 +29,7 @@ class FlowEvidence:
     """What was seen of one connection; instants are seconds of the kernel's monotonic clock.
 
     `hit`: the failed target was on its way. `cut_off`: an end or a node of it is in the zone that was lost.
+    `only_server_told`: a RST answered the server's packet and none the client's.
     """
 
     key: ConnectionKey
@@ -38,6 +39,7 @@ class FlowEvidence:
     until: float
     hit: bool
     cut_off: bool
+    only_server_told: bool = False
 
     @property
     def silent(self) -> tuple[float, float]:
@@ -93,6 +95,8 @@ def _flow(lab: RunningLab, evidence: Evidence, flow: FlowEvidence) -> FlowReport
     note = ""
     if is_moved(flow.before, flow.after) and fate != "moved":
         note = f"the load balancer moved it, {_why_refused(lab, flow)}"
+    elif fate == "lost" and flow.only_server_told:
+        note = "only the server was told: a RST answers who sends the next packet (emulation.reset_ends: both)"
     elif fate == "lost" and flow.state.end != "open":
         note = flow.state.end
     return FlowReport(
@@ -124,8 +128,7 @@ def _why_refused(lab: RunningLab, flow: FlowEvidence) -> str:
 def _midstream_refusals(lab: RunningLab, target: str, port: int) -> int:
     """How often the firewall behind a target has logged that it did not see the connection begin."""
     name = next((each.name for each in lab.plan.instances if target in (each.name, each.address)), target)
-    path = lab.state.folder / "logs" / f"{name}.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = [line for path in lab.state.decision_files(name) for line in path.read_text().splitlines()]
     entries = [json.loads(line) for line in lines if '"midstream"' in line and line.endswith("}")]
     return sum(
         port in (entry["flow"].get("source_port"), entry["flow"].get("destination_port"))
@@ -166,7 +169,12 @@ def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
     if evidence.policy == "reset":
         reset = fates["reset"]
         counted = evidence.resets >= reset
-        text = f"{reset} of {len(hit)} flows were reset; TCP_GWLB_Reset_Count rose by {evidence.resets}"
+        server = sum(flow.only_server_told and flow.outcome != "reset" for flow in hit)
+        others = f", of {server} only the server was told" if server else ""
+        text = (
+            f"{reset} of {len(hit)} flows were reset at the client{others};"
+            f" TCP_GWLB_Reset_Count rose by {evidence.resets}"
+        )
         return ContractCheck("FL-14", text, reset == len(hit) and counted)
     if evidence.policy == "rebalance":
         moved = sum(is_moved(flow.before, flow.after) for flow in hit)

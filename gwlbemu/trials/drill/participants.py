@@ -49,7 +49,7 @@ def choose_participants(lab: RunningLab, source: str | None, destinations: Seque
     """
     sender = instance_named(lab.plan, source) if source else client_and_server(lab.plan)[0]
     found = [_server(lab.plan, sender, name) for name in destinations or _candidates(lab.plan, sender)]
-    tries = [(server, start_traffic(lab.plan, sender, server, port, flows=1, records=1)) for server in found]
+    tries = [(server, start_traffic(lab, sender, server, port, flows=1, records=1)) for server in found]
     answering = [server for server, process in tries if _answers(process)]
     if not destinations:
         answering = list({server.zone: server for server in reversed(answering)}.values())[::-1]
@@ -90,12 +90,12 @@ def _answers(process: Client) -> bool:
 
 
 def start_traffic(
-    plan: Plan, sender: Instance, server: DrillServer, port: int, *, flows: int, records: int = 0
+    lab: RunningLab, sender: Instance, server: DrillServer, port: int, *, flows: int, records: int = 0
 ) -> Client:
     """Open `flows` connections from the client to a server; without `records` they go on until they are stopped."""
     words = [server.address, "--port", str(port), "--flows", str(flows), "--records", str(records)]
     command = own_module("gwlbemu.programs.traffic", *words)
-    return client.start(plan, sender.name, command, directory=ROOT_FOLDER)
+    return client.start(lab, sender.name, command, directory=ROOT_FOLDER)
 
 
 def newest(process: Client) -> list[ConnectionState]:

@@ -24,12 +24,15 @@ class ConnectionKey:
 
 @dataclass(slots=True)
 class ConnectionHistory:
-    """What was seen of one connection: the newest target per hop, and when a packet was last sent there."""
+    """What was seen of one connection: the newest target per hop, when a packet was last sent there, and how often a
+    packet of the client or of the server was answered with a RST.
+    """
 
     targets: dict[NodeEndpoint, str] = field(default_factory=dict)
     sent_at: dict[NodeEndpoint, float] = field(default_factory=dict)
     back_at: dict[tuple[NodeEndpoint, str], float] = field(default_factory=dict)  # when a target last returned a packet
-    resets: int = 0
+    client_resets: int = 0
+    server_resets: int = 0
 
 
 class ConnectionWatch:
@@ -74,4 +77,7 @@ class ConnectionWatch:
                 history.targets[hop], history.sent_at[hop] = step.target, step.at
             elif step.verdict == "to-endpoint":
                 history.back_at[hop, step.target] = step.at
-            history.resets += step.verdict == "reset"
+            elif step.verdict == "reset" and step.destination in addresses:
+                history.client_resets += 1
+            elif step.verdict == "reset":
+                history.server_resets += 1

@@ -80,8 +80,8 @@ class HotBalancer(Balancer):
             return Drop(judged.dropped[0][1])
         for datagram in judged.to_targets:
             return ToTarget(self._group.by_address[datagram[16:20]].id, datagram)
-        ((endpoint, packet),) = ((key, packets[0]) for key, packets in judged.to_endpoints.items() if packets)
-        return Reset(endpoint, packet) if self._resets > before else ToEndpoint(endpoint, packet)
+        ((endpoint, packets),) = ((key, packets) for key, packets in judged.to_endpoints.items() if packets)
+        return Reset(endpoint, *packets) if self._resets > before else ToEndpoint(endpoint, *packets)
 
 
 Node: type[Balancer] = HotBalancer  # what `node` makes; some tests have both

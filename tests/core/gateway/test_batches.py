@@ -190,7 +190,7 @@ def test_more_lengths_than_are_remembered_of_a_target_are_all_written_right(monk
         assert parts(one.receive_frames(VPCE_A, frames(packets), now=now)) == parts(
             carefully(one, VPCE_A, packets, now)
         )
-    (flow,) = one._placement.table
+    (flow,) = one._placement.table.by_endpoint[VPCE_A].values()
     assert 0 < len(flow.target.outer_headers) <= 4
 
 

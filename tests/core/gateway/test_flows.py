@@ -311,3 +311,68 @@ def test_flows_can_be_listed_from_the_newest_over_all_endpoints() -> None:
         balancer.receive_packet(endpoint, query(port), now=now)
     balancer.receive_packet(VPCE_A, query(1), now=5.0)  # a packet does not make a flow new
     assert [flow.placed_at for flow in balancer.flows(now=5.0, newest_first=True)] == [4.0, 3.0, 2.0, 1.0]
+
+
+def udp_from(port: int) -> bytes:
+    return build_udp(CLIENT, SERVER, port, 53, b"x")
+
+
+def closed_port(packet: bytes) -> bytes:
+    """What the server answers to a packet for a port that nobody listens at."""
+    error = build_icmp_error(packet, 3, 3, SERVER)
+    assert error is not None
+    return error
+
+
+def test_a_flow_beyond_the_maximum_is_dropped_and_counted_by_name_and_the_others_go_on() -> None:
+    balancer = node(1, emulation={"max_flows": 3})
+    for port in (1, 2, 3):
+        assert isinstance(balancer.receive_packet(VPCE_A, udp_from(port), now=0.0), ToTarget)
+    assert balancer.receive_packet(VPCE_B, udp_from(4), now=1.0) == Drop(Reason.TABLE_FULL)
+    assert balancer.receive_packet(VPCE_A, build_tcp(CLIENT, SERVER, 1, 2, flags=SYN), now=1.0) == Drop(
+        Reason.TABLE_FULL
+    )
+    for port in (1, 2, 3):
+        assert isinstance(balancer.receive_packet(VPCE_A, udp_from(port), now=1.0), ToTarget)
+    metrics = balancer.metrics(now=1.0)
+    assert (metrics["ActiveFlowCount"], metrics["Dropped_FlowTableFull"]) == (3, 2)
+    assert (metrics["RejectedFlowCount"], metrics["RejectedFlowCount_TCP"]) == (2, 1)
+    assert metrics["verdicts"] == metrics["packets_received"]
+
+
+def test_flows_whose_time_is_over_make_room_in_a_full_table_before_any_sweep() -> None:
+    balancer = node(1, emulation={"max_flows": 100})
+    for port in range(100):
+        balancer.receive_packet(VPCE_A, udp_from(port), now=0.0)
+    for port in range(100, 200):
+        assert isinstance(balancer.receive_packet(VPCE_A, udp_from(port), now=122.0), ToTarget)
+    assert balancer.metrics(now=122.0)["ActiveFlowCount"] <= 100
+
+
+@pytest.mark.contract("FL-11")
+def test_a_flow_of_icmp_errors_alone_is_short_until_another_packet_belongs_to_it() -> None:
+    error = closed_port(udp_from(1))
+    balancer = node(1, track_changes=True)
+    balancer.receive_packet(VPCE_A, error, now=0.0)
+    assert balancer.take_flow_changes() == [], "the fast path would not see that it is no longer errors alone"
+    balancer.receive_packet(VPCE_A, error, now=9.0)
+    (flow,) = balancer.flows(now=9.0)
+    assert flow.expires_at == 19.0
+    assert list(balancer.flows(now=19.0)) == []
+    balancer.receive_packet(VPCE_A, error, now=30.0)
+    balancer.receive_packet(VPCE_A, echo(1), now=31.0)
+    balancer.receive_packet(VPCE_A, error, now=32.0)
+    (flow,) = balancer.flows(now=32.0)
+    assert flow.expires_at == 152.0
+    assert [change.kind.value for change in balancer.take_flow_changes()][-1] == "placed"  # type: ignore[union-attr]
+
+
+def test_many_closed_ports_leave_no_second_crowd_of_flows() -> None:
+    balancer = node(1)
+    for host in range(200):
+        client = bytes([10, 1, 22, host])
+        query = build_udp(client, SERVER, 1, 53, b"x")
+        balancer.receive_packet(VPCE_A, query, now=0.0)
+        balancer.receive_packet(VPCE_A, closed_port(query), now=0.0)
+    balancer.expire(now=12.0)
+    assert balancer.metrics(now=12.0)["ActiveFlowCount"] == 200

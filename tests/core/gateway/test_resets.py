@@ -6,7 +6,7 @@ from scapy.layers.inet6 import IPv6
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.verdict import Drop, Reason, Reset, ToTarget
-from gwlbemu.wire.tcp import ACK, FIN, RST, build_tcp
+from gwlbemu.wire.tcp import ACK, FIN, RST, SYN, build_tcp
 from tests.core.gateway.core_lab import (
     CLIENT,
     CLIENT6,
@@ -134,3 +134,57 @@ def test_a_target_that_recovers_before_the_next_packet_keeps_its_connections() -
     fail_probes(balancer, "fw-a1", now=1.0)
     pass_probes(balancer, "fw-a1", now=2.0)
     assert target_of(balancer, data(), now=3.0) == "fw-a1"
+
+
+BOTH = {"reset_ends": "both"}
+
+
+@pytest.mark.contract("FL-14")
+def test_a_client_that_only_downloads_is_not_told_by_default() -> None:
+    balancer = node(2, group=ON_UNHEALTHY)
+    first = target_of(balancer, syn(), now=0.0)
+    fail_probes(balancer, first, now=1.0)
+    verdict = balancer.receive_packet(VPCE_A, reply(sequence=1000, acknowledgement=5), now=2.0)
+    assert verdict == Reset(VPCE_A, verdict.packet)  # type: ignore[union-attr]
+    assert verdict.packet[16:20] == SERVER
+
+
+@pytest.mark.contract("FL-14")
+def test_with_the_switch_the_other_end_is_asked_for_a_packet_and_told_by_its_own_numbers() -> None:
+    balancer = node(2, group=ON_UNHEALTHY, emulation=BOTH)
+    first = target_of(balancer, syn(), now=0.0)
+    fail_probes(balancer, first, now=1.0)
+    packet = reply(sequence=1000, acknowledgement=5, options=bytes([1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 8]))
+    verdict = balancer.receive_packet(VPCE_A, packet, now=2.0)
+    assert isinstance(verdict, Reset)
+    assert (verdict.packet[16:20], IP(verdict.packet)[TCP].seq) == (SERVER, 5)
+    probe = IP(verdict.probe)
+    assert verdict.probe[12:20] == SERVER + CLIENT
+    assert (probe[TCP].seq, probe[TCP].ack, str(probe[TCP].flags), bytes(probe[TCP].payload)) == (999, 5, "A", b"")
+    assert dict(each for each in probe[TCP].options if each[1])["Timestamp"] == (9, 8)
+    answered = balancer.receive_packet(VPCE_A, data(sequence=5, acknowledgement=4321, payload=b""), now=2.1)
+    assert isinstance(answered, Reset)
+    assert (answered.packet[16:20], IP(answered.packet)[TCP].seq, answered.probe) == (CLIENT, 4321, b"")
+    assert list(balancer.flows(now=2.1)) == []
+    metrics = balancer.metrics(now=2.1)
+    assert (resets(balancer), metrics["packets_received"]) == (2, metrics["verdicts"])
+
+
+def test_a_connection_of_which_one_end_was_told_makes_way_for_the_next_syn() -> None:
+    balancer = node(2, group=ON_UNHEALTHY, emulation=BOTH)
+    first = target_of(balancer, syn(), now=0.0)
+    fail_probes(balancer, first, now=1.0)
+    for _ in range(2):  # the first RST may have been lost
+        assert isinstance(balancer.receive_packet(VPCE_A, data(acknowledgement=5), now=2.0), Reset)
+    assert target_of(balancer, syn(), now=3.0) != first
+    assert len(list(balancer.flows(now=3.0))) == 1
+
+
+@pytest.mark.parametrize("flags", [SYN | ACK, 0])
+def test_nothing_that_opens_a_connection_is_followed_by_a_probe(flags: int) -> None:
+    balancer = node(2, group=ON_UNHEALTHY, emulation=BOTH)
+    first = target_of(balancer, syn(), now=0.0)
+    fail_probes(balancer, first, now=1.0)
+    verdict = balancer.receive_packet(VPCE_A, reply(flags=flags), now=2.0)
+    assert isinstance(verdict, Reset)
+    assert verdict.probe == b""

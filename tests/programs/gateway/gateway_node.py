@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gwlbemu.core.gateway.balancer import Balancer
+from gwlbemu.ports.control import Answer, Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.memory import pair
 from gwlbemu.programs.discards import Discards
 from gwlbemu.programs.gateway.fast import Follower
+from gwlbemu.programs.gateway.links import links
 from gwlbemu.programs.gateway.packets import Packets, Side
 from gwlbemu.programs.gateway.traces import Traces
 from gwlbemu.programs.gateway.verbs import NodeVerbs
@@ -23,7 +26,7 @@ class MemoryNode:
 
     def __init__(self, folder: Path, stack: ExitStack, **changes: Any) -> None:
         self.config = config(folder, **changes)
-        self.settings = self.config.settings()
+        self.settings = replace(self.config.settings(), links=links(self.config))
         self.loop = Loop()
         stack.callback(self.loop.close)
         self.started_at = self.loop.now
@@ -55,14 +58,26 @@ class MemoryNode:
     def changed(self) -> None:
         self.changes += 1
 
+    def expired(self) -> None:
+        """Nothing has to learn of it."""
+
     def advance(self, seconds: float) -> None:
         self.loop.advance(seconds)
+
+    def ask(self, verb: Verb, **arguments: Any) -> Answer:
+        """Return what a verb answers, at once or after some turns of the loop."""
+        answer = verb(arguments)
+        return answer if isinstance(answer, Mapping) else self.loop.run_until_complete(_awaited(answer))
 
     def healthy(self) -> None:
         """Let every target pass its health checks."""
         for target in self.balancer.probe_targets(now=self.loop.now):
             for _ in range(2):
                 self.balancer.receive_probe_result(target.id, True, now=self.loop.now, reason="")
+
+
+async def _awaited(answer: Awaitable[Answer]) -> Answer:
+    return await answer
 
 
 @contextmanager

@@ -256,7 +256,7 @@ def test_the_kernel_carries_nothing_while_one_of_two_traces_is_live(bench: Bench
         for protocol, port in ((17, 53), (6, 80))
     )
     through(bench, query())
-    assert bench.call("trace_stop", trace=tcp) == {"events": [], "count": 0}
+    assert bench.call("trace_stop", trace=tcp) == {"events": [], "count": 0, "more": False}
     through(bench, query())
     assert carried(bench) == before
     assert bench.call("trace_stop", trace=udp)["count"] == 4
@@ -283,7 +283,7 @@ def test_a_lease_goes_by_real_time_and_not_by_time_that_was_advanced(bench: Benc
     trace = bench.call("trace_start", lease_seconds=60)["trace"]
     bench.call("advance", seconds=3600)
     bench.call("advance", seconds=3600)
-    assert bench.call("trace_read", trace=trace) == {"events": [], "count": 0}
+    assert bench.call("trace_read", trace=trace) == {"events": [], "count": 0, "more": False}
     assert "trace" in bench.call("status")["datapath_reason"]
 
 

@@ -134,7 +134,7 @@ def test_a_flow_is_listed_and_ends_when_its_time_is_advanced(bench: Bench) -> No
     bench.take(bench.target, 3)
     page = bench.call("flows", limit=2)
     assert (len(page["flows"]), page["more"]) == (2, True)
-    (last,) = bench.call("flows", limit=2, offset=2)["flows"]
+    (last,) = bench.call("flows", limit=2, cursor=page["cursor"])["flows"]
     assert (last["endpoint"], last["protocol"], last["source"], last["destination_port"]) == (
         "vpce-fw",
         6,
@@ -187,7 +187,7 @@ def test_a_trace_tells_the_way_of_the_packets_that_were_asked_for_and_of_no_othe
     assert out["identity"] == back["identity"] == [6, 1000, 80, 1000, 40]
     assert out["cookie"] == back["cookie"] == f"0x{struct.unpack('!I', frames[0][78:82])[0]:08x}"
     assert 0 < out["time"] <= back["time"] <= time.monotonic()
-    assert bench.call("trace_stop", trace=trace, after=1) == {"events": [back], "count": 2}
+    assert bench.call("trace_stop", trace=trace, after=1) == {"events": [back], "count": 2, "more": False}
     with pytest.raises(TraceGoneError, match="is over") as caught:
         bench.call("trace_read", trace=trace)
     assert caught.value.code == "TraceNotFound"

@@ -55,7 +55,7 @@ def test_each_trace_has_the_verdicts_on_its_own_flows_under_its_own_numbers(node
     (event,) = dns.read()["events"]
     assert (event["number"], event["time"], event["endpoint"], event["direction"]) == (1, 12.5, "vpce-fw", "out")
     assert (event["verdict"], event["target"], event["reason"]) == ("to-target", "fw1", "")
-    assert other.read() == {"events": [], "count": 0}
+    assert other.read() == {"events": [], "count": 0, "more": False}
     judging.receive_returned_frames([swapped(sent[1])], now=node.loop.now)
     back = dns.read(after=1)
     assert back["count"] == 2
@@ -96,4 +96,4 @@ def test_bytes_that_are_no_packet_are_judged_and_not_noted(node: MemoryNode) -> 
     trace = Trace()
     judging = judge(node, trace)
     assert len(judging.receive_returned_frames([b"", b"\x45", bytes(40)], now=node.loop.now)) == 3
-    assert trace.read() == {"events": [], "count": 0}
+    assert trace.read() == {"events": [], "count": 0, "more": False}

@@ -14,12 +14,12 @@ from gwlbemu.topology.file.parse import parse
     [
         ("lab: x\nvpcs: [", "f.yaml:2: this is not YAML"),
         ("lab: x\n\tvpcs: 3", "f.yaml:2: this is not YAML"),
-        ("lab: \x00", "f.yaml: this is not YAML"),
+        ("lab: \x00", "f.yaml:1: this is not YAML: the character U+0000"),
         ("lab: x\nlab: y\n", "f.yaml:2: lab: this key stands twice, first on line 1"),
         ("a:\n  - {b: 1, b: 2}\n", "f.yaml:2: a[0].b: this key stands twice"),
         ("? [a]\n: 1\n", "expected a key that is plain text"),
         ("a: &x {b: 1}\nc: {<<: *x}\n", "f.yaml:2: c.<<: expected a key that is plain text (merge keys are not read)"),
-        ("a: &x [*x]\n", "nested deeper than anything a topology has"),
+        ("a: &x [*x]\n", "nested deeper than 20 levels"),
         ("a: 1\n---\nb: 2\n", "this is not YAML"),
     ],
 )

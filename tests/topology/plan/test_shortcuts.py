@@ -2,16 +2,20 @@ from __future__ import annotations
 
 from gwlbemu.topology import names
 from gwlbemu.topology.plan.resolve import load
-from gwlbemu.topology.plan.shortcuts import shortcuts
+from gwlbemu.topology.plan.shortcuts import MacEntry, shortcuts
 from gwlbemu.topology.plan.values import Plan
 from tests.paths import TOPOLOGIES
 from tests.topology.builder import plan_of, put
 
 
 def known(plan: Plan, resource: str) -> dict[str, tuple[str, str]]:
-    """Device and bridge by MAC in the namespace of a resource."""
+    """Device and bridge by MAC in the namespace of a resource, where frames are put by a shortcut."""
+    return {place.mac: (place.device, place.bridge) for place in places(plan, resource) if not place.one_way}
+
+
+def places(plan: Plan, resource: str) -> tuple[MacEntry, ...]:
     (found,) = [each for each in shortcuts(plan) if each.namespace == names.namespace(plan.lab, resource)]
-    return {place.mac: (place.device, place.bridge) for place in found.places}
+    return found.places
 
 
 def test_they_stand_in_fabrics_subnets_and_on_the_internet_and_not_where_addresses_are_translated() -> None:
@@ -40,6 +44,21 @@ def test_ports_with_security_groups_or_a_rate_are_the_kernels() -> None:
     plan = plan_of(put("vpcs.1.instances.0.rate_mbit", 100))
     assert names.mac("fw-a", "eth0") not in known(plan, "sec-a")
     assert names.mac("fw-b", "eth0") in known(plan, "sec-b")
+
+
+def test_a_port_with_groups_has_no_place_and_one_with_a_rate_is_left_by_a_shortcut_only() -> None:
+    web, firewall = names.mac("web", "eth0"), names.mac("fw-a", "eth0")
+    assert web not in {place.mac for place in places(plan_of(), "app-a")}
+    plan = plan_of(put("vpcs.1.instances.0.rate_mbit", 100))
+    assert {place.mac: place.one_way for place in places(plan, "sec-a")}[firewall] is True
+
+
+def test_the_port_of_an_instance_is_guarded_and_no_other() -> None:
+    by_namespace = {each.namespace: set(each.guarded) for each in shortcuts(plan_of())}
+    assert by_namespace["test-app-a"] == {"web"}
+    assert by_namespace["test-sec-a"] == {"fw-a"}
+    assert by_namespace["test-internet"] == {"client"}
+    assert by_namespace["test-app"] == set()
 
 
 def test_a_port_that_carries_less_than_its_bridge_is_the_kernels() -> None:

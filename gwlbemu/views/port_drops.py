@@ -1,0 +1,46 @@
+"""What the bridge ports of instances have dropped (see `topology.plan.port_rules`), read from the kernel's counters."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gwlbemu.errors import NetError
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.net.firewall import counters
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.topology import names
+from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS, TABLE
+
+
+@dataclass(frozen=True, slots=True)
+class PortDrops:
+    """Packets that the port of an instance dropped for one reason, since the lab came up."""
+
+    instance: str
+    direction: str  # sent | received, by the instance
+    reason: str  # a key of `port_rules.REASONS`
+    packets: int
+
+
+def read_port_drops(lab: RunningLab) -> tuple[PortDrops, ...]:
+    """Return what each instance's port has dropped, without those that dropped nothing.
+
+    A namespace that is gone, or whose rules somebody removed, has dropped nothing that can be told.
+    """
+    family, table = TABLE.split()
+    found = []
+    for namespace in (each for each in lab.plan.namespaces if each.instance_ports):
+        counted: dict[str, int] = {}
+        with suppress(NetError), inside(path_of(namespace.name)):
+            counted = counters(family, table)
+        instances = {names.device(each.name): each.name for each in lab.plan.instances}
+        found += [
+            PortDrops(instances[port.device], direction, reason, packets)
+            for port in namespace.instance_ports
+            for direction in DIRECTIONS
+            for reason in REASONS
+            if (packets := counted.get(f"{direction}_{reason}_{port.device}", 0))
+        ]
+    return tuple(found)

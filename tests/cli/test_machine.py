@@ -1,0 +1,200 @@
+"""What the machine does to a command: signals, closed pipes, a folder that is missing or read-only, a umask."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from gwlbemu.cli.main import VERBS, cli, main
+from gwlbemu.net.namespaces import DIRECTORY
+from gwlbemu.net.record import ROOT, list_labs
+from tests.paths import TOPOLOGIES
+from tests.waiting import wait_until
+
+MINIMAL = str(TOPOLOGIES / "minimal.yaml")
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_signal_ends_every_verb_with_one_word(
+    gwlbemu: Any, monkeypatch: pytest.MonkeyPatch, verb: str, number: signal.Signals
+) -> None:
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    before = signal.getsignal(number)
+    monkeypatch.setattr(command, "invoke", lambda _: signal.raise_signal(number))
+    monkeypatch.setattr(command, "parse_args", lambda *_: [])
+    said = gwlbemu(verb)
+    assert (said.code, said.out, said.err.strip()) == (130, "", "interrupted")
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_the_caller_ignores_is_ignored(monkeypatch: pytest.MonkeyPatch, gwlbemu: Any) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        command = cli.get_command(click.Context(cli), "labs")
+        monkeypatch.setattr(command, "invoke", lambda _: signal.raise_signal(signal.SIGHUP))
+        assert gwlbemu("labs").code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "gwlbemu", *words], text=True, check=False, **options)
+
+
+OUTPUT = [("plan", MINIMAL), ("schema",), ("plan", "--json", MINIMAL), ("doctor", MINIMAL), ("--help",)]
+
+
+@pytest.mark.parametrize("words", OUTPUT, ids=" ".join)
+def test_output_that_cannot_be_written_is_one_sentence(words: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = run(*words, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (5, "gwlbemu: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("words", OUTPUT, ids=" ".join)
+def test_a_reader_that_went_away_is_no_error(words: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = run(*words, stdout=writer, stderr=subprocess.PIPE)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("descriptors", [(1,), (2,), (0, 1, 2)], ids=str)
+def test_without_standard_files_a_command_ends_as_usual(descriptors: tuple[int, ...]) -> None:
+    words = " ".join(f"{each}>&-" if each else "<&-" for each in descriptors)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec '{sys.executable}' -m gwlbemu plan '{MINIMAL}' {words}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def run_folder() -> Iterator[Path]:
+    """/run/gwlbemu and /run/netns without anything in them; the test may spoil them."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", "/run"], check=True)
+    try:
+        yield Path("/run")
+    finally:
+        subprocess.run(["umount", "-R", "-l", "/run"], check=True)
+
+
+WITHOUT_A_LAB = [
+    ("status",), ("targets",), ("flows",), ("metrics",), ("doctor",), ("watch",), ("inspect", "--last"),
+    ("inject", "--tcp", "80"), ("exec", "x", "--", "true"), ("register", "g", "t"), ("deregister", "g", "t"),
+    ("set", "g", "a=b"), ("fail", "zone", "a"), ("heal", "zone", "a"), ("advance", "5s"), ("drill",),
+]  # fmt: skip
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("spoilt", ["missing", "a file", "a link to nowhere"])
+def test_without_its_folder_every_verb_says_that_no_lab_is_up(gwlbemu: Any, run_folder: Path, spoilt: str) -> None:
+    if spoilt == "a file":
+        ROOT.write_text("")
+    elif spoilt != "missing":
+        ROOT.symlink_to("/nowhere")
+    for words in WITHOUT_A_LAB:
+        said = gwlbemu(*words)
+        assert (words, said.code, said.out) == (words, 4, "")
+        assert said.err.startswith("gwlbemu: no lab is up")
+    assert (gwlbemu("labs").code, gwlbemu("down").code) == (0, 0)
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("spoilt", ["a file", "a link to nowhere", "read-only"])
+def test_up_says_in_one_sentence_why_it_cannot_be(gwlbemu: Any, run_folder: Path, spoilt: str) -> None:
+    if spoilt == "a file":
+        ROOT.write_text("")
+    elif spoilt == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", "/run"], check=True)
+    else:
+        ROOT.symlink_to("/nowhere")
+    said = gwlbemu("up", "--no-capture", MINIMAL)
+    assert (said.code, said.out, said.err.count("\n")) == (5, "", 1)
+    assert "/run/" in said.err
+    assert list_labs() == []
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_up_that_is_interrupted_leaves_nothing(number: signal.Signals) -> None:
+    before = set(os.listdir(DIRECTORY)) if DIRECTORY.exists() else set()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gwlbemu", "up", MINIMAL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until(lambda: bool(list_labs()) or process.poll() is not None, "up has begun")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, out, err.strip()) == (130, "", "interrupted")
+    assert (list_labs(), set(os.listdir(DIRECTORY))) == ([], before)
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("number", SIGNALS[1:], ids=lambda number: number.name)
+def test_a_signal_to_exec_is_the_commands(number: signal.Signals) -> None:
+    wait = "import signal\nprint('ready', flush=True)\nsignal.pause()"
+    assert main(["up", "--no-capture", MINIMAL]) == 0
+    try:
+        words = [sys.executable, "-m", "gwlbemu", "exec", "client", "--", sys.executable, "-c", wait]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number
+    finally:
+        main(["down"])
+
+
+def modes(folder: Path) -> dict[str, int]:
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        found[str(path.relative_to(folder.parent))] = stat.S_IMODE(path.lstat().st_mode)
+    return found
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("umask", [0, 0o077, 0o777], ids=oct)
+def test_nothing_of_a_lab_depends_on_the_umask_of_its_maker(umask: int) -> None:
+    """Others may read what tells about a lab; nobody but root writes anything, or reaches what steers it."""
+    before = os.umask(umask)
+    try:
+        assert main(["up", MINIMAL]) == 0
+        os.umask(umask)
+        assert main(["fail", "link", "web"]) == 0
+        os.umask(umask)
+        assert main(["set", "firewalls", "stickiness.enabled=true"]) == 0
+        found = modes(ROOT / "minimal")
+        closed = {"nodes", "control", "programs"}
+        for path, mode in found.items():
+            parts = Path(path).parts
+            if len(parts) > 1 and parts[1] in closed:
+                if len(parts) == 2:
+                    assert (path, mode) == (path, 0o700)
+                assert mode & 0o022 == 0, path
+            elif (ROOT / path).is_dir():
+                assert (path, mode) == (path, 0o755)
+            else:
+                assert (path, mode) == (path, 0o644)
+        assert stat.S_IMODE(ROOT.stat().st_mode) == 0o755
+    finally:
+        os.umask(before)
+        main(["down"])
