@@ -37,7 +37,7 @@ ETH_P_ALL, PACKET_OUTGOING, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 3, 4, 33, 35
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PROBE_MTU = 10, 23, 3  # don't fragment, whatever ICMP has said before
 BUFFER = 8 << 20
 QUIET = 0.1  # seconds without a frame, while no process has one in hand: kernels pass frames on at once
-PATIENCE = 20.0  # seconds that a process may have a packet in hand
+PATIENCE = 60.0  # seconds that a process may have a packet in hand
 HEALTHY_WITHIN = 60.0
 IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
 GENEVE_PORT = geneve.PORT.to_bytes(2, "big")
@@ -319,6 +319,8 @@ def _reflector(watch: Watch, instance: Instance) -> Iterator[None]:
 def _host(watch: Watch, instance: Instance) -> Iterator[None]:
     """An instance that answers: TCP and ICMP by its kernel, UDP and GRE here."""
     families = [socket.AF_INET, *([socket.AF_INET6] if instance.ipv6_address else [])]
+    with inside(path_of(instance.namespace)):  # one SYN-ACK for a SYN, however slow the machine is
+        Path("/proc/sys/net/ipv4/tcp_synack_retries").write_text("0")
     with ExitStack() as stack:
 
         def raw(family: int, protocol: int, handle: Callable[[bytes, tuple[object, ...], socket.socket], None]) -> None:
