@@ -19,7 +19,7 @@ from gwlbemu.core.gateway.verdict import Reason
 from gwlbemu.paths.values import Cause, End, Exchange, Hop, Kind, States, Way
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.plan.values import Plan
-from tests.differential.observe import Observation, Observed, Outcome
+from tests.differential.sightings import Observation, Observed, Outcome
 
 ROUTING = ("route", "edge", "internet", "transit", "forward", "translate")
 REASONS = {reason.value for reason in Reason}
