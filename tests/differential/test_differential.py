@@ -13,7 +13,7 @@ from tests.differential.observe import observe
 from tests.differential.probes import probes
 from tests.differential.run import run
 
-SEEDS = (1, 2, 11, 13, 15, 17, 25, 28)  # every design, and six of the faults
+SEEDS = (1, 2, 11, 13, 15, 28, 39, 41)  # every design, and six of the faults
 
 
 @pytest.mark.namespace
