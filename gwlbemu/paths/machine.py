@@ -14,6 +14,7 @@ from typing import NamedTuple
 from gwlbemu.topology.plan.values import End, KernelRoute, Namespace, Plan
 
 MAIN = 254
+VLAN_TAG = 4  # bytes that Linux lets a frame be longer than the MTU of a bridge's port (is_skb_forwardable)
 
 
 class Lost(NamedTuple):
@@ -145,7 +146,7 @@ class Machine:
                 port = space.entries.get((device, mac))
                 if port is None or port not in space.ends:
                     return Lost(space.name, device, "nobody")
-                if size > space.ends[port].mtu:
+                if size > space.ends[port].mtu + VLAN_TAG:
                     return Lost(space.name, port, "mtu")
                 device = port
             if (space.name, device) in down:

@@ -141,6 +141,15 @@ def test_a_forwarding_instance_loses_traffic_until_its_source_destination_check_
     assert {IP(frame[14:]).src for frame in at_server.frames if IP(frame[14:])[ICMP].type == 8} == {"10.0.7.10"}
 
 
+@pytest.mark.topology(TOPOLOGIES / "egress-nat.yaml", capture=False)
+def test_a_nat_gateway_translates_and_answers_nothing_itself(lab: Lab) -> None:
+    assert "peer: 203.0.113.50" in lab.exec("worker", ["curl", "-s", "-m", "30", "http://198.51.100.20/"]).stdout
+    with sniffed(lab, "server", matching="src host 203.0.113.50") as at_server:
+        assert lab.exec("server", ["ping", "-c", "1", "-W", "1", "203.0.113.50"]).code == 1
+        assert curl(lab, "http://203.0.113.50/", client="server", seconds=1) == 28  # no answer; a RST would be 7
+    assert at_server.frames == []
+
+
 def transit(mode: str) -> str:
     document = yaml.safe_load((TOPOLOGIES / "transit-gateway.yaml").read_text())
     for attachment in document["transit_gateways"][0]["attachments"]:

@@ -109,10 +109,12 @@ def _quote_chain(way: str, address: str) -> str:
 def nat_gateway(address: str) -> str:
     """Return the rules of a NAT gateway with this address.
 
-    What is forwarded leaves with the gateway's own address; answers come back by connection tracking.
+    What is forwarded leaves with the gateway's own address; answers come back by connection tracking. What belongs to
+    no connection is for the gateway itself, and that answers nothing: neither a ping nor a SYN.
     """
     return table(
         "ip nat",
+        chain("input", "filter hook input priority 0; policy drop;", []),
         chain(
             "postrouting",
             "nat hook postrouting priority 100; policy accept;",

@@ -1,0 +1,98 @@
+"""What becomes of packets in a real lab, as seen on its interfaces; no plan is asked where a packet should go."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.public import Lab
+from gwlbemu.topology.plan.values import Plan
+from gwlbemu.trials.trace import TraceSession
+from gwlbemu.views.waiting import wait_until_healthy
+from tests.differential.outcomes import ROUTERS, outcomes
+from tests.differential.probes import Probe
+from tests.differential.sightings import Observation
+from tests.differential.watch import Watch, host, reflector, sent, tapped
+
+QUIET = 0.1  # seconds without a frame, while no process has one in hand: kernels pass frames on at once
+PATIENCE = 60.0  # seconds that a process may have a packet in hand
+HEALTHY_WITHIN = 60.0
+
+
+def observe(plan: Plan, probes: Sequence[Probe], secret: str) -> Observation:
+    """Bring up a lab with this seed, send the probes, take the lab down; return what became of each probe.
+
+    Raises AssertionError when the targets do not become healthy, and when the packets do not come to rest.
+    """
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab(plan, wait=0, seed=secret))
+        watch = Watch(plan)
+        stack.callback(watch.close)
+        commands = {program.instance for program in plan.programs if program.kind == "command"}
+        for instance in plan.instances:
+            if instance.name in commands:
+                stack.enter_context(reflector(watch, instance))
+        _until_healthy(watch, lab)
+        for namespace in plan.namespaces:
+            stack.enter_context(tapped(watch, namespace))
+        for instance in plan.instances:
+            if not instance.appliance:
+                stack.enter_context(host(watch, instance))
+        before = _without_route(plan)
+        session = stack.enter_context(TraceSession(lab.running))
+        for probe in probes:
+            stack.enter_context(sent(watch, probe))
+            watch.turn(0)
+        _until_still(watch, lab, session)
+        counted = _without_route(plan)
+    return Observation(
+        tuple(outcomes(watch, probes)),
+        {name: count - before[name] for name, count in counted.items()},
+        Counter(one.resource for one in watch.sightings if one.what.error and not one.outgoing),
+    )
+
+
+def _without_route(plan: Plan) -> dict[str, int]:
+    """Return InNoRoutes of IPv4 (RFC 4293) and of IPv6 of each router."""
+    found = {}
+    for namespace in plan.namespaces:
+        if namespace.role in ROUTERS:
+            with inside(path_of(namespace.name)):
+                lines = Path("/proc/thread-self/net/netstat").read_text().splitlines()
+                six = Path("/proc/thread-self/net/snmp6").read_text().split()
+            names, values = (line.split() for line in lines if line.startswith("IpExt:"))
+            four = values[names.index("InNoRoutes")]
+            found[namespace.resource] = int(four) + int(six[six.index("Ip6InNoRoutes") + 1])
+    return found
+
+
+# ---- waiting ---------------------------------------------------------------------------------------------------------
+def _until_healthy(watch: Watch, lab: Lab) -> None:
+    give_up_at = time.monotonic() + HEALTHY_WITHIN
+    while troubles := wait_until_healthy(lab.running, 0):
+        assert time.monotonic() < give_up_at, "; ".join(troubles)
+        watch.turn(0.05)
+
+
+def _until_still(watch: Watch, lab: Lab, session: TraceSession) -> None:
+    """Handle frames until there are none, and no node and no appliance has one in hand."""
+    give_up_at = time.monotonic() + PATIENCE
+    appliances = {one.instance for one in lab.plan.programs if one.is_python_appliance}
+    while True:
+        while watch.turn(QUIET):
+            assert time.monotonic() < give_up_at, "the lab does not come to rest"
+        watch.events += session.read()
+        if not watch.packets_in_hand() and _have_judged(watch, lab, appliances) and not watch.turn(QUIET):
+            return
+        assert time.monotonic() < give_up_at, f"nodes have {watch.packets_in_hand()} packets in hand"
+
+
+def _have_judged(watch: Watch, lab: Lab, appliances: set[str]) -> bool:
+    got = Counter(one.resource for one in watch.sightings if one.tunnel and not one.outgoing)
+    counters = {name: lab.running.call(name, "status")["counters"] for name in appliances if got[name]}
+    return all(int(counters[name]["received"]) >= got[name] for name in counters)

@@ -1,0 +1,47 @@
+"""The path model against real packets, on a handful of random topologies; `python -m tests.differential` has more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from tests.differential.compare import compare
+from tests.differential.grammar import SECRET, sample
+from tests.differential.observe import observe
+from tests.differential.probes import probes
+from tests.differential.run import run
+
+SEEDS = (1, 2, 11, 13, 15, 28, 39, 41)  # every design, and six of the faults
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_model_says_what_becomes_of_packets(seed: int) -> None:
+    report = run(seed)
+    assert not report.comparison, f"{report}\n{report.details(3)}"
+    assert report.probes > 2
+
+
+@pytest.mark.namespace
+def test_another_route_table_in_the_model_is_a_difference() -> None:
+    """The comparison can fail: the lab has the sound topology, the model one whose endpoints lead nowhere."""
+    sound = sample(14)
+    observation = observe(sound.plan, probes(sound.plan, 14), SECRET)
+    assert not compare(sound.plan, sound.states, observation)
+    namespaces = tuple(
+        replace(each, routes=tuple(route for route in each.routes if route.destination != "0.0.0.0/0"))
+        if each.resource == "ep-a"
+        else each
+        for each in sound.plan.namespaces
+    )
+    wrong = compare(replace(sound.plan, namespaces=namespaces), sound.states, observation)
+    assert {each.outcome.probe.sender.name for each in wrong.differences} >= {"web-a"}
+    assert all("ep-a" in str(each) for each in wrong.differences)
+    assert [each.partition(" ")[0] for each in wrong.miscounts] == ["ep-a"]
+
+
+def test_the_seeds_have_every_design() -> None:
+    designs = Counter(sample(seed).design for seed in SEEDS)
+    assert len(designs) == 7
