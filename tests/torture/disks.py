@@ -15,7 +15,7 @@ from gwlbemu.net.record import ROOT as STATE
 from tests.paths import ROOT
 from tests.small_disk import full, small_disk
 from tests.torture.tally import Tally
-from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, settle, topology
+from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, mend, settle, topology
 from tests.waiting import wait_until
 
 VERBS = (
@@ -54,10 +54,7 @@ def disks(tally: Tally) -> Iterator[Callable[[int], None]]:
                 if (STATE / "second").exists():
                     _say(tally, seed, "down", "--lab", "second")
                 tally.counts["times the disk was full"] += 1
-                for broken in lab.status().failures:
-                    lab.heal(broken.kind, broken.name)
-                for name in GOOD_PROGRAMS:
-                    lab.register("firewalls", name)
+                mend(lab, GOOD_PROGRAMS)
                 lab.wait_until_healthy(60)
                 settle(lab, tally, "disks", seed)
                 wait_until(lambda: lab.exec("client", CURL).code == 0, "a request to be answered")
