@@ -166,7 +166,8 @@ def settle(lab: Lab, tally: Tally, attack: str, seed: int) -> None:
 def mend(lab: Lab, names: Iterable[str]) -> None:
     """Heal whatever is broken and register every target again: first who is dead or frozen."""
     order = ("instance", "process", "link", "zone", "health")
-    for broken in sorted(lab.status().failures, key=lambda each: order.index(each.kind)):
+    while failures := lab.status().failures:  # a program that begins anew is broken in no other way any more
+        broken = min(failures, key=lambda each: order.index(each.kind))
         lab.heal(broken.kind, broken.name)
     for name in names:
         lab.register("firewalls", name)
