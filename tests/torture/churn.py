@@ -67,7 +67,7 @@ def churn(tally: Tally) -> Iterator[Callable[[int], None]]:
                 try:
                     _change(lab, dice)
                     tally.counts["changes"] += 1
-                except NetError as error:  # SettingError: AWS refuses it, too; LabError: whom it would tell is broken just now
+                except NetError as error:  # a SettingError AWS refuses, too; LabError: who has to be told is broken
                     tally.problem("churn", seed, f"a change: {error}")
                 except GwlbemuError:
                     tally.counts["changes refused"] += 1
