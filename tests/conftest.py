@@ -20,7 +20,7 @@ from gwlbemu.fastpath.build import available, cache_folder
 from gwlbemu.lab import up
 from tests.machine import isolate, namespaces, strays
 
-LONG = {"test_drill.py", "test_differential.py", "test_fleet.py", "test_choice.py"}
+LONG = {"test_drill.py", "test_differential.py", "test_fleet.py", "test_choice.py", "test_torture.py"}
 
 # The same examples in every run, and no time limit for one: a run does not fail by chance or on a busy machine.
 # `--hypothesis-profile=explore` looks for new examples.

@@ -27,18 +27,31 @@ ATTACKS: dict[str, Attack] = {
 }  # fmt: skip
 SHARES = {"kills": 4, "frames": 2, "packets": 3, "files": 1, "controls": 1, "churn": 5, "disks": 1, "overload": 1}
 
+MOST_BROKEN = 5  # rounds that raise, then an attack is given up
+
 
 def attack(name: str, tally: Tally, *, seed: int, seconds: float, most_rounds: int | None = None) -> int:
-    """Run rounds of an attack for so many seconds, one at least; return how many."""
-    end, rounds, before = time.monotonic() + seconds, 0, outside()
-    try:
-        with ATTACKS[name](tally) as one_round:
-            while rounds == 0 or (time.monotonic() < end and rounds != most_rounds):
-                one_round(seed + rounds)
-                rounds += 1
-    except Exception as error:
-        tally.problem(name, seed + rounds, f"{type(error).__name__}: {error}")
-    note_leftovers(tally, name, seed + rounds)
+    """Run rounds of an attack for so many seconds, one at least; return how many were made to their end.
+
+    A round that raises is a problem; the next one begins with everything anew.
+    """
+    end, rounds, broken, before = time.monotonic() + seconds, 0, 0, outside()
+
+    def goes_on() -> bool:
+        return rounds + broken == 0 or (
+            time.monotonic() < end and rounds + broken != most_rounds and broken < MOST_BROKEN
+        )
+
+    while goes_on():
+        try:
+            with ATTACKS[name](tally) as one_round:
+                while goes_on():
+                    one_round(seed + rounds + broken)
+                    rounds += 1
+        except Exception as error:
+            tally.problem(name, seed + rounds + broken, f"{type(error).__name__}: {error}")
+            broken += 1
+    note_leftovers(tally, name, seed)
     if escaped := outside() - before:
         tally.counts["outside"] += escaped
         tally.problem(name, seed, f"{escaped} packets outside the labs")

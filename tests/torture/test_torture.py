@@ -7,7 +7,7 @@ import pytest
 from tests.torture.attacks import ATTACKS, SHARES, attack
 from tests.torture.tally import BAD, Tally
 
-SEED, SECONDS = 9, 40.0
+SEED, SECONDS = 9, 20.0
 
 
 @pytest.mark.namespace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,16 @@ def settle(lab: Lab, tally: Tally, attack: str, seed: int) -> None:
         lost, where = unexplained(lab)
         tally.counts["unexplained"] += lost
         tally.problem(attack, seed, f"unexplained: {where}")
+
+
+def mend(lab: Lab, names: Iterable[str]) -> None:
+    """Heal whatever is broken and register every target again: first who is dead or frozen."""
+    order = ("instance", "process", "link", "zone", "health")
+    while failures := lab.status().failures:  # a program that begins anew is broken in no other way any more
+        broken = min(failures, key=lambda each: order.index(each.kind))
+        lab.heal(broken.kind, broken.name)
+    for name in names:
+        lab.register("firewalls", name)
 
 
 def leftovers() -> set[str]:
