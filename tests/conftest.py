@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,9 @@ settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A run in the background (`make test &`, nohup) is started with these ignored, and would hand that on to the verbs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     up.fresh_secret = lambda: "tests"  # type: ignore[attr-defined]  # the labs of the tests choose alike in every run
     if os.geteuid() == 0:
         isolate()

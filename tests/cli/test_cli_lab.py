@@ -138,9 +138,11 @@ def test_an_inject_that_is_terminated_ends_its_traces(lab: Lab, gwlbemu: Any) ->
     if lab.call("firewall-node-a", "status")["datapath"] == "python":
         pytest.skip("without a fast path there is nothing that a trace pauses")
     words = ["inject", "--icmp", "--count", "100", "--interval", "1"]
+    before = lab.metric("packets_received")
     process = subprocess.Popen([sys.executable, "-m", "gwlbemu.cli.main", *words], stdout=subprocess.DEVNULL)
     try:
-        wait_until(traced)
+        # Its first packet says that every node has answered it: what begins unanswered ends with its lease.
+        wait_until(lambda: traced() and lab.metric("packets_received") > before)
         process.terminate()
         assert process.wait(PATIENCE) == 130
     finally:
