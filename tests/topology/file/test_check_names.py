@@ -107,7 +107,7 @@ def test_the_port_behind_which_a_route_target_is_has_a_name_of_its_own() -> None
     wanted = (
         "the interface of app-a-uplink in VPC app would be app-a-uplink, like that of app-a-uplink (vpcs[0].subnets[0])"
     )
-    assert f"vpcs[0].subnets[1].name: the interface of app-a-uplink in VPC app {wanted}" in line
+    assert f"vpcs[0].subnets[1].name: {wanted}" in line
 
 
 def test_an_attachments_name_in_a_zone_is_nobody_elses() -> None:
