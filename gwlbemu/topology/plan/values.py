@@ -83,7 +83,7 @@ class Vpc:
 class SecurityGroupRule:
     """Traffic that a security group allows: to or from `networks`, which are what the file's `peer` stands for."""
 
-    protocol: str  # tcp | udp | icmp | icmpv6 | all
+    protocol: str  # tcp | udp | icmp | icmpv6 | the number of another one | all
     ports: str  # "80", "1024-65535"; "" for every port
     peer: str  # as the file has it: a network or the name of a security group
     networks: tuple[str, ...]  # CIDRs or addresses, of either family
