@@ -8,7 +8,6 @@ from dataclasses import asdict
 import click
 
 from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, print_json, table
-from gwlbemu.core.elb.attributes import LISTENER
 from gwlbemu.lab.running import open_lab
 from gwlbemu.views.attributes import AttributeSetting, read_attributes
 
@@ -36,9 +35,9 @@ def attributes_command(resource: str, file: str | None, lab_name: str | None, as
 def attribute_lines(found: Sequence[AttributeSetting]) -> Iterator[str]:
     """Yield one table, a heading for each kind of resource in it; what is not AWS's default has a star."""
     rows: list[list[str]] = []
-    for kind in dict.fromkeys(one.kind for one in found):
-        mine = [one for one in found if one.kind == kind]
+    for owner in dict.fromkeys(one.owner for one in found):
         rows += [[""] * 3] if rows else []
-        rows.append([f"{kind.replace('-', ' ')} {'of ' if kind == LISTENER else ''}{mine[0].resource}", "", ""])
+        rows.append([owner, "", ""])
+        mine = [one for one in found if one.owner == owner]
         rows += [[("  " if one.is_default else "* ") + one.key, one.value, one.default] for one in mine]
     yield table(rows, ["KEY", "VALUE", "DEFAULT"])

@@ -27,6 +27,11 @@ class AttributeSetting:
     source: str  # the page of AWS's guide
 
     @property
+    def owner(self) -> str:
+        """What it is an attribute of, in words: "listener of firewall"."""
+        return f"{self.kind.replace('-', ' ')} {'of ' if self.kind == LISTENER else ''}{self.resource}"
+
+    @property
     def is_default(self) -> bool:
         """Whether it is as AWS makes it."""
         return self.value == self.default

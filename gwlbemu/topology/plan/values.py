@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gwlbemu.core.elb.health import HealthCheck
+from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.errors import AwsError
 from gwlbemu.topology.plan.listeners import Listener
 from gwlbemu.topology.plan.machine_half import Link, Namespace
@@ -292,3 +293,10 @@ class Plan:
     def balancers_of(self, group: str) -> tuple[LoadBalancer, ...]:
         """Return the load balancers that forward to the target group `group`; none for a group nobody uses."""
         return tuple(one for one in self.load_balancers if group in one.target_groups)
+
+    def in_scope(self, node: GatewayNode) -> tuple[Target, ...]:
+        """Return the targets among which a node chooses: those of its zone, with cross-zone load balancing all."""
+        (balancer,) = (one for one in self.load_balancers if one.name == node.load_balancer)
+        everywhere = balancer.attributes["load_balancing.cross_zone.enabled"] == "true"
+        targets = self.group_of(balancer.name).targets
+        return tuple(one for one in targets if everywhere or one.zone in (node.zone, EVERY_ZONE))
