@@ -45,8 +45,8 @@ def long_names() -> Plan:
         data["vpcs"][1]["instances"][0]["name"] = "an-appliance-in-the-first-zone-1"
         data["target_groups"][0]["targets"] = ["an-appliance-in-the-first-zone-1"]
         data["vpcs"][0]["endpoints"][0]["name"] = "an-endpoint-of-the-firewalls-123"
-        for table in data["vpcs"][0]["route_tables"]:
-            for route in table["routes"]:
+        for each in data["vpcs"][0]["route_tables"]:
+            for route in each["routes"]:
                 route["target"] = route["target"].replace("vpce-a", "an-endpoint-of-the-firewalls-123")
 
     return plan_of(change, lab="a-lab-with-a-name-as-long-as-is-")
@@ -88,13 +88,17 @@ def snapshot(plan: Plan, at: float, count: int, *, broken: bool) -> Snapshot:
         f"/run/gwlbemu/{plan.lab}/capture/{plan.lab}-00001.pcapng", 10 * count, count // 1000 * broken,
         taps=(TapCount("client/eth0", count, count // 1000 * broken),), unwritten=count * broken,
     )  # fmt: skip
+    silent = tuple(
+        NodeStatus(each.name, "", "", "", silent=NoAnswer(each.name, "no answer")) for each in nodes[:broken]
+    )
+    drops = tuple(PortDrops(each.name, "received", reason, count) for each in plan.instances for reason in REASONS)
     status = LabStatus(
         plan.lab, str(TOPOLOGIES / f"{plan.lab}.yaml"), processes, tuple(names[:3]) if broken else (),
-        (*nodes, *(NodeStatus(each.name, "", "", "", silent=NoAnswer(each.name, "no answer")) for each in nodes[:broken])),
+        (*nodes, *silent),
         ShortcutStatus(7, 11, "this kernel has no bpf_redirect_neigh" if broken else ""), capture,
         tuple(BrokenPart("process", each) for each in names[: 3 * broken]),
         lost_lines=(LostLines(names[0], count, count),) * broken, interrupted=broken,
-        port_drops=tuple(PortDrops(each.name, "received", reason, count) for each in plan.instances for reason in REASONS),
+        port_drops=drops,
     )  # fmt: skip
     metrics = dict.fromkeys(COUNTS, count) | {"ProcessedBytes": 1000 * count, "Dropped_MidstreamTcp": count * broken}
     flows = tuple(
