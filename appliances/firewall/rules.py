@@ -174,7 +174,7 @@ def _protocols(value: object, where: str) -> frozenset[int]:
 
 
 def _several(value: object, read: Callable[[str], T], where: str) -> tuple[T, ...]:
-    if value is None or value == "any":
+    if value is None or value == "any" or (isinstance(value, tuple) and "any" in value):
         return ()
     items = value if isinstance(value, tuple) else [value]
     if not items:

@@ -16,11 +16,16 @@ from gwlbemu.lab.running import open_lab
 @click.argument("group")
 @click.argument("target")
 @click.option("--zone", metavar="ZONE", help="Zone of an ip target outside the VPC (or: all).")
-def register_command(lab_name: str | None, group: str, target: str, zone: str | None) -> None:
+@json_option
+def register_command(lab_name: str | None, group: str, target: str, zone: str | None, as_json: bool) -> None:
     """Register TARGET (an instance, or an address for target type ip) with target group GROUP."""
     lab = open_lab(lab_name)
     known = {(each.name, one.id) for each in lab.plan.target_groups for one in each.targets}
     registered = change.register(lab, group, target, zone)
+    if as_json:
+        was = (group, registered.id) in known
+        print_json({"target_group": group, **asdict(registered), "was_registered": was})
+        return
     news = " already" if (group, registered.id) in known else "; health checks begin"
     echo(f"{registered.id} ({registered.address}, zone {registered.zone}) is registered{news}")
 
@@ -29,10 +34,16 @@ def register_command(lab_name: str | None, group: str, target: str, zone: str | 
 @lab_option
 @click.argument("group")
 @click.argument("target")
-def deregister_command(lab_name: str | None, group: str, target: str) -> None:
-    """Deregister TARGET from GROUP: it drains for deregistration_delay.timeout_seconds."""
+@json_option
+def deregister_command(lab_name: str | None, group: str, target: str, as_json: bool) -> None:
+    """Deregister TARGET from GROUP: it drains for deregistration_delay.timeout_seconds.
+
+    As with AWS's DeregisterTargets, a target that is not there is no error.
+    """
     was_registered = change.deregister(open_lab(lab_name), group, target)
-    if was_registered:
+    if as_json:
+        print_json({"target_group": group, "id": target, "was_registered": was_registered})
+    elif was_registered:
         echo(f"{target} is draining")
     else:
         echo(f"{target} was not registered with {group} (AWS accepts that too)")
@@ -42,10 +53,13 @@ def deregister_command(lab_name: str | None, group: str, target: str) -> None:
 @lab_option
 @click.argument("resource")
 @click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
-def set_command(lab_name: str | None, resource: str, pairs: tuple[str, ...]) -> None:
+@json_option
+def set_command(lab_name: str | None, resource: str, pairs: tuple[str, ...], as_json: bool) -> None:
     """Set AWS attributes of a load balancer (its own or its listener's) or of a target group: all or none.
 
     gwlbemu set firewalls target_failover.on_unhealthy=rebalance target_failover.on_deregistration=rebalance
+
+    `gwlbemu attributes RESOURCE` shows what is set.
     """
     values = {}
     for pair in pairs:
@@ -56,6 +70,9 @@ def set_command(lab_name: str | None, resource: str, pairs: tuple[str, ...]) -> 
             raise click.UsageError(f"{key} is given twice")
         values[key] = value
     change.set_attributes(open_lab(lab_name), resource, values)
+    if as_json:
+        print_json({"resource": resource, "attributes": values})
+        return
     for key, value in values.items():
         echo(f"{resource}: {key} = {value}")
 
@@ -67,8 +84,14 @@ def _failure(verb: str) -> click.Command:
     @lab_option
     @click.argument("kind", type=click.Choice(failure.KINDS))
     @click.argument("name")
-    def command(lab_name: str | None, kind: str, name: str) -> None:
+    @json_option
+    def command(lab_name: str | None, kind: str, name: str, as_json: bool) -> None:
         lab = open_lab(lab_name)
+        if as_json:
+            done = apply(lab, kind, name)
+            broken = [{"kind": each, "name": its} for each, its in failure.failures(lab)]
+            print_json({"kind": kind, "name": name, "done": done, "broken": broken})
+            return
         nothing = f"{kind} {name} is broken already" if verb == "fail" else f"{kind} {name} was not broken"
         for sentence in apply(lab, kind, name) or [nothing]:
             echo(sentence)

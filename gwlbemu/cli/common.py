@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import click
 
+from gwlbemu.cli.columns import fitted, shorten
 from gwlbemu.command import command
 from gwlbemu.errors import NetError, plain, plain_lines
 from gwlbemu.lab.topology_file import read_topology
@@ -53,10 +54,16 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def table(rows: list[list[str]], header: list[str]) -> str:
-    """Plain columns, two spaces apart; no lines, so that it can be cut and grepped."""
+def table(rows: list[list[str]], header: list[str], width: int | None = None) -> str:
+    """Plain columns, two spaces apart; no lines, so that it can be cut and grepped.
+
+    With `width`, the longest names are cut in the middle until the table fits into so many columns.
+    """
     rows = [[plain(str(cell)) for cell in row] for row in rows]
     widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    if width is not None:
+        widths = fitted(widths, width)
+        header, *rows = ([shorten(c, w) for c, w in zip(row, widths, strict=True)] for row in [header, *rows])
     lines = [
         "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in [header, *rows]

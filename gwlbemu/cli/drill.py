@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, need_root, print_json, table
@@ -44,13 +46,13 @@ def drill_command(
     zone: a whole zone is lost; freeze: the firewall hangs. Policies: target failover no_rebalance or rebalance, or
     no_rebalance with every send_tcp_reset attribute.
 
-    Exit code 1 when something did not come out as the contract says.
+    Exit code 1 when something did not come out as the contract says. On a terminal, what goes on is told meanwhile.
     """
     from gwlbemu.trials.drill.series import Options, drill_file, drill_running
 
     need_root()
     options = Options(events or EVENTS, policies or POLICIES, flows, source, destinations, port)
-    tell = (lambda text: None) if as_json else (lambda text: echo(text, err=True))
+    tell = (lambda text: echo(text, err=True)) if sys.stderr.isatty() else (lambda text: None)
     if file is not None:
         if lab_name is not None:
             raise click.UsageError("give a FILE or a --lab, not both")

@@ -49,9 +49,11 @@ from gwlbemu.views.waiting import wait_until_healthy
     metavar="SECONDS",
     help="How long to wait for healthy targets.",
 )
+@json_option
 def up_command(
-    file: str, lab_name: str | None, datapath: str | None, no_capture: bool, seed: str | None, timeout: float
-) -> int:
+    file: str, lab_name: str | None, datapath: str | None, no_capture: bool, seed: str | None, timeout: float,
+    as_json: bool,
+) -> int:  # fmt: skip
     """Bring up the lab that FILE describes and wait until its targets are healthy."""
     started = time.monotonic()
     plan = load_plan(file, lab_name)
@@ -66,8 +68,19 @@ def up_command(
     if any(process.name in nodes and process.state == "dead" for process in lab.processes()):
         down(plan.lab)  # without its load balancer it is not a lab
         raise LabError("\n".join([*troubles, "what was built is removed again"]))
-    echo(lab_map(plan, targets_by_node(plan, read_targets(lab))))
     slow = _super_packets_in_python(lab)
+    if as_json:
+        print_json(
+            {
+                "lab": plan.lab,
+                "source": plan.source,
+                "seconds": round(time.monotonic() - started, 3),
+                "troubles": [*troubles, *slow],
+                "targets": [dataclasses.asdict(each) for each in read_targets(lab).items],
+            }
+        )
+        return 1 if troubles or slow else 0
+    echo(lab_map(plan, targets_by_node(plan, read_targets(lab))))
     for trouble in (*troubles, *slow):
         echo(f"! {trouble}")
     targets = sum(len(group.targets) for group in plan.target_groups)
@@ -115,18 +128,25 @@ def _next_steps(plan: Plan) -> list[str]:
 @click.option(
     "--keep-capture", type=click.Path(path_type=Path), metavar="FOLDER", help="Move the capture files there first."
 )
-def down_command(lab_name: str | None, keep_capture: Path | None) -> None:
+@json_option
+def down_command(lab_name: str | None, keep_capture: Path | None, as_json: bool) -> None:
     """Remove a lab: exactly what it made. Works twice, after a crash, and without the topology file."""
     labs = list_labs()
     if lab_name is None and len(labs) > 1:
         raise LabError(f"several labs are up ({', '.join(labs)}): choose one with --lab")
     name = lab_name or (labs[0] if labs else None)
     if name is None:
-        echo("no lab is up, nothing to remove")
+        if as_json:
+            print_json({"lab": None, "was_there": False, "processes": 0, "namespaces": 0})
+        else:
+            echo("no lab is up, nothing to remove")
         return
     need_root()
     removed = down(name, keep_capture=keep_capture)
-    if removed.was_there:
+    if as_json:
+        counts = {"processes": len(removed.processes), "namespaces": len(removed.namespaces)}
+        print_json({"lab": name, "was_there": removed.was_there, **counts})
+    elif removed.was_there:
         echo(
             f"{name} is down: {_count(removed.processes, 'process', 'es')} ended,"
             f" {_count(removed.namespaces, 'namespace', 's')} removed"

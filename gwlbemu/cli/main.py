@@ -1,8 +1,8 @@
 """The `gwlbemu` command: one group, its verbs in the files beside this one.
 
 Nouns read (status, targets, flows, metrics, plan, schema, inspect), and so does watch; verbs change (up, down, inject,
-register, ...). Every noun takes --json. Exit codes are in `EXIT_CODES` and in the README; which error ends with which
-code stands at the error's class.
+register, ...). All take --json but watch (for people), exec (the command's own output) and bench (which keeps a file).
+Exit codes are in `EXIT_CODES` and in the README; which error ends with which code stands at the error's class.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ GROUPS = {
         "status": Verb("status", "Processes, datapath, packets, drops, what is broken"),
         "targets": Verb("read", "Targets as each node sees them, in AWS's words"),
         "flows": Verb("read", "Live flows: target, cookie, packets, idle time"),
+        "attributes": Verb("attributes", "AWS attributes: what is set, and the defaults"),
         "metrics": Verb("metrics", "CloudWatch's metrics, as a table, JSON or for Prometheus"),
         "watch": Verb("watch", "A live view of traffic, targets, losses and flows"),
         "inspect": Verb("inspect", "Captured packets, one line each, or hop by hop"),

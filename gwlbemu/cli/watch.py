@@ -16,12 +16,13 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from gwlbemu.cli.columns import screen_width
 from gwlbemu.cli.common import hint, lab_option
 from gwlbemu.cli.watch_view import frame
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.snapshot import Snapshot, take_snapshot
 
-WIDTH, HEIGHT = 100, 40  # of a frame that goes to a file or into a pipe
+HEIGHT = 40  # of a frame that goes to a file or into a pipe, at least
 
 
 @click.command("watch")
@@ -74,7 +75,7 @@ def _live(lab: RunningLab, interval: float, pressed_q: Callable[[float], bool]) 
 def _print_once(lab: RunningLab, interval: float) -> None:
     before = take_snapshot(lab, now=time.monotonic())
     time.sleep(interval)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = Console(width=screen_width())
     now = take_snapshot(lab, now=time.monotonic())
     title = f"{time.strftime('%H:%M:%S')}   over {interval:g} s"
     console.print(

@@ -1,7 +1,7 @@
 """A frame of `gwlbemu watch` from two snapshots: pure, so that every line of it can be tested without a lab.
 
-A section is a heading and rows of text; what does not fit is cut and counted. Rates are differences of two snapshots by
-the seconds between them; without an earlier one they are shown as "-".
+A section is a heading and rows of text; what does not fit is cut, rows are counted. Rates are differences of two
+snapshots by the seconds between them; without an earlier one they are shown as "-".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from gwlbemu.cli.columns import fitted, shorten, wrapped
 from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
 from gwlbemu.errors import plain
 from gwlbemu.views.flows import LiveFlow
@@ -25,12 +26,16 @@ QUIET = "dim"
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """`rows` under `heading`; where there is little room, `floor` of the rows come before other sections' rest."""
+    """`rows` under `heading`; where there is little room, `floor` of the rows come before other sections' rest.
+
+    On a narrow screen the columns of `spare` are left out, the first one first, then names are cut in the middle.
+    """
 
     heading: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     floor: int
     numbers: frozenset[int] = frozenset()  # columns that are aligned to the right
+    spare: tuple[int, ...] = ()
 
 
 def frame(
@@ -48,11 +53,11 @@ def frame(
         _drops(now, before, seconds),
         _flows(now, earlier, seconds),
     ]
-    lines = [_title(now, title, width), *_alerts(now.status, hint)]
+    lines = [_title(now, title, width), *_alerts(now.status, hint, width)]
     for section, room in zip(sections, _share(sections, height - len(lines)), strict=True):
         if room >= 3:
             lines.append(Text(""))
-            lines += _table(section, room - 1)
+            lines += _table(section, room - 1, width)
     return Text("\n", no_wrap=True).join(_cut(line, width) for line in lines[:height])
 
 
@@ -86,16 +91,14 @@ def _title(now: Snapshot, title: str, width: int) -> Text:
     return text
 
 
-def _alerts(status: LabStatus, hint: Callable[..., str]) -> list[Text]:
-    """What is not as it should be, one line each: processes that do not run, nodes that are silent, failures."""
-    found = [
-        Text(f"! {broken} is broken on purpose ({hint('heal', *broken)})", style="bold yellow")
-        for broken in status.failures
-    ]
+def _alerts(status: LabStatus, hint: Callable[..., str], width: int) -> list[Text]:
+    """What is not as it should be: processes that do not run, nodes that are silent, failures."""
+    told = [(f"! {broken} is broken on purpose ({hint('heal', *broken)})", "bold yellow") for broken in status.failures]
     stopped = {process.name for process in status.stopped}
-    found += [Text(plain(f"! {each.name} is {each.state}   {each.log}"), style="bold red") for each in status.stopped]
+    told += [(f"! {each.name} is {each.state}   {each.log}", "bold red") for each in status.stopped]
     silent = [node.silent for node in status.nodes if node.silent and node.name not in stopped]
-    return found + [Text(plain(f"! {each.process}: {each.reason}"), style="bold red") for each in silent]
+    told += [(f"! {each.process}: {each.reason}", "bold red") for each in silent]
+    return [Text(line, style=style) for text, style in told for line in wrapped(plain(text), width)]
 
 
 def _traffic(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -> Section:
@@ -119,8 +122,8 @@ def _traffic(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float)
                 (short(lost), "bold red" if lost else QUIET),
             )
         )
-    heading = ("NODE", "DATAPATH", "FLOWS", "NEW/s", "TO TARGETS/s", "BACK/s", "DROPPED/s", "BIT/s", "OVERRUN")
-    return Section(heading, tuple(rows), 4, frozenset(range(2, 9)))
+    heading = ("NODE", "DATAPATH", "FLOWS", "NEW/s", "TO/s", "BACK/s", "LOST/s", "BIT/s", "OVERRUN")
+    return Section(heading, tuple(rows), 4, frozenset(range(2, 9)), spare=(1,))
 
 
 def _targets(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -> Section:
@@ -149,7 +152,7 @@ def _targets(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float)
         for target, rates in found
     )
     heading = ("TARGET", "ZONE", "FOR NODE", "STATE", "FLOWS", "TO/s", "BACK/s", "WHY")
-    return Section(heading, rows, 4, frozenset((4, 5, 6)))
+    return Section(heading, rows, 4, frozenset((4, 5, 6)), spare=(4,))
 
 
 def _drops(now: Snapshot, before: Snapshot | None, seconds: float) -> Section:
@@ -205,7 +208,7 @@ def _flows(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -
     )
     name = "FLOW (among the newest)" if more else "FLOW"
     heading = ("", name, "ENDPOINT", "TARGET", "PKT/s", "BIT/s", "AGE", "IDLE", "MOVED")
-    return Section(heading, rows, 3, frozenset((4, 5, 6, 7, 8)))
+    return Section(heading, rows, 3, frozenset((4, 5, 6, 7, 8)), spare=(8, 2, 7))
 
 
 def _earlier_counts(flow: LiveFlow, was: LiveFlow | None, seconds: float) -> tuple[int | None, int | None]:
@@ -233,22 +236,27 @@ def _share(sections: Sequence[Section], height: int) -> list[int]:
     return rooms
 
 
-def _table(section: Section, room: int) -> Iterable[Text]:
+def _table(section: Section, room: int, width: int) -> Iterable[Text]:
     """The section in `room` lines; when rows are left out, the last line counts them."""
     space = room - 1
     shown = section.rows if len(section.rows) <= space else section.rows[: space - 1]
     shown = tuple(tuple((plain(text), style) for text, style in row) for row in shown)
     head = tuple((name, "bold underline" if name else "") for name in section.heading)
     lines = [head, *shown]
-    widths = [max(len(line[column][0]) for line in lines) for column in range(len(head))]
+    widest = {column: max(len(line[column][0]) for line in lines) for column in range(len(head))}
+    for column in section.spare:
+        if sum(widest.values()) + 2 * (len(widest) - 1) > width:
+            del widest[column]
+    widths = dict(zip(widest, fitted([*widest.values()], width), strict=True))
     yield from (_line(line, widths, section.numbers) for line in lines)
     if len(shown) < len(section.rows):
         yield Text(f"... {len(section.rows) - len(shown)} more", style=QUIET)
 
 
-def _line(cells: Sequence[Cell], widths: Sequence[int], numbers: frozenset[int]) -> Text:
+def _line(cells: Sequence[Cell], widths: Mapping[int, int], numbers: frozenset[int]) -> Text:
     line = Text()
-    for column, ((text, style), width) in enumerate(zip(cells, widths, strict=True)):
+    for column, width in widths.items():
+        text, style = shorten(cells[column][0], width), cells[column][1]
         padding = " " * (width - len(text))
         if column in numbers:
             line.append(padding)

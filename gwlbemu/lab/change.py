@@ -21,7 +21,7 @@ from typing import Any
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
-from gwlbemu.core.elb.target import check_ip_target
+from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import AwsError, GwlbemuError, SettingError
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.lab.state import sealed
@@ -179,6 +179,9 @@ def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) ->
     homes = [s.zone for s in plan.subnets if s.vpc == group.vpc and address in ipaddress.ip_network(s.cidr)]
     if not homes and zone is None:
         raise AwsError(f"an Availability Zone (or all) is needed for {target_id}: not in VPC {group.vpc}")
+    zones = {subnet.zone for subnet in plan.subnets if subnet.vpc == group.vpc} | {EVERY_ZONE}
+    if zone is not None and zone not in zones:
+        raise AwsError(f"VPC {group.vpc} has no zone {zone}; there are: {', '.join(sorted(zones))}")
     if homes and zone not in (None, homes[0]):
         raise AwsError(f"{target_id} is in zone {homes[0]} of VPC {group.vpc}, not in {zone}")
     return Target(target_id, target_id, zone or homes[0])

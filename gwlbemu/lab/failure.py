@@ -27,7 +27,8 @@ from gwlbemu.net import processes
 from gwlbemu.net.interfaces import set_link
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record, open_existing, read
-from gwlbemu.topology.plan.values import End, Plan
+from gwlbemu.topology.plan.machine_half import End
+from gwlbemu.topology.plan.values import Plan
 
 KINDS = ("instance", "process", "link", "health", "zone")
 

@@ -17,7 +17,8 @@ from gwlbemu.net import firewall, interfaces, messages, namespaces, rewrites, sy
 from gwlbemu.net.inside import in_fresh_namespace, inside
 from gwlbemu.net.netlink import Netlink, Request
 from gwlbemu.net.record import OwnedNamespace, Record
-from gwlbemu.topology.plan.values import Bridge, End, Link, Namespace, Plan
+from gwlbemu.topology.plan.machine_half import Bridge, End, Link, Namespace
+from gwlbemu.topology.plan.values import Plan
 
 FIRST_INDEX = 100  # below it the kernel may have put fallback devices of its own (tunl0, sit0) into a new namespace
 

@@ -27,7 +27,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from pyroute2.netlink.rtnl.tcmsg.sched_tbf import get_parameters
 
-from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, KernelRoute, Neighbour
+from gwlbemu.topology.plan.machine_half import Bridge, End, ForwardingEntry, KernelRoute, Neighbour
 
 LOOPBACK_INDEX = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTPROT_STATIC, RTA_TYPES = 0, 253, 4, {"unicast": 1, "blackhole": 6}

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 
 from gwlbemu.errors import NetError
-from gwlbemu.topology.plan.values import AddressRewrite
+from gwlbemu.topology.plan.machine_half import AddressRewrite
 
 NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWRULE = 12, 10, 6
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 0x10, 0x11

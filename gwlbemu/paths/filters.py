@@ -49,11 +49,12 @@ def begins(packet: Packet) -> bool:
 
 def text(rule: SecurityGroupRule) -> str:
     """Return what a rule allows, without its peer: "tcp 80"."""
-    return " ".join(filter(None, (rule.protocol, rule.ports)))
+    protocol = f"protocol {rule.protocol}" if rule.protocol.isdecimal() else rule.protocol
+    return " ".join(filter(None, (protocol, rule.ports)))
 
 
 def _matches(rule: SecurityGroupRule, packet: Packet, peer: str) -> bool:
-    if rule.protocol != "all" and _NUMBERS[rule.protocol] != packet.protocol:
+    if rule.protocol != "all" and (_NUMBERS.get(rule.protocol) or int(rule.protocol)) != packet.protocol:
         return False
     if not any(covers(network, peer) for network in rule.networks):
         return False

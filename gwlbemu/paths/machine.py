@@ -11,7 +11,8 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from gwlbemu.topology.plan.values import End, KernelRoute, Namespace, Plan
+from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
+from gwlbemu.topology.plan.values import Plan
 
 MAIN = 254
 VLAN_TAG = 4  # bytes that Linux lets a frame be longer than the MTU of a bridge's port (is_skb_forwardable)

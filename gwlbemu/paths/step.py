@@ -20,7 +20,7 @@ from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space
 from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
 from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States, Way
 from gwlbemu.topology.plan.layout import INTERNET
-from gwlbemu.topology.plan.values import KernelRoute
+from gwlbemu.topology.plan.machine_half import KernelRoute
 
 
 @dataclass(slots=True)

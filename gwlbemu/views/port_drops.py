@@ -10,7 +10,6 @@ from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.firewall import counters
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.topology import names
 from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS, TABLE
 
 
@@ -31,13 +30,13 @@ def read_port_drops(lab: RunningLab) -> tuple[PortDrops, ...]:
     """
     family, table = TABLE.split()
     found = []
+    instances = {each.mac: each.name for each in lab.plan.instances}  # interface names repeat between subnets
     for namespace in (each for each in lab.plan.namespaces if each.instance_ports):
         counted: dict[str, int] = {}
         with suppress(NetError), inside(path_of(namespace.name)):
             counted = counters(family, table)
-        instances = {names.device(each.name): each.name for each in lab.plan.instances}
         found += [
-            PortDrops(instances[port.device], direction, reason, packets)
+            PortDrops(instances[port.mac], direction, reason, packets)
             for port in namespace.instance_ports
             for direction in DIRECTIONS
             for reason in REASONS

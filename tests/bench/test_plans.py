@@ -8,8 +8,9 @@ import pytest
 
 from gwlbemu.bench import plans, sender
 from gwlbemu.bench.labs import PATHS, ends_of
+from gwlbemu.topology.plan.machine_half import Namespace
 from gwlbemu.topology.plan.resolve import load
-from gwlbemu.topology.plan.values import Namespace, Plan
+from gwlbemu.topology.plan.values import Plan
 from gwlbemu.wire.checksum import transport
 
 

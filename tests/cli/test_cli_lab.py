@@ -207,7 +207,8 @@ def test_register_and_deregister_speak_of_what_they_did(lab: Lab, gwlbemu: Any) 
     assert gwlbemu("targets").code == 0
 
 
-def test_fail_and_heal_are_seen_in_status(lab: Lab, gwlbemu: Any) -> None:
+def test_fail_and_heal_are_seen_in_status(lab: Lab, gwlbemu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a line for each sentence, however long the path of the command is
     assert gwlbemu("fail", "link", "ids-b").code == 0
     said = gwlbemu("status")
     (told,) = (line for line in said.out.splitlines() if line.startswith("! link ids-b is broken on purpose ("))

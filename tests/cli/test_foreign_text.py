@@ -95,7 +95,7 @@ def test_a_name_that_nothing_has(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 
 def test_watch() -> None:
-    lines = _table(Section(("A", "B"), (((HOSTILE, "bold"), ("b", "")),), 4, frozenset()), 10)
+    lines = _table(Section(("A", "B"), (((HOSTILE, "bold"), ("b", "")),), 4, frozenset()), 10, 80)
     for line in cast(list[Text], list(lines)):
         harmless(line.plain, lines=1)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from gwlbemu.errors import WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.topology.plan.values import Instance, Namespace, Plan
+from gwlbemu.topology.plan.machine_half import Namespace
+from gwlbemu.topology.plan.values import Instance, Plan
 from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire import geneve
 from gwlbemu.wire.build import build_ipv6

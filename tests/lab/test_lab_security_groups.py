@@ -18,6 +18,7 @@ from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.resolve import load
+from gwlbemu.views.port_drops import read_port_drops
 from gwlbemu.views.targets import read_targets
 from gwlbemu.views.waiting import wait_until_healthy
 from tests.inside import run_inside
@@ -109,6 +110,30 @@ def test_a_raw_reader_inside_an_instance_sees_what_its_group_allows_and_answers_
     assert (6, 81) in seen
     assert (1, 8) not in seen
     assert any(protocol == 6 and port > 1024 for protocol, port in seen)  # answers to what the server began
+
+
+@pytest.mark.contract("EP-08")
+def test_a_protocol_without_ports_is_let_in_by_its_number() -> None:
+    """GRE is 47; ESP (50), which no rule names, is dropped at the port."""
+    with lab([HEALTH_CHECK, GENEVE], web=[{"protocol": 47, "source": "198.51.100.0/24"}]) as running:
+        with inside(path_of("minimal-web")):
+            readers = [socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol) for protocol in (47, 50)]
+        with inside(path_of("minimal-client")):
+            senders = [socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol) for protocol in (50, 47)]
+        try:
+            for sender in senders:
+                sender.sendto(bytes(8), ("203.0.113.10", 0))
+            readers[0].settimeout(PATIENCE)
+            assert readers[0].recv(100)[20:] == bytes(8)
+            wait_until(lambda: [each for each in read_port_drops(running) if each.instance == "web"])
+            (drops,) = read_port_drops(running)
+            assert (drops.instance, drops.direction, drops.reason, drops.packets) == ("web", "received", "group", 1)
+            readers[1].setblocking(False)
+            with pytest.raises(BlockingIOError):
+                readers[1].recv(100)
+        finally:
+            for each in (*readers, *senders):
+                each.close()
 
 
 def _incoming(reader: socket.socket) -> set[tuple[int, int]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import subprocess
 from hashlib import blake2b
 
-from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, KernelRoute, Link, Namespace, Neighbour, Plan
+from gwlbemu.topology.plan.machine_half import Bridge, End, ForwardingEntry, KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.values import Plan
 from tests.waiting import PATIENCE
 
 SIDES = {"east": 1, "west": 2}

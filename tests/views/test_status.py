@@ -30,7 +30,7 @@ CAPTURE = {
 
 
 def lines(status: LabStatus) -> list[str]:
-    return list(status_lines(status, lambda *words: " ".join(("gwlbemu", *words))))
+    return list(status_lines(status, lambda *words: " ".join(("gwlbemu", *words)), 1000))
 
 
 def read(lab: FakeLab) -> LabStatus:
@@ -80,7 +80,7 @@ def test_what_does_not_run_or_answer_is_said_once_and_hides_nothing(tmp_path: Pa
     assert shown[-3:] == [
         f"! {frozen}", f"! {dead}", "! half built, fw-b, server-b never started: gwlbemu down",
     ]  # fmt: skip
-    assert any(line.startswith("inspect-node-b  ebpf") for line in "\n".join(shown).splitlines())
+    assert any(line.startswith("inspect-node-b  eni") for line in "\n".join(shown).splitlines())
 
 
 def test_what_the_capture_lost_is_named_and_is_no_failure() -> None:

@@ -17,7 +17,13 @@ from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.fields import Address, AttributeValue, Model, Name
 
 _HEALTHY, _UNHEALTHY = RANGES["healthy_threshold_count"], RANGES["unhealthy_threshold_count"]
-_CLASSIC = "a classic load balancer is not emulated: use its successors, application, network or gateway"
+# What AWS calls the other types, as a load balancer's type and in the words of the ELBv2 API.
+_NOT_EMULATED = {
+    "classic": "a classic load balancer is not emulated, and of its successors (application, network, gateway) only "
+    "gateway is: expected 'gateway'",
+    "application": "an Application Load Balancer is not emulated: expected 'gateway'",
+    "network": "a Network Load Balancer is not emulated: expected 'gateway'",
+}
 
 
 def _keys(resource: str) -> JsonDict:
@@ -150,8 +156,8 @@ class ShortListener(Model):
 
 
 def _known_type(value: object) -> object:
-    if value == "classic":
-        raise ValueError(_CLASSIC)
+    if isinstance(value, str) and value in _NOT_EMULATED:
+        raise ValueError(_NOT_EMULATED[value])
     return value
 
 

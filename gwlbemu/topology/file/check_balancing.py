@@ -37,17 +37,25 @@ def _endpoints(topology: Topology, vpc: Vpc, zones: dict[str, list[str]], path: 
     for number, endpoint in enumerate(vpc.endpoints):
         here = (*path, "endpoints", number)
         zone = subnets.get(endpoint.subnet)
+        others = [one for one in vpc.endpoints if one is not endpoint]
+        taken = {(subnets.get(one.subnet), one.service) for one in others}
+        free = [each for each in zones.get(endpoint.service, ()) if (each, endpoint.service) not in taken]
         if zone is None:
-            known = ", ".join(subnets)
+            fitting = [name for name, its in subnets.items() if its in free] or list(subnets)
+            known = ", ".join(fitting)
             yield Problem((*here, "subnet"), f"VPC {vpc.name} has no subnet {endpoint.subnet}: expected one of {known}")
         if endpoint.service not in zones:
-            known = f"expected one of {', '.join(zones)}" if zones else "there is none"
+            fits = [name for name, its in zones.items() if zone in its and (zone, name) not in taken] or list(zones)
+            known = f"expected one of {', '.join(fits)}" if fits else "there is none"
             yield Problem((*here, "service"), f"there is no load balancer {endpoint.service}: {known}")
         elif zone is not None and zones[endpoint.service] and zone not in zones[endpoint.service]:
-            enabled = ", ".join(zones[endpoint.service])
+            there = (
+                f", or this endpoint a subnet in zone {', '.join(free)}" if set(free) & set(subnets.values()) else ""
+            )
             yield Problem(
                 (*here, "subnet"),
-                f"service {endpoint.service} is not in zone {zone}: expected a subnet in zone {enabled}",
+                f"service {endpoint.service} is not in zone {zone}: give load balancer {endpoint.service} a subnet "
+                f"there{there}",
             )
         twin = first.setdefault((zone, endpoint.service), endpoint.name) if zone else endpoint.name
         if twin != endpoint.name:
@@ -55,8 +63,8 @@ def _endpoints(topology: Topology, vpc: Vpc, zones: dict[str, list[str]], path: 
                 (*here, "service"),
                 f"{twin} is the endpoint of {endpoint.service} in zone {zone} of VPC {vpc.name} already: expected one",
             )
-        others = [other for one in topology.vpcs for other in one.endpoints if other.name != endpoint.name]
-        same = next((other.name for other in others if endpoint.id and other.id == endpoint.id), None)
+        elsewhere = [other for one in topology.vpcs for other in one.endpoints if other.name != endpoint.name]
+        same = next((other.name for other in elsewhere if endpoint.id and other.id == endpoint.id), None)
         if same:
             yield Problem((*here, "id"), f"{endpoint.id} is also the id of {same}: expected another one")
 
@@ -109,12 +117,13 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
     yield from attribute_problems(
         TYPE_OF_PROTOCOL[group.protocol], TARGET_GROUP, group.attributes, (*path, "attributes")
     )
+    balancer = next((lb for lb in topology.load_balancers if group.name in lb.target_groups()), None)
     vpc = next((vpc for vpc in topology.vpcs if vpc.name == group.vpc), None)
     if vpc is None:
-        known = ", ".join(vpc.name for vpc in topology.vpcs)
+        homes = {v.name for v in topology.vpcs if balancer and {s.name for s in v.subnets} & _subnets(balancer)}
+        known = ", ".join(vpc.name for vpc in topology.vpcs if vpc.name in homes or not homes)
         yield Problem((*path, "vpc"), f"there is no VPC {group.vpc}: expected one of {known}")
         return
-    balancer = next((lb for lb in topology.load_balancers if group.name in lb.target_groups()), None)
     enabled = zones[balancer.name] if balancer else []
     count: Counter[str] = Counter()
     for number, target in enumerate(group.targets):
@@ -122,7 +131,7 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
         if target in group.targets[:number]:
             yield Problem(here, f"{target} is in the group already")
         try:
-            zone = _zone(vpc, group.target_type, target)
+            zone = _zone(vpc, group, target, enabled)
         except SettingError as error:
             yield Problem(here, str(error))
             continue
@@ -138,13 +147,20 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
             yield Problem((*path, "targets"), f"{targets} targets in zone {zone}: expected at most {most}")
 
 
-def _zone(vpc: Vpc, target_type: str, target: str) -> str:
+def _subnets(balancer: LoadBalancer) -> set[str]:
+    return {place.subnet for place in balancer.subnets}
+
+
+def _zone(vpc: Vpc, group: TargetGroup, target: str, enabled: list[str]) -> str:
     """The zone of a target; raises SettingError for what cannot be one."""
-    if target_type == "ip":
+    if group.target_type == "ip":
         check_ip_target(target, [vpc.cidr])
         return target_zone(vpc, target)
+    zones = {subnet.name: subnet.zone for subnet in vpc.subnets}
     instance = next((instance for instance in vpc.instances if instance.name == target), None)
     if instance is None:
-        known = ", ".join(instance.name for instance in vpc.instances) or "an instance there"
-        raise SettingError(f"VPC {vpc.name} has no instance {target}: expected one of {known}")
-    return next((subnet.zone for subnet in vpc.subnets if subnet.name == instance.subnet), EVERY_ZONE)
+        others = [one for one in vpc.instances if one.name not in group.targets]
+        fitting = [one.name for one in others if not enabled or zones.get(one.subnet) in enabled]
+        wanted = f"one of {', '.join(fitting)}" if fitting else "an instance there"
+        raise SettingError(f"VPC {vpc.name} has no instance {target}: expected {wanted}")
+    return zones.get(instance.subnet, EVERY_ZONE)

@@ -10,6 +10,13 @@ from collections.abc import Iterator
 from gwlbemu.topology.file.balancing import Listener, LoadBalancer
 from gwlbemu.topology.file.document import Path, Problem
 
+# The keys of a listener that are for other types of load balancer: whatever they hold is refused.
+NOT_FOR_GATEWAY = {
+    "protocol": "you can't specify a protocol for a Gateway Load Balancer",
+    "port": "you can't specify a port for a Gateway Load Balancer",
+    "rules": "rules are for the listeners of an Application Load Balancer: expected none here",
+}
+
 
 def listener_problems(balancer: LoadBalancer, path: Path) -> Iterator[Problem]:
     """Yield what is wrong with the listeners of a gateway load balancer that stands at `path`."""
@@ -21,15 +28,9 @@ def listener_problems(balancer: LoadBalancer, path: Path) -> Iterator[Problem]:
 
 
 def _listener(listener: Listener, path: Path) -> Iterator[Problem]:
-    if listener.protocol is not None:
-        yield Problem((*path, "protocol"), "you can't specify a protocol for a Gateway Load Balancer")
-    if listener.port is not None:
-        yield Problem((*path, "port"), "you can't specify a port for a Gateway Load Balancer")
-    if listener.rules:
-        yield Problem(
-            (*path, "rules"),
-            "rules are for the listeners of an Application Load Balancer: expected none here",
-        )
+    for key, refusal in NOT_FOR_GATEWAY.items():
+        if getattr(listener, key) not in (None, ()):
+            yield Problem((*path, key), refusal)
     if len(listener.default_actions) > 1:
         yield Problem(
             (*path, "default_actions", 1), "a Gateway Load Balancer forwards by one action: expected no second one"

@@ -134,16 +134,17 @@ def _in_subnet(topology: Topology, vpc: Vpc, path: Path, subnet: Subnet) -> Iter
 
 def _same_interface(found: Named, where: str) -> Iterator[Problem]:
     """Two things whose interfaces in one namespace would have the same name: a long one is cut (`names.device`)."""
-    first: dict[str, Path] = {}
+    first: dict[str, tuple[str, Path]] = {}
     for name, path in found:
         device = names.device(name)
         if device in first:
-            taken = dotted(first[device])
+            other, there = first[device]
             yield Problem(
                 (*path, "name"),
-                f"its interface in {where} would be {device}, like that of {taken}: choose another name",
+                f"the interface of {name} in {where} would be {device}, like that of {other} ({dotted(there)}): choose "
+                "another name",
             )
-        first.setdefault(device, path)
+        first.setdefault(device, (name, path))
 
 
 def _repeated(found: Named, what: str) -> Iterator[Problem]:

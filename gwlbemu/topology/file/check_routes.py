@@ -60,15 +60,24 @@ def _table(topology: Topology, vpc: Vpc, table: RouteTable, targets: dict[str, s
         seen.add(route.destination)
         kind = targets.get(route.target)
         if kind is None and route.target != LOCAL:
-            known = ", ".join([LOCAL, *targets])
-            yield Problem(
-                (*here, "target"), f"a route to nothing: VPC {vpc.name} has no {route.target}, expected one of {known}"
-            )
+            places = [LOCAL, *targets]
+            tried = [(place, route.model_copy(update={"target": place})) for place in places]
+            known = [place for place, one in tried if not any(_leads(topology, vpc, one, targets, edge, zones, here))]
+            wanted = f", expected one of {', '.join(known)}" if known else ""
+            yield Problem((*here, "target"), f"a route to nothing: VPC {vpc.name} has no {route.target}{wanted}")
             continue
         yield from _destination(vpc, route, edge, here)
-        yield from _target(vpc, route, kind or LOCAL, edge, here)
-        if kind == TRANSIT:
-            yield from _attachment(topology, vpc, route, zones, here)
+        yield from _leads(topology, vpc, route, targets, edge, zones, here)
+
+
+def _leads(
+    topology: Topology, vpc: Vpc, route: Route, targets: dict[str, str], edge: bool, zones: set[str], path: Path
+) -> Iterator[Problem]:
+    """What is wrong with the target of a route, which is there."""
+    kind = targets.get(route.target, LOCAL)
+    yield from _target(vpc, route, kind, edge, path)
+    if kind == TRANSIT:
+        yield from _attachment(topology, vpc, route, zones, path)
 
 
 def _destination(vpc: Vpc, route: Route, edge: bool, path: Path) -> Iterator[Problem]:

@@ -7,10 +7,10 @@ netaddr in the checks and in `resolve`.
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from netaddr import AddrFormatError, IPAddress, IPNetwork
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gwlbemu.topology.names import NAME, NAME_EXPECTED, RESERVED
 
@@ -21,7 +21,14 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-PROTOCOLS = ("any", "tcp", "udp", "icmp", "gre", "esp")
+PROTOCOLS = ("tcp", "udp", "icmp", "gre", "esp", "any")  # by name in a firewall's rule; icmp is ICMPv6, too
+# By name or number in a security group's rule (EC2 API, IpPermission: IpProtocol; "-1" is all).
+_GROUP_PROTOCOLS = {"tcp": "6", "udp": "17", "icmp": "1", "icmpv6": "58", "all": "-1"}
+# Numbers of protocols that people know by name (IANA, Protocol Numbers), for those that have none in a rule.
+_NUMBERS = {
+    "igmp": 2, "ipip": 4, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "icmp6": 58, "ospf": 89,
+    "etherip": 97, "pim": 103, "vrrp": 112, "l2tp": 115, "sctp": 132, "udplite": 136,
+}  # fmt: skip
 _ENDPOINT_ID = re.compile(r"vpce-0[0-9a-f]{16}")
 
 
@@ -43,12 +50,12 @@ def _network(version: int, example: str, shortest: int, longest: int) -> AfterVa
             raise ValueError(wanted) from None
         if "/" not in text:
             raise ValueError(f"{wanted}, with a prefix length")
-        if network.ip != network.network:
-            raise ValueError(f"{wanted}; {text} has host bits, did you mean {network.cidr}?")
         if not shortest <= network.prefixlen <= longest:
             raise ValueError(f"expected a prefix length from /{shortest} to /{longest}")
         if network in IPNetwork("169.254.0.0/16") or network in IPNetwork("fe80::/10"):
             raise ValueError(f"{text} is link-local: expected another network")
+        if network.ip != network.network:
+            raise ValueError(f"{wanted}; {text} has host bits, did you mean {network.cidr}?")
         return str(network.cidr)
 
     return AfterValidator(check)
@@ -95,9 +102,34 @@ def _listed(value: object) -> object:
 
 
 def _protocol(text: str) -> str:
-    if text not in PROTOCOLS and not (text.isdecimal() and int(text) <= 255):
-        raise ValueError(f"expected one of {', '.join(PROTOCOLS)}, or a number from 0 to 255; got {text}")
-    return text
+    if text in PROTOCOLS or _is_number(text):
+        return text
+    *names, every = PROTOCOLS
+    raise ValueError(_refused_protocol(text, names, every))
+
+
+def _group_protocol(value: object) -> object:
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        return value
+    text = str(value)
+    for name, number in _GROUP_PROTOCOLS.items():
+        if text in (name, number):
+            return name
+    if _is_number(text):
+        return str(int(text))
+    *names, every = _GROUP_PROTOCOLS
+    raise ValueError(_refused_protocol(text, names, every))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 3 and int(text) <= 255
+
+
+def _refused_protocol(text: str, names: list[str], every: str) -> str:
+    """What to write instead; never in the first place what lets every protocol through."""
+    if text.lower() in _NUMBERS:
+        return f"{text} goes by its number here: expected {_NUMBERS[text.lower()]}"
+    return f"expected {', '.join(names)}, or a number from 0 to 255 ({every} would be every protocol); got {text}"
 
 
 def _text(value: object) -> object:
@@ -127,5 +159,12 @@ AttributeValue = Annotated[str, BeforeValidator(_attribute, json_schema_input_ty
 # One value, or a list of them.
 _OneOrMany = BeforeValidator(_listed, json_schema_input_type=str | int | list[str | int])
 Texts = Annotated[tuple[Annotated[str, _PlainText], ...], _OneOrMany]
+GroupProtocol = Annotated[
+    str,
+    BeforeValidator(
+        _group_protocol,
+        json_schema_input_type=Literal["tcp", "udp", "icmp", "icmpv6", "all"] | Annotated[int, Field(ge=-1, le=255)],
+    ),
+]
 Protocols = Annotated[tuple[Annotated[str, _PlainText, AfterValidator(_protocol)], ...], _OneOrMany]
 PortList = Annotated[tuple[Ports, ...], _OneOrMany]

@@ -11,11 +11,28 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gwlbemu.topology.file import document
+from gwlbemu.topology.file.balancing import Listener
+from gwlbemu.topology.file.check_gateway import NOT_FOR_GATEWAY
 from gwlbemu.topology.file.checks import problems_of
 from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.schema import Topology
 
 LONGEST_SHOWN = 200  # characters of a value in a complaint
+# What people know from AWS and a topology cannot have, by the key that they would write.
+ABSENT = {
+    **{f"egress_only_internet_gateway{s}": "an egress-only internet gateway is" for s in ("", "s")},
+    **{f"{word}{s}": "network ACLs are" for word in ("network_acl", "nacl", "acl") for s in ("", "s")},
+    **{f"{word}{s}": "VPC peering is" for word in ("peering", "vpc_peering", "peering_connection") for s in ("", "s")},
+    **{f"vpc_peering_connection{s}": "VPC peering is" for s in ("", "s")},
+    **{f"{word}{s}": "a VPN is" for word in ("vpn_gateway", "vpn_connection", "customer_gateway") for s in ("", "s")},
+    **{f"prefix_list{s}": "prefix lists are" for s in ("", "s")},
+    **{f"gateway_endpoint{s}": "a gateway endpoint is" for s in ("", "s")},
+    **{f"interface_endpoint{s}": "an interface endpoint is" for s in ("", "s")},
+    **{f"local_gateway{s}": "a local gateway is" for s in ("", "s")},
+    **{f"carrier_gateway{s}": "a carrier gateway is" for s in ("", "s")},
+    **{f"secondary_cidr{s}": "a second network of a VPC is" for s in ("", "s")},
+    "propagations": "route propagation is",
+}
 EMPTY = "expected at least one entry, got none"
 
 
@@ -44,7 +61,8 @@ def parse(text: str, source: str) -> Parsed:
 
 
 def _without_echoes(problems: list[Problem]) -> list[Problem]:
-    """A list whose only entry is wrong also counts as empty for pydantic: one complaint is enough."""
+    """A list whose only entry is wrong also counts as empty for pydantic: one complaint is enough, and none twice."""
+    problems = list(dict.fromkeys(problems))
     inner = [problem.path for problem in problems]
     return [
         problem
@@ -56,9 +74,11 @@ def _without_echoes(problems: list[Problem]) -> list[Problem]:
 
 def _problem(details: ErrorDetails) -> Problem:
     path = details["loc"]
+    if path[:1] == ("load_balancers",) and path[2:3] == ("listeners",) and path[4:5] and path[4] in NOT_FOR_GATEWAY:
+        return Problem(path[:5], NOT_FOR_GATEWAY[str(path[4])])  # whatever stands there: no other value would do
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
-        return Problem(path, _unknown_key(path))
+        return Problem(path, _unknown_key(path, value))
     if kind == "missing":
         return Problem(path, "this key is missing" if path else "expected a topology, got an empty file")
     if kind == "value_error":
@@ -93,15 +113,34 @@ def _shown(value: object) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-def _unknown_key(path: Path) -> str:
+def _unknown_key(path: Path, value: object) -> str:
+    """Say which keys there are; one of them in the first place only where it is what was meant, but for the spelling.
+
+    What AWS has and this emulator has not is not a mistake in writing, and a key of a similar name is another thing.
+    """
     known, key = _keys(path[:-1]), str(path[-1])
-    near = get_close_matches(key, known, n=1)
-    meant = f"did you mean {near[0]}? " if near else ""
-    return f"unknown key: {meant}expected one of {', '.join(known)}"
+    wanted = f"expected one of {', '.join(known)}"
+    if key in ABSENT:
+        return f"{ABSENT[key]} not emulated: expected the file without this key"
+    near = [each for each in get_close_matches(key, known, n=1) if abs(len(each) - len(key)) <= 2]
+    if not near:
+        return f"unknown key: {wanted}"
+    many = _model(path[:-1]).model_fields[near[0]].annotation
+    is_list = get_origin(_bare(many)) is tuple
+    shape = ", a list" if is_list and not isinstance(value, tuple) else ""
+    if not is_list and isinstance(value, tuple):
+        shape = ", one of them"
+    return f"unknown key: did you mean {near[0]}{shape}? {wanted}"
 
 
 def _keys(path: Path) -> list[str]:
-    """The keys that the model at `path` knows; none when there is no model."""
+    """The keys that the model at `path` knows and does not refuse; none when there is no model."""
+    found = _model(path)
+    return [key for key in found.model_fields if found is not Listener or key not in NOT_FOR_GATEWAY]
+
+
+def _model(path: Path) -> type[BaseModel]:
+    """The model at `path`, or one without keys."""
     found: object = Topology
     for part in path:
         if isinstance(found, type) and issubclass(found, BaseModel) and part in found.model_fields:
@@ -109,8 +148,8 @@ def _keys(path: Path) -> list[str]:
         elif get_origin(found) is tuple:
             found = _bare(get_args(found)[0])
         else:
-            return []
-    return list(found.model_fields) if isinstance(found, type) and issubclass(found, BaseModel) else []
+            return BaseModel
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else BaseModel
 
 
 def _bare(annotation: object) -> object:

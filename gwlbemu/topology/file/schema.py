@@ -16,6 +16,7 @@ from gwlbemu.topology.file.fields import (
     Address,
     Destination,
     EndpointId,
+    GroupProtocol,
     InternetCidr,
     Ipv6Address,
     Ipv6Cidr,
@@ -48,9 +49,12 @@ class RouteTable(Model):
 
 
 class SecurityGroupRule(Model):
-    """Allowed traffic; `source` (ingress) and `destination` (egress) is a network or the name of a security group."""
+    """Allowed traffic; `source` (ingress) and `destination` (egress) is a network or the name of a security group.
 
-    protocol: Literal["tcp", "udp", "icmp", "icmpv6", "all"]
+    `protocol` is tcp, udp, icmp, icmpv6, the number of another one, or all.
+    """
+
+    protocol: GroupProtocol
     ports: Ports | None = None
     source: str | None = None
     destination: str | None = None

@@ -69,7 +69,7 @@ def instance_named(plan: Plan, name: str) -> Instance:
         if instance.name == name:
             return instance
     known = ", ".join(instance.name for instance in plan.instances)
-    raise UnknownNameError(f"inject: no instance {name}; there are: {known}")
+    raise UnknownNameError(f"no instance {name}; there are: {known}")
 
 
 def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance | None]:

@@ -9,7 +9,7 @@ from gwlbemu.topology.file.schema import Endpoint, Instance, SecurityGroup, Subn
 from gwlbemu.topology.plan import rulesets
 from gwlbemu.topology.plan.layout import INTERNET, Layout, NetworkInterface, gateway, with_length
 from gwlbemu.topology.plan.machine import INTERNET_MTU, VPC_MTU, Blueprint, Settings, interface_neighbours
-from gwlbemu.topology.plan.values import InstancePort, KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.machine_half import InstancePort, KernelRoute, Link, Namespace, Neighbour
 
 
 def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instance: Instance) -> Blueprint:

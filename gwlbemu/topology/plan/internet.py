@@ -18,7 +18,7 @@ from gwlbemu.topology.plan.machine import (
     interface_neighbours,
     router_addresses,
 )
-from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.machine_half import KernelRoute, Link, Namespace, Neighbour
 from gwlbemu.topology.plan.vpcs import fabric_addresses, fabric_neighbours
 
 _LINKS = IPNetwork("169.254.128.0/17")  # one /30 per internet gateway

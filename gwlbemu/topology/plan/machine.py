@@ -12,7 +12,7 @@ from netaddr import IPNetwork
 
 from gwlbemu.topology import names
 from gwlbemu.topology.plan.layout import Layout, NetworkInterface
-from gwlbemu.topology.plan.values import Bridge, End, ForwardingEntry, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.machine_half import Bridge, End, ForwardingEntry, Link, Namespace, Neighbour
 
 VPC_MTU = 9001  # EC2 jumbo frames
 INTERNET_MTU = 1500

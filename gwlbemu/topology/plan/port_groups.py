@@ -13,8 +13,8 @@ from netaddr import IPAddress, IPNetwork
 
 from gwlbemu.core.gateway.settings import GENEVE_PORT
 from gwlbemu.topology.file.schema import SecurityGroup, SecurityGroupRule
+from gwlbemu.topology.plan.machine_half import InstancePort
 from gwlbemu.topology.plan.rulesets import chain, counted_drop
-from gwlbemu.topology.plan.values import InstancePort
 
 _FLOWS = 100_000  # of each protocol and family; beyond it a new flow's answers are dropped
 # Idle timeouts in seconds. EC2 guide, "Connection tracking": TCP 350 (Nitro v6), UDP streams 180.

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gwlbemu.topology.plan.machine_half import InstancePort
 from gwlbemu.topology.plan.port_groups import Groups, group_chains
 from gwlbemu.topology.plan.rulesets import chain, counted_drop, table
-from gwlbemu.topology.plan.values import InstancePort
 
 TABLE = "netdev ports"
 DIRECTIONS = ("sent", "received")

@@ -7,7 +7,8 @@ from textwrap import wrap
 
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
-from gwlbemu.topology.plan.values import End, KernelRoute, Namespace, Plan, TargetGroup
+from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
+from gwlbemu.topology.plan.values import Plan, TargetGroup
 
 Health = Mapping[str, Sequence[Mapping[str, object]]]  # node -> what it says about each target: id, state, reason ...
 WIDTH = 100

@@ -12,7 +12,7 @@ from netaddr import IPNetwork
 from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import LOCAL, RouteTable, Subnet, Topology, Vpc
 from gwlbemu.topology.plan.layout import Layout, NextHop
-from gwlbemu.topology.plan.values import KernelRoute
+from gwlbemu.topology.plan.machine_half import KernelRoute
 
 _MAIN = RouteTable.model_construct(name="main", routes=())
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from netaddr import IPAddress
 
 from gwlbemu.core.gateway.settings import GENEVE_PORT
-from gwlbemu.topology.plan.values import AddressRewrite
+from gwlbemu.topology.plan.machine_half import AddressRewrite
 
 _QUOTED_CHECKSUM, _QUOTED_SOURCE, _QUOTED_DESTINATION = 8 + 10, 8 + 12, 8 + 16  # in the IPv4 header behind ICMP's own
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gwlbemu.topology.plan.values import Bridge, End, InstancePort, Namespace, Plan
+from gwlbemu.topology.plan.machine_half import Bridge, End, InstancePort, Namespace
+from gwlbemu.topology.plan.values import Plan
 
 _ROLES = ("fabric", "subnet", "internet")
 

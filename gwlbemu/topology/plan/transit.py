@@ -20,7 +20,7 @@ from gwlbemu.topology.plan import rulesets
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.layout import FABRIC, Layout
 from gwlbemu.topology.plan.machine import Blueprint, Settings
-from gwlbemu.topology.plan.values import KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.machine_half import KernelRoute, Link, Namespace, Neighbour
 
 MTU = 8500  # Transit Gateway quotas: larger packets are dropped
 FIRST_TABLE = 1000

@@ -1,7 +1,7 @@
 """The resolved plan: every name, address, route, MAC and MTU decided; frozen, printable, all that `net` and `lab` need.
 
-Two halves. The machine half (Namespace, Link) says what the kernel shall hold and knows no AWS word; `net` builds it.
-The lab half (Instance, Endpoint, Node, TargetGroup, ...) says what it means; `lab` and what stands above it read it.
+Two halves. The machine half (Namespace, Link) says what the kernel shall hold: see `machine_half`. The lab half
+(Instance, Endpoint, GatewayNode, TargetGroup, ...) says what it means; `lab` and what stands above it read it.
 Addresses are text, networks are CIDR text, MACs are `02:..` text: a plan is JSON (see `encode`).
 """
 
@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gwlbemu.core.elb.health import HealthCheck
+from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.errors import AwsError
 from gwlbemu.topology.plan.listeners import Listener
+from gwlbemu.topology.plan.machine_half import Link, Namespace
 
 # The form of a plan as `encode` writes it, which a running lab keeps. Raise it by one with every change to the values
 # below that makes what another version wrote unreadable, or misread. Version 1, without this number: one listener;
@@ -19,115 +21,6 @@ from gwlbemu.topology.plan.listeners import Listener
 VERSION = 3
 
 
-# ---- the machine half ------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Bridge:
-    """A bridge inside a namespace. Its ports learn nothing and flood nothing but broadcast: see ForwardingEntry."""
-
-    name: str
-    mac: str
-    mtu: int
-    addresses: tuple[str, ...] = ()  # with prefix length, e.g. "10.0.1.1/24"
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """One end of a veth link."""
-
-    namespace: str
-    name: str  # interface name, at most 15 bytes
-    mac: str
-    mtu: int  # bytes
-    addresses: tuple[str, ...] = ()
-    bridge: str | None = None  # the bridge of the same namespace that this end is a port of
-    offload: bool = False  # False: segmentation and checksum offload are switched off, so that taps show real frames
-    rate_mbit: float | None = None  # egress ceiling (tbf), for instance types
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A veth pair."""
-
-    a: End
-    b: End
-
-
-@dataclass(frozen=True, slots=True)
-class KernelRoute:
-    """One route of a namespace, in its main table or in `table`."""
-
-    destination: str  # CIDR
-    device: str | None = None  # None with kind "blackhole"
-    via: str | None = None
-    kind: str = "unicast"  # unicast | blackhole
-    table: int = 254
-    source: str = ""  # the topology line it comes from, for people: "route table app-a: 0.0.0.0/0 -> vpce-fw-a"
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A permanent neighbour entry: nobody asks by ARP."""
-
-    device: str
-    address: str
-    mac: str
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardingEntry:
-    """A static bridge forwarding entry: `mac` is behind `port`."""
-
-    bridge: str
-    port: str
-    mac: str
-
-
-@dataclass(frozen=True, slots=True)
-class InstancePort:
-    """A bridge port that carries frames of one interface only: what its ruleset says, for those who have to obey it."""
-
-    device: str
-    mac: str  # of the interface at the other end
-    address: str
-    ipv6_address: str  # "" for none
-    source_dest_check: bool  # every packet is from or for these addresses
-    stateful: bool  # what may come depends on what was sent: the ruleset has to see every packet
-
-
-@dataclass(frozen=True, slots=True)
-class AddressRewrite:
-    """A rule that nft's language has no words for, appended to `chain` of the ruleset's `table` (family ip).
-
-    Write `address` at `offset` of the transport header, and mend the Internet checksum at `checksum_offset` by it.
-    """
-
-    table: str
-    chain: str
-    offset: int
-    address: str
-    checksum_offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class Namespace:
-    """A network namespace; `name` is the full name under /run/netns, `resource` the name in the topology file."""
-
-    name: str
-    resource: str
-    role: str  # fabric | internet | subnet | instance | internet-gateway | nat-gateway | transit-gateway | node
-    forwarding: bool = False
-    bridges: tuple[Bridge, ...] = ()
-    routes: tuple[KernelRoute, ...] = ()
-    neighbours: tuple[Neighbour, ...] = ()
-    forwarding_entries: tuple[ForwardingEntry, ...] = ()
-    nftables: str = ""  # a ruleset for `nft -f -`, or nothing
-    address_rewrites: tuple[AddressRewrite, ...] = ()
-    instance_ports: tuple[InstancePort, ...] = ()
-    rules: tuple[tuple[str, int], ...] = ()  # policy rules (incoming interface, table)
-    mark_rules: tuple[tuple[str, int, int], ...] = ()  # tried before `rules`: (incoming interface, packet mark, table)
-
-
-# ---- the lab half ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Program:
     """A process that runs inside an instance for as long as the lab is up."""
@@ -191,7 +84,7 @@ class Vpc:
 class SecurityGroupRule:
     """Traffic that a security group allows: to or from `networks`, which are what the file's `peer` stands for."""
 
-    protocol: str  # tcp | udp | icmp | icmpv6 | all
+    protocol: str  # tcp | udp | icmp | icmpv6 | the number of another one | all
     ports: str  # "80", "1024-65535"; "" for every port
     peer: str  # as the file has it: a network or the name of a security group
     networks: tuple[str, ...]  # CIDRs or addresses, of either family
@@ -400,3 +293,10 @@ class Plan:
     def balancers_of(self, group: str) -> tuple[LoadBalancer, ...]:
         """Return the load balancers that forward to the target group `group`; none for a group nobody uses."""
         return tuple(one for one in self.load_balancers if group in one.target_groups)
+
+    def in_scope(self, node: GatewayNode) -> tuple[Target, ...]:
+        """Return the targets among which a node chooses: those of its zone, with cross-zone load balancing all."""
+        (balancer,) = (one for one in self.load_balancers if one.name == node.load_balancer)
+        everywhere = balancer.attributes["load_balancing.cross_zone.enabled"] == "true"
+        targets = self.group_of(balancer.name).targets
+        return tuple(one for one in targets if everywhere or one.zone in (node.zone, EVERY_ZONE))

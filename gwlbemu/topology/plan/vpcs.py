@@ -19,8 +19,8 @@ from gwlbemu.topology.plan.machine import (
     interface_neighbours,
     router_addresses,
 )
+from gwlbemu.topology.plan.machine_half import ForwardingEntry, InstancePort, Link, Namespace, Neighbour
 from gwlbemu.topology.plan.port_groups import Groups
-from gwlbemu.topology.plan.values import ForwardingEntry, InstancePort, Link, Namespace, Neighbour
 
 
 def vpc_blueprint(topology: Topology, settings: Settings, vpc: Vpc) -> Blueprint:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -41,6 +41,8 @@ from gwlbemu.views.targets import read_targets
 START_SECONDS = 30.0
 WARM_UP_SECONDS = 0.5
 NEWCOMERS = 4
+DOING = {"kill": "killing", "freeze": "freezing", "deregister": "deregistering", "zone": "losing zone"}
+Tell = Callable[[str], None]  # is given what goes on, a line for each phase
 HOPELESS_SECONDS = 3.0  # without data: enough to call a connection lost that nothing can save
 
 
@@ -54,6 +56,7 @@ class _Run:
     watch: ConnectionWatch
     clocks: NodeClocks
     traffic: dict[str, Client]
+    tell: Tell
     before: dict[ConnectionKey, Carriers] = field(default_factory=dict)
     hit: set[ConnectionKey] = field(default_factory=set)
     cut_off: set[ConnectionKey] = field(default_factory=set)
@@ -76,7 +79,10 @@ class _Run:
         }
 
 
-def run(lab: RunningLab, participants: Participants, event: str, policy: str, *, flows: int, port: int) -> RunReport:
+def run(
+    lab: RunningLab, participants: Participants, event: str, policy: str, *, flows: int, port: int,
+    tell: Tell = lambda _: None,
+) -> RunReport:  # fmt: skip
     """Do one event; the policy has been set. Everything is put back whatever happens.
 
     Raises LabError when the lab cannot do it, or does not recover.
@@ -86,11 +92,12 @@ def run(lab: RunningLab, participants: Participants, event: str, policy: str, *,
             raise LabError("; ".join(session.silent.values()))
         watch = ConnectionWatch(lab, session, {server.name: server.addresses for server in participants.servers})
         with _traffic(lab, participants, flows, port) as traffic:
-            drill = _Run(lab, participants, port, watch, NodeClocks(lab, watch.read), traffic)
+            drill = _Run(lab, participants, port, watch, NodeClocks(lab, watch.read), traffic, tell)
             return _run_event(drill, event, policy)
 
 
 def _run_event(drill: _Run, event: str, policy: str) -> RunReport:
+    drill.tell(f"connections begin: {drill.participants.client.name} to {', '.join(drill.traffic)}")
     _wait_for_traffic(drill)
     drill.before = drill.carriers()
     if not any(drill.before.values()):
@@ -108,12 +115,14 @@ def _run_event(drill: _Run, event: str, policy: str) -> RunReport:
     drill_event = DrillEvent(drill.lab, event, zone or next(iter(struck)))
     for process in drill.traffic.values():
         os.kill(process.pid, signal.SIGUSR1)
+    drill.tell(f"{DOING[event]} {zone or ', '.join(struck)}; waiting until the nodes act on it")
     applied_at = time.monotonic()
     drill_event.apply()
     try:
         noticed = _let_it_take_effect(drill, event, struck, zone)
         after_seconds = drill.clocks.since(applied_at)
         newcomers = drill.newcomers if event == "deregister" else _newcomers(drill, zone)
+        drill.tell("waiting until the fate of every connection is plain")
         _wait_for_fates(drill, applied_at, noticed)
         evidence = Evidence(
             event=event,
@@ -128,6 +137,7 @@ def _run_event(drill: _Run, event: str, policy: str) -> RunReport:
             resets=_reset_count(drill.lab) - resets,
         )
     finally:
+        drill.tell("everything is put back")
         drill_event.undo()
         wait_recovered(drill.lab, drill.clocks, struck)
     evidence.moved_at_recovery = _moved_since(drill, evidence)

@@ -18,6 +18,8 @@ from gwlbemu.trials.drill.outcome import Carriers, NodeEndpoint
 from gwlbemu.views.targets import read_targets
 
 FIRST_ANSWER_SECONDS = 20.0
+NO_SPARE = "no target can be spared: each target that carries a flow is the only healthy one of its node"
+ONE_ZONE = "a zone can be lost only where servers in two zones answer"
 
 
 class NotPossible(LabError):
@@ -126,7 +128,29 @@ def target_to_fail(lab: RunningLab, all_carriers: Iterable[Carriers]) -> str:
     for target, _ in sorted(carried.items(), key=lambda item: (-item[1], item[0])):
         if target in replaceable:
             return target
-    raise NotPossible("no target can be spared: each target that carries a flow is the only healthy one of its node")
+    raise NotPossible(NO_SPARE)
+
+
+def why_not(
+    plan: Plan, event: str, source: str | None, destinations: Sequence[str], healthy: Mapping[str, set[str]]
+) -> str:
+    """Return why an event cannot be drilled with these ends, as far as that is plain before anything is sent; "" else.
+
+    `healthy` has the ids of the healthy targets by node. Raises UnknownNameError for ends that are not there.
+    """
+    sender = instance_named(plan, source) if source else client_and_server(plan)[0]
+    servers = [_server(plan, sender, name) for name in destinations or _candidates(plan, sender)]
+    if event == "zone":
+        return ONE_ZONE if len({server.zone for server in servers if server.zone}) < 2 else ""
+    users = {
+        target: [node for node in healthy if target in healthy[node]] for each in healthy.values() for target in each
+    }
+    return "" if any(all(len(healthy[node]) > 1 for node in nodes) for nodes in users.values()) else NO_SPARE
+
+
+def healthy_in(plan: Plan) -> dict[str, set[str]]:
+    """Return the ids of the targets that each node holds to be healthy when all are."""
+    return {node.name: {target.id for target in plan.in_scope(node)} for node in plan.gateway_nodes}
 
 
 def healthy_by_node(lab: RunningLab) -> dict[str, set[str]]:
@@ -142,7 +166,7 @@ def zone_to_lose(plan: Plan, servers: Sequence[DrillServer]) -> str:
     """Return a zone that has a server of the drill and is not the only one. Raises NotPossible when there is none."""
     zones = sorted({server.zone for server in servers if server.zone})
     if len(zones) < 2:
-        raise NotPossible("a zone can be lost only where servers in two zones answer")
+        raise NotPossible(ONE_ZONE)
     return zones[0]
 
 

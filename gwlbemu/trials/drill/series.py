@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gwlbemu.errors import LabError, SettingError
@@ -12,14 +12,12 @@ from gwlbemu.lab.up import up
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.drill.actions import put_policy_back, set_policy
-from gwlbemu.trials.drill.drill import run
-from gwlbemu.trials.drill.participants import NotPossible, Participants, choose_participants
+from gwlbemu.trials.drill.drill import Tell, run
+from gwlbemu.trials.drill.participants import NotPossible, choose_participants, healthy_by_node, healthy_in, why_not
 from gwlbemu.trials.drill.report import RunReport
 from gwlbemu.views.waiting import wait_until_healthy
 
 HEALTHY_SECONDS = 60.0
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,43 +37,76 @@ class Options:
 
 
 def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
-    """Bring up a lab, drill in it, take it down. Raises what `up` raises."""
+    """Bring up a lab, drill in it, take it down; no lab when nothing of it is possible. Raises what `up` raises."""
+    impossible = _check(plan, options, healthy_in(plan))
+    if impossible.keys() >= set(options.events):
+        return _refusals(options, impossible)
+    tell(f"bringing up lab {plan.lab}")
     lab = up(dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False)))
     try:
         if troubles := wait_until_healthy(lab, HEALTHY_SECONDS):
             raise LabError(f"lab {plan.lab} is not well: {'; '.join(troubles)}")
-        return _drill(lab, options, tell)
+        return _drill(lab, options, tell, impossible)
     finally:
         down(plan.lab)
 
 
 def drill_running(name: str | None, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
     """Drill in a lab that is up, and put back what that changed."""
-    return _drill(open_lab(name), options, tell)
+    lab = open_lab(name)
+    impossible = _check(lab.plan, options, healthy_by_node(lab))
+    if impossible.keys() >= set(options.events):
+        return _refusals(options, impossible)
+    return _drill(lab, options, tell, impossible)
 
 
-def _drill(lab: RunningLab, options: Options, tell: Tell) -> list[RunReport]:
+def _check(plan: Plan, options: Options, healthy: Mapping[str, set[str]]) -> dict[str, str]:
+    """Return which of the events cannot be, and why, as far as it can be told before anything is sent.
+
+    Raises UnknownNameError for ends that are not there.
+    """
+    return {
+        event: why
+        for event in options.events
+        if (why := why_not(plan, event, options.source, options.destinations, healthy))
+    }
+
+
+def _refusals(options: Options, impossible: Mapping[str, str]) -> list[RunReport]:
+    return [
+        RunReport(event, policy, impossible=impossible[event])
+        for event in options.events
+        for policy in options.policies
+    ]
+
+
+def _drill(lab: RunningLab, options: Options, tell: Tell, impossible: dict[str, str]) -> list[RunReport]:
     ends = choose_participants(lab, options.source, options.destinations, options.port)
     original = lab.plan
+    runs = [(event, policy) for event in options.events for policy in options.policies]
+    found: list[RunReport] = []
     try:
-        return [
-            _one(lab, original, ends, options, tell, event=event, policy=policy)
-            for event in options.events
-            for policy in options.policies
-        ]
+        for number, (event, policy) in enumerate(runs, 1):
+            if event in impossible:
+                found.append(RunReport(event, policy, impossible=impossible[event]))
+                continue
+            title = f"{event}, {policy} ({number} of {len(runs)})"
+            try:
+                put_policy_back(lab, original)
+                set_policy(lab, original, policy)
+                now = open_lab(original.lab, root=lab.state.root)
+                found.append(
+                    run(now, ends, event, policy, flows=options.flows, port=options.port, tell=_titled(tell, title))
+                )
+            except SettingError as error:  # what AWS refuses is a report, too, not the end of the series
+                found.append(RunReport(event, policy, impossible=str(error)))
+            except NotPossible as error:  # what the topology cannot do, whatever the policy
+                impossible[event] = str(error)
+                found.append(RunReport(event, policy, impossible=str(error)))
+        return found
     finally:
         put_policy_back(lab, original)
 
 
-def _one(
-    lab: RunningLab, original: Plan, ends: Participants, options: Options, tell: Tell, *, event: str, policy: str
-) -> RunReport:
-    """One drill; what AWS refuses or the topology cannot do is a report too, not the end of the series."""
-    tell(f"{event}, {policy} ...")
-    put_policy_back(lab, original)
-    try:
-        set_policy(lab, original, policy)
-        now = open_lab(original.lab, root=lab.state.root)
-        return run(now, ends, event, policy, flows=options.flows, port=options.port)
-    except (SettingError, NotPossible) as error:
-        return RunReport(event, policy, impossible=str(error))
+def _titled(tell: Tell, title: str) -> Tell:
+    return lambda text: tell(f"{title}: {text}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from gwlbemu.errors import TopologyError
 from gwlbemu.topology import names
 from gwlbemu.topology.file.parse import parse
+from gwlbemu.topology.plan.resolve import resolve
 from tests.paths import TOPOLOGIES
 from tests.topology.builder import Data, plan_of, put, text_of
 
@@ -100,7 +104,10 @@ def test_the_port_behind_which_a_route_target_is_has_a_name_of_its_own() -> None
         taken(data)
 
     (line,) = complaints(text_of(both))
-    assert "vpcs[0].subnets[1].name: its interface in VPC app would be app-a-uplink, like that of vpcs[0].sub" in line
+    wanted = (
+        "the interface of app-a-uplink in VPC app would be app-a-uplink, like that of app-a-uplink (vpcs[0].subnets[0])"
+    )
+    assert f"vpcs[0].subnets[1].name: {wanted}" in line
 
 
 def test_an_attachments_name_in_a_zone_is_nobody_elses() -> None:
@@ -111,24 +118,45 @@ def test_an_attachments_name_in_a_zone_is_nobody_elses() -> None:
     zone = next(subnet.zone for subnet in vpc.subnets if subnet.name == attachment.subnets[0])
     taken = vpc.subnets[-1].name
     lines = complaints(text.replace(taken, f"{attachment.name}-{zone}"))
-    assert any(f"its interface in VPC {vpc.name} would be {attachment.name}-{zone}" in line for line in lines), lines
+    assert any(f" in VPC {vpc.name} would be {attachment.name}-{zone}, like that of " in line for line in lines), lines
 
 
-def test_two_long_names_that_are_cut_to_the_same_interface_are_refused() -> None:
-    found: dict[str, str] = {}
-    for number in range(100_000):
-        name = f"application-server-{number}"
-        if names.device(name) in found:
-            break
-        found[names.device(name)] = name
-    pair = (found[names.device(name)], name)
+@pytest.mark.parametrize("where", ["subnet app-b", "VPC app", "the internet", "node inspect-node-a"])
+def test_a_name_that_is_what_a_long_one_is_cut_to_is_refused_with_both_names(where: str) -> None:
+    long = "application-server-1"
+    pair = (long, names.device(long))
 
     def change(data: Data) -> None:
-        for each in pair:
-            put("vpcs.0.instances+", {"name": each, "subnet": "app-b"})(data)
+        for number, name in enumerate(pair):
+            if where == "subnet app-b":
+                put("vpcs.0.instances+", {"name": name, "subnet": "app-b"})(data)
+            elif where == "VPC app":
+                put("vpcs.0.subnets+", {"name": name, "zone": "b", "cidr": f"10.0.{20 + number}.0/24"})(data)
+            elif where == "the internet":
+                put("internet.instances+", {"name": name})(data)
+            else:  # two endpoints in one zone, each in a VPC of its own
+                subnet = {"name": f"inside-{number}", "zone": "a", "cidr": "10.1.1.0/24"}
+                endpoint = {"name": name, "subnet": f"inside-{number}", "service": "inspect"}
+                vpc = {"name": f"vpc-{number}", "cidr": "10.1.0.0/16", "subnets": [subnet], "endpoints": [endpoint]}
+                put("vpcs+", vpc)(data)
 
     (line,) = complaints(text_of(change))
-    assert f"vpcs[0].instances[2].name: its interface in subnet app-b would be {names.device(name)}" in line
+    assert f"the interface of {pair[1]} in {where} would be {pair[1]}, like that of {long} (" in line
+
+
+@pytest.mark.parametrize("file", sorted(TOPOLOGIES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_names_that_begin_alike_however_long_become_interfaces_of_their_own(file: Path) -> None:
+    text = file.read_text()
+    plan = resolve(parse(text, file.name))
+    things = {namespace.resource for namespace in plan.namespaces} - {"internet"}
+    things |= {endpoint.name for endpoint in plan.endpoints} - {node.name for node in plan.gateway_nodes}
+    for number, name in enumerate(sorted(things, key=len, reverse=True)):
+        text = re.sub(rf"(?<![\w.-])(?<!program: ){name}(?![\w.:-])", f"a-name-as-long-as-they-come-{number}", text)
+    plan = resolve(parse(text, file.name))
+    assert any(len(namespace.resource) > 28 for namespace in plan.namespaces)
+    found = Counter((end.namespace, end.name) for link in plan.links for end in (link.a, link.b))
+    found += Counter((namespace.name, bridge.name) for namespace in plan.namespaces for bridge in namespace.bridges)
+    assert {what for what, count in found.items() if count > 1} == set()
 
 
 def test_a_name_that_is_taken_is_told_once() -> None:

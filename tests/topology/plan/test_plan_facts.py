@@ -10,8 +10,9 @@ from appliances.firewall.rules import parse as parse_policy
 from appliances.ids.rules import parse as parse_signatures
 from gwlbemu.topology.file.parse import parse
 from gwlbemu.topology.plan.encode import from_json, to_json
+from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
 from gwlbemu.topology.plan.resolve import resolve
-from gwlbemu.topology.plan.values import End, KernelRoute, Namespace, Plan
+from gwlbemu.topology.plan.values import Plan
 from tests.paths import TOPOLOGIES
 from tests.topology.builder import plan_of, put
 

@@ -20,7 +20,7 @@ from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import open_new
 from gwlbemu.net.remove import down
 from gwlbemu.net.rewrites import append
-from gwlbemu.topology.plan.values import AddressRewrite
+from gwlbemu.topology.plan.machine_half import AddressRewrite
 from tests.topology.builder import Data, plan_of, put
 
 pytestmark = pytest.mark.namespace

@@ -16,9 +16,14 @@ from typing import Any
 import pytest
 
 from gwlbemu import Lab
+from gwlbemu.errors import UnknownNameError
+from gwlbemu.topology.plan.resolve import load
+from gwlbemu.trials.drill import series
 from gwlbemu.trials.drill.actions import FAILOVER
-from gwlbemu.trials.drill.series import Options, drill_running
+from gwlbemu.trials.drill.participants import why_not
+from gwlbemu.trials.drill.series import Options, drill_file, drill_running
 from tests.lab.worlds import world
+from tests.paths import TOPOLOGIES
 
 WAVE_SECONDS = 400  # about 25 on an idle machine
 pytestmark = [pytest.mark.namespace, pytest.mark.timeout(2 * WAVE_SECONDS + 100)]
@@ -207,8 +212,16 @@ def pair() -> Iterator[Lab]:
 
 def test_a_running_lab_is_put_back_as_it_was(pair: Lab) -> None:
     before = pair.plan
-    (run,) = drill_running(pair.name, Options(["deregister"], ["no_rebalance"], flows=4))
+    told: list[str] = []
+    (run,) = drill_running(pair.name, Options(["deregister"], ["no_rebalance"], flows=4), told.append)
     assert {flow.outcome for flow in run.flows} == {"kept"}
+    assert [line.partition(": ")[0] for line in told] == ["deregister, no_rebalance (1 of 1)"] * len(told)
+    assert [line.split(": ")[1].split()[0] for line in told] == [
+        "connections",
+        "deregistering",
+        "waiting",
+        "everything",
+    ]
     after = pair.plan
     assert after.target_groups[0].attributes == before.target_groups[0].attributes
     assert after.load_balancers == before.load_balancers
@@ -221,3 +234,33 @@ def test_what_aws_refuses_is_reported_as_not_possible(pair: Lab) -> None:
     (run,) = drill_running(pair.name, Options(["kill"], ["reset"], flows=4))
     assert "stickiness.enabled" in run.impossible
     assert run.flows == ()
+
+
+MINIMAL = str(TOPOLOGIES / "minimal.yaml")
+
+
+@pytest.mark.parametrize("event", ["kill", "freeze", "deregister", "zone"])
+def test_what_cannot_be_is_said_before_a_lab_is_brought_up_or_a_packet_sent(
+    monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    """One target, one zone: nothing of it can be spared."""
+    plan = load(Path(MINIMAL).read_text(), MINIMAL)
+    monkeypatch.setattr(series, "up", None)
+    (run,) = drill_file(plan, Options([event], ["rebalance"]))
+    assert run.impossible.startswith("a zone can be" if event == "zone" else "no target can be spared: ")
+    monkeypatch.setattr(series, "choose_participants", None)
+    with Lab(MINIMAL, capture=False) as lab:
+        assert drill_running(lab.name, Options([event], ["rebalance"])) == [run]
+
+
+def test_a_target_that_is_ill_spares_no_other() -> None:
+    healthy = {"node-a": {"fw-1"}, "node-b": {"fw-1", "fw-2"}, "node-c": {"fw-2"}}
+    plan = load(Path(MINIMAL).read_text(), MINIMAL)
+    assert why_not(plan, "kill", None, (), healthy).startswith("no target can be spared")
+    assert why_not(plan, "kill", None, (), healthy | {"node-c": {"fw-2", "fw-3"}}) == ""
+
+
+def test_an_end_that_is_not_there_is_told_before_a_lab_is_brought_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "up", None)
+    with pytest.raises(UnknownNameError, match="no instance nobody; there are: client, web, fw"):
+        drill_file(load(Path(MINIMAL).read_text(), MINIMAL), Options(["kill"], ["reset"], destinations=["nobody"]))
