@@ -74,14 +74,17 @@ class Balancer:
         return self._hot.receive_returns(frames, now)
 
     # ---- time and health ----
-    def receive_probe_result(self, target: str, ok: bool, *, now: float, reason: str = "") -> None:
+    def receive_probe_result(
+        self, target: str, ok: bool, *, now: float, reason: str = "", description: str = ""
+    ) -> None:
         """Count the result of a probe of `target`.
 
-        `reason` may be one of AWS's codes that a prober knows (see `states`).
+        Of one that failed, `reason` may be the code that AWS has for it and `description` say what was seen (see
+        `states`).
         """
         self._counters.close_windows(self._group, now)
         self._counters.probes += 1
-        self._group.observe(target, ok, now, reason)
+        self._group.observe(target, ok, now, reason, description)
         self._placement.advance(now)
 
     def expire(self, *, now: float) -> None:

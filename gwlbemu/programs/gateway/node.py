@@ -25,7 +25,7 @@ from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_to_us
 from gwlbemu.ports.loop import Loop, Timer
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.port import Port
-from gwlbemu.ports.probe import Check
+from gwlbemu.ports.probe import Check, ProbeResult
 from gwlbemu.ports.prober import Pace, Prober
 from gwlbemu.ports.sink import hold_udp_port
 from gwlbemu.programs.discards import Discards
@@ -133,8 +133,10 @@ class Node:
         if self.follower is not None:
             self.follower.follow()
 
-    def _probed(self, target: str, ok: bool, reason: str) -> None:
-        self.balancer.receive_probe_result(target, ok, now=self.loop.now, reason=reason)
+    def _probed(self, target: str, result: ProbeResult) -> None:
+        self.balancer.receive_probe_result(
+            target, result.ok, now=self.loop.now, reason=result.reason, description=result.description
+        )
         self.changed()
 
     def _trace(self, active: bool) -> None:
