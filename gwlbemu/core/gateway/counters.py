@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from gwlbemu.core.gateway.refusals import Refusals
 from gwlbemu.core.gateway.targets import GatewayMember, GatewayTargetGroup
 from gwlbemu.core.gateway.verdict import Drop, Reason
 
@@ -34,6 +35,7 @@ class Counters:
         self.received = 0
         self.drops = dict.fromkeys(Reason, 0)
         self.faults: list[Exception] = []  # what judging packets has raised, until somebody takes it
+        self.refusals = Refusals()
         self.resets = 0
         self.new_flows = 0
         self.rejected = self.rejected_tcp = 0
@@ -58,6 +60,7 @@ class Counters:
     def retire(self, member: GatewayMember) -> None:
         """Keep what a member counted that is about to be forgotten."""
         self._gone = _add(self._gone, _member(member))
+        self.refusals.forget(member.id)
 
     def add_late(self, packets: int, back: int, size: int, size_back: int) -> None:
         """Count what the fast path has carried, to the target and back, of a member that is no more."""
@@ -121,8 +124,8 @@ class Counters:
 
 
 def _member(member: GatewayMember) -> tuple[int, int, int, int, int, int]:
-    crossed = (0, 0) if member.is_local else (member.bytes_to, member.bytes_from)
-    return (member.packets_to, member.packets_from, member.bytes_to, member.bytes_from, *crossed)
+    totals = member.totals()
+    return (*totals, *((0, 0) if member.is_local else totals[2:]))
 
 
 def _add(

@@ -27,7 +27,7 @@ from gwlbemu.core.gateway.key import flow_key, quoted_key
 from gwlbemu.core.gateway.placement import Placement
 from gwlbemu.core.gateway.settings import LONGEST_PACKET
 from gwlbemu.core.gateway.ttl_steps import exit_step
-from gwlbemu.core.gateway.verdict import Reason, ToEndpoint, Verdict
+from gwlbemu.core.gateway.verdict import Drop, Reason, ToEndpoint, Verdict
 from gwlbemu.errors import WireError
 from gwlbemu.wire import aws, geneve
 from gwlbemu.wire.ip import IpPacket, decode_ip
@@ -50,7 +50,12 @@ class Return:
     def receive(self, source: bytes, datagram: bytes, now: float) -> Verdict:
         """Return the verdict for one outer IPv4 datagram from `source`."""
         try:
-            return self._judge(source, datagram, now)
+            verdict = self._judge(source, datagram, now)
+            if isinstance(verdict, Drop):
+                member = self._placement.group.by_address.get(source)
+                if member is not None:
+                    self._counters.refusals.note(member.id, datagram, verdict.reason)
+            return verdict
         except Exception as error:
             return self._counters.fault(error)
 
@@ -108,12 +113,12 @@ class Return:
     def _forward(
         self, flow: Flow, packet: bytes, *, protocol: int, flags: int, swapped: bool, step: int, now: float
     ) -> ToEndpoint:
-        target = flow.target
+        tally = flow.tally
         flow.last_seen_at = now
-        flow.packets += 1
+        flow.packets_from += 1
         flow.bytes += len(packet)
-        target.packets_from += 1
-        target.bytes_from += len(packet)
+        tally.packets_from += 1
+        tally.bytes_from += len(packet)
         if flow.state.half_open:
             flow.change_state(half_open=False)
             self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(protocol, flow))
