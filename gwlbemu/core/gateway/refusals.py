@@ -8,42 +8,47 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gwlbemu.core.gateway.verdict import Reason
+from gwlbemu.core.gateway.verdict import Drop, Reason
+from gwlbemu.wire.mismatch import Mismatch
 
 _ENDPOINT_OPTION = bytes.fromhex("010801")  # class and type of AWS's option 1, which comes first in what we send
 _MOST = 1000  # rows; a target that makes up endpoints and protocols fills no memory
 
 
 class Refused(NamedTuple):
-    """Packets of a target that were refused for one reason. `endpoint` and `protocol` are None where unknown."""
+    """Packets of a target that were refused for one reason; `wrong` is what did not fit in the last of them, a sentence.
+
+    `endpoint` and `protocol` are None where unknown.
+    """
 
     target: str
     endpoint: int | None
     protocol: int | None
     reason: Reason
     packets: int
+    wrong: str
 
 
 class Refusals:
     """Counts refused packets by target, endpoint, protocol and reason."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, int | None, int | None, Reason], int] = {}
+        self._counts: dict[tuple[str, int | None, int | None, Reason], tuple[int, Mismatch | None]] = {}
 
-    def note(self, target: str, datagram: bytes, reason: Reason) -> None:
+    def note(self, target: str, datagram: bytes, drop: Drop) -> None:
         """Count one outer IPv4 `datagram` from `target`."""
-        key = (target, *_peek(datagram), reason)
+        key = (target, *_peek(datagram), drop.reason)
         if key not in self._counts and len(self._counts) >= _MOST:
-            key = (target, None, None, reason)
-        self._counts[key] = self._counts.get(key, 0) + 1
+            key = (target, None, None, drop.reason)
+        self._counts[key] = (self._counts.get(key, (0, None))[0] + 1, drop.wrong)
 
     def forget(self, target: str) -> None:
         """Drop the counts of a target that has gone."""
-        self._counts = {key: count for key, count in self._counts.items() if key[0] != target}
+        self._counts = {key: known for key, known in self._counts.items() if key[0] != target}
 
     def rows(self) -> list[Refused]:
         """Return what was counted."""
-        return [Refused(*key, count) for key, count in self._counts.items()]
+        return [Refused(*key, count, str(wrong or "")) for key, (count, wrong) in self._counts.items()]
 
 
 def _peek(datagram: bytes) -> tuple[int | None, int | None]:

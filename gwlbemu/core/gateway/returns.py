@@ -57,7 +57,7 @@ class Return:
             if isinstance(verdict, Drop):
                 member = self._placement.group.by_address.get(source)
                 if member is not None:
-                    self._counters.refusals.note(member.id, datagram, verdict.reason)
+                    self._counters.refusals.note(member.id, datagram, verdict)
             return verdict
         except Exception as error:
             return self._counters.fault(error)
