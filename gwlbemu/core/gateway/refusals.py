@@ -1,7 +1,8 @@
 """What targets sent back and the node refused: an appliance that returns packets wrongly is told from one that returns
 none.
 
-Refused packets are wrong somewhere, so what is read here may be wrong, too; it is where AWS's layout has it, or unknown.
+Refused packets are wrong somewhere, so what is read of them may be wrong, too: it is where AWS's layout has it, or
+unknown.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _MOST = 1000  # rows; a target that makes up endpoints and protocols fills no me
 
 
 class Refused(NamedTuple):
-    """Packets of a target that were refused for one reason; `wrong` is what did not fit in the last of them, a sentence.
+    """Packets of a target that were refused for one reason; `wrong`, a sentence, is what did not fit in the last one.
 
     `endpoint` and `protocol` are None where unknown.
     """

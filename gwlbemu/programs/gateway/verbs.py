@@ -138,9 +138,9 @@ class NodeVerbs:
         return {"targets": [each._asdict() | {"address": address_text(each.address)} for each in health]}
 
     async def traffic(self, _: Arguments) -> Mapping[str, Any]:
-        """Answer `traffic`: packets to each target and back, by endpoint and protocol; `refused`: what came back and was
-        refused, with an empty endpoint or no protocol where that is unknown; `unreachable`: ICMP errors about packets
-        to targets.
+        """Answer what became of packets: `traffic` by target, endpoint and protocol; `refused`, what came back and was
+        not taken, with an empty endpoint or no protocol where that is unknown; `unreachable`, ICMP errors about
+        packets to targets.
         """
         await self._catch_up()
         balancer = self._node.balancer
