@@ -56,6 +56,15 @@ def read_sockets() -> Sockets:
     )
 
 
+def wrong_checksums() -> dict[str, int]:
+    """Return how many packets the kernel of the calling thread's network namespace dropped for a wrong checksum, by
+    whose it was: IP header, TCP, UDP, ICMP. Without those that dropped none.
+    """
+    counts = _counters("snmp") | _counters("netstat")
+    names = {"IP header": "IpExt", "TCP": "Tcp", "UDP": "Udp", "ICMP": "Icmp"}
+    return {layer: count for layer, name in names.items() if (count := counts.get(f"{name}.InCsumErrors", 0))}
+
+
 def _rows(name: str) -> Iterator[list[str]]:
     with suppress(OSError):
         for line in (_NET / name).read_text().splitlines()[1:]:

@@ -27,6 +27,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     places = Places(topology, plan)
     said = {node: targets for node, targets in seen.targets.items() if targets is not None}
     yield from _dead_nodes(topology, plan, places, seen)
+    yield from _dead_programs(plan, places, seen)
     yield from _zones_without_health(topology, plan, places, seen, said)
     yield from _unhealthy_targets(topology, plan, places, seen, said)
     yield from traffic_findings(places, seen)
@@ -47,6 +48,27 @@ def _dead_nodes(topology: Topology, plan: Plan, places: Places, seen: Seen) -> I
                 " or dead (its log tells why; take the lab down and up)"
             )
             yield Finding("dead-node", "error", text, places.balancer(node.load_balancer), change)
+
+
+def _dead_programs(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
+    for instance in plan.instances:
+        path = places.instance(instance.name, "program")
+        known = seen.instances.get(instance.name)
+        if path is None or known is None or seen.on_purpose(instance.name, instance.zone) is not None:
+            continue
+        words = f": {known.last_words}" if known.last_words else ""
+        if known.program == "dead":
+            text = f"the program of {instance.name} is dead{words}"
+            change = f"a program that goes on running (gwlbemu heal instance {instance.name} starts it again)"
+            yield Finding("dead-program", "error", text, path, change)
+        elif known.program == "frozen":
+            text = f"the program of {instance.name} is stopped (SIGSTOP), and not by gwlbemu fail"
+            change = f"nothing to change here: gwlbemu heal process {instance.name} wakes it"
+            yield Finding("frozen-program", "error", text, path, change)
+        elif known.program == "ended":
+            text = f"the program of {instance.name} has ended, and others that it started go on{words}"
+            change = "nothing to change here, if it was meant to end; else a program that goes on running"
+            yield Finding("ended-program", HINT, text, path, change)
 
 
 def _scope(

@@ -30,6 +30,10 @@ def drop_findings(places: Places, seen: Seen) -> Iterator[Finding]:
         yield Finding("receive-buffer", severity, text, path, change)
     for drop in seen.port_drops:
         yield from _port(places, drop)
+    for wrong in seen.wrong_checksums:
+        text = f"{wrong.kind} {wrong.name} has dropped {wrong.packets} packets whose {wrong.layer} checksum is wrong"
+        change = "whatever changes packets without mending their checksums: a trace of one tells where (gwlbemu inject)"
+        yield Finding("wrong-checksum", "warning", text, places.anything(wrong.name), change)
 
 
 def _port(places: Places, drop: PortDropped) -> Iterator[Finding]:

@@ -15,8 +15,7 @@ def why(places: Places, seen: Seen, target: Mapping[str, Any]) -> str:
     instance = seen.instances.get(places.name(target), InstanceSeen())
     known = [str(target.get("description", ""))] if target["state"] != "healthy" else []
     if instance.program in ("dead", "frozen"):
-        words = f": {instance.last_words}" if instance.last_words else ""
-        known.append(f"its program is {instance.program}{words}")
+        known.append(f"its program is {instance.program}")
     if target["state"] == "unhealthy" and instance.accept_overflows:
         known.append(f"a queue for its TCP connections was full {instance.accept_overflows} times")
     known = [each for each in known if each]
@@ -30,10 +29,8 @@ def mend_of_health(places: Places, seen: Seen, balancer: str, targets: Sequence[
     name, reason = places.name(target), str(target.get("reason", ""))
     instance = seen.instances.get(name, InstanceSeen())
     program = places.program(name, balancer)
-    if instance.program == "dead":
-        return program, f"a program that goes on running (gwlbemu heal instance {name} starts it again)"
-    if instance.program == "frozen":
-        return program, f"nothing to change here: its program was stopped (gwlbemu heal process {name} wakes it)"
+    if instance.program in ("dead", "frozen"):
+        return program, f"a program that runs: that of {name} is {instance.program}"
     listening = instance.tcp_listening
     if reason == "Target.ResponseCodeMismatch":
         return (*path, "health_check", "path"), "a path that is answered with a status from 200 to 399"

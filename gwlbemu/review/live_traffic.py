@@ -45,7 +45,9 @@ def traffic_findings(places: Places, seen: Seen) -> Iterator[Finding]:
         cells = list(_cells(places, seen, balancer))
         refused = [each for each in seen.refused if each.load_balancer == balancer]
         yield from _refused(places, balancer, refused, cells)
-        explained = {each.target for each in refused}
+        explained = {each.target for each in refused} | {
+            name for name, instance in seen.instances.items() if instance.program in ("dead", "frozen")
+        }
         for finding, target in _icmp(places, seen, balancer, cells):
             explained.add(target)
             yield finding
@@ -170,13 +172,15 @@ def _icmp(places: Places, seen: Seen, balancer: str, cells: Sequence[_Cell]) -> 
             rows.setdefault((each.sender, each.destination, each.words, each.port), []).append(each)
     for (sender, destination, words, port), each_of in rows.items():
         target = places.at(destination)
+        if seen.instances.get(target, InstanceSeen()).program in ("dead", "frozen"):
+            continue
         own = [cell for cell in cells if cell.target == target]
-        if any(cell.returned and not cell.unanswered for cell in own):
+        if own and not any(cell.unanswered for cell in own):
             continue  # of a time when its program was not there yet
         count = sum(each.packets for each in each_of)
         by = f"target {target} answers" if sender == destination else f"{places.at(sender)} answers for target {target}"
         lost = sum(cell.unanswered for cell in own)
-        unanswered = f"; none of the last {lost} packets came back" if lost else ""
+        unanswered = f"; none of the last {lost} packets came back" if lost >= ENOUGH else ""
         bound = seen.instances.get(target, InstanceSeen()).udp_bound
         now = ""
         if words == "port unreachable" and bound is not None:

@@ -60,6 +60,14 @@ class Places:
         index = [one.name for one in self._topology.target_groups].index(name)
         return ("target_groups", index), self._topology.target_groups[index]
 
+    def anything(self, name: str) -> Path:
+        """Return where an instance or a subnet stands; of anything else, the VPCs."""
+        for index, vpc in enumerate(self._topology.vpcs):
+            for number, subnet in enumerate(vpc.subnets):
+                if subnet.name == name:
+                    return ("vpcs", index, "subnets", number)
+        return self.instance(name) or ("vpcs",)
+
     def thing(self, kind: str, name: str) -> Path:
         """Return where that stands which `gwlbemu fail KIND NAME` breaks, as near as the file has it."""
         if kind == "zone":

@@ -82,6 +82,16 @@ class PortDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class WrongChecksums:
+    """Packets that the kernel of a part of the lab dropped for a checksum of `layer` (IP header, TCP, UDP)."""
+
+    kind: str  # subnet, instance, internet gateway ...
+    name: str
+    layer: str
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """Everything that was read. `targets` has by node what it says of its targets, None where it does not answer.
 
@@ -95,6 +105,7 @@ class Seen:
     broken: tuple[OnPurpose, ...] = ()
     instances: Mapping[str, InstanceSeen] = field(default_factory=dict)
     port_drops: tuple[PortDropped, ...] = ()
+    wrong_checksums: tuple[WrongChecksums, ...] = ()
     too_long: Mapping[str, int] = field(default_factory=dict)
 
     def on_purpose(self, name: str, zone: str) -> OnPurpose | None:

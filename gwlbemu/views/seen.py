@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -12,9 +14,18 @@ from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.net.sockets import Sockets, read_sockets
+from gwlbemu.net.sockets import Sockets, read_sockets, wrong_checksums
 from gwlbemu.review.live_traffic import ENOUGH
-from gwlbemu.review.seen import Carried, IcmpAnswers, InstanceSeen, OnPurpose, PortDropped, RefusedReturns, Seen
+from gwlbemu.review.seen import (
+    Carried,
+    IcmpAnswers,
+    InstanceSeen,
+    OnPurpose,
+    PortDropped,
+    RefusedReturns,
+    Seen,
+    WrongChecksums,
+)
 from gwlbemu.topology.plan.values import Instance
 from gwlbemu.views.ask import PATIENCE, Answers, ask
 from gwlbemu.views.last_words import last_words
@@ -64,6 +75,7 @@ def read_seen(lab: RunningLab) -> Seen:
         port_drops=tuple(
             PortDropped(each.instance, each.direction, each.reason, each.packets) for each in read_port_drops(lab)
         ),
+        wrong_checksums=tuple(_wrong_checksums(lab)),
         too_long={node.name: int(answers[node.name]["metrics"]["metrics"].get(_TOO_LONG, 0)) for node in nodes},
     )
 
@@ -74,15 +86,17 @@ def _ask(lab: RunningLab) -> dict[str, Answers]:
 
 
 def _instances(lab: RunningLab) -> dict[str, InstanceSeen]:
-    """The targets' instances from inside."""
+    """The targets' instances from inside, and the programs of the others."""
     processes = {process.name: process for process in lab.processes()}
     counting = [program.instance for program in lab.plan.programs if program.kind in _COUNTING]
     answers, _ = ask(lab, counting, {"status": {}}, within_seconds=PATIENCE)
     found = {}
     for instance in lab.plan.instances:
-        if not instance.appliance:
-            continue
         process = processes.get(instance.name)
+        if not instance.appliance:
+            if process is not None:
+                found[instance.name] = InstanceSeen(process.state, last_words(process))
+            continue
         said = answers[instance.name]["status"].get("counters", {}) if instance.name in answers else None
         sockets = _sockets(instance)
         lost = tuple((each.what, each.packets) for each in sockets.drops) if sockets else ()
@@ -98,6 +112,15 @@ def _instances(lab: RunningLab) -> dict[str, InstanceSeen]:
             said=said,
         )
     return found
+
+
+def _wrong_checksums(lab: RunningLab) -> Iterator[WrongChecksums]:
+    for namespace in lab.plan.namespaces:
+        counts: dict[str, int] = {}
+        with suppress(NetError, OSError), inside(path_of(namespace.name)):
+            counts = wrong_checksums()
+        for layer, packets in counts.items():
+            yield WrongChecksums(namespace.role.replace("-", " "), namespace.resource, layer, packets)
 
 
 def _sockets(instance: Instance) -> Sockets | None:
