@@ -20,10 +20,11 @@ from gwlbemu.cli.common import (
     new_lab_option,
     print_json,
 )
+from gwlbemu.command import command
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.client import namespace_of, run
 from gwlbemu.lab.running import RunningLab, open_lab
-from gwlbemu.lab.up import up
+from gwlbemu.lab.up import uninterrupted, up
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, web_port
@@ -63,7 +64,16 @@ def up_command(
     if no_capture:
         plan = dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False))
     lab = up(plan, seed=seed)
-    troubles = wait_until_healthy(lab, timeout)
+    try:
+        troubles = wait_until_healthy(lab, timeout)
+    except KeyboardInterrupt:  # as while it is built: nothing stays
+        with uninterrupted():
+            down(plan.lab)
+        echo(
+            f"{plan.lab} was not well yet and is down again ({command('up', '--wait', '0', file)} waits for nothing)",
+            err=True,
+        )
+        raise
     nodes = {node.name for node in plan.gateway_nodes}
     if any(process.name in nodes and process.state == "dead" for process in lab.processes()):
         down(plan.lab)  # without its load balancer it is not a lab

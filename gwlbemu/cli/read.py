@@ -49,7 +49,13 @@ def flows_command(lab_name: str | None, limit: int, as_json: bool) -> int:
 
 
 # A column of the table of flows: its heading and its text, where they are not the field's own name and value.
-_HEADINGS = {"protocol": "PROTO", "idle_seconds": "IDLE", "expires_in_seconds": "EXPIRES"}
+_HEADINGS = {
+    "protocol": "PROTO",
+    "packets_to": "THERE",
+    "packets_from": "BACK",
+    "idle_seconds": "IDLE",
+    "expires_in_seconds": "EXPIRES",
+}
 _TEXTS: dict[str, Callable[[LiveFlow], str]] = {
     "protocol": protocol_text,
     "source": source_text,

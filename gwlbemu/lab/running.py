@@ -11,6 +11,7 @@ from gwlbemu.errors import LabError
 from gwlbemu.lab.control import TIMEOUT, call
 from gwlbemu.lab.state import State, is_damaged
 from gwlbemu.net import processes
+from gwlbemu.net.inits import living
 from gwlbemu.net.record import ROOT, list_labs
 from gwlbemu.net.record import read as read_record
 from gwlbemu.topology import names
@@ -22,7 +23,11 @@ CAPTURE = names.CAPTURE  # the name of the capture's process
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process of a lab as it is now. `state`: running, frozen or dead; `log`: the path of what it prints."""
+    """One process of a lab as it is now. `log` is the path of what it prints.
+
+    `state`: running, frozen, dead, or ended: of a program that is no more while others that it started go on in its
+    instance, as of a script that sets an appliance up.
+    """
 
     name: str
     namespace: str
@@ -58,11 +63,15 @@ class RunningLab:
 
     def processes(self) -> list[Process]:
         """Return every process of the lab, dead ones too; of one that was started again, the newest."""
-        newest = {entry.name: entry for entry in read_record(self.plan.lab, root=self.state.root).processes}
-        return [
-            Process(entry.name, entry.namespace, entry.pid, processes.state(entry.id), str(self.state.log(entry.name)))
-            for entry in newest.values()
-        ]
+        contents = read_record(self.plan.lab, root=self.state.root)
+        newest = {entry.name: entry for entry in contents.processes}
+        found = []
+        for entry in newest.values():
+            state = processes.state(entry.id)
+            if state == "dead" and (init := living(contents, entry.namespace)) and processes.has_children(init.id):
+                state = "ended"
+            found.append(Process(entry.name, entry.namespace, entry.pid, state, str(self.state.log(entry.name))))
+        return found
 
 
 def open_lab(name: str | None = None, *, root: Path = ROOT) -> RunningLab:

@@ -135,6 +135,17 @@ def has_namespaces(process: ProcessId) -> bool:
     return True
 
 
+def has_children(process: ProcessId) -> bool:
+    """Whether a process has children that live. Where the kernel does not tell (CONFIG_PROC_CHILDREN), it has none."""
+    if state(process) == "dead":
+        return False
+    try:
+        pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    except OSError:
+        return False
+    return any((found := _stat(int(pid))) is not None and found[0] not in "ZX" for pid in pids)
+
+
 def _signal_all(handles: Iterable[int], number: signal.Signals) -> None:
     for handle in handles:
         with suppress(ProcessLookupError):

@@ -19,17 +19,25 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+# AWS's reason codes (Elastic Load Balancing API, TargetHealth), each with the beginning of its description.
+RESPONSE_CODE_MISMATCH = "Target.ResponseCodeMismatch"
+TIMEOUT = "Target.Timeout"
+FAILED = "Target.FailedHealthChecks"
 USER_AGENT = "ELB-HealthChecker/2.0"
 LONGEST_ANSWER_HEAD = 65536
 READ_BYTES = 16384
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] +([0-9]{3})(?: |\r?\n)")
 
 
 class ProbeResult(NamedTuple):
-    """What a health check found; `reason` is in the words of AWS's target health descriptions."""
+    """What a health check found. Of one that failed, `reason` is AWS's code and `description` AWS's words with what was
+    seen behind them; both are empty when `ok`.
+    """
 
     ok: bool
-    reason: str = ""  # empty when ok
+    reason: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,13 @@ class Check:
 
 class _BadAnswer(Exception):
     pass
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a check has come; `waits_for` says what was missing when it ended there."""
+
+    waits_for: str
 
 
 @cache
@@ -150,7 +165,8 @@ async def _status(connection: _Plain | _Secure, check: Check, host: str) -> int:
             if not status:
                 match = STATUS_LINE.match(line)
                 if match is None:
-                    raise _BadAnswer(f"not an HTTP answer: {line[:40]!r}")
+                    what = "TLS, where HTTP was expected" if line.startswith(_TLS_RECORDS) else repr(line[:40])
+                    raise _BadAnswer(f"not an HTTP answer: {what}")
                 status = int(match.group(1))
             if not line.strip():
                 break
@@ -161,7 +177,7 @@ async def _status(connection: _Plain | _Secure, check: Check, host: str) -> int:
     return status
 
 
-async def _attempt(address: str, check: Check, local_address: str) -> ProbeResult:
+async def _attempt(address: str, check: Check, local_address: str, progress: _Progress) -> ProbeResult:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         sock.bind((local_address, 0))
@@ -171,23 +187,44 @@ async def _attempt(address: str, check: Check, local_address: str) -> ProbeResul
         plain = _Plain(sock)
         secure = _Secure(plain, address) if check.protocol == "HTTPS" else None
         if secure is not None:
+            progress.waits_for = f"TLS handshake at port {check.port}"
             await secure.shake_hands()
+        progress.waits_for = f"answer from port {check.port}"
         status = await _status(secure or plain, check, f"{address}:{check.port}")
         if check.lowest_status <= status <= check.highest_status:
             return ProbeResult(True)
-        return ProbeResult(False, f"Health checks failed with these codes: [{status}]")
+        expected = f"expected {check.lowest_status}-{check.highest_status}"
+        text = f"Health checks failed with these codes: [{status}], {expected}"
+        return ProbeResult(False, RESPONSE_CODE_MISMATCH, text)
 
 
 async def probe(address: str, check: Check, *, local_address: str) -> ProbeResult:
     """Check the target at `address` once, from `local_address`; nothing that a target does makes it raise."""
+    progress = _Progress(f"connection to port {check.port}")
     try:
         async with asyncio.timeout(check.timeout_seconds):
-            return await _attempt(address, check, local_address)
+            return await _attempt(address, check, local_address, progress)
     except TimeoutError:
-        return ProbeResult(False, "Request timed out")
+        text = f"Request timed out: no {progress.waits_for} within {check.timeout_seconds:g} s"
+        return ProbeResult(False, TIMEOUT, text)
     except _BadAnswer as error:
-        return ProbeResult(False, str(error))
+        return _failed(f"{error} (port {check.port})")
     except ssl.SSLError as error:
-        return ProbeResult(False, f"TLS handshake failed: {error.reason}")
+        return _failed(f"no {progress.waits_for}: {_tls_words(error)}")
     except OSError as error:
-        return ProbeResult(False, os.strerror(error.errno) if error.errno else str(error))
+        words = (os.strerror(error.errno) if error.errno else str(error)).lower()
+        return _failed(f"no {progress.waits_for}: {words}")
+
+
+def _failed(seen: str) -> ProbeResult:
+    return ProbeResult(False, FAILED, f"Health checks failed: {seen}")
+
+
+def _tls_words(error: ssl.SSLError) -> str:
+    """OpenSSL's reason in words; what it means where a health check gives one a meaning."""
+    words = (error.reason or "the target did not go on").replace("_", " ").lower()
+    if "alert protocol version" in words:
+        return f"{words} (health checks speak TLS 1.2 at most)"
+    if "wrong version number" in words:
+        return f"{words} (as of an answer that is not TLS)"
+    return words

@@ -35,7 +35,7 @@ class Pace:
 
 
 class Prober:
-    """Probe the targets that `targets()` names from `local_address`, and give each result to `report(id, ok, reason)`.
+    """Probe the targets that `targets()` names from `local_address`, and give each result to `report(id, result)`.
 
     `refresh` must be called when the set of targets or a state may have changed (after `report` it happens by itself).
     """
@@ -48,7 +48,7 @@ class Prober:
         *,
         local_address: str,
         targets: Callable[[], Sequence[Probed]],
-        report: Callable[[str, bool, str], None],
+        report: Callable[[str, ProbeResult], None],
     ) -> None:
         self._loop, self._check, self._pace, self._local = loop, check, pace, local_address
         self._targets, self._report = targets, report
@@ -79,12 +79,13 @@ class Prober:
             result = await probe(".".join(map(str, target.address)), self._check, local_address=self._local)
         except Exception as error:  # a bug; the target is not told healthy by it, and is probed again
             self._loop.faults.note("a health check", error)
-            result = ProbeResult(False, f"the check itself failed: {type(error).__name__}")
+            words = f"Health checks failed due to an internal error: {type(error).__name__}"
+            result = ProbeResult(False, "Elb.InternalError", words)
         finally:
             self._busy.discard(target.id)
         try:
             if target.id in self._next_at:
-                self._report(target.id, result.ok, result.reason)
+                self._report(target.id, result)
         finally:
             self.refresh()
 

@@ -1,94 +1,146 @@
-"""What only a running lab can tell: targets that are healthy and give nothing back, zones without a healthy target.
+"""What only a running lab can tell: dead nodes, targets that fail and why, and what became of packets.
 
-Plain values in, findings out: `answers` are the nodes' own words (`targets` of the control socket), by node.
+Plain values in (`seen`), findings out. Every sentence is something that was seen or follows from it; where a cause was
+not seen, none is named. What the user broke himself is told as that, and the one advice there is to heal it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
 from gwlbemu.review.finding import Finding
-from gwlbemu.review.instances import instances_by_name
+from gwlbemu.review.live_drops import drop_findings
+from gwlbemu.review.live_health import mend_of_health, why
+from gwlbemu.review.live_traffic import traffic_findings
+from gwlbemu.review.places import HINT, Places, healed_by
+from gwlbemu.review.seen import OnPurpose, Seen, Targets
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan.values import Plan
 
-ENOUGH = 5  # packets to a target; fewer may be on their way, or a firewall's honest denial of one client
 
-Targets = Sequence[Mapping[str, Any]]
-
-
-def live_findings(topology: Topology, plan: Plan, answers: Mapping[str, Targets | None]) -> Iterator[Finding]:
-    """Yield dead nodes, zones without a healthy target, and targets that return nothing.
-
-    `answers` has by node what it says about its targets (see `Balancer.target_health`), None when it does not answer.
-    """
-    yield from _dead_nodes(topology, plan, answers)
-    said = {node: targets for node, targets in answers.items() if targets is not None}
-    yield from _zones_without_health(topology, plan, said)
-    yield from _silent_targets(topology, plan, said)
+def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Finding]:
+    """Yield what was seen to be wrong with a lab that is up."""
+    places = Places(topology, plan)
+    said = {node: targets for node, targets in seen.targets.items() if targets is not None}
+    yield from _dead_nodes(topology, plan, places, seen)
+    yield from _dead_programs(plan, places, seen)
+    yield from _zones_without_health(topology, plan, places, seen, said)
+    yield from _unhealthy_targets(topology, plan, places, seen, said)
+    yield from traffic_findings(places, seen)
+    yield from drop_findings(places, seen)
+    yield from _broken(places, seen, said)
 
 
-def _balancer_path(topology: Topology, name: str) -> Path:
-    return ("load_balancers", [one.name for one in topology.load_balancers].index(name))
-
-
-def _dead_nodes(topology: Topology, plan: Plan, answers: Mapping[str, Targets | None]) -> Iterator[Finding]:
+def _dead_nodes(topology: Topology, plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
     for node in plan.gateway_nodes:
-        if node.name in answers and answers[node.name] is None:
+        if node.name in seen.targets and seen.targets[node.name] is None:
             lost = f"what reaches load balancer {node.load_balancer} in zone {node.zone} is lost"
             text = f"node {node.name} does not answer: {lost}"
+            broken = seen.on_purpose(node.name, node.zone)
             change = (
-                "nothing to change here: gwlbemu status tells whether it is frozen (gwlbemu heal process wakes it) or"
-                " dead (its log tells why; take the lab down and up)"
+                healed_by(broken)
+                if broken is not None
+                else "nothing to change here: gwlbemu status tells whether it is frozen (gwlbemu heal process wakes it)"
+                " or dead (its log tells why; take the lab down and up)"
             )
-            yield Finding("dead-node", "error", text, _balancer_path(topology, node.load_balancer), change)
+            yield Finding("dead-node", "error", text, places.balancer(node.load_balancer), change)
 
 
-def _zones_without_health(topology: Topology, plan: Plan, answers: Mapping[str, Targets]) -> Iterator[Finding]:
+def _dead_programs(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
+    for instance in plan.instances:
+        path = places.instance(instance.name, "program")
+        known = seen.instances.get(instance.name)
+        if path is None or known is None or seen.on_purpose(instance.name, instance.zone) is not None:
+            continue
+        words = f": {known.last_words}" if known.last_words else ""
+        if known.program == "dead":
+            text = f"the program of {instance.name} is dead{words}"
+            change = f"a program that goes on running (gwlbemu heal instance {instance.name} starts it again)"
+            yield Finding("dead-program", "error", text, path, change)
+        elif known.program == "frozen":
+            text = f"the program of {instance.name} is stopped (SIGSTOP), and not by gwlbemu fail"
+            change = f"nothing to change here: gwlbemu heal process {instance.name} wakes it"
+            yield Finding("frozen-program", "error", text, path, change)
+        elif known.program == "ended":
+            text = f"the program of {instance.name} has ended, and others that it started go on{words}"
+            change = "nothing to change here, if it was meant to end; else a program that goes on running"
+            yield Finding("ended-program", HINT, text, path, change)
+
+
+def _scope(
+    topology: Topology, plan: Plan, said: Mapping[str, Targets]
+) -> Iterator[tuple[Any, list[Mapping[str, Any]]]]:
+    """Every node that packets can reach, with the targets that its new flows could be sent to."""
+    balancers = {balancer.name: balancer for balancer in topology.load_balancers}
+    for node in plan.gateway_nodes:
+        balancer = balancers[node.load_balancer]
+        registered = [one for one in said.get(node.name, ()) if one["state"] not in ("draining", "unused")]
+        everywhere = cross_zone(balancer)
+        scope = [one for one in registered if everywhere or one["zone"] in (node.zone, EVERY_ZONE)]
+        if scope and node.zone in zones_with_endpoints(topology, balancer.name):
+            yield node, scope
+
+
+def _zones_without_health(
+    topology: Topology, plan: Plan, places: Places, seen: Seen, said: Mapping[str, Targets]
+) -> Iterator[Finding]:
     """Fail open: new flows go to targets that are known to be unhealthy (guide, Health checks; contract TG-10)."""
     balancers = {balancer.name: balancer for balancer in topology.load_balancers}
     groups = {group.name: group for group in topology.target_groups}
-    for node in plan.gateway_nodes:
-        balancer = balancers[node.load_balancer]
-        everywhere = cross_zone(balancer)
-        zones = {node.zone, EVERY_ZONE}
-        registered = [one for one in answers.get(node.name, ()) if one["state"] not in ("draining", "unused")]
-        scope = [one for one in registered if everywhere or one["zone"] in zones]
-        if not scope or node.zone not in zones_with_endpoints(topology, balancer.name):
+    for node, scope in _scope(topology, plan, said):
+        if any(one["state"] == "healthy" for one in scope):
             continue
-        if all(one["state"] != "healthy" for one in scope):
-            states = ", ".join(f"{one['id']} is {one['state']}" for one in scope)
-            text = f"{node.name} has no healthy target ({states}): it fails open, to targets that do not work"
-            change = f"{CROSS_ZONE}: true, so that healthy targets of other zones help"
-            homes = [zones_of_targets(topology, groups[name]) for name in balancer.target_groups()]
-            others = {zone for home in homes for zone in home.values()} - zones
-            if everywhere or not others:
-                change = "nothing to change here: no zone has a healthy target (gwlbemu targets tells why)"
-            path = (*_balancer_path(topology, balancer.name), "attributes", CROSS_ZONE)
-            yield Finding("zone-without-health", "error", text, path, change)
+        balancer = balancers[node.load_balancer]
+        states = ", ".join(f"{one['id']} is {one['state']}{why(places, seen, one)}" for one in scope)
+        text = f"{node.name} has no healthy target ({states}): it fails open, to targets that do not work"
+        homes = [zones_of_targets(topology, groups[name]) for name in balancer.target_groups()]
+        others = {zone for home in homes for zone in home.values()} - {node.zone, EVERY_ZONE}
+        path: Path = (*places.balancer(balancer.name), "attributes", CROSS_ZONE)
+        change = f"{CROSS_ZONE}: true, so that healthy targets of other zones help"
+        broken = [seen.on_purpose(places.name(one), str(one["zone"])) for one in scope]
+        known = [each for each in broken if each is not None]
+        if known:
+            change = healed_by(known[0])
+        elif cross_zone(balancer) or not others:
+            path, change = mend_of_health(places, seen, node.load_balancer, scope)
+        yield Finding("zone-without-health", "error", text, path, change)
 
 
-def _silent_targets(topology: Topology, plan: Plan, answers: Mapping[str, Targets]) -> Iterator[Finding]:
-    """A health check says that a port is open, not that packets come back."""
-    instances = instances_by_name(topology)
-    by_address = {instance.address: instance.name for instance in plan.instances if instance.appliance}
-    counts: dict[tuple[str, str], tuple[int, int]] = {}
-    for node in plan.gateway_nodes:
-        for one in answers.get(node.name, ()):
-            if one["state"] == "healthy":
-                name: str = by_address.get(str(one["address"]), str(one["id"]))
-                sent, returned = counts.get((node.load_balancer, name), (0, 0))
-                counts[node.load_balancer, name] = sent + one["packets_to"], returned + one["packets_from"]
-    for (balancer, name), (sent, returned) in counts.items():
-        if sent >= ENOUGH and not returned:
-            path = (*instances[name][0], "program") if name in instances else _balancer_path(topology, balancer)
-            text = f"target {name} of load balancer {balancer} is healthy and has returned none of {sent} packets"
-            change = (
-                "a program that sends back what it lets pass: outer addresses swapped, port 6081, the GENEVE header"
-                " unchanged (its log tells whether a rule denies everything)"
-            )
-            yield Finding("silent-target", "warning", text, path, change)
+def _unhealthy_targets(
+    topology: Topology, plan: Plan, places: Places, seen: Seen, said: Mapping[str, Targets]
+) -> Iterator[Finding]:
+    """A target that fails while others of its zone work. One that was broken on purpose is told as that elsewhere."""
+    told = set()
+    for node, scope in _scope(topology, plan, said):
+        if not any(one["state"] == "healthy" for one in scope):
+            continue
+        for one in scope:
+            name = places.name(one)
+            if one["state"] == "unhealthy" and (node.load_balancer, name) not in told:
+                told.add((node.load_balancer, name))
+                if seen.on_purpose(name, str(one["zone"])) is None:
+                    text = f"target {name} is unhealthy for {node.name}{why(places, seen, one)}"
+                    path, change = mend_of_health(places, seen, node.load_balancer, [one])
+                    yield Finding("unhealthy-target", "warning", text, path, change)
+
+
+def _broken(places: Places, seen: Seen, said: Mapping[str, Targets]) -> Iterator[Finding]:
+    for broken in seen.broken:
+        follows = _consequences(places, broken, said)
+        text = f"{broken.kind} {broken.name} is broken on purpose{follows}"
+        yield Finding("broken-on-purpose", HINT, text, places.thing(broken.kind, broken.name), healed_by(broken))
+
+
+def _consequences(places: Places, broken: OnPurpose, said: Mapping[str, Targets]) -> str:
+    states = [
+        f"{places.name(one)} is {one['state']} for {node}"
+        for node, targets in said.items()
+        for one in targets
+        if one["state"] not in ("healthy", "unused")
+        and broken.name == (one["zone"] if broken.kind == "zone" else places.name(one))
+    ]
+    return f" ({', '.join(states)})" if states else ""

@@ -18,7 +18,7 @@ from gwlbemu.topology.file.document import dotted, line_of
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
-from gwlbemu.views.targets import read_targets, targets_by_node
+from gwlbemu.views.seen import read_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,7 @@ def examine_lab(lab: RunningLab) -> Report:
     parsed, plan = _parsed(lab), read_plan(lab.state)
     topology = with_changes(parsed.topology, plan)
     mtus = planned_mtus(plan) | measured_mtus(plan)
-    targets = targets_by_node(plan, read_targets(lab))
-    answers = {node.name: targets.get(node.name) for node in plan.gateway_nodes}
-    found = [*review(topology, mtus=mtus), *live_findings(topology, plan, answers)]
+    found = [*review(topology, mtus=mtus), *live_findings(topology, plan, read_seen(lab))]
     return Report(parsed, tuple(sorted_findings(found)))
 
 

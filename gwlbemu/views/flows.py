@@ -16,8 +16,8 @@ PAGE = 500  # flows per request where all are wanted; a node gives no more at on
 
 # What a table of flows shows, in its order; an address comes with its port.
 COLUMNS = (
-    "endpoint", "protocol", "source", "destination", "target", "cookie", "packets", "bytes", "idle_seconds",
-    "expires_in_seconds", "moves",
+    "endpoint", "protocol", "source", "destination", "target", "cookie", "packets_to", "packets_from", "bytes",
+    "idle_seconds", "expires_in_seconds", "moves",
 )  # fmt: skip
 
 
@@ -42,7 +42,9 @@ class LiveFlow:
     age_seconds: float
     idle_seconds: float
     expires_in_seconds: float  # unless another packet comes
-    packets: int
+    packets: int  # of both directions, there and back
+    packets_to: int  # to its target
+    packets_from: int  # from its target
     bytes: int
     moves: int  # how often it was given another target
 

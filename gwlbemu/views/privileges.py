@@ -55,7 +55,7 @@ def read_privileges(lab: RunningLab) -> tuple[Privileges, ...]:
     found = []
     for process in lab.processes():
         with suppress(OSError, KeyError):  # it has died meanwhile, or is a zombie
-            if process.state != "dead":
+            if process.state not in ("dead", "ended"):
                 found.append(_of(process.name, process.pid))
     return tuple(found)
 

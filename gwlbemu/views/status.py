@@ -143,7 +143,7 @@ class LabStatus:
     @property
     def stopped(self) -> tuple[Process, ...]:
         """The processes that are frozen or dead."""
-        return tuple(each for each in self.processes if each.state != "running")
+        return tuple(each for each in self.processes if each.state in ("frozen", "dead"))
 
     @property
     def well(self) -> bool:

@@ -49,7 +49,7 @@ def targets_of(plan: Plan, node: GatewayNode, answer: Mapping[str, Any]) -> tupl
 def targets_by_node(plan: Plan, reading: Reading[TargetState]) -> dict[str, list[dict[str, Any]]]:
     """Return, by the name of each node that answered, its targets as dicts with the fields of TargetState as keys.
 
-    That is the form in which `lab_map` and `live_findings` take them; a node without targets has an empty list.
+    That is the form in which `lab_map` takes them; a node without targets has an empty list.
     """
     silent = {each.process for each in reading.silent}
     found: dict[str, list[dict[str, Any]]] = {node.name: [] for node in plan.gateway_nodes if node.name not in silent}

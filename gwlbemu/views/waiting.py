@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from pathlib import Path
 
-from gwlbemu.errors import plain
-from gwlbemu.lab.running import Process, RunningLab
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.views.last_words import last_words
 from gwlbemu.views.targets import read_targets
 
 
 def wait_until_healthy(lab: RunningLab, timeout: float) -> list[str]:
     """Wait until every registered target is healthy at every node; returns what is still not, one sentence each.
 
-    Does not wait for a process that has died.
+    Does not wait for a process that has died; then what has had no time to get ready is not among the sentences.
     """
     give_up_at = time.monotonic() + timeout
     while True:
         # Looked for first: whoever dies after this is among the troubles of the next round.
         dead = any(process.state == "dead" for process in lab.processes())
-        troubles = _troubles(lab)
-        if not troubles or dead or time.monotonic() > give_up_at:
-            return troubles
+        lasting, passing = _troubles(lab)
+        if dead and lasting:
+            return lasting
+        if (not lasting and not passing) or time.monotonic() > give_up_at:
+            return lasting + passing
         time.sleep(0.05)
 
 
-def _last_words(process: Process) -> str:
-    """What a dead process said last."""
-    if process.state != "dead":
-        return ""
-    with suppress(OSError):
-        lines = Path(process.log).read_text(errors="replace").split("\n")
-        return next((f": {plain(line.strip())}" for line in reversed(lines) if line.strip()), "")
-    return ""
-
-
-def _troubles(lab: RunningLab) -> list[str]:
-    ailing = [process for process in lab.processes() if process.state != "running"]
-    found = [f"{process.name} is {process.state}{_last_words(process)}; see {process.log}" for process in ailing]
+def _troubles(lab: RunningLab) -> tuple[list[str], list[str]]:
+    """What is wrong, and what is only not ready yet."""
+    lasting: list[str] = []
+    passing: list[str] = []
+    unwell = {process.name: process for process in lab.processes() if process.state != "running"}
+    for process in unwell.values():
+        words = last_words(process)
+        sentence = f"{process.name} is {process.state}{f': {words}' if words else ''}; see {process.log}"
+        if process.state != "ended":  # of that one, its targets' health tells whether it was meant to
+            lasting.append(sentence)
     targets = read_targets(lab)
-    named = {process.name for process in ailing}
-    found += [node.sentence for node in targets.silent if node.process not in named]
+    for node in targets.silent:
+        if node.process not in unwell:
+            ready = lab.state.control(node.process).exists()
+            (lasting if ready else passing).append(node.sentence if ready else f"{node.process} is not ready yet")
     for target in targets.items:
         if target.state not in ("healthy", "unused"):
-            found.append(f"{target.id} is {target.state} for {target.node}: {target.description or target.reason}")
-    return found
+            sentence = f"{target.id} is {target.state} for {target.node}: {target.description or target.reason}"
+            (passing if target.state == "initial" else lasting).append(sentence)
+            ended = unwell.get(target.id)
+            if ended is not None and ended.state == "ended" and target.state != "initial":
+                lasting.append(f"the program of {target.id} has ended: {last_words(ended)}; see {ended.log}")
+    return lasting, passing

@@ -84,7 +84,8 @@ def test_flows_as_json_has_stable_keys(lab: Lab, gwlbemu: Any) -> None:
     flows = gwlbemu("flows", "--json").json
     keys = {
         "node", "endpoint", "protocol", "source", "source_port", "destination", "destination_port", "target", "cookie",
-        "outer_source_port", "age_seconds", "idle_seconds", "expires_in_seconds", "packets", "bytes", "moves",
+        "outer_source_port", "age_seconds", "idle_seconds", "expires_in_seconds", "packets", "packets_to",
+        "packets_from", "bytes", "moves",
     }  # fmt: skip
     assert all(keys <= flow.keys() for flow in flows)
     assert {flow["endpoint"] for flow in flows if flow["protocol"] == 6} == {"vpce-fw-a", "vpce-ids-a"}

@@ -39,7 +39,8 @@ def flow(port: int, packets: int, age: float = 60.0) -> LiveFlow:
     return LiveFlow(
         node="firewall-node-a", endpoint="vpce-a", protocol=6, source="198.51.100.10", source_port=port,
         destination="10.0.1.10", destination_port=80, target="fw-a1", cookie="0x00000001", outer_source_port=50000,
-        age_seconds=age, idle_seconds=0.2, expires_in_seconds=349.8, packets=packets, bytes=packets * 100, moves=0,
+        age_seconds=age, idle_seconds=0.2, expires_in_seconds=349.8, packets=packets,
+        packets_to=packets // 2, packets_from=packets - packets // 2, bytes=packets * 100, moves=0,
     )  # fmt: skip
 
 

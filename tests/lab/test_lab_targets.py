@@ -90,7 +90,8 @@ def test_probes_come_from_the_nodes_address_and_are_plain_http(pair: Lab) -> Non
 def test_new_flows_go_to_healthy_targets_only_and_the_state_says_why(pair: Lab) -> None:
     make_unhealthy(pair, "fw-1")
     state = pair.target("fw-1")
-    assert (state.reason, state.description) == ("Target.FailedHealthChecks", "Health checks failed")
+    seen = "Health checks failed with these codes: [503], expected 200-399"
+    assert (state.reason, state.description) == ("Target.ResponseCodeMismatch", seen)
     with echoing(pair, "server-a"):
         assert set(ask(pair, range(4001, 4031)).values()) == {"10"}
     assert {flow.target for flow in pair.flows() if flow.protocol == 17} == {"fw-2"}

@@ -8,6 +8,7 @@ import http.server
 import queue
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -95,9 +96,9 @@ def test_a_tcp_check_closes_its_connection() -> None:
 def test_a_closed_port_fails_with_the_reason() -> None:
     with socket.socket() as unused:
         unused.bind((SERVER, 0))
-        result = ask(unused.getsockname()[1], "TCP")
-    assert not result.ok
-    assert "refused" in result.reason
+        port = unused.getsockname()[1]
+        seen = f"Health checks failed: no connection to port {port}: connection refused"
+        assert ask(port, "TCP") == ProbeResult(False, "Target.FailedHealthChecks", seen)
 
 
 @pytest.mark.contract("TG-02")
@@ -106,7 +107,8 @@ def test_a_closed_port_fails_with_the_reason() -> None:
 )
 def test_statuses_from_200_to_399_are_healthy(status: int, ok: bool) -> None:
     with server(answering(b"HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n" % status)) as (port, _):
-        assert ask(port) == ProbeResult(ok, "" if ok else f"Health checks failed with these codes: [{status}]")
+        words = f"Health checks failed with these codes: [{status}], expected 200-399"
+        assert ask(port) == ProbeResult(True) if ok else ProbeResult(False, "Target.ResponseCodeMismatch", words)
 
 
 @pytest.mark.parametrize(
@@ -125,20 +127,30 @@ def test_odd_but_clear_answers_are_understood(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "seen"),
     [
-        b"",
-        b"SSH-2.0-OpenSSH\r\n",
-        b"HTTP/1.1 abc\r\n\r\n",
-        b"x" * 200_000,
-        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000,
+        (b"", "connection closed without an answer"),
+        (b"SSH-2.0-OpenSSH\r\n", "not an HTTP answer: b'SSH-2.0-OpenSSH\\r\\n'"),
+        (b"HTTP/1.1 abc\r\n\r\n", "not an HTTP answer: b'HTTP/1.1 abc\\r\\n'"),
+        (bytes.fromhex("15030100020246"), "not an HTTP answer: TLS, where HTTP was expected"),
+        (b"x" * 200_000, "answer headers without end"),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000, "answer headers without end"),
     ],
 )
-def test_an_answer_that_is_not_http_fails_with_a_reason(answer: bytes) -> None:
+def test_an_answer_that_is_not_http_fails_with_what_was_seen(answer: bytes, seen: str) -> None:
     with server(answering(answer)) as (port, _):
         result = ask(port)
-    assert not result.ok
-    assert result.reason
+    assert result == ProbeResult(False, "Target.FailedHealthChecks", f"Health checks failed: {seen} (port {port})")
+
+
+def test_a_connection_that_is_reset_before_the_answer_is_told_as_that() -> None:
+    def reset(connection: socket.socket) -> None:
+        connection.recv(1)  # what stays unread makes the kernel reset when it is closed
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with server(reset) as (port, _):
+        seen = f"Health checks failed: no answer from port {port}: connection reset by peer"
+        assert ask(port) == ProbeResult(False, "Target.FailedHealthChecks", seen)
 
 
 @pytest.mark.parametrize("protocol", ["HTTP", "HTTPS"])
@@ -147,7 +159,8 @@ def test_a_silent_server_is_given_up_at_the_timeout(protocol: str) -> None:
         began = time.monotonic()
         result = ask(port, protocol, timeout=0.2)
         assert 0.2 <= time.monotonic() - began < 30
-    assert result == ProbeResult(False, "Request timed out")
+    missing = f"answer from port {port}" if protocol == "HTTP" else f"TLS handshake at port {port}"
+    assert result == ProbeResult(False, "Target.Timeout", f"Request timed out: no {missing} within 0.2 s")
 
 
 def test_the_request_is_one_that_a_real_http_server_takes() -> None:
@@ -203,12 +216,16 @@ def test_a_target_that_speaks_only_tls_1_3_fails(certificate: Path) -> None:
     ):
         result = ask(port, "HTTPS")
     assert not result.ok
-    assert result.reason.startswith("TLS handshake failed")
+    assert result.reason == "Target.FailedHealthChecks"
+    assert result.description.startswith(f"Health checks failed: no TLS handshake at port {port}: ")
+    assert result.description.endswith("alert protocol version (health checks speak TLS 1.2 at most)")
 
 
 def test_plain_http_on_an_https_check_fails() -> None:
     with server(answering(b"HTTP/1.1 200 OK\r\n\r\n")) as (port, _):
-        assert ask(port, "HTTPS").reason.startswith("TLS handshake failed")
+        result = ask(port, "HTTPS")
+    assert result.reason == "Target.FailedHealthChecks"
+    assert result.description.endswith(f"port {port}: wrong version number (as of an answer that is not TLS)")
 
 
 def test_a_probe_can_be_cancelled() -> None:

@@ -50,7 +50,7 @@ class Bench:
             report=self.report,
         )  # fmt: skip
 
-    def report(self, name: str, ok: bool, reason: str) -> None:
+    def report(self, name: str, _: ProbeResult) -> None:
         self.reports.append(name)
         if self.enough():
             self.loop.stop()

@@ -88,7 +88,7 @@ def flow(port: int) -> dict[str, Any]:
         "endpoint": "vpce-a", "protocol": 6, "source": "198.51.100.10", "source_port": port,
         "destination": "10.0.1.10", "destination_port": 80, "target": "fw-a", "cookie": "0x0000002a",
         "outer_source_port": 50000, "age_seconds": 1.0, "idle_seconds": 0.5, "expires_in_seconds": 349.5,
-        "packets": 3, "bytes": 180, "moves": 0,
+        "packets": 3, "packets_to": 2, "packets_from": 1, "bytes": 180, "moves": 0,
     }  # fmt: skip
 
 

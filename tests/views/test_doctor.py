@@ -15,6 +15,7 @@ from gwlbemu.cli.main import main
 from gwlbemu.errors import LabError
 from gwlbemu.review.finding import Finding
 from gwlbemu.review.live import live_findings
+from gwlbemu.review.seen import Carried, Seen
 from gwlbemu.topology.file.document import dotted
 from gwlbemu.topology.file.parse import parse
 from gwlbemu.topology.plan.resolve import resolve
@@ -31,12 +32,21 @@ def target(name: str, *, state: str = "healthy", sent: int = 0, returned: int = 
     address = f"10.254.{1 if zone == 'a' else 2}.1{number}"
     return {
         "id": name, "zone": zone, "address": address, "state": state, "packets_to": sent, "packets_from": returned,
+        "reason": "", "description": "",
     }  # fmt: skip
 
 
-def found(answers: Answers, text: str = TWO_ZONES) -> list[Finding]:
+def found(answers: Answers, text: str = TWO_ZONES, **others: Any) -> list[Finding]:
+    """The findings about a lab whose nodes say that of their targets; packets are UDP by the endpoint of the zone."""
     parsed = parse(text, "test.yaml")
-    return list(live_findings(parsed.topology, resolve(parsed), answers))
+    carried = tuple(
+        Carried("inspect", node, one["id"], f"vpce-{node[-1]}", 17, one["packets_to"], one["packets_from"],
+                0 if one["packets_from"] else one["packets_to"])
+        for node, targets in answers.items()
+        for one in targets or ()
+    )  # fmt: skip
+    seen = Seen(answers, **{"carried": carried, **others})
+    return list(live_findings(parsed.topology, resolve(parsed), seen))
 
 
 def healthy() -> Answers:
@@ -97,7 +107,7 @@ def test_where_no_other_zone_has_a_target_cross_zone_is_no_advice() -> None:
     ill = {**target("fw-a1", state="unhealthy"), "id": "fw"}
     (finding,) = found({"inspect-node-a": [ill]}, text)
     assert finding.kind == "zone-without-health"
-    assert finding.change == "nothing to change here: no zone has a healthy target (gwlbemu targets tells why)"
+    assert finding.change == "nothing is known that would mend it here: the cause was not seen"
     (finding,) = found(healthy() | {"inspect-node-a": [target("fw-a1", state="unhealthy")]})
     assert finding.change == "load_balancing.cross_zone.enabled: true, so that healthy targets of other zones help"
 

@@ -19,8 +19,8 @@ class Member:
     """
 
     __slots__ = (
-        "address", "draining_ends_at", "has_probe_result", "health", "id", "in_service", "is_healthy", "is_local",
-        "membership", "reason", "takes_effect_at", "weight_index", "zone",
+        "address", "description", "draining_ends_at", "has_probe_result", "health", "id", "in_service", "is_healthy",
+        "is_local", "membership", "reason", "takes_effect_at", "weight_index", "zone",
     )  # fmt: skip
 
     def __init__(self, target: Target, weight_index: int, is_local: bool) -> None:
@@ -30,7 +30,7 @@ class Member:
         self.membership = Membership.REGISTERED
         self.health = Health()
         self.has_probe_result = False
-        self.reason = ""  # why the last probe failed, if it was for one of AWS's reasons (states.BY_REASON)
+        self.reason = self.description = ""  # why the last probe that failed did: AWS's code, and what was seen
         self.draining_ends_at = math.inf
         self.takes_effect_at = -math.inf  # when its last change reaches the packets
         self.in_service = self.is_healthy = False
@@ -50,8 +50,8 @@ class Member:
         """AWS's state, reason code and description of the target, as DescribeTargetHealth reports them."""
         if self.membership is Membership.GONE and self.in_service:
             return DRAINING  # without a deregistration delay, until the change has reached the packets
-        return status_of(self.membership, self.health.healthy, self.has_probe_result, self.reason)
+        return status_of(self.membership, self.health.healthy, self.has_probe_result, self.reason, self.description)
 
     def start_over(self) -> None:
         """Forget what probes have said, as of a target that has just been registered."""
-        self.health, self.has_probe_result, self.reason = Health(), False, ""
+        self.health, self.has_probe_result, self.reason, self.description = Health(), False, "", ""

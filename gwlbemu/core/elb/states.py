@@ -1,6 +1,9 @@
 """The states of a target, as DescribeTargetHealth reports them. Guide, Health checks for target groups, "Target health
 status".
 
+Of an unhealthy one the reason is Target.ResponseCodeMismatch, Target.Timeout or Target.FailedHealthChecks (Elastic Load
+Balancing API, TargetHealth: all three apply to Gateway Load Balancers). The description begins with AWS's words.
+
 A target is registered, draining or gone, and beside that its probes have found it healthy, unhealthy or nothing yet.
 `status_of` turns the two into AWS's state, reason code and description. Draining by itself changes no connection; it
 only ends new ones. What else becomes of the connections of a target that failed is a matter of each type.
@@ -59,16 +62,22 @@ _WHATEVER_THE_PROBES_SAY = {
 BY_REASON = {status.reason: status for status in (INVALID_STATE, IP_UNUSABLE, INTERNAL_ERROR)}
 
 
-def status_of(membership: Membership, healthy: bool | None, has_probe_result: bool, reason: str = "") -> Status:
+def status_of(
+    membership: Membership, healthy: bool | None, has_probe_result: bool, reason: str = "", description: str = ""
+) -> Status:
     """Return AWS's state for a target.
 
     `healthy` is what probes have found, None before a threshold was reached; `has_probe_result` tells whether any probe
-    has come back; `reason` is why the last one failed, "" or one of BY_REASON.
+    has come back; `reason` is why the last one that failed did, one of BY_REASON or of an unhealthy target's codes (""
+    is Target.FailedHealthChecks), and `description` what was seen, "" for AWS's bare words.
     """
     if membership in _WHATEVER_THE_PROBES_SAY:
         return _WHATEVER_THE_PROBES_SAY[membership]
     if reason in BY_REASON and healthy is not True:
-        return BY_REASON[reason]
+        known = BY_REASON[reason]
+        return known._replace(description=description or known.description)
     if healthy is None and not has_probe_result:
         return REGISTERING
+    if healthy is False and reason:
+        return Status(UNHEALTHY.state, reason, description or UNHEALTHY.description)
     return _ROWS[membership, healthy]

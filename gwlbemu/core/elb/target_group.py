@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 from gwlbemu.core.elb import choice
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.member import Member
-from gwlbemu.core.elb.states import Membership
+from gwlbemu.core.elb.states import BY_REASON, Membership
 from gwlbemu.core.elb.target import EVERY_ZONE, Target
 from gwlbemu.errors import AwsError
 
@@ -135,10 +135,10 @@ class TargetGroup(Generic[M, A]):
         self._schedule(member, member.draining_ends_at)
         self._changed(member, now)
 
-    def observe(self, target_id: str, ok: bool, now: float, reason: str = "") -> None:
+    def observe(self, target_id: str, ok: bool, now: float, reason: str = "", description: str = "") -> None:
         """Count a probe's result; one for a target that is not probed (any more) means nothing.
 
-        `reason` may be one of the codes in `states.BY_REASON`.
+        Of one that failed, `reason` may be one of AWS's codes (see `states.status_of`) and `description` what was seen.
         """
         member = self.members.get(target_id)
         if member is None or member.membership is not Membership.REGISTERED or not self.is_in_scope(member):
@@ -147,7 +147,10 @@ class TargetGroup(Generic[M, A]):
         before = member.health.healthy
         member.health = member.health.observe(ok, check.healthy_threshold_count, check.unhealthy_threshold_count)
         member.has_probe_result = True
-        member.reason = "" if ok else reason
+        if not ok:
+            member.reason, member.description = reason, description
+        elif member.health.healthy is not False or member.reason in BY_REASON:
+            member.reason = member.description = ""
         if member.health.healthy is not before:
             self._changed(member, now)
 

@@ -23,8 +23,10 @@ from gwlbemu.core.gateway.hot import HotPaths
 from gwlbemu.core.gateway.judged import Judged
 from gwlbemu.core.gateway.placement import Placement
 from gwlbemu.core.gateway.records import FlowChange, FlowPage, FlowRecord, ProbeTarget, TargetChange, TargetHealth
+from gwlbemu.core.gateway.refusals import Refused
 from gwlbemu.core.gateway.returns import Return
 from gwlbemu.core.gateway.settings import Settings
+from gwlbemu.core.gateway.tally import Traffic
 from gwlbemu.core.gateway.targets import GatewayTargetGroup
 from gwlbemu.core.gateway.verdict import Verdict
 from gwlbemu.errors import SettingError
@@ -74,14 +76,19 @@ class Balancer:
         return self._hot.receive_returns(frames, now)
 
     # ---- time and health ----
-    def receive_probe_result(self, target: str, ok: bool, *, now: float, reason: str = "") -> None:
+    def receive_probe_result(
+        self, target: str, ok: bool, *, now: float, reason: str = "", description: str = ""
+    ) -> None:
         """Count the result of a probe of `target`.
 
-        `reason` may be one of AWS's codes that a prober knows (see `states`).
+        Of one that failed, `reason` may be the code that AWS has for it and `description` say what was seen (see
+        `states`).
         """
         self._counters.close_windows(self._group, now)
         self._counters.probes += 1
-        self._group.observe(target, ok, now, reason)
+        if target in self._group.members:
+            self._group.members[target].note_answers()
+        self._group.observe(target, ok, now, reason, description)
         self._placement.advance(now)
 
     def expire(self, *, now: float) -> None:
@@ -158,12 +165,27 @@ class Balancer:
                 member.zone,
                 *member.status,
                 member.flows,
-                member.packets_to,
-                member.packets_from,
+                *member.totals()[:2],
             )
             for member in self._group.members.values()
             if self._group.is_in_scope(member) or member.flows or member.membership is Membership.NOT_IN_USE
         ]
+
+    def traffic(self, *, now: float) -> list[Traffic]:
+        """Return the tallies of every target of which packets were counted, and begin to look for new answers."""
+        self._placement.advance(now)
+        found = [
+            Traffic(member.id, *which, tally.packets_to, tally.packets_from, tally.unanswered)
+            for member in self._group.members.values()
+            for which, tally in member.tallies.items()
+        ]
+        for member in self._group.members.values():
+            member.note_answers()
+        return found
+
+    def refused(self) -> list[Refused]:
+        """Return what targets sent back and was refused."""
+        return self._counters.refusals.rows()
 
     def flow_page(self, *, now: float, limit: int, cursor: str = "", newest_first: bool = False) -> FlowPage:
         """Return at most `limit` live flows in the order in which they were placed, `newest_first` in the other.
@@ -236,7 +258,8 @@ class Balancer:
         flow = self._flow(key)
         if flow is not None:
             flow.last_seen_at = max(flow.last_seen_at, last_seen_at)
-            flow.packets += packets + returned_packets
+            flow.packets_to += packets
+            flow.packets_from += returned_packets
             flow.bytes += bytes + returned_bytes
         elif target is None:
             return
@@ -245,10 +268,15 @@ class Balancer:
         if member is None:
             self._counters.add_late(packets, returned_packets, bytes, returned_bytes)
             return
-        member.packets_to += packets
-        member.bytes_to += bytes
-        member.packets_from += returned_packets
-        member.bytes_from += returned_bytes
+        if flow is not None and member is flow.target:
+            tally = flow.tally
+        else:
+            endpoint, number = keys.from_key_bytes(key)
+            tally = member.tally(endpoint, keys.key_parts(number).protocol)
+        tally.packets_to += packets
+        tally.bytes_to += bytes
+        tally.packets_from += returned_packets
+        tally.bytes_from += returned_bytes
 
     def report_again(self, key: bytes, *, last_seen_at: float) -> None:
         """Report a flow as updated if it has been seen here after `last_seen_at`, its last packet on the fast path.

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 
+from gwlbemu.core.gateway.refusals import Refusals
 from gwlbemu.core.gateway.targets import GatewayMember, GatewayTargetGroup
 from gwlbemu.core.gateway.verdict import Drop, Reason
+from gwlbemu.wire.mismatch import Mismatch
 
 MOST_FAULTS = 100  # exceptions that wait to be taken
 PEAK_SECONDS = 10.0  # "calculated over 10-second intervals"
@@ -34,6 +36,7 @@ class Counters:
         self.received = 0
         self.drops = dict.fromkeys(Reason, 0)
         self.faults: list[Exception] = []  # what judging packets has raised, until somebody takes it
+        self.refusals = Refusals()
         self.resets = 0
         self.new_flows = 0
         self.rejected = self.rejected_tcp = 0
@@ -44,10 +47,10 @@ class Counters:
         self._window = (0, 0)
         self._peak = (0, 0)
 
-    def drop(self, reason: Reason) -> Drop:
-        """Count a drop and return it."""
+    def drop(self, reason: Reason, wrong: Mismatch | None = None) -> Drop:
+        """Count a drop and return it; `wrong` is what did not fit."""
         self.drops[reason] += 1
-        return _DROPS[reason]
+        return _DROPS[reason] if wrong is None else Drop(reason, wrong)
 
     def fault(self, error: Exception) -> Drop:
         """Drop a packet whose judging raised `error`, and keep that for whoever writes the log."""
@@ -58,6 +61,7 @@ class Counters:
     def retire(self, member: GatewayMember) -> None:
         """Keep what a member counted that is about to be forgotten."""
         self._gone = _add(self._gone, _member(member))
+        self.refusals.forget(member.id)
 
     def add_late(self, packets: int, back: int, size: int, size_back: int) -> None:
         """Count what the fast path has carried, to the target and back, of a member that is no more."""
@@ -121,8 +125,8 @@ class Counters:
 
 
 def _member(member: GatewayMember) -> tuple[int, int, int, int, int, int]:
-    crossed = (0, 0) if member.is_local else (member.bytes_to, member.bytes_from)
-    return (member.packets_to, member.packets_from, member.bytes_to, member.bytes_from, *crossed)
+    totals = member.totals()
+    return (*totals, *((0, 0) if member.is_local else totals[2:]))
 
 
 def _add(

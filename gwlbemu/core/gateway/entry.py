@@ -150,7 +150,7 @@ class Entry:
         return Reset(endpoint, answer)
 
     def _forward(self, flow: Flow, ip: IpPacket, packet: bytes, step: int, now: float) -> ToTarget:
-        target, tunnel = flow.target, flow.tunnel
+        target, tunnel, tally = flow.target, flow.tunnel, flow.tally
         flow.last_seen_at = now
         if flow.state.only_errors and not self._is_error(packet, ip):
             self._placement.lengthen(flow, ip.protocol)
@@ -163,10 +163,10 @@ class Entry:
             self._placement.table.set_idle_timeout(flow, self._placement.idle_seconds(TCP, flow))
             if flow.state.is_carriable:
                 self._placement.changes.flow_updated(flow)
-        flow.packets += 1
+        flow.packets_to += 1
         flow.bytes += len(packet)
-        target.packets_to += 1
-        target.bytes_to += len(packet)
+        tally.packets_to += 1
+        tally.bytes_to += len(packet)
         header = tunnel.header(flow.cookie)
         inner = decrement(packet, step) if step else packet
         return ToTarget(

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from gwlbemu.core.gateway.key import key_bytes, key_parts
 from gwlbemu.core.gateway.lookup import lookups
 from gwlbemu.core.gateway.order import Order, Ordered
+from gwlbemu.core.gateway.tally import Tally
 from gwlbemu.core.gateway.targets import GatewayMember
 from gwlbemu.core.gateway.tunnel import Tunnel
 
@@ -67,7 +68,8 @@ class _Link(Ordered):
 
 
 class Flow(_Link):
-    """One flow. Times are absolute seconds; packets and bytes are inner ones of both directions.
+    """One flow. Times are absolute seconds; packets are inner ones to its targets and from them, bytes of both. `tally`
+    is that of its target, endpoint and protocol.
 
     `idle_timeout` is how many seconds after its last packet the flow is over. Of a half-open flow it is 0, so that no
     packet of it goes the hot way, and the flow is over half_open_timeout_seconds after its first packet.
@@ -79,9 +81,11 @@ class Flow(_Link):
         "idle_timeout",
         "key",
         "last_seen_at",
-        "packets",
+        "packets_from",
+        "packets_to",
         "placed_at",
         "state",
+        "tally",
         "target",
         "tunnel",
     )
@@ -91,6 +95,7 @@ class Flow(_Link):
         key: int,
         target: GatewayMember,
         tunnel: Tunnel,
+        tally: Tally,
         *,
         cookie: int,
         idle_timeout: float,
@@ -105,7 +110,8 @@ class Flow(_Link):
         self.idle_timeout = idle_timeout
         self.state = state
         self.last_seen_at = self.placed_at = now
-        self.packets = self.bytes = 0
+        self.packets_to = self.packets_from = self.bytes = 0
+        self.tally = tally
 
     def change_state(self, **changes: bool | int) -> None:
         """Change the given fields of the flow's state."""

@@ -101,10 +101,11 @@ class HotPaths:
                         )
                         # Counted once nothing can fail any more.
                         flow.last_seen_at = now
-                        flow.packets += 1
+                        flow.packets_to += 1
                         flow.bytes += size
-                        target.packets_to += 1
-                        target.bytes_to += size
+                        tally = flow.tally
+                        tally.packets_to += 1
+                        tally.bytes_to += size
                         continue
             except (KeyError, IndexError, struct.error):
                 pass
@@ -137,10 +138,9 @@ class HotPaths:
                 ):
                     endpoint, link, flows = by_header[header]
                     flow = flows[protocol][ends]
-                    target = flow.target
                     if (
                         cookie == flow.cookie
-                        and addresses == target.return_addresses
+                        and addresses == flow.target.return_addresses
                         and now - flow.last_seen_at < flow.idle_timeout
                     ):
                         if step:
@@ -149,10 +149,11 @@ class HotPaths:
                         else:
                             to_endpoints[endpoint].append(link + frame[inner:])
                         flow.last_seen_at = now
-                        flow.packets += 1
+                        flow.packets_from += 1
                         flow.bytes += size
-                        target.packets_from += 1
-                        target.bytes_from += size
+                        tally = flow.tally
+                        tally.packets_from += 1
+                        tally.bytes_from += size
                         continue
             except (KeyError, IndexError, struct.error):
                 pass

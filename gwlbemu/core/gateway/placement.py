@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 
 from gwlbemu.core.elb import choice
-from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
+from gwlbemu.core.elb.gateway_attributes import TWO_TUPLE, GatewayAttributes
 from gwlbemu.core.gateway import marks
 from gwlbemu.core.gateway.changes import Changes
 from gwlbemu.core.gateway.counters import Counters
@@ -89,6 +89,7 @@ class Placement:
             key,
             target,
             tunnel,
+            target.tally(endpoint, 0 if self.attributes.stickiness == TWO_TUPLE else ip.protocol),
             cookie=marks.flow_cookie(self._seed, name, 0),
             idle_timeout=0.0,
             state=self._first_states[from_high][is_error],
@@ -127,6 +128,7 @@ class Placement:
         flow.target.flows -= 1
         self.forget_target(flow.target)
         flow.target = target
+        flow.tally = target.tally(flow.tunnel.endpoint, key_parts(flow.key).protocol)
         target.flows += 1
         version = 4 if flow.tunnel.protocol_type == 0x0800 else 6
         flow.tunnel = self._tunnel(target, flow.tunnel.source_port, flow.tunnel.endpoint, version)
@@ -187,7 +189,8 @@ class Placement:
         """Describe a flow."""
         return FlowRecord(
             *flow_identity(flow), flow.target.id, flow.cookie, flow.tunnel.source_port,
-            flow.placed_at, flow.last_seen_at, self.table.expires_at(flow), flow.packets, flow.bytes, flow.state.moves,
+            flow.placed_at, flow.last_seen_at, self.table.expires_at(flow), flow.packets_to, flow.packets_from,
+            flow.bytes, flow.state.moves,
         )  # fmt: skip
 
     def _choose(self, name: bytes) -> GatewayMember | None:

@@ -34,7 +34,7 @@ class FlowRecord(NamedTuple):
     """One live flow, its first packet's source first.
 
     `key` is the core's (see `key.key_bytes`). Ports are 0 and protocol is 0 where the key has none. Times are seconds
-    on the core's clock; packets and bytes are inner ones of both directions.
+    on the core's clock; packets are inner ones to targets and from them, bytes those of both.
     """
 
     key: bytes
@@ -51,9 +51,15 @@ class FlowRecord(NamedTuple):
     placed_at: float
     last_seen_at: float
     expires_at: float
-    packets: int
+    packets_to: int
+    packets_from: int
     bytes: int
     moves: int
+
+    @property
+    def packets(self) -> int:
+        """Packets of both directions."""
+        return self.packets_to + self.packets_from
 
 
 class FlowPage(NamedTuple):

@@ -14,11 +14,12 @@ from gwlbemu.core.elb.target import Target
 from gwlbemu.core.elb.target_group import GroupSettings, TargetGroup
 from gwlbemu.core.gateway.fates import Fate, fate_of
 from gwlbemu.core.gateway.settings import Settings
+from gwlbemu.core.gateway.tally import Tally
 from gwlbemu.core.gateway.tunnel import OuterHeaders
 
 
 class GatewayMember(Member):
-    """A target with its half of the tunnel. Packets and bytes are inner ones, to the target and from it.
+    """A target with its half of the tunnel. `tallies` are the packets to it and from it, by endpoint and protocol.
 
     `held` means that every packet of its flows needs a decision; otherwise they go to it at any time without one.
     `fate` is what those packets meet, `failed_at` when that last ceased to be CARRY. `return_addresses` are the outer
@@ -26,8 +27,7 @@ class GatewayMember(Member):
     """
 
     __slots__ = (
-        "bytes_from", "bytes_to", "failed_at", "fate", "flows", "held", "outer_headers", "packets_from", "packets_to",
-        "return_addresses",
+        "failed_at", "fate", "flows", "held", "outer_headers", "return_addresses", "tallies",
     )  # fmt: skip
 
     def __init__(self, target: Target, weight_index: int, is_local: bool, settings: Settings) -> None:
@@ -37,7 +37,27 @@ class GatewayMember(Member):
         self.fate = Fate.CARRY
         self.failed_at = -math.inf
         self.held = False
-        self.flows = self.packets_to = self.bytes_to = self.packets_from = self.bytes_from = 0
+        self.flows = 0
+        self.tallies: dict[tuple[int, int], Tally] = {}
+
+    def tally(self, endpoint: int, protocol: int) -> Tally:
+        """Return the tally for an endpoint and a protocol (0 where flows go by their addresses alone)."""
+        return self.tallies.get((endpoint, protocol)) or self.tallies.setdefault((endpoint, protocol), Tally())
+
+    def note_answers(self) -> None:
+        """Begin to count unanswered packets anew where something has come back (see `Tally`)."""
+        for tally in self.tallies.values():
+            tally.note()
+
+    def totals(self) -> tuple[int, int, int, int]:
+        """Return packets to it and from it, bytes to and from."""
+        tallies = self.tallies.values()
+        return (
+            sum(each.packets_to for each in tallies),
+            sum(each.packets_from for each in tallies),
+            sum(each.bytes_to for each in tallies),
+            sum(each.bytes_from for each in tallies),
+        )
 
     @property
     def is_referenced(self) -> bool:

@@ -22,10 +22,11 @@ from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.ports import privileges
 from gwlbemu.ports.control import ControlServer
 from gwlbemu.ports.filters import SocketFilter, ip_to_us, udp_to_us
+from gwlbemu.ports.icmp_errors import IcmpErrorPort, IcmpErrors
 from gwlbemu.ports.loop import Loop, Timer
 from gwlbemu.ports.packet import PacketPort
 from gwlbemu.ports.port import Port
-from gwlbemu.ports.probe import Check
+from gwlbemu.ports.probe import Check, ProbeResult
 from gwlbemu.ports.prober import Pace, Prober
 from gwlbemu.ports.sink import hold_udp_port
 from gwlbemu.programs.discards import Discards
@@ -38,6 +39,7 @@ from gwlbemu.programs.gateway.traces import Traces
 from gwlbemu.programs.gateway.verbs import NodeVerbs
 from gwlbemu.programs.process import keep_logs_small, run_logged
 from gwlbemu.wire.geneve import PORT as GENEVE_PORT
+from gwlbemu.wire.protocols import UDP
 
 LOG = logging.getLogger("node")
 
@@ -72,6 +74,9 @@ class Node:
         )
         self.traces = Traces(now=loop.clock.since_boot, later=loop.call_after, active=self._trace)
         stack.enter_context(hold_udp_port(GENEVE_PORT))
+        self.icmp_errors = IcmpErrors(about=UDP)
+        self._icmp = IcmpErrorPort(self.icmp_errors)
+        stack.callback(self._icmp.close)
         self._expiry: Timer | None = None
         self._expiry_at = math.inf
         self._states: dict[str, str] = {}
@@ -106,6 +111,7 @@ class Node:
         for identity, side in self.packets.endpoints.items():
             self.loop.add_reader(side.port.fileno(), self.packets.endpoint_reader(identity))
         self.loop.add_reader(self.packets.eni.port.fileno(), self.packets.read_eni)
+        self.loop.add_reader(self._icmp.fileno(), self._icmp.read)
         self.loop.call_at(self.loop.now, self.changed)
         if self.follower is not None:
             self.follower.start(self.balancer)
@@ -114,6 +120,7 @@ class Node:
         """Take no more packets."""
         for side in (*self.packets.endpoints.values(), self.packets.eni):
             self.loop.remove_reader(side.port.fileno())
+        self.loop.remove_reader(self._icmp.fileno())
 
     def changed(self) -> None:
         """Follow up on a change of targets, attributes or the time: probes, the next deadline, a line in the log."""
@@ -133,8 +140,10 @@ class Node:
         if self.follower is not None:
             self.follower.follow()
 
-    def _probed(self, target: str, ok: bool, reason: str) -> None:
-        self.balancer.receive_probe_result(target, ok, now=self.loop.now, reason=reason)
+    def _probed(self, target: str, result: ProbeResult) -> None:
+        self.balancer.receive_probe_result(
+            target, result.ok, now=self.loop.now, reason=result.reason, description=result.description
+        )
         self.changed()
 
     def _trace(self, active: bool) -> None:

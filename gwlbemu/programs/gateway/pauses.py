@@ -24,6 +24,7 @@ from gwlbemu.core.emulation import Emulation
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.settings import Endpoint, Settings
 from gwlbemu.ports.control import Answer, Verb
+from gwlbemu.ports.icmp_errors import IcmpErrors
 from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.discards import Discards
 from gwlbemu.programs.gateway.config import Eni, NodeConfig
@@ -32,6 +33,7 @@ from gwlbemu.programs.gateway.node import tune_collector
 from gwlbemu.programs.gateway.packets import Packets, Side
 from gwlbemu.programs.gateway.traces import Traces
 from gwlbemu.programs.gateway.verbs import NodeVerbs
+from gwlbemu.wire.protocols import UDP
 from gwlbemu.wire.udp import build_udp
 
 ENDPOINT, TARGETS = 1, 8
@@ -62,6 +64,7 @@ class BareNode:
         self.started_at = self.loop.now
         self.datapath_reason = ""
         self.follower: Follower | None = None
+        self.icmp_errors = IcmpErrors(about=UDP)
         self.balancer = Balancer(self.settings, now=self.loop.now)
         self.discards = Discards("", "node", self.loop.clock)
         stack.callback(self.discards.close)

@@ -17,6 +17,7 @@ from gwlbemu.core.gateway.records import FlowRecord
 from gwlbemu.core.gateway.settings import Settings
 from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, texts, whole
 from gwlbemu.ports.control import Verb
+from gwlbemu.ports.icmp_errors import IcmpErrors
 from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.discards import Discards
 from gwlbemu.programs.gateway.config import NodeConfig
@@ -43,6 +44,7 @@ class ControlledNode(Protocol):
     follower: Follower | None
     discards: Discards
     traces: Traces
+    icmp_errors: IcmpErrors
     datapath_reason: str
     started_at: float
 
@@ -72,6 +74,7 @@ class NodeVerbs:
         return {
             "status": self.status,
             "targets": self.targets,
+            "traffic": self.traffic,
             "flows": self.flows,
             "metrics": self.metrics,
             "register": self.register,
@@ -134,6 +137,25 @@ class NodeVerbs:
         health = self._node.balancer.target_health(now=self._node.loop.now)
         return {"targets": [each._asdict() | {"address": address_text(each.address)} for each in health]}
 
+    async def traffic(self, _: Arguments) -> Mapping[str, Any]:
+        """Answer what became of packets: `traffic` by target, endpoint and protocol; `refused`, what came back and was
+        not taken, with an empty endpoint or no protocol where that is unknown; `unreachable`, ICMP errors about
+        packets to targets.
+        """
+        await self._catch_up()
+        balancer = self._node.balancer
+        return {
+            "traffic": [
+                each._asdict() | {"endpoint": self._names.get(each.endpoint, "")}
+                for each in balancer.traffic(now=self._node.loop.now)
+            ],
+            "refused": [
+                each._asdict() | {"endpoint": self._names.get(each.endpoint or 0, ""), "reason": each.reason.value}
+                for each in balancer.refused()
+            ],
+            "unreachable": [each._asdict() for each in self._node.icmp_errors.rows()],
+        }
+
     async def flows(self, arguments: Arguments) -> Mapping[str, Any]:
         """Answer a page of at most `limit` flows (500 at most), the one placed first first, with `newest` last first.
 
@@ -158,6 +180,7 @@ class NodeVerbs:
         for internal in ("key", "tuple_size", "placed_at", "last_seen_at", "expires_at"):
             del told[internal]
         return told | {
+            "packets": flow.packets,
             "endpoint": self._names.get(flow.endpoint, ""),
             "source": address_text(flow.source),
             "destination": address_text(flow.destination),

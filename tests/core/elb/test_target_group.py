@@ -244,3 +244,19 @@ def test_a_failed_probes_reason_is_awss_reason_code_until_a_probe_passes(reason:
     assert balancer.group.members["t1"].status == status
     balancer.group.observe("t1", True, 2.0)
     assert balancer.group.members["t1"].status == states.CHECKING
+
+
+@pytest.mark.contract("TG-04")
+def test_an_unhealthy_targets_reason_and_description_are_those_of_the_last_probe_that_failed() -> None:
+    balancer = PlainBalancer("a")
+    for now in (1.0, 2.0):
+        balancer.group.observe("t1", False, now, "Target.Timeout", "Request timed out: no answer within 5 s")
+    member = balancer.group.members["t1"]
+    assert member.status == ("unhealthy", "Target.Timeout", "Request timed out: no answer within 5 s")
+    balancer.group.observe("t1", True, 3.0)
+    assert member.status.reason == "Target.Timeout", "it has not passed often enough yet"
+    balancer.group.observe("t1", False, 4.0)
+    assert member.status == states.UNHEALTHY, "a probe that failed without a word says no more than AWS's own words"
+    for now in (5.0, 6.0, 7.0, 8.0, 9.0):
+        balancer.group.observe("t1", True, now)
+    assert member.status == states.HEALTHY

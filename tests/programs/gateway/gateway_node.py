@@ -10,6 +10,7 @@ from typing import Any
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.ports.control import Answer, Verb
+from gwlbemu.ports.icmp_errors import IcmpErrors
 from gwlbemu.ports.loop import Loop
 from gwlbemu.ports.memory import pair
 from gwlbemu.programs.discards import Discards
@@ -18,6 +19,7 @@ from gwlbemu.programs.gateway.links import links
 from gwlbemu.programs.gateway.packets import Packets, Side
 from gwlbemu.programs.gateway.traces import Traces
 from gwlbemu.programs.gateway.verbs import NodeVerbs
+from gwlbemu.wire.protocols import UDP
 from tests.programs.gateway.node_bench import config
 
 
@@ -49,6 +51,7 @@ class MemoryNode:
             after_batch=lambda: None,
         )
         self.follower: Follower | None = None
+        self.icmp_errors = IcmpErrors(about=UDP)
         self.active: list[bool] = []
         self.traces = Traces(
             now=self.loop.clock.since_boot, later=lambda seconds, callback: None, active=self.active.append

@@ -77,6 +77,7 @@ def test_flows_come_in_pages_from_either_end(node: MemoryNode, verbs: NodeVerbs)
     (flow,) = node.ask(verbs.flows, limit=1)["flows"]
     assert (flow["endpoint"], flow["source"], flow["destination"]) == ("vpce-fw", "10.1.0.2", "10.2.0.2")
     assert (flow["protocol"], flow["target"], flow["packets"], flow["moves"]) == (17, "fw1", 1, 0)
+    assert (flow["packets_to"], flow["packets_from"]) == (1, 0)
     assert flow["cookie"].startswith("0x")
 
 

@@ -1,0 +1,42 @@
+"""Why a target fails its health checks, as far as it was seen, and what mends that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gwlbemu.review.places import Places
+from gwlbemu.review.seen import InstanceSeen, Seen
+from gwlbemu.topology.file.document import Path
+
+
+def why(places: Places, seen: Seen, target: Mapping[str, Any]) -> str:
+    """Return what is known of a target's state, to be put behind it: what the check and the instance itself show."""
+    instance = seen.instances.get(places.name(target), InstanceSeen())
+    known = [str(target.get("description", ""))] if target["state"] != "healthy" else []
+    if instance.program in ("dead", "frozen"):
+        known.append(f"its program is {instance.program}")
+    if target["state"] == "unhealthy" and instance.accept_overflows:
+        known.append(f"a queue for its TCP connections was full {instance.accept_overflows} times")
+    known = [each for each in known if each]
+    return f" ({'; '.join(known)})" if known else ""
+
+
+def mend_of_health(places: Places, seen: Seen, balancer: str, targets: Sequence[Mapping[str, Any]]) -> tuple[Path, str]:
+    """Return where and how the health of the first of the targets is mended, by what was seen."""
+    path, group = places.group(balancer)
+    check, target = group.health_check, targets[0]
+    name, reason = places.name(target), str(target.get("reason", ""))
+    instance = seen.instances.get(name, InstanceSeen())
+    program = places.program(name, balancer)
+    if instance.program in ("dead", "frozen"):
+        return program, f"a program that runs: that of {name} is {instance.program}"
+    listening = instance.tcp_listening
+    if reason == "Target.ResponseCodeMismatch":
+        return (*path, "health_check", "path"), "a path that is answered with a status from 200 to 399"
+    if listening is not None and check.port not in listening:
+        if listening:
+            ports = " and ".join(str(port) for port in sorted(listening)[:5])
+            return (*path, "health_check", "port"), f"the port where {name} listens, which is {ports}"
+        return program, f"a program that listens on TCP port {check.port}: nothing in {name} listens on any"
+    return (*path, "health_check"), "nothing is known that would mend it here: the cause was not seen"

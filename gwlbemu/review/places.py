@@ -1,0 +1,88 @@
+"""Where in the file the things of a running lab stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gwlbemu.review.finding import Severity
+from gwlbemu.review.instances import instances_by_name
+from gwlbemu.review.seen import OnPurpose
+from gwlbemu.topology.file.balancing import TargetGroup
+from gwlbemu.topology.file.document import Path
+from gwlbemu.topology.file.schema import Topology
+from gwlbemu.topology.plan.values import Plan
+
+HINT: Severity = "info"  # what leaves the exit code 0
+
+
+class Places:
+    """Paths into the topology by the lab's words."""
+
+    def __init__(self, topology: Topology, plan: Plan) -> None:
+        self.plan = plan
+        self._topology = topology
+        self._instances = instances_by_name(topology)
+        self._balancers = [one.name for one in topology.load_balancers]
+        self._by_address = {one.address: one.name for one in plan.instances if one.appliance}
+
+    def name(self, target: Mapping[str, Any]) -> str:
+        """Return the name of the instance that a target is, or the target's id."""
+        return self._by_address.get(str(target["address"]), str(target["id"]))
+
+    def at(self, address: str) -> str:
+        """Return the name of the appliance at an address, or the address."""
+        return self._by_address.get(address, address)
+
+    def balancer(self, name: str) -> Path:
+        """Return where a load balancer stands."""
+        return ("load_balancers", self._balancers.index(name))
+
+    def instance(self, name: str, *key: str) -> Path | None:
+        """Return where an instance of a VPC stands, or one of its keys; None for what is none."""
+        return (*self._instances[name][0], *key) if name in self._instances else None
+
+    def program(self, name: str, balancer: str) -> Path:
+        """Return where a target's program stands; of one that is no instance, its load balancer."""
+        return self.instance(name, "program") or self.balancer(balancer)
+
+    def endpoint(self, name: str) -> Path | None:
+        """Return where an endpoint stands."""
+        for index, vpc in enumerate(self._topology.vpcs):
+            for number, endpoint in enumerate(vpc.endpoints):
+                if endpoint.name == name:
+                    return ("vpcs", index, "endpoints", number)
+        return None
+
+    def group(self, balancer: str) -> tuple[Path, TargetGroup]:
+        """Return the target group of a load balancer, and where it stands."""
+        name = self.plan.group_of(balancer).name
+        index = [one.name for one in self._topology.target_groups].index(name)
+        return ("target_groups", index), self._topology.target_groups[index]
+
+    def anything(self, name: str) -> Path:
+        """Return where an instance or a subnet stands; of anything else, the VPCs."""
+        for index, vpc in enumerate(self._topology.vpcs):
+            for number, subnet in enumerate(vpc.subnets):
+                if subnet.name == name:
+                    return ("vpcs", index, "subnets", number)
+        return self.instance(name) or ("vpcs",)
+
+    def thing(self, kind: str, name: str) -> Path:
+        """Return where that stands which `gwlbemu fail KIND NAME` breaks, as near as the file has it."""
+        if kind == "zone":
+            for index, vpc in enumerate(self._topology.vpcs):
+                for number, subnet in enumerate(vpc.subnets):
+                    if subnet.zone == name:
+                        return ("vpcs", index, "subnets", number)
+        found = self.instance(name)
+        if found is not None:
+            return found
+        nodes = {node.name: node.load_balancer for node in self.plan.gateway_nodes}
+        internet = [one.name for one in self._topology.internet.instances] if self._topology.internet else []
+        return self.balancer(nodes[name]) if name in nodes else ("internet", "instances", internet.index(name))
+
+
+def healed_by(broken: OnPurpose) -> str:
+    """Return the advice about what was broken on purpose."""
+    return f"broken on purpose: {broken.heal} puts it back"
