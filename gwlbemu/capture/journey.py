@@ -26,6 +26,7 @@ from gwlbemu.wire.protocols import UDP
 LONGEST_NS = 2_000_000_000
 LASTING = 84  # bytes of TCP, UDP or whatever it is that count for a packet's identity
 _MOST_OPEN = 20_000  # journeys that may still go on
+_new = tuple.__new__
 _UNSORTED = 4096  # sightings among which the order of time is restored
 
 
@@ -73,10 +74,15 @@ class Sighting(NamedTuple):
     summary: str
     remark: str = ""
 
-    @property
-    def place(self) -> tuple[object, ...]:
-        """Where it was: no packet is at one place twice."""
-        return self.tap, self.direction, self.link, self.look.ends, self.look.ttl
+    def is_at(self, other: Sighting) -> bool:
+        """Whether both are at one place: the same tap, direction, link addresses, tunnel ends and TTL."""
+        return (
+            self.tap == other.tap
+            and self.direction == other.direction
+            and self.link == other.link
+            and self.look.ttl == other.look.ttl
+            and self.look.ends == other.look.ends
+        )
 
 
 class Journey(NamedTuple):
@@ -153,9 +159,8 @@ def follow(sightings: Iterable[Sighting], *, longest_ns: int = LONGEST_NS) -> It
         journey = latest.get(identity)
         if journey is not None:
             known = journey.sightings
-            place = each.place
-            if each.at_ns - known[-1].at_ns <= longest_ns and all(one.place != place for one in known):
-                known.append(each._replace(summary=""))
+            if each.at_ns - known[-1].at_ns <= longest_ns and not any(map(each.is_at, known)):
+                known.append(_new(Sighting, (*each[:6], "", each.remark)))
                 continue
         latest[identity] = journeys[last] = Journey(identity, each.summary, [each])
         last += 1
@@ -198,20 +203,21 @@ def journey_lines(journey: Journey) -> list[str]:
     before = journey.sightings[0].look
     for sighting in journey.sightings:
         look = sighting.look
-        parts = [
-            f"{(sighting.at_ns - start) / 1e6:+10.3f} ms",
-            f"{plain(sighting.tap):<{width}}",
-            f"{sighting.direction:<3}",
-        ]
+        text = f"{(sighting.at_ns - start) / 1e6:+10.3f} ms  {_place_text(sighting.tap, sighting.direction, width)}"
         if look.tunnel:
-            parts.append(look.tunnel)
+            text = f"{text}  {look.tunnel}"
         if look is not before:
-            parts += _changes(before, look)
+            text += _changes(before, look)
         if sighting.remark:
-            parts.append(plain(sighting.remark))
-        lines.append("  ".join(parts).rstrip())
+            text = f"{text}  {plain(sighting.remark)}"
+        lines.append(text.rstrip())
         before = look
     return lines
+
+
+@lru_cache
+def _place_text(tap: str, direction: str, width: int) -> str:
+    return f"{plain(tap):<{width}}  {direction:<3}"
 
 
 def _captured(record: TapFrame) -> CapturedPacket:
@@ -219,14 +225,14 @@ def _captured(record: TapFrame) -> CapturedPacket:
     return CapturedPacket(0, record.at_ns, interface, record.frame, len(record.frame), record.direction)
 
 
-def _changes(before: Look, after: Look) -> list[str]:
-    changes = []
+def _changes(before: Look, after: Look) -> str:
+    changes = ""
     if before.source != after.source:
-        changes.append(f"source {before.source} -> {after.source}")
+        changes = f"  source {before.source} -> {after.source}"
     if before.destination != after.destination:
-        changes.append(f"destination {before.destination} -> {after.destination}")
+        changes += f"  destination {before.destination} -> {after.destination}"
     if before.ttl != after.ttl:
-        changes.append(f"ttl {before.ttl} -> {after.ttl}")
+        changes += f"  ttl {before.ttl} -> {after.ttl}"
     return changes
 
 

@@ -18,7 +18,7 @@ _OLD_PACKET = 2
 _DIRECTIONS: dict[int, Direction] = {pcapng.INBOUND: "in", pcapng.OUTBOUND: "out"}
 
 
-_NOTHING: tuple[Direction, tuple[str, ...]] = ("", ())
+_PACKET_BYTES = 32  # of a block with an empty packet
 _MOST_KNOWN = 1 << 13
 _new = tuple.__new__
 
@@ -40,7 +40,7 @@ class _Section:
 
     def __init__(self, order: str) -> None:
         self.order = order
-        self.word, self.enhanced = struct.Struct(f"{order}I"), struct.Struct(f"{order}IIIII")
+        self.word, self.packet = struct.Struct(f"{order}I"), struct.Struct(f"{order}IIIIIII")
         self.interfaces: list[_Clocked] = []
         self.known: dict[bytes, tuple[Direction, tuple[str, ...]]] = {}
 
@@ -87,7 +87,34 @@ def read_pcapng(stream: Stream, statistics: dict[str, Statistics]) -> Iterator[C
                     _count(body, section, statistics)
             except (struct.error, IndexError, ValueError) as error:
                 raise BrokenCapture(start, f"a block of type {what} is inconsistent: {error}") from error
+        while captured := _usual_packet(stream, section, number + 1):
+            number += 1
+            yield captured
         kind = stream.take_or_end(4, "a block's type")
+
+
+def _usual_packet(stream: Stream, section: _Section, number: int) -> CapturedPacket | None:
+    """Return the next block's packet when all of it is in the chunk and nothing is odd; None leaves it where it is."""
+    chunk, at = stream.chunk, stream.at
+    if at + _PACKET_BYTES > len(chunk):
+        return None
+    kind, block, index, high, low, length, original = section.packet.unpack_from(chunk, at)
+    data_at, end = at + 28, at + block
+    options_at = data_at + length + -length % 4
+    if (
+        kind != pcapng.ENHANCED_PACKET
+        or block % 4
+        or options_at > end - 4
+        or end > len(chunk)
+        or chunk[end - 4 : end] != chunk[at + 4 : at + 8]
+        or index >= len(section.interfaces)
+    ):
+        return None
+    clocked, options = section.interfaces[index], chunk[options_at : end - 4]
+    direction, comments = section.known.get(options) or section.told(options)
+    stream.at = end
+    at_ns, data = clocked.nanoseconds(high << 32 | low), chunk[data_at : data_at + length]
+    return _new(CapturedPacket, (number, at_ns, clocked.interface, data, original, direction, comments))
 
 
 def _read_section(stream: Stream, start: int) -> str:
@@ -138,7 +165,7 @@ def _interface(body: bytes, section: _Section) -> _Clocked:
 
 
 def _enhanced(body: bytes, section: _Section, number: int) -> CapturedPacket:
-    index, high, low, length, original = section.enhanced.unpack_from(body)
+    index, high, low, length, original = struct.unpack_from(f"{section.order}IIIII", body)
     return _timed(body, section, number, index, high << 32 | low, length, original)
 
 
@@ -152,16 +179,8 @@ def _timed(
 ) -> CapturedPacket:
     clocked = section.interface(index)
     data = _data(body, 20, length)
-    options = body[20 + length + -length % 4 : -4]
-    if not options:
-        direction, comments = _NOTHING
-    elif (known := section.known.get(options)) is not None:
-        direction, comments = known
-    else:
-        direction, comments = section.told(options)
-    return _new(
-        CapturedPacket, (number, clocked.nanoseconds(ticks), clocked.interface, data, original, direction, comments)
-    )
+    direction, comments = section.told(body[20 + length + -length % 4 : -4])
+    return CapturedPacket(number, clocked.nanoseconds(ticks), clocked.interface, data, original, direction, comments)
 
 
 def _simple(body: bytes, section: _Section, number: int) -> CapturedPacket:
