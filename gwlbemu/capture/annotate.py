@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gwlbemu.capture.dissect import Dissection, dissect_frame
-from gwlbemu.capture.text import flow_text
+from gwlbemu.capture.text import head_text
 from gwlbemu.wire.aws import format_endpoint
 
 _MOST_REMEMBERED = 1 << 16
@@ -31,10 +31,10 @@ class Annotator:
         self._names = names
         self._remembered: dict[bytes, tuple[str, ...]] = {}
 
-    def comments(self, frame: bytes) -> tuple[str, ...]:
-        """Return the comments of an Ethernet frame: none without GENEVE."""
+    def comments(self, frame: bytes, missing: int = 0) -> tuple[str, ...]:
+        """Return the comments of an Ethernet frame, of whose end `missing` bytes are not there: none without GENEVE."""
         if frame[12:15] != _USUAL_START or frame[23:24] != b"\x11" or frame[36:38] != _GENEVE_PORT:
-            return self._describe(frame) if frame[12:14] == b"\x08\x00" else ()
+            return self._describe(frame, missing) if frame[12:14] == b"\x08\x00" else ()
         # 14 Ethernet, 20 IPv4, 8 UDP, 40 GENEVE: the inner packet starts at 82 when there are 8 words of options.
         if (
             frame[42:43] != b"\x08"
@@ -42,21 +42,21 @@ class Annotator:
             or frame[88:89] not in (b"\0", b"\x40")
             or frame[89:90] != b"\0"
         ):
-            return self._describe(frame)
+            return self._describe(frame, missing)
         key = frame[26:34] + frame[42:82] + frame[91:92] + frame[94:106]
         known = self._remembered.get(key)
         if known is None:
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
-            known = self._remembered[key] = self._describe(frame)
+            known = self._remembered[key] = self._describe(frame, missing)
         return known
 
-    def _describe(self, frame: bytes) -> tuple[str, ...]:
-        dissection = dissect_frame(frame)
+    def _describe(self, frame: bytes, missing: int) -> tuple[str, ...]:
+        dissection = dissect_frame(frame, missing=missing)
         if dissection.tunnel is None or dissection.outer is None:
             return ()
         options = dissection.tunnel.options
-        parts = [flow_text(dissection.inner.ip)] if dissection.inner else []
+        parts = [head_text(dissection.inner)] if dissection.inner else []
         if options.endpoint_id is not None:
             parts.append(self._names.endpoints.get(options.endpoint_id, format_endpoint(options.endpoint_id)))
         if options.flow_cookie is not None:

@@ -3,8 +3,8 @@
 Words, all of which must hold: a protocol (`tcp udp icmp gre esp` or a number), one end or two joined with `-`
 (`198.51.100.10:40000-10.0.1.10:80`, `10.0.1.10`, `:80`, `10.0.0.0/16-:443`, `[fd00::1]:80`, `fd00::1`, and behind a
 protocol a bare port: `tcp 80`),
-`cookie=0x98ef1b00`, `endpoint=vpce-02356de92d389839c`. Ends are of the inner packet where there is a tunnel, in either
-direction; an ICMP error also matches by the packet that it quotes.
+`cookie=0x98ef1b00`, `endpoint=vpce-02356de92d389839c`. Ends are of the inner packet where there is a tunnel, or of
+one that it carries in turn, in either direction; an ICMP error also matches by the packet that it quotes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from gwlbemu.capture.dissect import Dissection
+from gwlbemu.capture.dissect import Dissection, Layer
 from gwlbemu.capture.text import icmp_head
 from gwlbemu.errors import SettingError, WireError
 from gwlbemu.wire.aws import parse_endpoint
@@ -60,9 +60,11 @@ class FlowFilter:
             return False
         if self.protocols is None and self.one == self.other == FlowEnd():
             return True
-        layer = dissection.flow_layer
-        if layer is None:
-            return False
+        flow_layer = dissection.flow_layer
+        inside = [carried.layer for carried in dissection.carried]
+        return any(self._holds_in(layer) for layer in (flow_layer, *inside) if layer)
+
+    def _holds_in(self, layer: Layer) -> bool:
         icmp = icmp_head(layer)
         return self._holds(layer.ip) or (icmp is not None and icmp.quoted is not None and self._holds(icmp.quoted))
 

@@ -2,24 +2,32 @@
 
 The same inner packet is met again at each tap with other addresses (an internet gateway's 1:1 translation), another
 TTL, other checksums, inside a tunnel or outside. What stays is its identity: protocol, IP id, length, ports, sequence
-numbers and payload. Packets with one identity that are at one place twice (same tap, direction, link addresses, tunnel
-ends and TTL), or too far apart, are different packets: a retransmission, or a host that sends IP id 0.
+numbers and the beginning of its payload (the end of it, a capture may have cut). Packets with one identity that are at
+one place twice (same tap, direction, link addresses, tunnel ends and TTL), or too far apart, are different packets: a
+retransmission, or a host that sends IP id 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from hashlib import blake2b
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
+from gwlbemu.capture.checks import judge
 from gwlbemu.capture.dissect import Dissection, Layer, dissect_frame
+from gwlbemu.capture.packet import CapturedPacket, Interface
 from gwlbemu.capture.pcapng import Direction
-from gwlbemu.capture.render import tunnel_text
+from gwlbemu.capture.render import remarks, tunnel_text
 from gwlbemu.capture.text import address_text, icmp_head, packet_text, tcp_head
 from gwlbemu.errors import plain
 from gwlbemu.wire.protocols import UDP
 
 LONGEST_NS = 2_000_000_000
+LASTING = 84  # bytes of TCP, UDP or whatever it is that count for a packet's identity
+_MOST_OPEN = 20_000  # journeys that may still go on
+_new = tuple.__new__
+_UNSORTED = 4096  # sightings among which the order of time is restored
 
 
 class TapFrame(NamedTuple):
@@ -38,53 +46,144 @@ class PacketIdentity(NamedTuple):
     protocol: int
     identification: int
     length: int
-    source_port: int
-    destination_port: int
     fragment_offset: int
-    digest: bytes
+    lasting: bytes
+
+
+class Look(NamedTuple):
+    """How a packet looks at a tap: what may change on its way. `ends` are the tunnel's, in bytes."""
+
+    source: str
+    destination: str
+    ttl: int
+    tunnel: str
+    ends: bytes
 
 
 class Sighting(NamedTuple):
-    """A packet seen at a tap."""
+    """A packet seen at a tap, link addresses `link`; `summary` is its text, `remark` what was odd, or why a node
+    dropped it.
+    """
 
-    record: TapFrame
-    dissection: Dissection
-    layer: Layer
+    at_ns: int
+    tap: str
+    direction: Direction
+    identity: PacketIdentity
+    link: bytes
+    look: Look
+    summary: str
+    remark: str = ""
+
+    def is_at(self, other: Sighting) -> bool:
+        """Whether both are at one place: the same tap, direction, link addresses, tunnel ends and TTL."""
+        return (
+            self.tap == other.tap
+            and self.direction == other.direction
+            and self.link == other.link
+            and self.look.ttl == other.look.ttl
+            and self.look.ends == other.look.ends
+        )
 
 
 class Journey(NamedTuple):
-    """One packet, in the order in which the taps saw it."""
+    """One packet, in the order in which the taps saw it; `summary` as it was first seen."""
 
     identity: PacketIdentity
-    sightings: tuple[Sighting, ...]
+    summary: str
+    sightings: list[Sighting]
 
     @property
     def taps(self) -> tuple[str, ...]:
         """The taps it crossed, each run of one tap once."""
-        names = [sighting.record.tap for sighting in self.sightings]
+        names = [sighting.tap for sighting in self.sightings]
         return tuple(tap for index, tap in enumerate(names) if index == 0 or names[index - 1] != tap)
-
-    @property
-    def summary(self) -> str:
-        """The packet as it was first seen."""
-        return packet_text(self.sightings[0].layer)
 
 
 def identify(layer: Layer) -> PacketIdentity:
     """Return the identity of a packet."""
     ip = layer.ip
-    digest = blake2b(_lasting(layer), digest_size=8).digest()
     length = ip.total_length - ip.header_length
     return PacketIdentity(
-        ip.version,
-        ip.protocol,
-        ip.identification,
-        length,
-        ip.source_port,
-        ip.destination_port,
-        ip.fragment_offset,
-        digest,
+        ip.version, ip.protocol, ip.identification, length, ip.fragment_offset, _lasting(layer)
+    )  # fmt: skip
+
+
+def look(dissection: Dissection, layer: Layer) -> Look:
+    """Return how a flow's packet looks in a frame."""
+    outer = dissection.outer.ip if dissection.tunnel and dissection.outer else None
+    return Look(
+        address_text(layer.ip.source),
+        address_text(layer.ip.destination),
+        layer.ip.ttl,
+        tunnel_text(dissection.tunnel) if dissection.tunnel else "",
+        outer.source + outer.destination if outer else b"",
     )
+
+
+def sighting(captured: CapturedPacket, dissection: Dissection) -> Sighting | None:
+    """Return a captured packet as a sighting; None without an IP packet of a flow."""
+    layer = dissection.flow_layer
+    if layer is None:
+        return None
+    parts = [f"({each})" for each in remarks(dissection, judge(dissection))]
+    if reason := drop_reason(captured.comments):
+        parts.append(reason)
+    return Sighting(
+        captured.at_ns,
+        captured.interface.name,
+        captured.direction,
+        identify(layer),
+        captured.data[:12],
+        look(dissection, layer),
+        packet_text(layer),
+        "  ".join(parts),
+    )
+
+
+@lru_cache(1 << 13)
+def drop_reason(comments: tuple[str, ...]) -> str:
+    """Return what a node wrote about a packet that it dropped; "" without."""
+    return next((comment for comment in comments if comment.startswith("dropped")), "")
+
+
+def follow(sightings: Iterable[Sighting], *, longest_ns: int = LONGEST_NS) -> Iterator[Journey]:
+    """Yield journeys in the order of their first sighting, each when nothing more can come to it.
+
+    Sightings come nearly in the order of time. What is kept is bounded: the oldest journey ends when too many are open.
+    """
+    latest: dict[PacketIdentity, Journey] = {}
+    journeys: dict[int, Journey] = {}
+    first = last = 0
+    for each in _in_order(sightings):
+        identity = each.identity
+        journey = latest.get(identity)
+        if journey is not None:
+            known = journey.sightings
+            if each.at_ns - known[-1].at_ns <= longest_ns and not any(map(each.is_at, known)):
+                known.append(_new(Sighting, (*each[:6], "", each.remark)))
+                continue
+        latest[identity] = journeys[last] = Journey(identity, each.summary, [each])
+        last += 1
+        while last - first > _MOST_OPEN or journeys[first].sightings[-1].at_ns + longest_ns < each.at_ns:
+            done = journeys.pop(first)
+            first += 1
+            if latest.get(done.identity) is done:
+                del latest[done.identity]
+            yield done
+    yield from journeys.values()
+
+
+def _in_order(sightings: Iterable[Sighting]) -> Iterator[Sighting]:
+    """Yield sightings by time as far as a window of some thousands restores it."""
+    waiting: list[Sighting] = []
+    for each in sightings:
+        waiting.append(each)
+        if len(waiting) >= 2 * _UNSORTED:
+            waiting.sort(key=itemgetter(0))
+            yield from waiting[:_UNSORTED]
+            del waiting[:_UNSORTED]
+    waiting.sort(key=itemgetter(0))
+    yield from waiting
 
 
 def journeys(records: Iterable[TapFrame], *, longest_ns: int = LONGEST_NS) -> list[Journey]:
@@ -92,68 +191,54 @@ def journeys(records: Iterable[TapFrame], *, longest_ns: int = LONGEST_NS) -> li
 
     Records without an IP packet are passed over.
     """
-    found: list[tuple[PacketIdentity, list[Sighting], set[object]]] = []
-    latest: dict[PacketIdentity, int] = {}
-    for record in sorted(records, key=lambda record: record.at_ns):
-        dissection = dissect_frame(record.frame)
-        layer = dissection.flow_layer
-        if layer is None:
-            continue
-        identity, place = identify(layer), _place(record, dissection, layer)
-        sighting = Sighting(record, dissection, layer)
-        index = latest.get(identity)
-        if index is not None:
-            _, sightings, places = found[index]
-            if place not in places and record.at_ns - sightings[-1].record.at_ns <= longest_ns:
-                sightings.append(sighting)
-                places.add(place)
-                continue
-        latest[identity] = len(found)
-        found.append((identity, [sighting], {place}))
-    return [Journey(identity, tuple(sightings)) for identity, sightings, _ in found]
+    seen = (sighting(_captured(record), dissect_frame(record.frame)) for record in records)
+    return list(follow((each for each in seen if each), longest_ns=longest_ns))
 
 
 def journey_lines(journey: Journey) -> list[str]:
     """Return a journey for people: the packet, then a line per sighting: time since the first, tap, what changed."""
-    first = journey.sightings[0]
-    width = max(len(plain(sighting.record.tap)) for sighting in journey.sightings)
-    lines = [journey.summary]
-    before = first.layer
+    start = journey.sightings[0].at_ns
+    width = max(len(plain(sighting.tap)) for sighting in journey.sightings)
+    lines = [plain(journey.summary)]
+    before = journey.sightings[0].look
     for sighting in journey.sightings:
-        record, layer = sighting.record, sighting.layer
-        parts = [
-            f"{(record.at_ns - first.record.at_ns) / 1e6:+10.3f} ms",
-            f"{plain(record.tap):<{width}}",
-            f"{record.direction:<3}",
-        ]
-        if sighting.dissection.tunnel:
-            parts.append(tunnel_text(sighting.dissection.tunnel))
-        parts += _changes(before, layer)
-        lines.append("  ".join(parts).rstrip())
-        before = layer
+        look = sighting.look
+        text = f"{(sighting.at_ns - start) / 1e6:+10.3f} ms  {_place_text(sighting.tap, sighting.direction, width)}"
+        if look.tunnel:
+            text = f"{text}  {look.tunnel}"
+        if look is not before:
+            text += _changes(before, look)
+        if sighting.remark:
+            text = f"{text}  {plain(sighting.remark)}"
+        lines.append(text.rstrip())
+        before = look
     return lines
 
 
-def _changes(before: Layer, after: Layer) -> list[str]:
-    changes = []
-    for what in ("source", "destination"):
-        old, new = getattr(before.ip, what), getattr(after.ip, what)
-        if old != new:
-            changes.append(f"{what} {address_text(old)} -> {address_text(new)}")
-    if before.ip.ttl != after.ip.ttl:
-        changes.append(f"ttl {before.ip.ttl} -> {after.ip.ttl}")
+@lru_cache
+def _place_text(tap: str, direction: str, width: int) -> str:
+    return f"{plain(tap):<{width}}  {direction:<3}"
+
+
+def _captured(record: TapFrame) -> CapturedPacket:
+    interface = Interface(record.tap, "", 1)
+    return CapturedPacket(0, record.at_ns, interface, record.frame, len(record.frame), record.direction)
+
+
+def _changes(before: Look, after: Look) -> str:
+    changes = ""
+    if before.source != after.source:
+        changes = f"  source {before.source} -> {after.source}"
+    if before.destination != after.destination:
+        changes += f"  destination {before.destination} -> {after.destination}"
+    if before.ttl != after.ttl:
+        changes += f"  ttl {before.ttl} -> {after.ttl}"
     return changes
 
 
-def _place(record: TapFrame, dissection: Dissection, layer: Layer) -> object:
-    outer = dissection.outer.ip if dissection.tunnel and dissection.outer else None
-    ends = (outer.source, outer.destination) if outer else ()
-    return record.tap, record.direction, record.frame[:12], ends, layer.ip.ttl
-
-
 def _lasting(layer: Layer) -> bytes:
-    """Return the part of the upper layer that address translation leaves alone."""
-    payload = layer.payload
+    """Return the part of the upper layer's beginning that address translation leaves alone."""
+    payload = layer.payload[:LASTING]
     if layer.ip.fragment_offset:
         return payload
     if tcp_head(layer) is not None:

@@ -18,40 +18,103 @@ _OLD_PACKET = 2
 _DIRECTIONS: dict[int, Direction] = {pcapng.INBOUND: "in", pcapng.OUTBOUND: "out"}
 
 
+_PACKET_BYTES = 32  # of a block with an empty packet
+_MOST_KNOWN = 1 << 13
+_new = tuple.__new__
+
+
 class _Clocked(NamedTuple):
     interface: Interface
     ticks_per_second: int
-    offset_seconds: int
+    offset_ns: int
     snap_length: int
 
-    def nanoseconds(self, high: int, low: int) -> int:
-        return (high << 32 | low) * 1_000_000_000 // self.ticks_per_second + self.offset_seconds * 1_000_000_000
+    def nanoseconds(self, ticks: int) -> int:
+        if self.ticks_per_second == 1_000_000_000:
+            return ticks + self.offset_ns
+        return ticks * 1_000_000_000 // self.ticks_per_second + self.offset_ns
+
+
+class _Section:
+    """What a section says about its packets: byte order, interfaces, and the options that were seen, which repeat."""
+
+    def __init__(self, order: str) -> None:
+        self.order = order
+        self.word, self.packet = struct.Struct(f"{order}I"), struct.Struct(f"{order}IIIIIII")
+        self.interfaces: list[_Clocked] = []
+        self.known: dict[bytes, tuple[Direction, tuple[str, ...]]] = {}
+
+    def interface(self, index: int) -> _Clocked:
+        """Return a described interface; ValueError for another."""
+        if index >= len(self.interfaces):
+            raise ValueError(f"interface {index} was never described")
+        return self.interfaces[index]
+
+    def told(self, options: bytes) -> tuple[Direction, tuple[str, ...]]:
+        """Return direction and comments out of a packet's options, and remember them."""
+        comments: list[str] = []
+        direction: Direction = ""
+        for code, value in _options(options + bytes(4), 0, self.order):
+            if code == pcapng.COMMENT:
+                comments.append(value.decode(errors="replace"))
+            elif code == pcapng.EPB_FLAGS and len(value) == 4:
+                direction = _DIRECTIONS.get(struct.unpack(f"{self.order}I", value)[0] & 3, "")
+        if len(self.known) >= _MOST_KNOWN:
+            self.known.clear()
+        self.known[options] = direction, tuple(comments)
+        return self.known[options]
 
 
 def read_pcapng(stream: Stream, statistics: dict[str, Statistics]) -> Iterator[CapturedPacket]:
     """Yield the packets behind the first four bytes; fill `statistics` by interface name. Raises BrokenCapture."""
     kind = SECTION_START
+    section = _Section("<")
     number = 0
-    order = "<"
-    interfaces: list[_Clocked] = []
     while kind:
         start = stream.offset - 4
         if kind == SECTION_START:
-            order, interfaces = _read_section(stream, start), []
+            section = _Section(_read_section(stream, start))
         else:
-            what = struct.unpack(f"{order}I", kind)[0]
-            body = _read_block(stream, order, start)
+            what: int = section.word.unpack(kind)[0]
+            body = _read_block(stream, section.word, start)
             try:
-                if what == pcapng.INTERFACE:
-                    interfaces.append(_interface(body, order, len(interfaces)))
-                elif what in (pcapng.ENHANCED_PACKET, pcapng.SIMPLE_PACKET, _OLD_PACKET):
+                if what in _PACKETS:
                     number += 1
-                    yield _PACKETS[what](body, order, number, interfaces)
+                    yield _PACKETS[what](body, section, number)
+                elif what == pcapng.INTERFACE:
+                    section.interfaces.append(_interface(body, section))
                 elif what == pcapng.STATISTICS:
-                    _count(body, order, interfaces, statistics)
+                    _count(body, section, statistics)
             except (struct.error, IndexError, ValueError) as error:
                 raise BrokenCapture(start, f"a block of type {what} is inconsistent: {error}") from error
+        while captured := _usual_packet(stream, section, number + 1):
+            number += 1
+            yield captured
         kind = stream.take_or_end(4, "a block's type")
+
+
+def _usual_packet(stream: Stream, section: _Section, number: int) -> CapturedPacket | None:
+    """Return the next block's packet when all of it is in the chunk and nothing is odd; None leaves it where it is."""
+    chunk, at = stream.chunk, stream.at
+    if at + _PACKET_BYTES > len(chunk):
+        return None
+    kind, block, index, high, low, length, original = section.packet.unpack_from(chunk, at)
+    data_at, end = at + 28, at + block
+    options_at = data_at + length + -length % 4
+    if (
+        kind != pcapng.ENHANCED_PACKET
+        or block % 4
+        or options_at > end - 4
+        or end > len(chunk)
+        or chunk[end - 4 : end] != chunk[at + 4 : at + 8]
+        or index >= len(section.interfaces)
+    ):
+        return None
+    clocked, options = section.interfaces[index], chunk[options_at : end - 4]
+    direction, comments = section.known.get(options) or section.told(options)
+    stream.at = end
+    at_ns, data = clocked.nanoseconds(high << 32 | low), chunk[data_at : data_at + length]
+    return _new(CapturedPacket, (number, at_ns, clocked.interface, data, original, direction, comments))
 
 
 def _read_section(stream: Stream, start: int) -> str:
@@ -67,14 +130,15 @@ def _read_section(stream: Stream, start: int) -> str:
     return order
 
 
-def _read_block(stream: Stream, order: str, start: int) -> bytes:
+def _read_block(stream: Stream, word: struct.Struct, start: int) -> bytes:
     first = stream.take(4, "a block's length")
-    length = struct.unpack(f"{order}I", first)[0]
+    length = word.unpack(first)[0]
     if length < 12 or length % 4:
         raise BrokenCapture(start, f"a block claims {length} bytes, which cannot be right")
-    body = stream.take(length - 8, f"the block at byte {start}")
-    _check_trailer(body, first, start)
-    return body[:-4]
+    body = stream.take(length - 8, "the block's content")
+    if body[-4:] != first:
+        _check_trailer(body, first, start)
+    return body
 
 
 def _check_trailer(body: bytes, first: bytes, start: int) -> None:
@@ -82,8 +146,9 @@ def _check_trailer(body: bytes, first: bytes, start: int) -> None:
         raise BrokenCapture(start, "a block's two lengths differ")
 
 
-def _interface(body: bytes, order: str, index: int) -> _Clocked:
-    link_type, _, snap_length = struct.unpack_from(f"{order}HHI", body)
+def _interface(body: bytes, section: _Section) -> _Clocked:
+    order = section.order
+    link_type, _, snap_length = struct.unpack_from(f"{order}HHI", body[:-4])
     name = description = ""
     ticks, offset = 1_000_000, 0
     for code, value in _options(body, 8, order):
@@ -95,36 +160,32 @@ def _interface(body: bytes, order: str, index: int) -> _Clocked:
             ticks = 1 << (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
         elif code == pcapng.IF_TSOFFSET and len(value) == 8:
             offset = struct.unpack(f"{order}q", value)[0]
-    return _Clocked(Interface(name or f"interface {index}", description, link_type), ticks, offset, snap_length)
+    interface = Interface(name or f"interface {len(section.interfaces)}", description, link_type)
+    return _Clocked(interface, ticks, offset * 1_000_000_000, snap_length)
 
 
-def _enhanced(body: bytes, order: str, number: int, interfaces: list[_Clocked]) -> CapturedPacket:
-    index, high, low, length, original = struct.unpack_from(f"{order}IIIII", body)
-    return _timed(body, order, number, _known(interfaces, index), (high, low, length, original))
+def _enhanced(body: bytes, section: _Section, number: int) -> CapturedPacket:
+    index, high, low, length, original = struct.unpack_from(f"{section.order}IIIII", body)
+    return _timed(body, section, number, index, high << 32 | low, length, original)
 
 
-def _old(body: bytes, order: str, number: int, interfaces: list[_Clocked]) -> CapturedPacket:
-    index, _, high, low, length, original = struct.unpack_from(f"{order}HHIIII", body)
-    return _timed(body, order, number, _known(interfaces, index), (high, low, length, original))
+def _old(body: bytes, section: _Section, number: int) -> CapturedPacket:
+    index, _, high, low, length, original = struct.unpack_from(f"{section.order}HHIIII", body)
+    return _timed(body, section, number, index, high << 32 | low, length, original)
 
 
-def _timed(body: bytes, order: str, number: int, clocked: _Clocked, head: tuple[int, int, int, int]) -> CapturedPacket:
-    high, low, length, original = head
+def _timed(
+    body: bytes, section: _Section, number: int, index: int, ticks: int, length: int, original: int
+) -> CapturedPacket:
+    clocked = section.interface(index)
     data = _data(body, 20, length)
-    comments: list[str] = []
-    direction: Direction = ""
-    for code, value in _options(body, 20 + length + -length % 4, order):
-        if code == pcapng.COMMENT:
-            comments.append(value.decode(errors="replace"))
-        elif code == pcapng.EPB_FLAGS and len(value) == 4:
-            direction = _DIRECTIONS.get(struct.unpack(f"{order}I", value)[0] & 3, "")
-    at_ns = clocked.nanoseconds(high, low)
-    return CapturedPacket(number, at_ns, clocked.interface, data, original, direction, tuple(comments))
+    direction, comments = section.told(body[20 + length + -length % 4 : -4])
+    return CapturedPacket(number, clocked.nanoseconds(ticks), clocked.interface, data, original, direction, comments)
 
 
-def _simple(body: bytes, order: str, number: int, interfaces: list[_Clocked]) -> CapturedPacket:
-    original = struct.unpack_from(f"{order}I", body)[0]
-    clocked = _known(interfaces, 0)
+def _simple(body: bytes, section: _Section, number: int) -> CapturedPacket:
+    original = section.word.unpack_from(body)[0]
+    clocked = section.interface(0)
     length = min(original, clocked.snap_length or original)
     return CapturedPacket(number, 0, clocked.interface, _data(body, 4, length), original)
 
@@ -132,20 +193,16 @@ def _simple(body: bytes, order: str, number: int, interfaces: list[_Clocked]) ->
 _PACKETS = {pcapng.ENHANCED_PACKET: _enhanced, pcapng.SIMPLE_PACKET: _simple, _OLD_PACKET: _old}
 
 
-def _known(interfaces: list[_Clocked], index: int) -> _Clocked:
-    if index >= len(interfaces):
-        raise ValueError(f"interface {index} was never described")
-    return interfaces[index]
-
-
 def _data(body: bytes, start: int, length: int) -> bytes:
-    if start + length > len(body):
-        raise ValueError(f"{length} bytes of packet in a block with room for {len(body) - start}")
+    room = len(body) - 4  # the block's length stands behind it once more
+    if start + length > room:
+        raise ValueError(f"{length} bytes of packet in a block with room for {max(room - start, 0)}")
     return body[start : start + length]
 
 
-def _count(body: bytes, order: str, interfaces: list[_Clocked], statistics: dict[str, Statistics]) -> None:
-    name = _known(interfaces, struct.unpack_from(f"{order}I", body)[0]).interface.name
+def _count(body: bytes, section: _Section, statistics: dict[str, Statistics]) -> None:
+    order = section.order
+    name = section.interface(section.word.unpack_from(body[:-4])[0]).interface.name
     values = {
         code: struct.unpack(f"{order}Q", value)[0] for code, value in _options(body, 12, order) if len(value) == 8
     }
@@ -154,9 +211,10 @@ def _count(body: bytes, order: str, interfaces: list[_Clocked], statistics: dict
 
 def _options(body: bytes, offset: int, order: str) -> Iterator[tuple[int, bytes]]:
     """Yield options; a list that runs out of its block just ends, the packet in front of it is still good."""
-    while offset + 4 <= len(body):
+    end = len(body) - 4
+    while offset + 4 <= end:
         code, length = struct.unpack_from(f"{order}HH", body, offset)
-        if code == pcapng.END_OF_OPTIONS or offset + 4 + length > len(body):
+        if code == pcapng.END_OF_OPTIONS or offset + 4 + length > end:
             return
         yield code, body[offset + 4 : offset + 4 + length]
         offset += 4 + length + -length % 4

@@ -10,6 +10,8 @@ from gwlbemu.capture.pcap_reader import MAGICS, read_pcap
 from gwlbemu.capture.pcapng_reader import SECTION_START, read_pcapng
 from gwlbemu.capture.stream import Stream
 
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zX", b"BZh")  # gzip, zstd, xz, bzip2
+
 
 class CaptureReader:
     """Iterate once; afterwards `ending` says where the file ended and why, and `statistics` what the taps counted.
@@ -21,6 +23,11 @@ class CaptureReader:
         self._stream = Stream(file)
         self.ending = Ending(0, "not read yet", False)
         self.statistics: dict[str, Statistics] = {}
+
+    @property
+    def offset(self) -> int:
+        """How many bytes of the file were taken."""
+        return self._stream.offset
 
     def __iter__(self) -> Iterator[CapturedPacket]:
         try:
@@ -38,4 +45,6 @@ class CaptureReader:
             return read_pcapng(self._stream, self.statistics)
         if not magic:
             raise BrokenCapture(0, "the file is empty")
+        if magic.startswith(_COMPRESSED):
+            raise BrokenCapture(0, "it is compressed: unpack it first")
         raise BrokenCapture(0, f"not a pcap or pcapng file: it begins with {magic.hex(' ')}")

@@ -9,7 +9,7 @@ from gwlbemu.errors import WireError
 from gwlbemu.wire.icmp import IcmpHead, decode_icmp
 from gwlbemu.wire.ip import IpPacket
 from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP, name
-from gwlbemu.wire.tcp import TcpHead, decode_tcp, flags_text
+from gwlbemu.wire.tcp import ACK, TcpHead, decode_tcp, flags_text
 
 _ICMP = {0: "echo reply", 3: "unreachable", 5: "redirect", 8: "echo request", 11: "time exceeded", 12: "bad parameter"}
 _ICMPV6 = {1: "unreachable", 2: "too big", 3: "time exceeded", 4: "bad parameter"}
@@ -22,22 +22,34 @@ def address_text(address: bytes) -> str:
     return str(IPv4Address(address)) if len(address) == 4 else str(IPv6Address(address))
 
 
-def end_text(address: bytes, port: int) -> str:
-    """Return one end of a flow; port 0 is left out, IPv6 with a port is bracketed."""
+def end_text(address: bytes, port: int | None) -> str:
+    """Return one end of a flow; IPv6 with a port is bracketed."""
     text = address_text(address)
-    if not port:
+    if port is None:
         return text
     return f"{text}:{port}" if len(address) == 4 else f"[{text}]:{port}"
 
 
-def flow_text(ip: IpPacket) -> str:
-    """Return `tcp 198.51.100.10:40000 > 10.0.1.10:80`."""
-    return f"{name(ip.protocol)} {ends_text(ip)}"
+def flow_text(ip: IpPacket, *, ports: bool | None = None) -> str:
+    """Return `tcp 198.51.100.10:40000 > 10.0.1.10:80`; `ports` as in `ends_text`."""
+    return f"{name(ip.protocol)} {ends_text(ip, ports=ports)}"
 
 
-def ends_text(ip: IpPacket) -> str:
-    """Return `198.51.100.10:40000 > 10.0.1.10:80`."""
-    return f"{end_text(ip.source, ip.source_port)} > {end_text(ip.destination, ip.destination_port)}"
+def ends_text(ip: IpPacket, *, ports: bool | None = None) -> str:
+    """Return `198.51.100.10:40000 > 10.0.1.10:80`.
+
+    `ports` tells whether the packet has its ports in it; without that they are shown unless both are 0, which is how a
+    head without ports reads.
+    """
+    shown = bool(ip.source_port or ip.destination_port) if ports is None else ports
+    source, destination = (ip.source_port, ip.destination_port) if shown else (None, None)
+    return f"{end_text(ip.source, source)} > {end_text(ip.destination, destination)}"
+
+
+def has_ports(layer: Layer) -> bool:
+    """Return whether a packet is TCP or UDP with its ports in it, be they 0."""
+    ip = layer.ip
+    return ip.protocol in (TCP, UDP) and not ip.fragment_offset and len(layer.data) >= ip.header_length + 4
 
 
 def tcp_head(layer: Layer) -> TcpHead | None:
@@ -60,29 +72,42 @@ def icmp_head(layer: Layer) -> IcmpHead | None:
         return None
 
 
-def packet_text(layer: Layer) -> str:
-    """Return a packet in one line: protocol, ends, what it does, length of its payload, TTL."""
+def packet_text(layer: Layer, *, verbose: bool = False) -> str:
+    """Return a packet in one line: protocol, ends, what it does, length of its payload, TTL; `verbose`: DF and id."""
     ip = layer.ip
-    parts = [flow_text(ip)]
     length = ip.total_length - ip.header_length
     tcp, icmp = tcp_head(layer), icmp_head(layer)
+    doing = ""
     if tcp is not None:
-        parts.append(f"[{flags_text(tcp.flags)}] seq {tcp.sequence}")
-        if "." in flags_text(tcp.flags):
-            parts.append(f"ack {tcp.acknowledgement}")
-        length = tcp.payload_length
+        doing, length = tcp_text(tcp.flags, tcp.sequence, tcp.acknowledgement), tcp.payload_length
     elif icmp is not None:
-        parts.append(_icmp_text(icmp, ip.version))
-        length -= 8
+        doing, length = f" {_icmp_text(icmp, ip.version)}", length - 8
     elif ip.protocol == UDP and not ip.fragment_offset:
         length -= 8
     if ip.is_fragment:
-        more = "+" if ip.more_fragments else ""
-        parts.append(f"fragment {ip.identification:#x}@{ip.fragment_offset}{more}")
-    parts.append(f"len {max(length, 0)} ttl {ip.ttl}")
-    if ip.dscp:
-        parts.append(f"dscp {ip.dscp}")
-    return " ".join(parts)
+        doing += f" fragment {ip.identification:#x}@{ip.fragment_offset}{'+' * ip.more_fragments}"
+    identification = f" id {ip.identification:#x}" if verbose else ""
+    return f"{head_text(layer)}{doing} len {max(length, 0)}{tail_text(layer, verbose=verbose)}{identification}"
+
+
+def head_text(layer: Layer) -> str:
+    """Return what the texts of all packets of one flow begin with: protocol and ends."""
+    return flow_text(layer.ip, ports=has_ports(layer))
+
+
+def tcp_text(flags: int, sequence: int, acknowledgement: int) -> str:
+    """Return what a TCP segment does, with a space in front."""
+    if flags & ACK:
+        return f" [{flags_text(flags)}] seq {sequence} ack {acknowledgement}"
+    return f" [{flags_text(flags)}] seq {sequence}"
+
+
+def tail_text(layer: Layer, *, verbose: bool = False) -> str:
+    """Return what a packet's text ends with: TTL, DSCP, whatever is unusual; `verbose`: DF."""
+    ip = layer.ip
+    dscp = f" dscp {ip.dscp}" if ip.dscp else ""
+    jumbo = " jumbo (length field 0)" if layer.jumbo else ""
+    return f" ttl {ip.ttl}{dscp}{jumbo}{' df' if verbose and layer.dont_fragment else ''}"
 
 
 def _icmp_text(head: IcmpHead, version: int) -> str:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from gwlbemu.capture.dissect import Dissection
 from gwlbemu.capture.flowfilter import FlowFilter, parse_flow
-from gwlbemu.capture.journey import TapFrame, journey_lines, journeys
-from gwlbemu.capture.packet import CapturedPacket
-from gwlbemu.capture.reader import CaptureReader
-from gwlbemu.capture.render import count_text, dictionary, line, losses, selected
 from gwlbemu.cli.common import echo, lab_option
-from gwlbemu.errors import WireError
+from gwlbemu.cli.inspect_view import HEALTH_CHECK, OTHER_FLOW, CaptureFile, Progress, View
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.capture import capture_files, capture_trouble
-
-Shown = tuple[CapturedPacket, Dissection]
-MOST_TAPS = 64  # sightings of one packet that are kept when only the last journeys are wanted
 
 
 @click.command("inspect")
@@ -35,6 +27,7 @@ MOST_TAPS = 64  # sightings of one packet that are kept when only the last journ
 )
 @click.option("--journeys", "by_journey", is_flag=True, help="Group by packet: every tap it crossed, and what changed.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the last N packets (or journeys).")
+@click.option("-v", "--verbose", is_flag=True, help="Also TTL, DF, length, VLAN of the outer packet, and each checksum.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per packet and line.")
 def inspect_command(
     files: tuple[Path, ...],
@@ -43,32 +36,33 @@ def inspect_command(
     flow: str | None,
     by_journey: bool,
     limit: int | None,
+    verbose: bool,
     as_json: bool,
 ) -> int:
-    """Show captured packets, one line each: outer, GENEVE options, inner.
+    """Show captured packets, one line each: outer, GENEVE options, inner, and what is wrong with them.
 
     Reads pcap and pcapng, from anywhere. A broken file is shown as far as it goes; then the exit code is 1, or 3 when
     nothing in it could be read. With --last it is 1 when the lab's capture is dead or frozen.
     """
     if last == bool(files):
         raise click.UsageError("say what to inspect: capture FILEs, or --last for the running lab's capture")
-    if by_journey and as_json:
-        raise click.UsageError("--journeys is text for people: choose it or --json")
+    if by_journey and (as_json or verbose):
+        raise click.UsageError(f"--journeys is text for people: choose it or {'--json' if as_json else '--verbose'}")
     lab = open_lab(lab_name) if last else None
     wanted = parse_flow(flow) if flow else None
     paths = capture_files(lab) if lab else list(files)
     if lab and limit:
         paths = paths[-2:]  # the newest may have been begun a moment ago
-    show = _Show(wanted, _probe_ends(lab), by_journey, limit, as_json)
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                show.read(CaptureReader(file), str(path))
-        except BrokenPipeError:  # the reader of our output went away
-            raise
-        except OSError as error:
-            raise WireError(f"{path}: cannot be read: {error.strerror}") from error
-    show.finish()
+    nodes, ports = _probe_ends(lab)
+    with ExitStack() as stack:
+        captures = [CaptureFile(path, stack) for path in paths]
+        progress = stack.enter_context(Progress(captures, at_end=limit is not None))
+        view = View(_refusal(wanted, nodes, ports), progress, limit=limit, as_json=as_json, verbose=verbose)
+        if by_journey:
+            view.show_journeys(captures)
+        else:
+            view.show_packets(captures)
+    view.close(captures)
     if lab:
         if not as_json:
             echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
@@ -76,9 +70,9 @@ def inspect_command(
             echo(f"! {trouble}", err=True)
             return 1
         return 0
-    if any(not reader.ending.complete and not total for _, reader, total in show.read_so_far):
+    if any(not capture.reader.ending.complete and not capture.total for capture in captures):
         return 3
-    return 0 if all(reader.ending.complete for _, reader, _ in show.read_so_far) else 1
+    return 0 if all(capture.reader.ending.complete for capture in captures) else 1
 
 
 def _probe_ends(lab: RunningLab | None) -> tuple[set[bytes], set[int]]:
@@ -89,61 +83,18 @@ def _probe_ends(lab: RunningLab | None) -> tuple[set[bytes], set[int]]:
     return nodes, {group.health_check.port for group in lab.plan.target_groups}
 
 
-@dataclass(slots=True)
-class _Show:
-    """Prints packets as they are read, or keeps the last of them (all of them for journeys) until `finish`."""
+def _refusal(flow: FlowFilter | None, nodes: set[bytes], ports: set[int]) -> Callable[[Dissection], str]:
+    """Return a function that says why a packet is not shown: of another flow than `flow`, or, without that, between a
+    node and a health check port; "" for one that is.
+    """
 
-    flow: FlowFilter | None
-    probes: tuple[set[bytes], set[int]]
-    by_journey: bool
-    limit: int | None
-    as_json: bool
-    read_so_far: list[tuple[str, CaptureReader, int]] = field(default_factory=list)
-    shown: int = 0
-    _kept: deque[Shown] = field(default_factory=deque)
-
-    def read(self, reader: CaptureReader, name: str) -> None:
-        total = 0
-        for captured, dissection in selected(reader, self.flow):
-            total = captured.number
-            if dissection is None or self._is_health_check(dissection):
-                continue
-            if self.by_journey or self.limit:
-                self._kept.append((captured, dissection))
-                if self.limit and len(self._kept) > self.limit * (MOST_TAPS if self.by_journey else 1):
-                    self._kept.popleft()
-            else:
-                self._print((captured, dissection))
-        self.read_so_far.append((name, reader, total))
-
-    def finish(self) -> None:
-        if self.by_journey:
-            self._print_journeys()
-        else:
-            for each in self._kept:
-                self._print(each)
-        if not self.as_json:
-            total = sum(count for _, _, count in self.read_so_far)
-            echo(count_text(self.shown, total))
-            for name, reader, _ in self.read_so_far:
-                for loss in losses(reader):
-                    echo(f"{name}: {loss}" if len(self.read_so_far) > 1 else loss)
-
-    def _print(self, each: Shown) -> None:
-        self.shown += 1
-        echo(json.dumps(dictionary(*each)) if self.as_json else line(*each))
-
-    def _print_journeys(self) -> None:
-        records = [TapFrame(c.interface.name, c.at_ns, c.data, c.direction) for c, d in self._kept if d.flow_layer]
-        groups = journeys(records)
-        for journey in groups[-self.limit :] if self.limit else groups:
-            self.shown += len(journey.sightings)
-            echo("\n".join(journey_lines(journey)) + "\n")
-
-    def _is_health_check(self, dissection: Dissection) -> bool:
-        """Whether a packet is between a node and a health check port; who asks for a flow gets it whatever it is."""
-        nodes, ports = self.probes
-        if self.flow is not None or dissection.tunnel or dissection.outer is None:
-            return False
+    def refuse(dissection: Dissection) -> str:
+        if flow is not None:
+            return "" if flow.matches(dissection) else OTHER_FLOW
+        if dissection.tunnel or dissection.outer is None:
+            return ""
         ip = dissection.outer.ip
-        return bool(nodes & {ip.source, ip.destination} and ports & {ip.source_port, ip.destination_port})
+        between = nodes & {ip.source, ip.destination} and ports & {ip.source_port, ip.destination_port}
+        return HEALTH_CHECK if between else ""
+
+    return refuse

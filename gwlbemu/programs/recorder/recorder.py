@@ -151,7 +151,7 @@ class Recorder:
         for each in waiting[:ripe]:
             self._packets[each.interface] += 1
             try:
-                comments = self._annotator.comments(each.frame)
+                comments = self._annotator.comments(each.frame, each.length - len(each.frame))
             except Exception as error:  # the frame is recorded all the same
                 self._loop.faults.note("a frame", error)
                 comments = ("undecodable",)

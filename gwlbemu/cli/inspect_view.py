@@ -1,0 +1,184 @@
+"""What `inspect` prints: packets or journeys as they are read, or the last of them; then what is not among them."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import click
+
+from gwlbemu.capture.checks import State, judge
+from gwlbemu.capture.dissect import Dissection, dissect
+from gwlbemu.capture.journey import Sighting, follow, journey_lines, sighting
+from gwlbemu.capture.link import ethertype_name
+from gwlbemu.capture.packet import CapturedPacket
+from gwlbemu.capture.reader import CaptureReader
+from gwlbemu.capture.render import count_text, dictionary, framed, line, losses
+from gwlbemu.capture.usual import UsualPackets
+from gwlbemu.cli.common import echo
+from gwlbemu.errors import WireError, plain
+
+OTHER_FLOW, HEALTH_CHECK = "other flow", "health check"
+_BLOCK = 256  # texts that are written at once
+_LONG = 10 << 20  # bytes that deserve a progress bar
+_STEP = 2000  # packets between two moves of it
+_MOST_REASONS = 5
+
+
+class CaptureFile:
+    """A file that is iterated once; WireError names it when the machine refuses. `total` packets were read."""
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self.name, self.total = str(path), 0
+        try:
+            file: BinaryIO = stack.enter_context(path.open("rb"))
+            self.size = path.stat().st_size
+        except OSError as error:
+            raise self._refused(error) from error
+        self.reader = CaptureReader(file)
+
+    def __iter__(self) -> Iterator[CapturedPacket]:
+        packets = iter(self.reader)
+        while True:
+            try:
+                captured = next(packets, None)
+            except OSError as error:
+                raise self._refused(error) from error
+            if captured is None:
+                return
+            self.total = captured.number
+            yield captured
+
+    def _refused(self, error: OSError) -> WireError:
+        return WireError(f"{self.name}: cannot be read: {error.strerror}")
+
+
+class Progress:
+    """A bar on the error output while long files are read, where that is a terminal which packets do not fill."""
+
+    def __init__(self, captures: Sequence[CaptureFile], *, at_end: bool) -> None:
+        size = sum(capture.size for capture in captures)
+        seen = sys.stderr.isatty() and size >= _LONG and (at_end or not sys.stdout.isatty())
+        self._bar = click.progressbar(length=size, label="reading", file=sys.stderr) if seen else None
+        self._captures = captures
+
+    def __enter__(self) -> Progress:
+        if self._bar:
+            self._bar.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar:
+            self._bar.__exit__(kind, error, trace)
+
+    def move(self, captured: CapturedPacket) -> None:
+        """Show how far the files were read."""
+        if self._bar and captured.number % _STEP == 0:
+            self._bar.update(sum(capture.reader.offset for capture in self._captures) - self._bar.pos)
+
+
+class View:
+    """Prints packets or journeys as they come, or keeps the last `limit` of them until all are read."""
+
+    def __init__(
+        self,
+        refuse: Callable[[Dissection], str],
+        progress: Progress,
+        *,
+        limit: int | None,
+        as_json: bool,
+        verbose: bool,
+    ) -> None:
+        self._refuse, self._progress = refuse, progress
+        self._limit, self._as_json, self._verbose = limit, as_json, verbose
+        self._usual = UsualPackets(refuse)
+        self._shown = self._unfinished = 0
+        self._left_out: Counter[str] = Counter()
+
+    def show_packets(self, captures: Iterable[CaptureFile]) -> None:
+        """Print a line for each packet."""
+        self._print((text, 1) for capture in captures for text in self._texts(capture))
+
+    def show_journeys(self, captures: Sequence[CaptureFile]) -> None:
+        """Print a paragraph for each journey, through all files."""
+        sightings = [self._sightings(capture) for capture in captures]
+        merged = heapq.merge(*sightings, key=attrgetter("at_ns")) if len(sightings) > 1 else sightings[0]
+        self._print(("\n".join(journey_lines(each)) + "\n", len(each.sightings)) for each in follow(merged))
+
+    def close(self, captures: Sequence[CaptureFile]) -> None:
+        """Print the counts, and what is not among what was shown."""
+        if self._as_json:
+            return
+        echo(count_text(self._shown, sum(capture.total for capture in captures)))
+        if self._left_out:
+            most = self._left_out.most_common(_MOST_REASONS)
+            reasons = [f"{count} {plain(reason)}" for reason, count in most]
+            if others := self._left_out.total() - sum(count for _, count in most):
+                reasons.append(f"{others} for other reasons")
+            echo(f"left out of journeys: {', '.join(reasons)}")
+        if self._unfinished:
+            echo(f"{self._unfinished} with checksums left to a network card that was not there (offload)")
+        for capture in captures:
+            for loss in losses(capture.reader, capture.name):
+                echo(loss)
+
+    def _print(self, texts: Iterator[tuple[str, int]]) -> None:
+        """Print texts in blocks, and count the packets that they tell of."""
+        kept = iter(deque(texts, self._limit)) if self._limit else texts
+        while block := list(islice(kept, _BLOCK)):
+            click.echo("\n".join(text for text, _ in block))
+            self._shown += sum(count for _, count in block)
+
+    def _texts(self, capture: CaptureFile) -> Iterator[str]:
+        careful = self._as_json or self._verbose
+        for captured in capture:
+            self._progress.move(captured)
+            usual = None if careful else self._usual.read(captured)
+            if usual is not None:
+                if not usual.head.refused:
+                    self._unfinished += usual.unfinished
+                    yield framed(captured, usual.text)
+                continue
+            dissection = dissect(captured)
+            if self._refuse(dissection):
+                continue
+            if self._as_json:
+                yield json.dumps(dictionary(captured, dissection))
+                continue
+            checks = judge(dissection)
+            self._unfinished += any(check.state is State.UNFINISHED for check in checks)
+            yield line(captured, dissection, checks, verbose=self._verbose)
+
+    def _sightings(self, capture: CaptureFile) -> Iterator[Sighting]:
+        for captured in capture:
+            self._progress.move(captured)
+            usual = self._usual.read(captured)
+            if usual is not None:
+                if not usual.head.refused:
+                    self._unfinished += usual.unfinished
+                    yield usual.sighting(captured)
+                elif usual.head.refused != OTHER_FLOW:
+                    self._left_out[usual.head.refused] += 1
+                continue
+            dissection = dissect(captured)
+            reason = self._refuse(dissection)
+            if not reason and (seen := sighting(captured, dissection)):
+                yield seen
+            elif reason != OTHER_FLOW:
+                self._left_out[reason or _without_flow(dissection)] += 1
+
+
+def _without_flow(dissection: Dissection) -> str:
+    """Why a packet belongs to no flow."""
+    if dissection.trouble:
+        return f"unreadable ({dissection.trouble})"
+    return ethertype_name(dissection.ethertype)
