@@ -49,7 +49,7 @@ def examine_lab(lab: RunningLab) -> Report:
 
     Raises LabError for a lab that came up from no file.
     """
-    parsed, plan = _parsed(lab), read_plan(lab.state)
+    parsed, plan = parse(*text_of_lab(lab)), read_plan(lab.state)
     topology = with_changes(parsed.topology, plan)
     mtus = planned_mtus(plan) | measured_mtus(plan)
     targets = targets_by_node(plan, read_targets(lab))
@@ -71,8 +71,11 @@ def measured_mtus(plan: Plan) -> dict[str, int]:
     return found
 
 
-def _parsed(lab: RunningLab) -> Parsed:
-    """The file as it was when the lab came up, under its own name as long as it still says the same."""
+def text_of_lab(lab: RunningLab) -> tuple[str, str]:
+    """Return the file as it was when the lab came up, and its name: its own as long as it still says the same.
+
+    Raises LabError for a lab that came up from no file.
+    """
     if not lab.state.topology.exists():
         raise LabError(f"lab {lab.plan.lab} did not come up from a file: name one ({command('doctor', 'FILE')})")
     text, _ = read_topology(lab.state.topology)
@@ -80,4 +83,4 @@ def _parsed(lab: RunningLab) -> Parsed:
         same = read_topology(lab.plan.source)[0] == text
     except TopologyError:
         same = False
-    return parse(text, lab.plan.source if same else str(lab.state.topology))
+    return text, lab.plan.source if same else str(lab.state.topology)
