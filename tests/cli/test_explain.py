@@ -75,7 +75,7 @@ def test_json_has_stable_keys(gwlbemu: Any) -> None:
     }  # fmt: skip
     assert said.json["there"]["hops"][0].keys() == {"at", "kind", "rule", "packet", "detail", "path"}
     assert said.json["there"]["end"] == {
-        "kind": "delivered", "at": "web-a", "reason": "", "sentence": "it arrives at web-a"
+        "kind": "delivered", "at": "web-a", "reason": "", "sentence": "it arrives at web-a", "path": ""
     }  # fmt: skip
     assert len(said.json["alternatives"]) == 2  # no lab, no seed: either firewall of the zone
 
