@@ -14,7 +14,7 @@ from gwlbemu.ports.interface import mtu
 from gwlbemu.review.finding import Finding
 from gwlbemu.review.live import live_findings
 from gwlbemu.review.review import planned_mtus, review, sorted_findings, with_changes
-from gwlbemu.topology.file.document import dotted, line_of
+from gwlbemu.topology.file.document import Path, dotted, line_of
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
@@ -30,12 +30,16 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Nothing that needs mending; information does not count."""
-        return all(finding.severity == "info" for finding in self.findings)
+        """Nothing that needs mending; hints do not count."""
+        return all(finding.severity == "hint" for finding in self.findings)
 
     def place(self, finding: Finding) -> tuple[str, int, str]:
         """The file, the line, and the key as a person would write it."""
-        return self.parsed.source, line_of(self.parsed.lines, finding.path), dotted(finding.path)
+        return self.place_of(finding.path)
+
+    def place_of(self, path: Path) -> tuple[str, int, str]:
+        """The file, the line, and a path as a person would write it."""
+        return self.parsed.source, line_of(self.parsed.lines, path), dotted(path)
 
 
 def examine_file(text: str, source: str) -> Report:
