@@ -31,6 +31,7 @@ class Fault:
     wanted: dict[Path, set[str]] = field(default_factory=dict)
     subject: str = ""  # instead of the pairs, at the beginning of what is said
     edits: tuple[Edit, ...] = ()
+    to_be_inspected: bool = False  # a mend is one only if all pairs are inspected by it
 
     @property
     def key(self) -> tuple[str, frozenset[Path]]:

@@ -79,7 +79,8 @@ class Trial:
     def _is_mended(self, fault: Fault, pair: Pair, after: Exchange) -> bool:
         """Whether what failed is answered now, and inspected both ways if any of its halves was."""
         before = self.now.walks[pair]
-        was_inspected = any(one.there.endpoints or (one.back and one.back.endpoints) for one in before.possible)
+        ways = [way for one in before.possible for way in (one.there, one.back) if way is not None]
+        was_inspected = fault.to_be_inspected or any(way.endpoints for way in ways)
         failed, known = fault.pairs[pair], {one.there.choices for one in before.possible}
         return all(
             _is_sound(one, inspected=was_inspected)

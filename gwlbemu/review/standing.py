@@ -55,14 +55,26 @@ def _endpoints_without_a_route(talk: Talk, walks: Walks) -> Iterator[Fault]:
                     "unused-endpoint", "warning", "no route leads to it, so that nothing passes it", (here,),
                     frozenset([here]), subject=f"endpoint {endpoint.name} of load balancer {endpoint.service}",
                 )  # fmt: skip
-                lines = dict[Path, None]()
-                for _, one, way in _ways(walks):
-                    if not way.endpoints and one.answered:
-                        lines |= dict.fromkeys(line for line in lines_of(way) if line[:2] == ("vpcs", index))
-                        for table, destination in tables_met(one):
-                            fault.wanted.setdefault(table, set()).add(destination)
-                fault.lines = (here, *lines)
+                _note_uninspected(fault, walks, ("vpcs", index))
                 yield fault
+
+
+def _note_uninspected(fault: Fault, walks: Walks, vpc: Path) -> None:
+    """Note the pairs that pass a VPC and no endpoint: what a line to an endpoint there would be for."""
+    fault.to_be_inspected = True
+    found = [
+        (pair, one)
+        for pair, exchange in walks.items()
+        for one in exchange.possible
+        if one.answered and not one.there.endpoints and any(line[:2] == vpc for line in lines_of(one.there))
+    ]
+    outer = [(pair, one) for pair, one in found if pair.kind != "inside"]
+    for pair, one in outer or found:
+        fault.pairs.setdefault(pair, set()).add(one.there.choices)
+        lines = [line for way in (one.there, one.back) if way for line in lines_of(way) if line[:2] == vpc]
+        fault.lines = tuple(dict.fromkeys([*fault.lines, *lines]))
+        for table, destination in tables_met(one):
+            fault.wanted.setdefault(table, set()).add(destination)
 
 
 def _used(topology: Topology, vpc: str) -> Iterator[tuple[Route, ...]]:

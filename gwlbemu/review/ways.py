@@ -144,7 +144,7 @@ class Judge:
         only_back = [name for name in back.endpoints if name not in there.endpoints]
         only_there = [name for name in there.endpoints if name not in back.endpoints]
         twins = [(a, b) for a in only_there for b in only_back if services[a] == services[b]]
-        told = f"; {found.parting.sentence}" if found.parting else ""
+        told = _told(found)
         if twins:
             a, b = twins[0]
             if found.parting and found.parting.there and self._is_out_of_its_zone(pair, a):
@@ -157,7 +157,7 @@ class Judge:
         elif not back.delivered:
             first = next(iter(only_back), back.end.at)
             why = (
-                f"the packet skips {first}, which its answer passes{told}; the load balancer sees one direction only,"
+                f"the packet skips {first}, which its answer passes{told}: the load balancer sees one direction only,"
                 " and drops a flow that it did not see begin"
             )
             if found.parting and found.parting.there:
@@ -165,7 +165,7 @@ class Judge:
             self._add(pair, found, "skips-endpoint", "error", why, lines, cause)
         elif only_there:
             why = (
-                f"the answer skips {only_there[0]}, which the packet passes{told}; the appliances see half of every"
+                f"the answer skips {only_there[0]}, which the packet passes{told}: the appliances see half of every"
                 " connection (AWS supports that and advises against it)"
             )
             self._add(pair, found, "skips-endpoint", "warning", why, lines, cause)
@@ -263,6 +263,15 @@ class Judge:
 
     def _vpc_of(self, subnet: str) -> str:
         return next((one.vpc for one in self._talk.plan.subnets if one.name == subnet), "")
+
+
+def _told(found: Exchange) -> str:
+    """Where the two directions part, with both lines, for people."""
+    if found.parting is None:
+        return ""
+    hops = [hop for hop in (found.parting.there, found.parting.back) if hop is not None and hop.path]
+    rules = " against ".join(dict.fromkeys(hop.rule for hop in hops))
+    return f" ({found.parting.sentence}{f': {rules}' if rules else ''})"
 
 
 def lines_of(way: Way) -> list[Path]:
