@@ -16,7 +16,7 @@ class Finding:
     """One thing that is wrong. `kind` is a stable word for scripts, `text` a sentence for people.
 
     `path` is where in the file to mend it, `change` what to write there; of a design it has been tried. "" when no
-    single line mends it: then `path` is the likeliest line, and `also` has the others that take part.
+    single line mends it: then `path` is the likeliest line. `also` has other lines that take part.
     """
 
     kind: str

@@ -51,10 +51,9 @@ def _mended(trial: Trial) -> Iterator[Finding]:
 
 
 def _finding(fault: Fault, mend: Mend | None) -> Finding:
-    if mend is not None:
-        return Finding(fault.kind, fault.severity, fault.text, mend.edit.path, mend.edit.change)
-    also = tuple(sorted(fault.cause - {fault.lines[0]}, key=str)) if fault.pairs else ()
-    return Finding(fault.kind, fault.severity, fault.text, fault.lines[0], "", also)
+    path = mend.edit.path if mend else fault.lines[0]
+    also = tuple(each for each in sorted(fault.cause, key=str) if fault.pairs and path[: len(each)] != each)
+    return Finding(fault.kind, fault.severity, fault.text, path, mend.edit.change if mend else "", also)
 
 
 def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:

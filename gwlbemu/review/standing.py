@@ -26,6 +26,7 @@ Walks = Mapping[Pair, Exchange]
 def standing_faults(talk: Talk, walks: Walks) -> Iterator[Fault]:
     """Yield what no single exchange shows."""
     yield from _endpoints_without_a_route(talk, walks)
+    yield from _endpoints_that_a_zone_forgot(talk, walks)
     yield from _attachments_without_a_route(talk)
     yield from _uninspected(talk, walks)
     yield from _ways_around(talk, walks)
@@ -57,6 +58,40 @@ def _endpoints_without_a_route(talk: Talk, walks: Walks) -> Iterator[Fault]:
                 )  # fmt: skip
                 _note_uninspected(fault, walks, ("vpcs", index))
                 yield fault
+
+
+def _endpoints_that_a_zone_forgot(talk: Talk, walks: Walks) -> Iterator[Fault]:
+    """An endpoint that nothing passes, in a zone whose instances have local routes only, while other zones use theirs.
+
+    A subnet with local routes only is a decision, unless it leaves a zone of a design without what the others have.
+    """
+    passed = {name for _, _, way in _ways(walks) for name in way.endpoints}
+    for endpoint in talk.plan.endpoints:
+        twins = [
+            one.name
+            for one in talk.plan.endpoints
+            if (one.vpc, one.load_balancer) == (endpoint.vpc, endpoint.load_balancer) and one.name in passed
+        ]
+        ends = [one for one in talk.ends if (one.vpc, one.zone) == (endpoint.vpc, endpoint.zone)]
+        if endpoint.name in passed or not twins or not ends:
+            continue
+        pairs = {pair: found for pair, found in walks.items() if pair.kind == "outward" and not found.there.delivered}
+        for one in ends:
+            own = {pair: {found.there.choices} for pair, found in pairs.items() if pair.first == one.name}
+            own = {pair: choices for pair, choices in own.items() if pairs[pair].there.end.at == one.subnet}
+            if not own:
+                continue
+            place = talk.plan.places[one.subnet]
+            why = (
+                f"it leads nowhere but into its VPC, and nothing passes {endpoint.name} of its zone {endpoint.zone},"
+                f" while other zones use {listed(twins)}"
+            )
+            fault = Fault("forgotten-zone", "warning", why, (place,), frozenset([place]), own, subject=one.subnet)
+            fault.subject, fault.to_be_inspected = f"subnet {one.subnet}", True
+            for pair in own:
+                for table, destination in tables_met(pairs[pair]):
+                    fault.wanted.setdefault(table, set()).add(destination)
+            yield fault
 
 
 def _note_uninspected(fault: Fault, walks: Walks, vpc: Path) -> None:
@@ -117,39 +152,40 @@ def _attachments_without_a_route(talk: Talk) -> Iterator[Fault]:
 
 
 def _uninspected(talk: Talk, walks: Walks) -> Iterator[Fault]:
-    """An instance that talks to the internet or to other VPCs, always uninspected, where others are inspected."""
-    met: dict[str, set[bool]] = {}
-    routes: dict[str, dict[Path, None]] = {}
-    answered: dict[str, Pair] = {}
-    inner: dict[str, bool] = {}
+    """An instance that talks to the internet, or to other VPCs, always uninspected, where others are inspected."""
+    inspected: dict[str, set[str]] = {}  # by kind of pair: instances
+    passed_by: dict[tuple[str, str], tuple[Pair, Exchange]] = {}
+    seen = set()
     for pair, found in walks.items():
-        for name in {pair.first, pair.second}:
-            instance = talk.instances[name]
-            if not instance.vpc:
-                continue
-            inspected = any(one.there.endpoints or (one.back and one.back.endpoints) for one in found.possible)
-            inner[name] = inner.get(name, False) or inspected
-            if pair.kind != "inside" and found.answered:
-                met.setdefault(name, set()).add(inspected)
-                if not inspected:
-                    answered.setdefault(name, pair)
-                    way = found.possible[0].there if pair.first == name else found.possible[0].back
-                    routes.setdefault(name, {}).update(dict.fromkeys(lines_of(way) if way else ()))
-    for name, said in met.items():
+        kind = "across" if pair.kind == "across" else "internet"
+        is_inspected = any(way.endpoints for one in found.possible for way in (one.there, one.back) if way)
+        for name in (pair.first, pair.second):
+            if is_inspected:
+                seen.add(name)
+                if pair.kind != "inside" and found.answered:
+                    inspected.setdefault(kind, set()).add(name)
+            elif pair.kind != "inside" and found.answered and talk.instances[name].vpc:
+                passed_by.setdefault((name, kind), (pair, found))
+    for (name, kind), (pair, found) in passed_by.items():
         instance = talk.instances[name]
-        others = [one for one in met if one != name and (True in met[one]) and _neighbours(talk, one, name)]
-        if said == {False} and not inner[name] and others:
-            lines = tuple(routes[name])
-            place = talk.plan.places[instance.subnet]
-            why = (
-                f"no appliance sees what it sends and gets ({answered[name]} passes no endpoint), while that of"
-                f" {listed(others)} is inspected"
-            )
-            yield Fault(
-                "uninspected", "warning", why, (*lines[:1], place, *lines[1:]), frozenset(lines[:1]),
-                {answered[name]: {one.there.choices for one in walks[answered[name]].possible}},
-                subject=f"instance {name} in subnet {instance.subnet}",
-            )  # fmt: skip
+        others = [one for one in sorted(inspected.get(kind, ())) if _neighbours(talk, one, name)]
+        if name in seen or not others:
+            continue
+        one = found.possible[0]
+        way = one.there if pair.first == name else one.back
+        lines = lines_of(way) if way else []
+        why = (
+            f"no appliance sees what it sends and gets ({pair} passes no endpoint), while that of {listed(others)} is"
+            " inspected"
+        )
+        fault = Fault(
+            "uninspected", "warning", why, (*lines[:1], talk.plan.places[instance.subnet], *lines[1:]),
+            frozenset(lines[:1]), {pair: {each.there.choices for each in found.possible}},
+            subject=f"instance {name} in subnet {instance.subnet}", to_be_inspected=True,
+        )  # fmt: skip
+        for table, destination in tables_met(one):
+            fault.wanted.setdefault(table, set()).add(destination)
+        yield fault
 
 
 def _neighbours(talk: Talk, one: str, other: str) -> bool:
@@ -193,26 +229,28 @@ def _other_zones(talk: Talk, walks: Walks) -> Iterator[Fault]:
     """Ways through an endpoint or a NAT gateway of another zone, where their own zone has one, too."""
     places = {one.name: (one.vpc, one.zone, one.load_balancer) for one in talk.plan.endpoints}
     places |= {one.name: (one.vpc, one.zone, "NAT") for one in talk.plan.nat_gateways}
-    standing = set(places.values())
+    standing, homes = set(places.values()), {one.name: one.zone for one in talk.plan.subnets}
     found: dict[tuple[str, str], Fault] = {}
     passed: dict[tuple[str, str], dict[str, None]] = {}
     for pair, one, way in _ways(walks):
         zones = {talk.instances[name].zone for name in (pair.first, pair.second)} - {""}
-        if len(zones) != 1 or not one.answered or one.there.choices:
+        if not one.answered or (one.there.choices and way is not one.there):
             continue
-        (zone,) = zones
+        zone = zones.pop() if len(zones) == 1 and not one.there.choices else ""
         before: Hop | None = None
         for hop in way.hops:
+            if before and before.kind == "transit" and one.there.choices:
+                zone = homes.get(hop.at, "")  # a flow hash chose it
             vpc, there, kind = places.get(hop.at, ("", "", ""))
             if (
-                hop.kind in ("endpoint", "translate") and before and before.path
+                zone and hop.kind in ("endpoint", "translate") and before and before.path
                 and there not in ("", zone) and (vpc, zone, kind) in standing
             ):  # fmt: skip
                 fault = found.setdefault((zone, there), Fault("crosses-zone", "hint", "", (before.path,)))
                 fault.pairs.setdefault(pair, set()).add(one.there.choices)
                 fault.lines = tuple(dict.fromkeys([*fault.lines, before.path]))
                 passed.setdefault((zone, there), {})[hop.at] = None
-            if hop.kind in ("route", "edge"):
+            if hop.kind in ("route", "edge", "transit"):
                 before = hop
     for (zone, there), fault in found.items():
         fault.subject = f"zone {zone}"

@@ -179,15 +179,15 @@ class Judge:
     def _is_wanted(self, pair: Pair, way: Way) -> bool:
         """Whether a packet that does not arrive was meant to."""
         routing = [hop for hop in way.hops if hop.kind in ("route", "edge", "transit")]
+        if pair.kind == "outward" and way.end.reason == Cause.NO_PUBLIC_ADDRESS.value:
+            return self._wants_nat(pair, way)
         if way.end.kind is Kind.LOOP or way.endpoints:
             return True
         if not routing:  # its own subnet has no line for it, or nobody on the internet knows the address
             return False
         if self._is_exception(way):
             return False
-        if pair.kind == "outward":
-            return way.end.reason != Cause.NO_PUBLIC_ADDRESS.value or self._wants_nat(pair, way)
-        if pair.kind == "inward":
+        if pair.kind in ("outward", "inward"):
             return True
         back = self._found.get(self._turned(pair))
         return routing[0].path not in self._used or (back is not None and any(e.there.delivered for e in back.possible))
