@@ -17,10 +17,12 @@ from gwlbemu.views.doctor import Report, examine_file, examine_lab
 @lab_option
 @json_option
 def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int:
-    """Find what users get wrong, in FILE (needs no root) or in the running lab: routes that skip an endpoint, answers
-    through another zone, silent targets, closed security groups. Each finding names the line that mends it.
+    """Find what users get wrong, in FILE (needs no root) or in the running lab: ways that lead nowhere, answers that
+    are lost or skip an endpoint, endpoints and NAT gateways of another zone, instances that nobody inspects, silent
+    targets, closed security groups. Each finding names a line, and what to write there where a trial showed that it
+    mends.
 
-    Exit code 1 when something needs mending.
+    Exit code 1 when something needs mending; hints (cost, unused targets, single points of failure) leave it 0.
     """
     if file is not None and lab_name is not None:
         raise click.UsageError("give a FILE or a --lab, not both")
@@ -38,7 +40,7 @@ def _of_lab(name: str | None) -> Report:
     return examine_lab(open_lab(name))
 
 
-def _plain(report: Report, number: int) -> dict[str, str | int]:
+def _plain(report: Report, number: int) -> dict[str, object]:
     finding = report.findings[number]
     file, line, path = report.place(finding)
     return {
@@ -49,6 +51,7 @@ def _plain(report: Report, number: int) -> dict[str, str | int]:
         "line": line,
         "path": path,
         "change": finding.change,
+        "also": [dict(zip(("file", "line", "path"), report.place_of(each), strict=True)) for each in finding.also],
     }
 
 
@@ -56,8 +59,10 @@ def _text(report: Report) -> str:
     lines = []
     for finding in report.findings:
         file, line, path = report.place(finding)
-        lines += [f"{finding.severity}: {finding.text} [{finding.kind}]", f"  mend  {file}:{line}: {path}"]
-        lines += [f"        {finding.change}", ""]
+        lines.append(f"{finding.severity}: {finding.text} [{finding.kind}]")
+        lines.append(f"  {'mend' if finding.change else 'see '}  {file}:{line}: {path}")
+        lines += [f"        {report.place_of(each)[0]}:{report.place_of(each)[1]}" for each in finding.also]
+        lines += [f"        {finding.change or 'no single line mends it'}", ""]
     counts = Counter(finding.severity for finding in report.findings)
     told = ", ".join(f"{counts[each]} {each}{'s' if counts[each] > 1 else ''}" for each in SEVERITIES if counts[each])
     return "\n".join([*lines, f"{report.parsed.source}: {told or 'nothing found'}"])

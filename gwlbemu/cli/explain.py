@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import click
 
 from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, name_silent, print_json
 from gwlbemu.errors import SettingError
+from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.paths.choices import MOST
 from gwlbemu.paths.values import Exchange, Hop, Kind, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange
+from gwlbemu.topology.file import document
 from gwlbemu.topology.plan.ends import instance_at, web_port
-from gwlbemu.topology.plan.values import Plan
+from gwlbemu.topology.plan.values import Path, Plan
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
 from gwlbemu.wire.tcp import ACK, RST
@@ -50,7 +52,10 @@ def explain_command(
     """
     if file is not None and lab_name is not None:
         raise click.UsageError("give a FILE or a --lab, not both")
-    plan, states = (load_plan(file, None), States()) if file is not None else _of_lab(lab_name)
+    if file is not None:
+        plan, states, places = load_plan(file, None), States(), _Places.of(*read_topology(file))
+    else:
+        plan, states, places = _of_lab(lab_name)
     packet = _packet(plan, source, destination, proto, size)
     answer = _answer(plan, packet)
     now = exchange(Paths(plan), packet, states, answer)
@@ -62,19 +67,48 @@ def explain_command(
             plan, states = suppose(plan, states, text)
         then = exchange(Paths(plan), packet, states, answer)
     if as_json:
-        print_json({"now": asdict(now), "after": asdict(then)} if after else asdict(now))
+        plain = places.told(asdict(now))
+        print_json({"now": plain, "after": places.told(asdict(then))} if after else plain)
     else:
-        echo("\n".join([*_changes(now, then, after), *_text(then)] if after else _text(now)))
+        echo("\n".join([*_changes(now, then, after), *_text(then, places)] if after else _text(now, places)))
     return 0 if then.answered else 1
 
 
-def _of_lab(name: str | None) -> tuple[Plan, States]:
+def _of_lab(name: str | None) -> tuple[Plan, States, _Places]:
     from gwlbemu.lab.running import open_lab
+    from gwlbemu.views.doctor import text_of_lab
     from gwlbemu.views.states import present_states
 
-    plan, states, silent = present_states(open_lab(name))
+    lab = open_lab(name)
+    plan, states, silent = present_states(lab)
     name_silent(each.sentence for each in silent)
-    return plan, states
+    return plan, states, _Places.of(*text_of_lab(lab)) if lab.state.topology.exists() else _Places()
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The file that the rules of hops stand in; nothing for a lab that came up from none."""
+
+    source: str = ""
+    lines: dict[Path, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, text: str, source: str) -> _Places:
+        return cls(source, document.read(text, source).lines)
+
+    def at(self, path: Path) -> str:
+        """Return file and line of a path for people; "" for none."""
+        return f"{self.source}:{document.line_of(self.lines, path)}" if path and self.source else ""
+
+    def told(self, value: object) -> object:
+        """Return JSON in which everything with a path says file and line, too, and the path as doctor writes it."""
+        if isinstance(value, dict):
+            found = {key: self.told(each) for key, each in value.items()}
+            path = value.get("path")
+            if path and self.source:
+                found["file"], found["line"] = self.source, document.line_of(self.lines, path)
+            return found | {"path": document.dotted(path) if path else ""} if "path" in value else found
+        return [self.told(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _packet(plan: Plan, source: str, destination: str, proto: str, size: int) -> Packet:
@@ -121,7 +155,7 @@ def _end(text: str) -> tuple[str, int | None]:
 
 
 # ---- text ----
-def _text(found: Exchange) -> Iterator[str]:
+def _text(found: Exchange, places: _Places) -> Iterator[str]:
     yield f"there  {_first(found.there)}"
     yield from _direction(found.there)
     if found.back is not None:
@@ -135,6 +169,8 @@ def _text(found: Exchange) -> Iterator[str]:
         for word, hop in (("there", found.parting.there), ("back", found.parting.back)):
             if hop is not None:
                 yield from _wrapped(f"{hop.at}: {hop.rule}", f"  {word:<6} ", " " * 9)
+                if where := places.at(hop.path):
+                    yield f"         {where}"
 
 
 def _first(way: Way) -> Packet:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from gwlbemu.core.gateway.settings import GENEVE_PORT
 from gwlbemu.paths.machine import covers
 from gwlbemu.paths.values import Packet
-from gwlbemu.topology.plan.values import SecurityGroup, SecurityGroupRule
+from gwlbemu.topology.plan.values import Path, SecurityGroup, SecurityGroupRule
 from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
 from gwlbemu.wire.tcp import ACK, SYN
 
@@ -15,26 +16,33 @@ _NUMBERS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMPV6}
 EVERYTHING = "no egress rules: everything may leave"
 
 
-def allowed_in(groups: Iterable[SecurityGroup], packet: Packet) -> str | None:
-    """Return the ingress rule that lets a new connection in, for people; None when no rule does."""
+class Allowed(NamedTuple):
+    """The rule that lets a connection pass, for people, and its place in the file."""
+
+    rule: str
+    path: Path
+
+
+def allowed_in(groups: Iterable[SecurityGroup], packet: Packet) -> Allowed | None:
+    """Return the ingress rule that lets a new connection in; None when no rule does."""
     for group in groups:
         for rule in group.ingress:
             if _matches(rule, packet, packet.source):
-                return f"security group {group.name}: {text(rule)} from {rule.peer}"
+                return Allowed(f"security group {group.name}: {text(rule)} from {rule.peer}", rule.path)
     return None
 
 
-def allowed_out(groups: Iterable[SecurityGroup], packet: Packet) -> str | None:
-    """Return the egress rule that lets a new connection out, for people; None when no rule does.
+def allowed_out(groups: Iterable[SecurityGroup], packet: Packet) -> Allowed | None:
+    """Return the egress rule that lets a new connection out; None when no rule does.
 
     A group without egress rules lets everything out.
     """
     for group in groups:
         if group.egress is None:
-            return f"security group {group.name}: {EVERYTHING}"
+            return Allowed(f"security group {group.name}: {EVERYTHING}", group.path)
         for rule in group.egress:
             if _matches(rule, packet, packet.destination):
-                return f"security group {group.name}: {text(rule)} to {rule.peer}"
+                return Allowed(f"security group {group.name}: {text(rule)} to {rule.peer}", rule.path)
     return None
 
 

@@ -19,8 +19,10 @@ from gwlbemu.paths.index import Paths
 from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space
 from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
 from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States, Way
+from gwlbemu.topology import names as interfaces
 from gwlbemu.topology.plan.layout import INTERNET
 from gwlbemu.topology.plan.machine_half import KernelRoute
+from gwlbemu.topology.plan.values import Path
 
 
 @dataclass(slots=True)
@@ -33,9 +35,9 @@ class Trip:
     targets: list[tuple[str, str]] = field(default_factory=list)
     seen: dict[tuple[object, ...], list[tuple[int, int, int]]] = field(default_factory=dict)
 
-    def note(self, at: str, kind: HopKind, rule: str, detail: str = "") -> None:
+    def note(self, at: str, kind: HopKind, rule: str, detail: str = "", path: Path = ()) -> None:
         """Add a hop."""
-        self.hops.append(Hop(at, kind, rule, self.packet, detail))
+        self.hops.append(Hop(at, kind, rule, self.packet, detail, path))
 
     def goes_in_circles(self, place: tuple[object, ...]) -> bool:
         """Note that the packet is at a place and tell whether it comes there for ever.
@@ -56,9 +58,9 @@ class Trip:
         return Way(tuple(self.hops), end, self.packet, tuple(self.endpoints), tuple(self.targets))
 
 
-def dropped(at: str, cause: Cause | str, sentence: str) -> End:
-    """Return the end of a packet that goes no further."""
-    return End(Kind.DROPPED, at, cause.value if isinstance(cause, Cause) else cause, sentence)
+def dropped(at: str, cause: Cause | str, sentence: str, path: Path = ()) -> End:
+    """Return the end of a packet that goes no further; without `path`, what decides at `at` is what stopped it."""
+    return End(Kind.DROPPED, at, cause.value if isinstance(cause, Cause) else cause, sentence, path)
 
 
 class Routers:
@@ -73,13 +75,13 @@ class Routers:
         """Let a packet leave the instance that made it; return where it comes in next, or its end."""
         packet, name = trip.packet, space.resource
         groups, tracking = self._paths.groups[space.name], self._tracked(space)
-        rule = "its default route"
+        rule, path = "its default route", Path()
         if groups and not tracking.is_answer(packet):
             allowed = allowed_out(groups, packet)
             if allowed is None:
                 names = " and ".join(group.name for group in groups)
-                return dropped(name, Cause.SECURITY_GROUP, f"no egress rule of {names} allows {packet}")
-            rule = allowed
+                return dropped(name, Cause.SECURITY_GROUP, f"no egress rule of {names} allows {packet}", groups[0].path)
+            rule, path = allowed
         elif groups:
             rule = "security groups: the answer to a connection that was let in"
         tracking.note(packet)
@@ -91,7 +93,7 @@ class Routers:
         too_big = self._fit(trip, space, route)
         if too_big is not None:
             return too_big
-        trip.note(name, "send", rule)
+        trip.note(name, "send", rule, path=path)
         return self.transmit(trip, space, route)
 
     def route_on(self, trip: Trip, here: Arrival) -> Arrival | End:
@@ -116,11 +118,11 @@ class Routers:
             )
         route, detail = self._look_up(space, device, packet)
         if route is None:
-            return dropped(space.resource, Cause.NO_ROUTE, self._no_route(space, packet))
+            return dropped(space.resource, Cause.NO_ROUTE, self._no_route(space, packet), self._table(space, device))
         if route.kind == "blackhole":
             if space.role == "transit-gateway":
-                return dropped(space.resource, Cause.BLACKHOLE, f"{route.source}")
-            return dropped(space.resource, Cause.NO_SUCH_SUBNET, f"{route.source} for {packet.destination}")
+                return dropped(space.resource, Cause.BLACKHOLE, f"{route.source}", route.path)
+            return dropped(space.resource, Cause.NO_SUCH_SUBNET, f"{route.source} for {packet.destination}", route.path)
         if packet.ttl <= 1:
             return dropped(space.resource, Cause.TTL, f"its TTL is over at {space.resource}")
         too_big = self._fit(trip, space, route)
@@ -141,6 +143,7 @@ class Routers:
                     one.name,
                     Cause.SOURCE_DESTINATION_CHECK,
                     f"{packet.destination} is not {one.name}'s address, and its source/destination check is on",
+                    (*self._paths.plan.places.get(one.name, ()), "source_dest_check"),
                 )
         elif space.role == "internet-gateway" and here.device == "internet":
             for private, public in self._paths.gateways[space.resource].items():
@@ -162,6 +165,7 @@ class Routers:
         space, packet = here.space, trip.packet
         kind: HopKind = "route"
         rule = route.source or ("its default route" if route.via else f"local: {route.destination}")
+        path = route.path
         if space.role == "internet-gateway":
             kind = "edge" if here.device == "internet" else "internet"
             if route.device == "internet" and "." in packet.source:
@@ -190,7 +194,7 @@ class Routers:
             kind = "internet"
         elif space.role == "transit-gateway":
             kind = "transit"
-        trip.note(space.resource, kind, rule, detail)
+        trip.note(space.resource, kind, rule, detail, path)
         return self.transmit(trip, space, route)
 
     def _take(self, trip: Trip, space: Space) -> End:
@@ -202,20 +206,24 @@ class Routers:
             return dropped(name, Cause.UNKNOWN_ADDRESS, f"{packet.destination} is an address of {name}'s router")
         groups, tracking = self._paths.groups[space.name], self._tracked(space)
         rule = "no security groups: everything may come in" if self._paths.instances[space.name].vpc else "its address"
+        path = Path()
         if groups and tracking.is_answer(packet):
             rule = "security groups: the answer to a connection that it began"
         elif groups:
             allowed = allowed_in(groups, packet)
             if allowed is None:
                 return self._shut(space, packet)
-            rule = allowed
+            rule, path = allowed
         tracking.note(packet)
-        trip.note(name, "deliver", rule)
+        trip.note(name, "deliver", rule, path=path)
         return End(Kind.DELIVERED, name, "", f"it arrives at {name}")
 
     def _shut(self, space: Space, packet: Packet) -> End:
-        names = " and ".join(group.name for group in self._paths.groups[space.name])
-        return dropped(space.resource, Cause.SECURITY_GROUP, f"no ingress rule of {names} allows {packet}")
+        groups = self._paths.groups[space.name]
+        names = " and ".join(group.name for group in groups)
+        return dropped(
+            space.resource, Cause.SECURITY_GROUP, f"no ingress rule of {names} allows {packet}", groups[0].path
+        )
 
     def _look_up(self, space: Space, device: str, packet: Packet) -> tuple[KernelRoute | None, str]:
         """Return the route of a packet, and how it was chosen where more than its destination decides."""
@@ -238,6 +246,14 @@ class Routers:
             table = next((one.route_table for one in self._paths.plan.subnets if one.name == space.resource), "")
             return f"route table {table or 'main'} of {space.resource} has no route to {packet.destination}"
         return f"{space.resource} has no route to {packet.destination}"
+
+    def _table(self, space: Space, device: str) -> Path:
+        """Return where in the file the table stands that has no route: at a transit gateway that of the attachment."""
+        gateway, places = self._paths.transit.get(space.name), self._paths.plan.places
+        for each in gateway.attachments if gateway else ():
+            if device in (interfaces.device(interfaces.attachment(each.name, zone)) for zone in each.zones):
+                return places.get(each.name, ())
+        return ()
 
     def _translate(self, space: Space, packet: Packet) -> str:
         """Return the source that a NAT gateway gives a packet that it forwards; "" when it leaves it as it is."""

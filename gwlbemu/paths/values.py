@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from gwlbemu.topology.plan.values import Path
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
 from gwlbemu.wire.tcp import ACK, RST, SYN
@@ -131,7 +132,8 @@ class Hop:
     """What one element did with the packet, and the rule that decided.
 
     `at` is a resource's name: an instance, a subnet, a gateway, an endpoint, a node or a target. `rule` names the line
-    that decided: "route table app-a: 0.0.0.0/0 -> vpce-a". `packet` is how it leaves.
+    that decided: "route table app-a: 0.0.0.0/0 -> vpce-a"; `path` is where that line stands in the topology file, or
+    the table whose implicit local line it was; () where no line of the file decided. `packet` is how it leaves.
     """
 
     at: str
@@ -139,16 +141,22 @@ class Hop:
     rule: str
     packet: Packet
     detail: str = ""
+    path: Path = ()
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a way ended: where, why (a `Cause`, or a `Reason` of the core, as text; "" for delivered), in a sentence."""
+    """How a way ended: where, why (a `Cause`, or a `Reason` of the core, as text; "" for delivered), in a sentence.
+
+    `path` is the line of the file that ended it, or the table, group or resource that lacks one; () when delivered,
+    and where nothing in the file did.
+    """
 
     kind: Kind
     at: str
     reason: str
     sentence: str
+    path: Path = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gwlbemu.paths.balancers import LoadBalancers
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.index import Paths
 from gwlbemu.paths.machine import Arrival
 from gwlbemu.paths.step import Routers, Trip, dropped
-from gwlbemu.paths.values import Cause, End, Packet, States, Way
+from gwlbemu.paths.values import Cause, End, Kind, Packet, States, Way
 
 
 class Walker:
@@ -27,6 +29,8 @@ class Walker:
         here = self._routers.leave(trip, self._paths.machine.spaces[self._paths.by_name[sender].namespace])
         while not isinstance(here, End):
             here = self._meet(trip, here)
+        if here.kind is not Kind.DELIVERED and not here.path:
+            here = replace(here, path=self._paths.plan.places.get(here.at, ()))
         return trip.way(here)
 
     def _meet(self, trip: Trip, here: Arrival) -> Arrival | End:

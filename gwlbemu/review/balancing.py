@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from gwlbemu.core.elb.balancer_types import TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.target import EVERY_ZONE
-from gwlbemu.review.finding import Finding
+from gwlbemu.review.edit import setting
+from gwlbemu.review.fault import Fault
 from gwlbemu.topology.file.attributes import LOAD_BALANCER, TARGET_GROUP, complete
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
 from gwlbemu.topology.file.document import Path
@@ -18,10 +19,11 @@ from gwlbemu.topology.file.places import subnets_by_name, target_zone
 from gwlbemu.topology.file.schema import Topology
 
 CROSS_ZONE = "load_balancing.cross_zone.enabled"
+SHORTEST_INTERVAL = 5  # AWS: 5 to 300 s
 SLOW_SECONDS = 30  # ours: AWS's defaults take 20
 
 
-def balancing_findings(topology: Topology) -> Iterator[Finding]:
+def balancing_faults(topology: Topology) -> Iterator[Fault]:
     """Yield what is wrong with the target groups that load balancers forward to."""
     order = [group.name for group in topology.target_groups]
     for number, balancer in enumerate(topology.load_balancers):
@@ -29,10 +31,9 @@ def balancing_findings(topology: Topology) -> Iterator[Finding]:
             group, path = topology.target_groups[place], ("target_groups", place)
             if not group.targets:
                 what = f"target group {group.name} of load balancer {balancer.name} has no targets"
-                text, change = f"{what}: every packet is dropped", "targets: [the appliances]"
-                yield Finding("no-targets", "error", text, (*path, "targets"), change)
+                yield _empty_group(topology, group, f"{what}: every packet is dropped", (*path, "targets"))
             else:
-                yield from _empty_zones(topology, balancer, group, ("load_balancers", number), path)
+                yield from _empty_zones(topology, balancer, group, ("load_balancers", number))
             yield from _stickiness(topology, balancer, group, path)
             yield from _slow(group, path)
 
@@ -57,9 +58,16 @@ def zones_of_targets(topology: Topology, group: TargetGroup) -> dict[str, str]:
     return {target: homes.get(target) or target_zone(vpc, target) for target in group.targets}
 
 
-def _empty_zones(
-    topology: Topology, balancer: LoadBalancer, group: TargetGroup, own: Path, group_path: Path
-) -> Iterator[Finding]:
+def _empty_group(topology: Topology, group: TargetGroup, text: str, path: Path) -> Fault:
+    """The appliances of the group's VPC that are nobody's target would do."""
+    taken = {target for each in topology.target_groups for target in each.targets}
+    vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
+    idle = [one.name for one in vpc.instances if one.name not in taken and one.program and one.program.kind != "web"]
+    edits = (setting(path, tuple(idle), f"targets: [{', '.join(idle)}]"),) if idle else ()
+    return Fault("no-targets", "error", text, (path,), edits=edits)
+
+
+def _empty_zones(topology: Topology, balancer: LoadBalancer, group: TargetGroup, own: Path) -> Iterator[Fault]:
     zones = set(zones_of_targets(topology, group).values())
     if cross_zone(balancer) or EVERY_ZONE in zones:
         return
@@ -69,11 +77,12 @@ def _empty_zones(
                 f"load balancer {balancer.name} gets packets in zone {zone}, where target group {group.name} has no"
                 " target, and cross-zone load balancing is off: they are dropped"
             )
-            change = f"{CROSS_ZONE}: true, or a target in zone {zone} at {group_path[0]}[{group_path[1]}].targets"
-            yield Finding("empty-zone", "error", text, (*own, "attributes", CROSS_ZONE), change)
+            path = (*own, "attributes", CROSS_ZONE)
+            edit = setting(path, "true", f"{CROSS_ZONE}: true")
+            yield Fault("empty-zone", "error", text, (path,), frozenset([path, (zone,)]), edits=(edit,))
 
 
-def _stickiness(topology: Topology, balancer: LoadBalancer, group: TargetGroup, path: Path) -> Iterator[Finding]:
+def _stickiness(topology: Topology, balancer: LoadBalancer, group: TargetGroup, path: Path) -> Iterator[Fault]:
     attributes = complete(TYPE_OF_PROTOCOL[group.protocol], TARGET_GROUP, group.attributes)
     homes = {vpc.name for vpc in topology.vpcs for endpoint in vpc.endpoints if endpoint.service == balancer.name}
     if attributes["stickiness.enabled"] != "true":
@@ -87,10 +96,11 @@ def _stickiness(topology: Topology, balancer: LoadBalancer, group: TargetGroup, 
                     " of hosts meet different zones, so that stickiness does not hold; AWS asks for 5-tuple there"
                 )
                 here = (*path, "attributes", "stickiness.enabled")
-                yield Finding("stickiness-in-appliance-mode", "error", text, here, "stickiness.enabled: false")
+                edit = setting(here, "false", "stickiness.enabled: false")
+                yield Fault("stickiness-in-appliance-mode", "error", text, (here,), edits=(edit,))
 
 
-def _slow(group: TargetGroup, path: Path) -> Iterator[Finding]:
+def _slow(group: TargetGroup, path: Path) -> Iterator[Fault]:
     check = group.health_check
     seconds = check.interval_seconds * check.unhealthy_threshold_count
     if seconds > SLOW_SECONDS:
@@ -98,5 +108,7 @@ def _slow(group: TargetGroup, path: Path) -> Iterator[Finding]:
             f"target group {group.name} notices a dead target only after {seconds} s ({check.unhealthy_threshold_count}"
             f" failed checks, one every {check.interval_seconds} s); new flows go there until then"
         )
-        change = f"interval_seconds x unhealthy_threshold_count at most {SLOW_SECONDS}, such as 10 x 2"
-        yield Finding("slow-failover", "info", text, (*path, "health_check"), change)
+        here, interval = (*path, "health_check"), SLOW_SECONDS // check.unhealthy_threshold_count
+        edit = setting((*here, "interval_seconds"), interval, f"interval_seconds: {interval}")
+        fits = interval >= SHORTEST_INTERVAL and interval > check.timeout_seconds
+        yield Fault("slow-failover", "hint", text, (here,), edits=(edit,) if fits else ())

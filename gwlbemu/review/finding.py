@@ -7,15 +7,16 @@ from typing import Literal
 
 from gwlbemu.topology.file.document import Path
 
-Severity = Literal["error", "warning", "info"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+Severity = Literal["error", "warning", "hint"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong. `kind` is a stable word for scripts, `text` a sentence for people.
 
-    `path` is where in the file to mend it, `change` what to write there.
+    `path` is where in the file to mend it, `change` what to write there; of a design it has been tried. "" when no
+    single line mends it: then `path` is the likeliest line. `also` has other lines that take part.
     """
 
     kind: str
@@ -23,6 +24,7 @@ class Finding:
     text: str
     path: Path
     change: str
+    also: tuple[Path, ...] = ()
 
 
 def listed(names: list[str], most: int = 3) -> str:

@@ -13,7 +13,7 @@ from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan.values import Plan
 
-HINT: Severity = "info"  # what leaves the exit code 0
+HINT: Severity = "hint"  # what leaves the exit code 0
 
 
 class Places:

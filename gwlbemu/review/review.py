@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from gwlbemu.review.balancing import balancing_findings
+from gwlbemu.paths.values import Exchange
+from gwlbemu.review.balancing import balancing_faults
+from gwlbemu.review.fault import Fault
 from gwlbemu.review.finding import SEVERITIES, Finding
-from gwlbemu.review.instances import instance_findings, mtu_findings
-from gwlbemu.review.routes import route_findings
+from gwlbemu.review.instances import instance_faults, mtu_faults
+from gwlbemu.review.mends import Key, Mend, Trial
+from gwlbemu.review.standing import standing_faults
+from gwlbemu.review.talk import Pair, Talk
+from gwlbemu.review.ways import Judge
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan.values import Plan
 
 
 def review(topology: Topology, *, mtus: Mapping[str, int]) -> list[Finding]:
-    """Return everything worth saying, the worst first.
+    """Return everything worth saying, the worst first: one finding for each cause.
 
     `mtus` has the MTU of each appliance's interface in bytes, by instance name (see `planned_mtus`).
     """
-    return sorted_findings(
-        [
-            *route_findings(topology),
-            *balancing_findings(topology),
-            *instance_findings(topology),
-            *mtu_findings(topology, mtus),
-        ]
-    )
+
+    def look(talk: Talk, walks: dict[Pair, Exchange]) -> list[Fault]:
+        return _faults(talk, walks, mtus)
+
+    return list(_mended(Trial(Talk(topology), look)))
+
+
+def _faults(talk: Talk, walks: dict[Pair, Exchange], mtus: Mapping[str, int]) -> list[Fault]:
+    found = [
+        *Judge(talk, walks).faults(),
+        *balancing_faults(talk.topology),
+        *instance_faults(talk),
+        *mtu_faults(talk.topology, mtus),
+        *standing_faults(talk, walks),
+    ]
+    return sorted(found, key=lambda fault: SEVERITIES.index(fault.severity))
+
+
+def _mended(trial: Trial) -> Iterator[Finding]:
+    """Each fault with what mends it; what is gone by the mend of another one is the same cause."""
+    told = set[Key]()
+    for fault in trial.now.faults:
+        if fault.key not in told:
+            mend = trial.mend(fault)
+            told |= mend.mended if mend else {fault.key}
+            yield _finding(fault, mend)
+
+
+def _finding(fault: Fault, mend: Mend | None) -> Finding:
+    path = mend.edit.path if mend else fault.lines[0]
+    also = tuple(each for each in sorted(fault.cause, key=str) if fault.pairs and path[: len(each)] != each)
+    return Finding(fault.kind, fault.severity, fault.text, path, mend.edit.change if mend else "", also)
 
 
 def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:

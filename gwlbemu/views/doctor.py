@@ -14,7 +14,7 @@ from gwlbemu.ports.interface import mtu
 from gwlbemu.review.finding import Finding
 from gwlbemu.review.live import live_findings
 from gwlbemu.review.review import planned_mtus, review, sorted_findings, with_changes
-from gwlbemu.topology.file.document import dotted, line_of
+from gwlbemu.topology.file.document import Path, dotted, line_of
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
@@ -30,12 +30,16 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Nothing that needs mending; information does not count."""
-        return all(finding.severity == "info" for finding in self.findings)
+        """Nothing that needs mending; hints do not count."""
+        return all(finding.severity == "hint" for finding in self.findings)
 
     def place(self, finding: Finding) -> tuple[str, int, str]:
         """The file, the line, and the key as a person would write it."""
-        return self.parsed.source, line_of(self.parsed.lines, finding.path), dotted(finding.path)
+        return self.place_of(finding.path)
+
+    def place_of(self, path: Path) -> tuple[str, int, str]:
+        """The file, the line, and a path as a person would write it."""
+        return self.parsed.source, line_of(self.parsed.lines, path), dotted(path)
 
 
 def examine_file(text: str, source: str) -> Report:
@@ -49,7 +53,7 @@ def examine_lab(lab: RunningLab) -> Report:
 
     Raises LabError for a lab that came up from no file.
     """
-    parsed, plan = _parsed(lab), read_plan(lab.state)
+    parsed, plan = parse(*text_of_lab(lab)), read_plan(lab.state)
     topology = with_changes(parsed.topology, plan)
     mtus = planned_mtus(plan) | measured_mtus(plan)
     found = [*review(topology, mtus=mtus), *live_findings(topology, plan, read_seen(lab))]
@@ -69,8 +73,11 @@ def measured_mtus(plan: Plan) -> dict[str, int]:
     return found
 
 
-def _parsed(lab: RunningLab) -> Parsed:
-    """The file as it was when the lab came up, under its own name as long as it still says the same."""
+def text_of_lab(lab: RunningLab) -> tuple[str, str]:
+    """Return the file as it was when the lab came up, and its name: its own as long as it still says the same.
+
+    Raises LabError for a lab that came up from no file.
+    """
     if not lab.state.topology.exists():
         raise LabError(f"lab {lab.plan.lab} did not come up from a file: name one ({command('doctor', 'FILE')})")
     text, _ = read_topology(lab.state.topology)
@@ -78,4 +85,4 @@ def _parsed(lab: RunningLab) -> Parsed:
         same = read_topology(lab.plan.source)[0] == text
     except TopologyError:
         same = False
-    return parse(text, lab.plan.source if same else str(lab.state.topology))
+    return text, lab.plan.source if same else str(lab.state.topology)

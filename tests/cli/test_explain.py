@@ -44,7 +44,9 @@ def test_the_hop_and_the_line_where_the_directions_part_are_named(gwlbemu: Any, 
     last = said.out.split("The two directions part: ")[1].splitlines()
     assert " ".join(last[:2]) == "at tgw the answer goes to vpce-b; the packet came by vpce-a."
     assert last[2] == "  there  tgw: route table spokes: 0.0.0.0/0 -> to-security (zone a)"
-    assert last[3] == "  back   tgw: route table spokes: 0.0.0.0/0 -> to-security (zone b)"
+    assert last[4] == "  back   tgw: route table spokes: 0.0.0.0/0 -> to-security (zone b)"
+    line = text[: text.index("{destination: 0.0.0.0/0, target: to-security}")].count("\n") + 1
+    assert [last[3].strip(), last[5].strip()] == [f"{file}:{line}"] * 2
 
 
 def test_a_port_where_nothing_listens_answers_with_a_rst(gwlbemu: Any) -> None:
@@ -54,6 +56,16 @@ def test_a_port_where_nothing_listens_answers_with_a_rst(gwlbemu: Any) -> None:
     assert "answered with a RST, since nothing listens there; inspected both ways" in " ".join(said.out.split())
 
 
+def test_json_has_file_and_line_of_each_rule_that_stands_in_the_file(gwlbemu: Any) -> None:
+    hops = gwlbemu("explain", "client:40000", "web-a:80", TWO_ZONES, "--json").json["there"]["hops"]
+    lines = (TOPOLOGIES / "two-zones.yaml").read_text().splitlines()
+    told = {hop["rule"]: (hop["file"], lines[hop["line"] - 1].strip()) for hop in hops if hop["path"]}
+    edge = "route table edge: 10.0.1.0/24 -> vpce-fw-a"
+    assert told[edge] == (TWO_ZONES, "- {destination: 10.0.1.0/24, target: vpce-fw-a}")
+    assert [hop["path"] for hop in hops if hop["rule"] == edge] == ["vpcs[0].route_tables[0].routes[0]"]
+    assert "file" not in hops[0]
+
+
 def test_json_has_stable_keys(gwlbemu: Any) -> None:
     said = gwlbemu("explain", "client:40000", "web-a:80", TWO_ZONES, "--json")
     assert said.code == 0
@@ -61,9 +73,9 @@ def test_json_has_stable_keys(gwlbemu: Any) -> None:
     assert said.json["there"].keys() == {
         "hops", "end", "packet", "endpoints", "targets", "choices", "alternatives"
     }  # fmt: skip
-    assert said.json["there"]["hops"][0].keys() == {"at", "kind", "rule", "packet", "detail"}
+    assert said.json["there"]["hops"][0].keys() == {"at", "kind", "rule", "packet", "detail", "path"}
     assert said.json["there"]["end"] == {
-        "kind": "delivered", "at": "web-a", "reason": "", "sentence": "it arrives at web-a"
+        "kind": "delivered", "at": "web-a", "reason": "", "sentence": "it arrives at web-a", "path": ""
     }  # fmt: skip
     assert len(said.json["alternatives"]) == 2  # no lab, no seed: either firewall of the zone
 

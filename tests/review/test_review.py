@@ -77,25 +77,28 @@ def test_the_shipped_topologies_have_nothing_to_be_found(path: Path) -> None:
 # ---- ways that skip an endpoint ------------------------------------------------------------------------------------
 def test_an_answer_that_skips_the_endpoint_is_found_at_the_line_that_skips_it() -> None:
     found = the_only(BASE, route(0, 1, 0, "igw"))
-    assert told(found) == ("skips-endpoint", "warning", "vpcs[0].route_tables[1].routes[0].target", "target: vpce-a")
-    assert "web -> client: skips vpce-a" in found.text
-    assert "route table app-a has 0.0.0.0/0 -> igw" in found.text
+    assert told(found) == ("skips-endpoint", "error", "vpcs[0].route_tables[1].routes[0].target", "target: vpce-a")
+    assert "web -> client, client -> web: the packet skips vpce-a, which its answer passes" in found.text
+    assert "route table app-a: 0.0.0.0/0 -> igw" in found.text
 
 
 def test_a_request_that_skips_the_endpoint_is_an_error_because_the_answer_finds_no_flow() -> None:
     found = the_only(BASE, no_route(0, 0, 0))
     change = "add {destination: 10.0.1.0/24, target: vpce-a}"
     assert told(found) == ("skips-endpoint", "error", "vpcs[0].route_tables[0]", change)
-    assert "client -> web: skips vpce-a" in found.text
+    assert "client -> web: the packet skips vpce-a, which its answer passes" in found.text
     mended = add_route(0, 0, "10.0.1.0/24", "vpce-a")
     assert findings(BASE, no_route(0, 0, 0), mended) == []
 
 
 def test_an_internet_gateway_without_a_route_table_lets_requests_skip_the_endpoint() -> None:
     found = the_only(BASE, without("vpcs.0.internet_gateway", "route_table"))
-    assert told(found)[:3] == ("skips-endpoint", "error", "vpcs[0].internet_gateway")
-    assert "{destination: 10.0.1.0/24, target: vpce-a}" in found.change
-    assert "the internet gateway has no route table" in found.text
+    here = "vpcs[0].internet_gateway.route_table"
+    assert told(found) == ("skips-endpoint", "error", here, "route_table: edge")
+    unused: Change = put("vpcs.0.route_tables.0", {"name": "edge", "routes": []})
+    found = the_only(BASE, without("vpcs.0.internet_gateway", "route_table"), unused)
+    own = "route_table: one of its own, with {destination: 10.0.1.0/24, target: vpce-a}"
+    assert (dotted(found.path), found.change) == (here, own)
 
 
 def test_of_a_chain_the_endpoint_that_is_left_out_is_named() -> None:
@@ -120,15 +123,18 @@ def test_inspection_between_two_subnets_that_goes_one_way_is_an_error() -> None:
     assert "back -> front" in found.text
 
 
-def test_two_subnets_without_inspection_are_nobodys_business() -> None:
-    assert findings(EAST_WEST, no_route(0, 1, 0), no_route(0, 0, 0)) == []
+def test_of_two_subnets_without_inspection_the_endpoint_is_told_that_stands_idle() -> None:
+    found = the_only(EAST_WEST, no_route(0, 1, 0), no_route(0, 0, 0))
+    assert told(found) == ("unused-endpoint", "warning", "vpcs[0].endpoints[0]", "")
+    gone = [put("vpcs.0.endpoints", []), no_route(0, 1, 0), no_route(0, 0, 0)]
+    assert findings(EAST_WEST, *gone) == []
 
 
 def test_behind_a_nat_gateway_the_answer_must_take_the_endpoint_too() -> None:
     found = the_only(NAT, no_route(0, 2, 0))
     change = "add {destination: 10.0.1.0/24, target: vpce}"
     assert told(found) == ("skips-endpoint", "warning", "vpcs[0].route_tables[2]", change)
-    assert "server -> worker: skips vpce" in found.text
+    assert "worker -> server: the answer skips vpce, which the packet passes" in found.text
     found = the_only(NAT, route(0, 0, 0, "nat"))
     assert told(found) == ("skips-endpoint", "error", "vpcs[0].route_tables[0].routes[0].target", "target: vpce")
 
@@ -151,7 +157,8 @@ def test_ipv6_is_followed_as_well() -> None:
         add_route(0, 1, "::/0", "igw"),
     ]
     found = the_only(BASE, *six)
-    assert told(found)[1:] == ("warning", "vpcs[0].route_tables[1].routes[1].target", "target: vpce-a")
+    assert told(found)[1:] == ("error", "vpcs[0].route_tables[1].routes[1].target", "target: vpce-a")
+    assert "(IPv6)" in found.text
     assert findings(BASE, *six, route(0, 1, 1, "vpce-a")) == []
 
 
@@ -162,14 +169,15 @@ def test_pairs_with_the_same_fault_are_told_once() -> None:
         put("vpcs.0.internet_gateway", {"name": "igw"}),
         put("vpcs.0.instances+", {"name": "more", "subnet": "back-end", "public_address": "203.0.113.9"}),
     ]
-    assert the_only(EAST_WEST, *changes).text.startswith("back -> front, more -> front: skips vpce")
+    found = [each for each in findings(EAST_WEST, *changes) if each.kind == "skips-endpoint"]
+    assert [each.text.partition(": ")[0] for each in found] == ["front -> back, back -> front"]
 
 
 # ---- another zone's endpoint ---------------------------------------------------------------------------------------
 def test_an_answer_through_another_zones_endpoint_is_found_and_explained() -> None:
     found = the_only(TWO_ZONES, route(0, 1, 0, "vpce-b"))
     assert told(found) == ("other-zone", "error", "vpcs[0].route_tables[1].routes[0].target", "target: vpce-a")
-    assert "web-a -> client: passes vpce-b of zone b, and the other direction vpce-a of zone a" in found.text
+    assert "the packet passes vpce-b of zone b and its answer vpce-a of zone a" in found.text
 
 
 def test_a_request_through_another_zones_endpoint_is_found_in_the_edge_table() -> None:
@@ -177,8 +185,12 @@ def test_a_request_through_another_zones_endpoint_is_found_in_the_edge_table() -
     assert told(found)[2:] == ("vpcs[0].route_tables[0].routes[0].target", "target: vpce-a")
 
 
-def test_both_directions_through_another_zones_endpoint_are_no_fault() -> None:
-    assert findings(TWO_ZONES, route(0, 0, 0, "vpce-b"), route(0, 1, 0, "vpce-b")) == []
+def test_both_directions_through_another_zones_endpoint_cost_money_and_are_no_error() -> None:
+    found = findings(TWO_ZONES, route(0, 0, 0, "vpce-b"), route(0, 1, 0, "vpce-b"))
+    assert {(each.kind, each.severity) for each in found} == {
+        ("unused-endpoint", "warning"), ("crosses-zone", "hint"), ("single-zone", "hint"),
+    }  # fmt: skip
+    assert {each.change for each in found} == {""}
 
 
 def test_without_appliance_mode_the_attachment_is_named() -> None:
@@ -214,7 +226,8 @@ def test_a_target_group_without_targets_is_found() -> None:
 def test_a_slow_health_check_is_worth_a_word_and_no_more() -> None:
     check = {"interval_seconds": 30, "unhealthy_threshold_count": 3}
     found = the_only(BASE, put("target_groups.0.health_check", check))
-    assert told(found)[:3] == ("slow-failover", "info", "target_groups[0].health_check")
+    here = "target_groups[0].health_check.interval_seconds"
+    assert told(found) == ("slow-failover", "hint", here, "interval_seconds: 10")
     assert "only after 90 s" in found.text
     assert findings(BASE, put("target_groups.0.health_check", {"interval_seconds": 15})) == []
 
@@ -300,14 +313,24 @@ def test_an_appliance_whose_mtu_is_under_8568_is_found() -> None:
     assert planned_mtus(resolve(parsed)) == {"fw-a": 9001}
 
 
+DROP = 'drop tcp any any -> any 80 (msg:"no web"; sid:1;)'
+
+
+def test_an_ids_with_drop_rules_that_may_only_watch_is_found() -> None:
+    found = the_only(BASE, put("vpcs.1.instances.0.program", {"ids": {"rules": DROP}}))
+    assert told(found) == ("idle-drop-rules", "warning", "vpcs[1].instances[0].program.ids.ips", "ips: true")
+    assert findings(BASE, put("vpcs.1.instances.0.program", {"ids": {"rules": DROP, "ips": True}})) == []
+    assert findings(BASE, put("vpcs.1.instances.0.program", {"ids": {"rules": DROP.replace("drop", "alert")}})) == []
+
+
 # ---- order, and a running lab --------------------------------------------------------------------------------------
 def test_the_worst_comes_first() -> None:
     changes = [
         put("target_groups.0.health_check", {"interval_seconds": 60}),
-        route(0, 1, 0, "igw"),
+        put("vpcs.1.instances.1.program", {"ids": {"rules": DROP}}),
         put("target_groups.0.targets", []),
     ]
-    assert [found.severity for found in findings(BASE, *changes)] == ["error", "warning", "info"]
+    assert [found.severity for found in findings(BASE, *changes)] == ["error", "warning", "hint"]
 
 
 def test_what_was_changed_on_a_running_lab_is_reviewed() -> None:

@@ -10,6 +10,7 @@ import pytest
 from gwlbemu.core.gateway.verdict import Reason
 from gwlbemu.paths.values import Cause, Kind, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange, way
+from gwlbemu.topology.file.document import dotted
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.wire.protocols import GRE, ICMP, TCP, UDP
 from gwlbemu.wire.tcp import ACK
@@ -52,6 +53,32 @@ NAT: list[Change] = [
 PROBES = {"protocol": "tcp", "source": "10.0.0.0/8"}
 DROP = 'drop tcp any any -> any 80 (msg:"no web"; sid:1;)'
 FIREWALL = {"firewall": {"rules": [{"name": "no-ping", "action": "deny", "protocol": "icmp"}], "default": "allow"}}
+
+
+def test_every_rule_and_every_end_has_its_place_in_the_file() -> None:
+    found = walked(REQUEST)
+    places = {hop.rule: dotted(hop.path) for hop in found.hops if hop.path}
+    assert places == {
+        "route table edge: 10.0.1.0/24 -> vpce-a": "vpcs[0].route_tables[0].routes[0]",
+        "route table ep-a: 10.0.0.0/16 -> local (app-a)": "vpcs[0].route_tables[2]",
+        "security group web: tcp 80 from 0.0.0.0/0": "vpcs[0].security_groups[0].ingress[0]",
+    }
+    assert found.end.path == ()
+    refused = walked(replace(REQUEST, destination_port=81))
+    assert dotted(refused.end.path) == "vpcs[0].security_groups[0]"
+    no_line = walked(OUTWARD, put("vpcs.0.route_tables.2.routes", []))
+    assert dotted(no_line.end.path) == "vpcs[0].route_tables[2]"
+    no_table = walked(OUTWARD, put("vpcs.0.subnets.0.route_table", None))
+    assert dotted(no_table.end.path) == "vpcs[0].subnets[0]"
+
+
+def test_a_transit_gateways_table_has_its_place_too() -> None:
+    plan = load((TOPOLOGIES / "transit-gateway.yaml").read_text(), "transit-gateway.yaml")
+    found = way(Paths(plan), Packet("client-a", "10.99.0.1", TCP, 40000, 80))
+    assert {dotted(hop.path) for hop in found.hops if hop.kind == "transit"} == {
+        "transit_gateways[0].route_tables[0].routes[0]"
+    }
+    assert (found.end.reason, dotted(found.end.path)) == (Cause.NO_ROUTE.value, "transit_gateways[0].route_tables[1]")
 
 
 def own_subnet(data: Data) -> None:

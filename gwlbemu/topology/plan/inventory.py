@@ -9,6 +9,8 @@ from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.gateway import endpoints
 from gwlbemu.topology.plan.hosts import group_members
 from gwlbemu.topology.plan.layout import INTERNET, Layout
+from gwlbemu.topology.plan.routes import place_of_table
+from gwlbemu.topology.plan.transit import place_of_table as place_of_transit_table
 
 
 def vpcs(topology: Topology) -> tuple[plan.Vpc, ...]:
@@ -82,15 +84,20 @@ def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
 def security_groups(topology: Topology, layout: Layout) -> tuple[plan.SecurityGroup, ...]:
     """Return every security group, with the networks that its rules' sources and destinations stand for."""
     found = []
-    for vpc in topology.vpcs:
+    for index, vpc in enumerate(topology.vpcs):
         members = group_members(layout, vpc)
-
-        for group in vpc.security_groups:
+        for number, group in enumerate(vpc.security_groups):
+            path: plan.Path = ("vpcs", index, "security_groups", number)
             egress = None
             if group.egress is not None:
-                egress = tuple(_rule(one, one.destination, members) for one in group.egress)
-            ingress = tuple(_rule(one, one.source, members) for one in group.ingress)
-            found.append(plan.SecurityGroup(group.name, vpc.name, ingress, egress))
+                egress = tuple(
+                    _rule(one, one.destination, members, (*path, "egress", place))
+                    for place, one in enumerate(group.egress)
+                )
+            ingress = tuple(
+                _rule(one, one.source, members, (*path, "ingress", place)) for place, one in enumerate(group.ingress)
+            )
+            found.append(plan.SecurityGroup(group.name, vpc.name, ingress, egress, path))
     return tuple(found)
 
 
@@ -145,6 +152,29 @@ def route_tables(topology: Topology) -> dict[str, tuple[tuple[str, str], ...]]:
     return found
 
 
-def _rule(rule: SecurityGroupRule, peer: str | None, members: dict[str, tuple[str, ...]]) -> plan.SecurityGroupRule:
+def places(topology: Topology) -> dict[str, plan.Path]:
+    """Return where in the file each resource is decided about, by its name (see `Plan.places`)."""
+    found: dict[str, plan.Path] = {}
+    for number, one in enumerate(topology.internet.instances if topology.internet else ()):
+        found[one.name] = ("internet", "instances", number)
+    for index, vpc in enumerate(topology.vpcs):
+        here: plan.Path = ("vpcs", index)
+        found[vpc.name] = here
+        for number, subnet in enumerate(vpc.subnets):
+            found[subnet.name] = place_of_table(vpc, index, subnet.route_table, (*here, "subnets", number))
+        if vpc.internet_gateway:
+            gateway, own = vpc.internet_gateway, (*here, "internet_gateway")
+            found[gateway.name] = place_of_table(vpc, index, gateway.route_table, own)
+        for key in ("endpoints", "nat_gateways", "instances"):
+            found |= {item.name: (*here, key, number) for number, item in enumerate(getattr(vpc, key))}
+    for index, transit in enumerate(topology.transit_gateways):
+        found[transit.name] = ("transit_gateways", index)
+        found |= {each.name: place_of_transit_table(topology, transit, each) for each in transit.attachments}
+    return found
+
+
+def _rule(
+    rule: SecurityGroupRule, peer: str | None, members: dict[str, tuple[str, ...]], path: plan.Path
+) -> plan.SecurityGroupRule:
     peer = peer or rulesets.ANYWHERE
-    return plan.SecurityGroupRule(rule.protocol, str(rule.ports or ""), peer, members.get(peer, (peer,)))
+    return plan.SecurityGroupRule(rule.protocol, str(rule.ports or ""), peer, members.get(peer, (peer,)), path)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gwlbemu.topology.file.document import Path
+
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
@@ -51,6 +53,7 @@ class KernelRoute:
     kind: str = "unicast"  # unicast | blackhole
     table: int = 254
     source: str = ""  # the topology line it comes from, for people: "route table app-a: 0.0.0.0/0 -> vpce-fw-a"
+    path: Path = ()  # of that line in the file; of the table, or of what has none, for an implicit local line
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
         security_groups=inventory.security_groups(topology, layout),
         nat_gateways=inventory.nat_gateways(topology, layout),
         transit_gateways=transit_gateways(topology, layout),
+        places=inventory.places(topology),
     )
 
 

@@ -13,6 +13,7 @@ from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import LOCAL, RouteTable, Subnet, Topology, Vpc
 from gwlbemu.topology.plan.layout import Layout, NextHop
 from gwlbemu.topology.plan.machine_half import KernelRoute
+from gwlbemu.topology.plan.values import Path
 
 _MAIN = RouteTable.model_construct(name="main", routes=())
 
@@ -26,6 +27,8 @@ def lines(topology: Topology, layout: Layout, vpc: Vpc, table: RouteTable, own: 
     """Return a route table as the kernel's: of the subnet `own`, or of the internet gateway when `own` is None."""
     hops = layout.next_hops[vpc.name]
     explicit = {route.destination: route.target for route in table.routes}
+    here = _place(topology, vpc, table, own)
+    paths: dict[str, Path] = {route.destination: (*here, "routes", n) for n, route in enumerate(table.routes)}
     found: list[KernelRoute] = []
     for cidr, of_subnet in ((vpc.cidr, "cidr"), (vpc.ipv6_cidr, "ipv6_cidr")):
         if cidr is None:
@@ -36,29 +39,40 @@ def lines(topology: Topology, layout: Layout, vpc: Vpc, table: RouteTable, own: 
             if destination is None or (own is not None and subnet.name == own.name):
                 continue
             target = explicit.get(destination, whole)
-            here = f"route table {table.name}: {destination if destination in explicit else cidr} -> {target}"
+            line = destination if destination in explicit else cidr
+            source = f"route table {table.name}: {line} -> {target}"
             hop = hops[subnet.name] if target == LOCAL else _next_hop(topology, vpc, hops, target, own)
-            found.append(_via(destination, hop, f"{here} ({subnet.name})" if target == LOCAL else here))
+            source = f"{source} ({subnet.name})" if target == LOCAL else source
+            found.append(_via(destination, hop, source, paths.get(line, here)))
+        source, path = f"route table {table.name}: {cidr} -> {whole}", paths.get(cidr, here)
         if whole == LOCAL:
-            found.append(
-                KernelRoute(
-                    cidr, kind="blackhole", source=f"route table {table.name}: {cidr} -> local (no such subnet)"
-                )
-            )
+            found.append(KernelRoute(cidr, kind="blackhole", source=f"{source} (no such subnet)", path=path))
         else:
-            source = f"route table {table.name}: {cidr} -> {whole}"
-            found.append(_via(cidr, _next_hop(topology, vpc, hops, whole, own), source))
+            found.append(_via(cidr, _next_hop(topology, vpc, hops, whole, own), source, path))
     inside = {vpc.cidr, vpc.ipv6_cidr} | {s.cidr for s in vpc.subnets} | {s.ipv6_cidr for s in vpc.subnets}
     for destination, target in explicit.items():
         if destination not in inside:
             hop = _next_hop(topology, vpc, hops, target, own)
-            found.append(_via(destination, hop, f"route table {table.name}: {destination} -> {target}"))
+            source = f"route table {table.name}: {destination} -> {target}"
+            found.append(_via(destination, hop, source, paths[destination]))
     return found
 
 
-def _via(destination: str, hop: NextHop, source: str) -> KernelRoute:
+def place_of_table(vpc: Vpc, index: int, name: str | None, own: Path) -> Path:
+    """Return where in the file the route table `name` of a VPC (the file's number `index`) stands; `own` without it."""
+    numbers = {table.name: number for number, table in enumerate(vpc.route_tables)}
+    return ("vpcs", index, "route_tables", numbers[name]) if name in numbers else own
+
+
+def _place(topology: Topology, vpc: Vpc, table: RouteTable, own: Subnet | None) -> Path:
+    index = topology.vpcs.index(vpc)
+    user: Path = ("internet_gateway",) if own is None else ("subnets", vpc.subnets.index(own))
+    return place_of_table(vpc, index, table.name if table is not _MAIN else None, ("vpcs", index, *user))
+
+
+def _via(destination: str, hop: NextHop, source: str, path: Path) -> KernelRoute:
     via = hop.ipv6_address if IPNetwork(destination).version == 6 else hop.address
-    return KernelRoute(destination, "fabric", via, source=source)
+    return KernelRoute(destination, "fabric", via, source=source, path=path)
 
 
 def _next_hop(topology: Topology, vpc: Vpc, hops: dict[str, NextHop], target: str, own: Subnet | None) -> NextHop:

@@ -21,6 +21,7 @@ from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.layout import FABRIC, Layout
 from gwlbemu.topology.plan.machine import Blueprint, Settings
 from gwlbemu.topology.plan.machine_half import KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.values import Path
 
 MTU = 8500  # Transit Gateway quotas: larger packets are dropped
 FIRST_TABLE = 1000
@@ -49,7 +50,8 @@ def transit_blueprint(topology: Topology, settings: Settings, gateway: TransitGa
         first = FIRST_TABLE + number * buckets
         for bucket in range(buckets):
             marked.append((device, bucket + 1, first + bucket))
-            routes += _table(settings, gateway, _Arrival(attachment, zone, bucket, first + bucket), zones)
+            arrival = _Arrival(attachment, zone, bucket, first + bucket)
+            routes += _table(settings, gateway, arrival, zones, place_of_table(topology, gateway, attachment))
         plain.append((device, first))
     namespace = Namespace(
         name=settings.layout.namespace(gateway.name),
@@ -88,6 +90,13 @@ def transit_gateways(topology: Topology, layout: Layout) -> tuple[plan.TransitGa
     )
 
 
+def place_of_table(topology: Topology, gateway: TransitGateway, attachment: Attachment) -> Path:
+    """Return where in the file the route table of an attachment stands."""
+    tables = [table.name for table in gateway.route_tables]
+    place = topology.transit_gateways.index(gateway)
+    return ("transit_gateways", place, "route_tables", tables.index(attachment.route_table))
+
+
 def _buckets(gateway: TransitGateway) -> int:
     """How many values the flow hash is reduced to: enough for each attachment in appliance mode to have its zones."""
     return lcm(*(len(each.subnets) for each in gateway.attachments if each.appliance_mode == "enable"))
@@ -98,16 +107,19 @@ def _device(attachment: Attachment, zone: str) -> str:
 
 
 def _table(
-    settings: Settings, gateway: TransitGateway, arrival: _Arrival, zones: dict[str, str]
+    settings: Settings, gateway: TransitGateway, arrival: _Arrival, zones: dict[str, str], place: Path
 ) -> Iterator[KernelRoute]:
-    """Yield the lines of the attachment's route table for what arrives; `zones` has the zone of every subnet."""
+    """Yield the lines of the attachment's route table for what arrives.
+
+    `zones` has the zone of every subnet, `place` is where in the file the table stands.
+    """
     own = next(each for each in gateway.route_tables if each.name == arrival.attachment.route_table)
     targets = {each.name: each for each in gateway.attachments}
-    for route in own.routes:
-        target = targets.get(route.target)
+    for number, route in enumerate(own.routes):
+        target, path = targets.get(route.target), (*place, "routes", number)
         source = f"route table {own.name}: {route.destination} -> {target.name if target else BLACKHOLE}"
         if target is None:
-            yield KernelRoute(route.destination, kind="blackhole", table=arrival.table, source=source)
+            yield KernelRoute(route.destination, kind="blackhole", table=arrival.table, source=source, path=path)
             continue
         there = {zones[subnet]: subnet for subnet in target.subnets}
         if target.appliance_mode == "enable":
@@ -117,7 +129,7 @@ def _table(
         hop = settings.layout.next_hops[target.vpc][there[zone]]
         via = hop.ipv6_address if IPNetwork(route.destination).version == 6 else hop.address
         device, source = _device(target, zone), f"{source} (zone {zone})"
-        yield KernelRoute(route.destination, device, via, table=arrival.table, source=source)
+        yield KernelRoute(route.destination, device, via, table=arrival.table, source=source, path=path)
 
 
 def _neighbours(settings: Settings, attachment: Attachment, zones: dict[str, str]) -> list[Neighbour]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.errors import AwsError
+from gwlbemu.topology.file.document import Path as Path
 from gwlbemu.topology.plan.listeners import Listener
 from gwlbemu.topology.plan.machine_half import Link, Namespace
 
@@ -88,6 +89,7 @@ class SecurityGroupRule:
     ports: str  # "80", "1024-65535"; "" for every port
     peer: str  # as the file has it: a network or the name of a security group
     networks: tuple[str, ...]  # CIDRs or addresses, of either family
+    path: Path = ()  # in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class SecurityGroup:
     vpc: str
     ingress: tuple[SecurityGroupRule, ...]
     egress: tuple[SecurityGroupRule, ...] | None  # None: everything may leave
+    path: Path = ()  # in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +267,9 @@ class Plan:
     security_groups: tuple[SecurityGroup, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
     transit_gateways: tuple[TransitGateway, ...] = ()
+    # Where in the file a resource is decided about, by its name: of a subnet, an internet gateway and an attachment the
+    # route table that it follows, or its own place without one; of everything else its own place.
+    places: dict[str, Path] = field(default_factory=dict)
     version: int = VERSION  # of the form in which it is written down (see `encode`)
 
     def group_of(self, balancer: str) -> TargetGroup:

@@ -185,7 +185,9 @@ def test_a_subnet_never_routes_its_own_addresses_away() -> None:
 
 def test_every_route_says_which_line_of_the_file_it_comes_from() -> None:
     (route,) = [line for line in namespace(plan_of(), "app-a").routes if line.destination == "0.0.0.0/0"]
-    assert route == KernelRoute("0.0.0.0/0", "fabric", route.via, source="route table app-a: 0.0.0.0/0 -> vpce-a")
+    path = ("vpcs", 0, "route_tables", 1, "routes", 0)
+    source = "route table app-a: 0.0.0.0/0 -> vpce-a"
+    assert route == KernelRoute("0.0.0.0/0", "fabric", route.via, source=source, path=path)
 
 
 def test_an_instance_can_be_the_target_of_a_route_from_another_subnet() -> None:

@@ -1,0 +1,130 @@
+"""A mend is told after it was tried: the changed file is checked, planned and reviewed as the first one was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from gwlbemu.paths.values import Exchange
+from gwlbemu.review.candidates import candidates
+from gwlbemu.review.edit import Edit
+from gwlbemu.review.fault import Fault
+from gwlbemu.review.talk import Pair, Talk, places_met
+from gwlbemu.topology.file.checks import problems_of
+from gwlbemu.topology.file.document import Path
+from gwlbemu.topology.file.schema import Topology
+from gwlbemu.topology.plan.values import Plan
+
+MOST_FOR_ONE = 60  # changes that are tried for one fault
+MOST = 300  # and for all
+
+Key = tuple[str, frozenset[Path]]
+Look = Callable[[Talk, dict[Pair, Exchange]], list[Fault]]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A design, what its exchanges do, and what is wrong with it."""
+
+    talk: Talk
+    walks: dict[Pair, Exchange]
+    faults: list[Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A change that was tried, and the keys of all faults that are gone with it."""
+
+    edit: Edit
+    mended: frozenset[Key]
+
+
+class Trial:
+    """A design on which changes are tried; `look` says what is wrong with a design."""
+
+    def __init__(self, talk: Talk, look: Look) -> None:
+        self._look = look
+        walks = {pair: talk.walk(pair) for pair in talk.pairs()}
+        self.now = Examined(talk, walks, look(talk, walks))
+        self._met = {pair: places_met(found) for pair, found in walks.items()}
+        self._left = MOST
+
+    def mend(self, fault: Fault) -> Mend | None:
+        """Return the first change of one line that mends a fault and does no harm; None when none was found."""
+        for edit in candidates(self.now.talk.topology, fault)[:MOST_FOR_ONE]:
+            if self._left <= 0:
+                return None
+            self._left -= 1
+            changed = _taken(edit, self.now.talk.topology)
+            after = self._after(fault, Talk(changed)) if changed is not None else None
+            if after is not None:
+                left = {each.key for each in after}
+                return Mend(edit, frozenset(each.key for each in self.now.faults if each.key not in left))
+        return None
+
+    def _after(self, fault: Fault, talk: Talk) -> list[Fault] | None:
+        """Return what is wrong with a changed design; None when the fault is there yet, or something else is worse."""
+        sample = next(iter(fault.pairs), None)
+        if sample is not None and not self._is_mended(fault, sample, talk.walk(sample)):
+            return None
+        walks = self._again(talk)
+        if not all(self._is_mended(fault, pair, walks[pair]) for pair in fault.pairs if pair in walks):
+            return None
+        if any(_is_worse(walks[pair], found) for pair, found in self.now.walks.items() if pair in walks):
+            return None
+        after = self._look(talk, walks)
+        gone = fault.key not in {each.key for each in after}
+        return after if gone and _has_nothing_new(self.now.faults, after) else None
+
+    def _is_mended(self, fault: Fault, pair: Pair, after: Exchange) -> bool:
+        """Whether what failed is answered now, and inspected both ways if any of its halves was."""
+        before = self.now.walks[pair]
+        ways = [way for one in before.possible for way in (one.there, one.back) if way is not None]
+        was_inspected = fault.to_be_inspected or any(way.endpoints for way in ways)
+        failed, known = fault.pairs[pair], {one.there.choices for one in before.possible}
+        return all(
+            _is_sound(one, inspected=was_inspected)
+            for one in after.possible
+            if one.there.choices in failed or one.there.choices not in known
+        )
+
+    def _again(self, talk: Talk) -> dict[Pair, Exchange]:
+        """Walk again what meets something that is another than before."""
+        touched = _touched(self.now.talk.plan, talk.plan)
+        tunnels = {one.subnet for one in talk.plan.instances if one.appliance}
+        found = {}
+        for pair in talk.pairs():
+            known = self.now.walks.get(pair)
+            if known is not None and not touched & self._met[pair] and not touched & tunnels:
+                found[pair] = known
+            else:
+                found[pair] = talk.walk(pair)
+        return found
+
+
+def _taken(edit: Edit, topology: Topology) -> Topology | None:
+    """The changed topology; None when a check refuses it."""
+    changed = edit.apply(topology)
+    return None if next(problems_of(changed), None) else changed
+
+
+def _touched(before: Plan, after: Plan) -> set[str]:
+    known = {each.name: each for each in before.namespaces}
+    return {each.resource for each in after.namespaces if known.get(each.name) != each}
+
+
+def _is_sound(one: Exchange, *, inspected: bool) -> bool:
+    if not one.answered or one.back is None or one.back.endpoints != one.there.endpoints[::-1]:
+        return False
+    return bool(one.there.endpoints) or not inspected
+
+
+def _is_worse(after: Exchange, before: Exchange) -> bool:
+    """Whether something that was answered is not any more."""
+    was = {one.there.choices for one in before.possible if one.answered}
+    return any(not one.answered and (before.answered or one.there.choices in was) for one in after.possible)
+
+
+def _has_nothing_new(before: Iterable[Fault], after: Iterable[Fault]) -> bool:
+    known = {fault.key: set(fault.pairs) for fault in before}
+    return all(fault.key in known and set(fault.pairs) <= known[fault.key] for fault in after)

@@ -1,0 +1,305 @@
+"""What a design leaves standing: endpoints, attachments and targets that nothing reaches, instances that nobody
+inspects, ways that cost or hang on one zone.
+
+Sources: PrivateLink and GWLB guides (an endpoint per zone; traffic between zones is paid for); Transit Gateway guide
+(routes of the VPC lead to the attachment); contract TG-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gwlbemu.core.elb.target import EVERY_ZONE
+from gwlbemu.paths.values import Exchange, Hop, Way
+from gwlbemu.review.balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
+from gwlbemu.review.edit import setting
+from gwlbemu.review.fault import Fault, is_line, table_at
+from gwlbemu.review.finding import listed
+from gwlbemu.review.talk import Pair, Talk
+from gwlbemu.review.ways import lines_of, tables_met
+from gwlbemu.topology.file.document import Path
+from gwlbemu.topology.file.schema import Route, Topology
+
+Walks = Mapping[Pair, Exchange]
+
+
+def standing_faults(talk: Talk, walks: Walks) -> Iterator[Fault]:
+    """Yield what no single exchange shows."""
+    yield from _endpoints_without_a_route(talk, walks)
+    yield from _endpoints_that_a_zone_forgot(talk, walks)
+    yield from _attachments_without_a_route(talk)
+    yield from _uninspected(talk, walks)
+    yield from _ways_around(talk, walks)
+    yield from _other_zones(talk, walks)
+    yield from _unused_targets(talk)
+    yield from _single_zones(talk, walks)
+
+
+def _ways(walks: Walks) -> Iterator[tuple[Pair, Exchange, Way]]:
+    for pair, found in walks.items():
+        for one in found.possible:
+            for way in (one.there, one.back):
+                if way is not None:
+                    yield pair, one, way
+
+
+def _endpoints_without_a_route(talk: Talk, walks: Walks) -> Iterator[Fault]:
+    topology = talk.topology
+    led_to = {
+        (vpc.name, route.target) for vpc in topology.vpcs for table in _used(topology, vpc.name) for route in table
+    }
+    for index, vpc in enumerate(topology.vpcs):
+        for number, endpoint in enumerate(vpc.endpoints):
+            if (vpc.name, endpoint.name) not in led_to:
+                here: Path = ("vpcs", index, "endpoints", number)
+                fault = Fault(
+                    "unused-endpoint", "warning", "no route leads to it, so that nothing passes it", (here,),
+                    frozenset([here]), subject=f"endpoint {endpoint.name} of load balancer {endpoint.service}",
+                )  # fmt: skip
+                _note_uninspected(fault, walks, ("vpcs", index))
+                yield fault
+
+
+def _endpoints_that_a_zone_forgot(talk: Talk, walks: Walks) -> Iterator[Fault]:
+    """An endpoint that nothing passes, in a zone whose instances have local routes only, while other zones use theirs.
+
+    A subnet with local routes only is a decision, unless it leaves a zone of a design without what the others have.
+    """
+    passed = {name for _, _, way in _ways(walks) for name in way.endpoints}
+    for endpoint in talk.plan.endpoints:
+        twins = [
+            one.name
+            for one in talk.plan.endpoints
+            if (one.vpc, one.load_balancer) == (endpoint.vpc, endpoint.load_balancer) and one.name in passed
+        ]
+        ends = [one for one in talk.ends if (one.vpc, one.zone) == (endpoint.vpc, endpoint.zone)]
+        if endpoint.name in passed or not twins or not ends:
+            continue
+        pairs = {pair: found for pair, found in walks.items() if pair.kind == "outward" and not found.there.delivered}
+        for one in ends:
+            own = {pair: {found.there.choices} for pair, found in pairs.items() if pair.first == one.name}
+            own = {pair: choices for pair, choices in own.items() if pairs[pair].there.end.at == one.subnet}
+            if not own:
+                continue
+            place = talk.plan.places[one.subnet]
+            why = (
+                f"it leads nowhere but into its VPC, and nothing passes {endpoint.name} of its zone {endpoint.zone},"
+                f" while other zones use {listed(twins)}"
+            )
+            fault = Fault("forgotten-zone", "warning", why, (place,), frozenset([place]), own, subject=one.subnet)
+            fault.subject, fault.to_be_inspected = f"subnet {one.subnet}", True
+            for pair in own:
+                for table, destination in tables_met(pairs[pair]):
+                    fault.wanted.setdefault(table, set()).add(destination)
+            yield fault
+
+
+def _note_uninspected(fault: Fault, walks: Walks, vpc: Path) -> None:
+    """Note the pairs that pass a VPC and no endpoint: what a line to an endpoint there would be for."""
+    fault.to_be_inspected = True
+    found = [
+        (pair, one)
+        for pair, exchange in walks.items()
+        for one in exchange.possible
+        if one.answered and not one.there.endpoints and any(line[:2] == vpc for line in lines_of(one.there))
+    ]
+    outer = [(pair, one) for pair, one in found if pair.kind != "inside"]
+    for pair, one in outer or found:
+        fault.pairs.setdefault(pair, set()).add(one.there.choices)
+        lines = [line for way in (one.there, one.back) if way for line in lines_of(way) if line[:2] == vpc]
+        fault.lines = tuple(dict.fromkeys([*fault.lines, *lines]))
+        for table, destination in tables_met(one):
+            fault.wanted.setdefault(table, set()).add(destination)
+
+
+def _used(topology: Topology, vpc: str) -> Iterator[tuple[Route, ...]]:
+    """The lines of each table of a VPC that a subnet or its internet gateway uses."""
+    one = next(each for each in topology.vpcs if each.name == vpc)
+    used = {subnet.route_table for subnet in one.subnets} | {one.internet_gateway and one.internet_gateway.route_table}
+    yield from (table.routes for table in one.route_tables if table.name in used)
+
+
+def _attachments_without_a_route(talk: Talk) -> Iterator[Fault]:
+    """A zone of an attached VPC in which no subnet with instances has a line to the transit gateway."""
+    topology = talk.topology
+    for gateway in topology.transit_gateways:
+        led_to = {route.target for table in gateway.route_tables for route in table.routes}
+        for attachment in gateway.attachments:
+            index = [vpc.name for vpc in topology.vpcs].index(attachment.vpc)
+            vpc = topology.vpcs[index]
+            zones = {subnet.zone for subnet in vpc.subnets if subnet.name in attachment.subnets}
+            lines = {
+                table.name: any(route.target == gateway.name for route in table.routes) for table in vpc.route_tables
+            }
+            mine = [(n, s) for n, s in enumerate(vpc.subnets) if any(end.subnet == s.name for end in talk.ends)]
+            for zone in sorted(zones):
+                here = [(n, s) for n, s in mine if s.zone == zone]
+                if not here or attachment.name not in led_to or any(lines.get(s.route_table or "") for _, s in here):
+                    continue
+                if vpc.endpoints and any(lines.get(s.route_table or "") for s in vpc.subnets):
+                    continue  # its endpoints' subnets lead there
+                place = talk.plan.places[here[0][1].name]
+                names = listed([s.name for _, s in here])
+                why = (
+                    f"no route leads to {gateway.name}, though {attachment.name} attaches zone {zone} and"
+                    f" {gateway.name} leads traffic to it: nothing there answers"
+                )
+                fault = Fault(
+                    "unused-attachment", "warning", why, (place,), frozenset([place]), subject=f"subnet {names}"
+                )
+                fault.wanted[place] = {other.address for other in talk.ends if other.vpc != vpc.name}
+                yield fault
+
+
+def _uninspected(talk: Talk, walks: Walks) -> Iterator[Fault]:
+    """An instance that talks to the internet, or to other VPCs, always uninspected, where others are inspected."""
+    inspected: dict[str, set[str]] = {}  # by kind of pair: instances
+    passed_by: dict[tuple[str, str], tuple[Pair, Exchange]] = {}
+    seen = set()
+    for pair, found in walks.items():
+        kind = "across" if pair.kind == "across" else "internet"
+        is_inspected = any(way.endpoints for one in found.possible for way in (one.there, one.back) if way)
+        for name in (pair.first, pair.second):
+            if is_inspected:
+                seen.add(name)
+                if pair.kind != "inside" and found.answered:
+                    inspected.setdefault(kind, set()).add(name)
+            elif pair.kind != "inside" and found.answered and talk.instances[name].vpc:
+                passed_by.setdefault((name, kind), (pair, found))
+    for (name, kind), (pair, found) in passed_by.items():
+        instance = talk.instances[name]
+        others = [one for one in sorted(inspected.get(kind, ())) if _neighbours(talk, one, name)]
+        if name in seen or not others:
+            continue
+        one = found.possible[0]
+        way = one.there if pair.first == name else one.back
+        lines = lines_of(way) if way else []
+        why = (
+            f"no appliance sees what it sends and gets ({pair} passes no endpoint), while that of {listed(others)} is"
+            " inspected"
+        )
+        fault = Fault(
+            "uninspected", "warning", why, (*lines[:1], talk.plan.places[instance.subnet], *lines[1:]),
+            frozenset(lines[:1]), {pair: {each.there.choices for each in found.possible}},
+            subject=f"instance {name} in subnet {instance.subnet}", to_be_inspected=True,
+        )  # fmt: skip
+        for table, destination in tables_met(one):
+            fault.wanted.setdefault(table, set()).add(destination)
+        yield fault
+
+
+def _neighbours(talk: Talk, one: str, other: str) -> bool:
+    """Whether two instances are in one VPC, or in VPCs that a transit gateway joins."""
+    vpcs = {talk.instances[name].vpc for name in (one, other)}
+    joined = [{each.vpc for each in gateway.attachments} for gateway in talk.plan.transit_gateways]
+    return len(vpcs) == 1 or any(vpcs <= each for each in joined)
+
+
+def _ways_around(talk: Talk, walks: Walks) -> Iterator[Fault]:
+    """A line of a transit gateway's table that leads past the inspection to which a wider line leads."""
+    inspecting = {endpoint.vpc for endpoint in talk.plan.endpoints}
+    attached = {each.name: each.vpc for gateway in talk.topology.transit_gateways for each in gateway.attachments}
+    found: dict[Path, Fault] = {}
+    for pair, exchange in walks.items():
+        for one in exchange.possible:
+            if pair.kind != "across" or not one.answered or one.there.endpoints:
+                continue
+            for hop in one.there.hops:
+                table = table_at(talk.topology, hop.path) if hop.kind == "transit" and is_line(hop.path) else None
+                if table is None:
+                    continue
+                line = table.routes[int(hop.path[-1])]
+                wider = [
+                    route
+                    for route in table.routes
+                    if attached.get(route.target) in inspecting and route.destination in ("0.0.0.0/0", "::/0")
+                    and route is not line
+                ]  # fmt: skip
+                if wider and attached.get(line.target) not in inspecting:
+                    why = (
+                        f"not inspected: route table {table.name} has {line.destination} -> {line.target} beside"
+                        f" {wider[0].destination} -> {wider[0].target}, which leads to the appliances"
+                    )
+                    fault = found.setdefault(hop.path, Fault("way-around", "warning", why, (hop.path,)))
+                    fault.pairs.setdefault(pair, set()).add(one.there.choices)
+    yield from found.values()
+
+
+def _other_zones(talk: Talk, walks: Walks) -> Iterator[Fault]:
+    """Ways through an endpoint or a NAT gateway of another zone, where their own zone has one, too."""
+    places = {one.name: (one.vpc, one.zone, one.load_balancer) for one in talk.plan.endpoints}
+    places |= {one.name: (one.vpc, one.zone, "NAT") for one in talk.plan.nat_gateways}
+    standing, homes = set(places.values()), {one.name: one.zone for one in talk.plan.subnets}
+    found: dict[tuple[str, str], Fault] = {}
+    passed: dict[tuple[str, str], dict[str, None]] = {}
+    for pair, one, way in _ways(walks):
+        zones = {talk.instances[name].zone for name in (pair.first, pair.second)} - {""}
+        if not one.answered or (one.there.choices and way is not one.there):
+            continue
+        zone = zones.pop() if len(zones) == 1 and not one.there.choices else ""
+        before: Hop | None = None
+        for hop in way.hops:
+            if before and before.kind == "transit" and one.there.choices:
+                zone = homes.get(hop.at, "")  # a flow hash chose it
+            vpc, there, kind = places.get(hop.at, ("", "", ""))
+            if (
+                zone and hop.kind in ("endpoint", "translate") and before and before.path
+                and there not in ("", zone) and (vpc, zone, kind) in standing
+            ):  # fmt: skip
+                fault = found.setdefault((zone, there), Fault("crosses-zone", "hint", "", (before.path,)))
+                fault.pairs.setdefault(pair, set()).add(one.there.choices)
+                fault.lines = tuple(dict.fromkeys([*fault.lines, before.path]))
+                passed.setdefault((zone, there), {})[hop.at] = None
+            if hop.kind in ("route", "edge", "transit"):
+                before = hop
+    for (zone, there), fault in found.items():
+        fault.subject = f"zone {zone}"
+        fault.why = (
+            f"its traffic passes {listed(list(passed[zone, there]))} of zone {there}, though such stand in zone {zone},"
+            f" too ({listed([str(pair) for pair in fault.pairs], 2)}): every byte crosses a zone and is paid for, and a"
+            " failure of one zone takes the other with it"
+        )
+        yield fault
+
+
+def _unused_targets(talk: Talk) -> Iterator[Fault]:
+    """Targets of a zone that has no endpoint, without cross-zone load balancing."""
+    topology = talk.topology
+    groups = {group.name: (number, group) for number, group in enumerate(topology.target_groups)}
+    for index, balancer in enumerate(topology.load_balancers):
+        own: Path = ("load_balancers", index)
+        zones = set(zones_with_endpoints(topology, balancer.name))
+        for number, group in (groups[name] for name in balancer.target_groups()):
+            homes = zones_of_targets(topology, group)
+            idle = [name for name, zone in homes.items() if zone not in zones | {EVERY_ZONE}]
+            if idle and zones and not cross_zone(balancer):
+                where = ", ".join(sorted({homes[name] for name in idle}))
+                here: Path = ("target_groups", number, "targets")
+                why = (
+                    f"never used: load balancer {balancer.name} has no endpoint in zone {where}, and cross-zone load"
+                    " balancing is off"
+                )
+                place = (*own, "attributes", CROSS_ZONE)
+                edit = setting(place, "true", f"{CROSS_ZONE}: true")
+                yield Fault("unused-target", "hint", why, (here,), subject=f"target {listed(idle)}", edits=(edit,))
+
+
+def _single_zones(talk: Talk, walks: Walks) -> Iterator[Fault]:
+    """Instances of several zones whose inspection hangs on one."""
+    routes = {route.target for vpc in talk.topology.vpcs for lines in _used(talk.topology, vpc.name) for route in lines}
+    zones_of: dict[str, set[str]] = {}
+    for pair, _, way in _ways(walks):
+        for name in way.endpoints:
+            service = talk.paths.endpoint_named[name].load_balancer
+            zones = {talk.instances[each].zone for each in (pair.first, pair.second)} - {""}
+            zones_of.setdefault(service, set()).update(zones)
+    for number, balancer in enumerate(talk.topology.load_balancers):
+        mine = [one for one in talk.plan.endpoints if one.load_balancer == balancer.name and one.name in routes]
+        served = sorted(zones_of.get(balancer.name, ()))
+        if len({one.zone for one in mine}) == 1 and len(served) > 1:
+            why = (
+                f"zone {mine[0].zone} is a single point of failure: what zones {', '.join(served)} send is inspected"
+                " there alone"
+            )
+            here: Path = ("load_balancers", number)
+            yield Fault("single-zone", "hint", why, (here,), subject=f"load balancer {balancer.name}")

@@ -1,0 +1,149 @@
+"""Who talks to whom in a design, and which way each exchange goes: everything that a review walks.
+
+Of a subnet's instances one with and one without a public address stand for all. Security groups of the ends and rules
+of the appliances are left out: what they refuse is a decision, and says nothing about the way. In a file that has an
+internet gateway and nobody on the internet, somebody is put there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from itertools import permutations
+
+from gwlbemu.paths.values import Exchange, Packet, States
+from gwlbemu.paths.walk import Paths, exchange
+from gwlbemu.topology.file.parse import Parsed
+from gwlbemu.topology.file.schema import Internet, InternetInstance, Topology
+from gwlbemu.topology.plan.resolve import resolve
+from gwlbemu.topology.plan.values import Instance, Plan, Program
+from gwlbemu.wire.protocols import TCP
+
+SOMEBODY = "somebody"
+NETWORKS = ("198.51.100.0/24", "192.0.2.0/24", "203.0.113.0/24")  # RFC 5737
+NETWORK_V6 = "2001:db8:ffff::/64"
+PORTS = (40000, 80)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two ends, by name, of which the first begins, and what the first calls the second.
+
+    `kind` is outward (to the internet), inward (from it), across (a transit gateway) or inside (one VPC).
+    """
+
+    first: str
+    second: str
+    destination: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.first} -> {self.second}" + (" (IPv6)" if ":" in self.destination else "")
+
+    @property
+    def version(self) -> int:
+        """The address family."""
+        return 6 if ":" in self.destination else 4
+
+
+class Talk:
+    """A topology whose exchanges can be walked."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = _with_somebody(topology)
+        self.plan = _plain(resolve(Parsed(self.topology, "")))
+        self.paths = Paths(self.plan)
+        self.instances = {instance.name: instance for instance in self.plan.instances}
+        self.ends = list(_ends(self.topology, self.plan))
+        self._states = States(seeds={node.name: 1 for node in self.plan.gateway_nodes})
+
+    def pairs(self) -> list[Pair]:
+        """Return all pairs that are worth a walk."""
+        return [*_with_the_internet(self), *_with_each_other(self)]
+
+    def walk(self, pair: Pair) -> Exchange:
+        """Return what becomes of a connection of the pair's first to its second, and of the answer."""
+        source, destination = PORTS
+        return exchange(self.paths, Packet(pair.first, pair.destination, TCP, source, destination), self._states)
+
+
+def places_met(found: Exchange) -> set[str]:
+    """Return every place that an exchange may meet, by its name."""
+    ways = [way for one in found.possible for way in (one.there, one.back) if way is not None]
+    return {hop.at for way in ways for hop in way.hops} | {way.end.at for way in ways}
+
+
+def _with_somebody(topology: Topology) -> Topology:
+    internet = topology.internet
+    if (internet and internet.instances) or not any(vpc.internet_gateway for vpc in topology.vpcs):
+        return topology
+    if internet is None:
+        public = [g.public_address for vpc in topology.vpcs for g in vpc.nat_gateways]
+        public += [i.public_address for vpc in topology.vpcs for i in vpc.instances if i.public_address]
+        free = [cidr for cidr in NETWORKS if not any(address.startswith(cidr[:-4]) for address in public)]
+        dual = any(vpc.ipv6_cidr for vpc in topology.vpcs)
+        internet = Internet(cidr=(free or NETWORKS)[0], ipv6_cidr=NETWORK_V6 if dual else None)
+    return topology.model_copy(
+        update={"internet": internet.model_copy(update={"instances": (InternetInstance(name=SOMEBODY),)})}
+    )
+
+
+def _plain(plan: Plan) -> Plan:
+    """The plan without the ends' security groups, and with appliances that return what they get."""
+    ends = tuple(replace(one, security_groups=()) for one in plan.instances)
+    appliances = [one for one in plan.instances if one.appliance]
+    programs = tuple(Program(one.name, one.namespace, (), kind="passthrough") for one in appliances)
+    return replace(plan, instances=ends, programs=programs)
+
+
+def _ends(topology: Topology, plan: Plan) -> Iterator[Instance]:
+    """One instance per subnet, and one with a public address; no appliance, nothing that routes lead to."""
+    forwarders = {route.target for vpc in topology.vpcs for table in vpc.route_tables for route in table.routes}
+    seen = set()
+    for one in plan.instances:
+        stands_for = (one.subnet, bool(one.public_address), bool(one.ipv6_address))
+        if one.vpc and not one.appliance and one.name not in forwarders and stands_for not in seen:
+            seen.add(stands_for)
+            yield one
+
+
+def _with_the_internet(talk: Talk) -> Iterator[Pair]:
+    if not any(vpc.internet_gateway for vpc in talk.plan.vpcs):
+        return
+    own = {vpc.name: bool(vpc.internet_gateway) for vpc in talk.plan.vpcs}
+    outside = [one for one in talk.plan.instances if not one.vpc]
+    dual = next((one for one in outside if one.ipv6_address), None)
+    for one in talk.ends:
+        yield Pair(one.name, outside[0].name, outside[0].address, "outward")
+        if one.public_address:
+            yield Pair(outside[0].name, one.name, one.public_address, "inward")
+        if dual and one.ipv6_address:
+            yield Pair(one.name, dual.name, dual.ipv6_address, "outward")
+            if own[one.vpc]:
+                yield Pair(dual.name, one.name, one.ipv6_address, "inward")
+
+
+def _with_each_other(talk: Talk) -> Iterator[Pair]:
+    """One instance per subnet: a public address makes no difference inside."""
+    firsts = {(one.subnet, bool(one.ipv6_address)): one for one in reversed(talk.ends)}
+    joined = [{each.vpc for each in gateway.attachments} for gateway in talk.plan.transit_gateways]
+    for first, second in permutations(reversed(firsts.values()), 2):
+        inside = first.vpc == second.vpc
+        if first.subnet == second.subnet or not (inside or any({first.vpc, second.vpc} <= each for each in joined)):
+            continue
+        kind = "inside" if inside else "across"
+        if inside or not _overlap(talk.plan, first.vpc, second.vpc):
+            yield Pair(first.name, second.name, second.address, kind)
+        if first.ipv6_address and second.ipv6_address:
+            yield Pair(first.name, second.name, second.ipv6_address, kind)
+
+
+def _overlap(plan: Plan, *vpcs: str) -> bool:
+    one, other = (ip_network(vpc.cidr) for vpc in plan.vpcs if vpc.name in vpcs)
+    return one.overlaps(other)
+
+
+def walked(talk: Talk, pairs: Iterable[Pair]) -> dict[Pair, Exchange]:
+    """Return the exchange of each pair."""
+    return {pair: talk.walk(pair) for pair in pairs}
