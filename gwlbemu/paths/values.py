@@ -107,6 +107,7 @@ class Cause(str, Enum):
     FIREWALL = "FIREWALL_RULES_RESTRICTION"  # an appliance's rules
     NO_SUCH_SUBNET = "NoSuchSubnet"  # the local route, and no subnet has the address
     NAT_NO_SESSION = "NatNoSession"  # came to a NAT gateway that has no connection of that kind
+    NAT_PROTOCOL = "NatProtocol"  # a NAT gateway translates TCP, UDP and ICMP alone
     TOO_BIG = "PacketTooBig"  # with DF set: the router answers with ICMP
     LINK_TOO_BIG = "LinkTooBig"  # a link drops it silently
     TTL = "TtlExpired"
