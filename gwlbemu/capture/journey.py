@@ -8,6 +8,7 @@ ends and TTL), or too far apart, are different packets: a retransmission, or a h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
@@ -18,8 +19,10 @@ from gwlbemu.capture.render import tunnel_text
 from gwlbemu.capture.text import address_text, icmp_head, packet_text, tcp_head
 from gwlbemu.errors import plain
 from gwlbemu.wire.protocols import UDP
+from gwlbemu.wire.tcp import SYN
 
 LONGEST_NS = 2_000_000_000
+_MSS = re.compile(rb"\x02\x04..", re.DOTALL)
 
 
 class TapFrame(NamedTuple):
@@ -156,8 +159,12 @@ def _lasting(layer: Layer) -> bytes:
     payload = layer.payload
     if layer.ip.fragment_offset:
         return payload
-    if tcp_head(layer) is not None:
-        return payload[:16] + payload[18:]
+    tcp = tcp_head(layer)
+    if tcp is not None:
+        head = (payload[12] >> 4) * 4
+        # A transit gateway, an endpoint perhaps, lowers a SYN's MSS option (kind 2, length 4).
+        options = _MSS.sub(b"mss", payload[18:head], count=1) if tcp.flags & SYN else payload[18:head]
+        return payload[:16] + options + payload[head:]
     icmp = icmp_head(layer)
     if icmp is not None and icmp.quoted is not None:  # the quoted addresses are translated too
         quoted = icmp.quoted

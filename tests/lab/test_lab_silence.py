@@ -36,7 +36,11 @@ vpcs:
     route_tables:
       - {{name: public, routes: [{{destination: 0.0.0.0/0, target: igw}}, {{destination: "::/0", target: igw}}]}}
     instances:
-      - {{name: web, subnet: public, address: 10.1.1.10, ipv6_address: "2001:db8:1:1::10", public_address: 203.0.113.10}}
+      - name: web
+        subnet: public
+        address: 10.1.1.10
+        ipv6_address: "2001:db8:1:1::10"
+        public_address: 203.0.113.10
       - {{name: hidden, subnet: public, address: 10.1.1.11}}
       - {{name: alone, subnet: lonely, address: 10.1.2.10, ipv6_address: "2001:db8:1:2::10"}}
   - name: spoke
