@@ -236,8 +236,19 @@ class Routers:
                 return self._shut(space, packet)
             rule = allowed
         tracking.note(packet)
-        trip.note(name, "deliver", rule)
+        trip.note(name, "deliver", rule, self._nobody_listens(space, packet))
         return End(Kind.DELIVERED, name, "", f"it arrives at {name}")
+
+    def _nobody_listens(self, space: Space, packet: Packet) -> str:
+        """Say so where the plan knows all that listens: one of our programs, which has a TCP port, and nothing else."""
+        program = self._paths.programs.get(space.name)
+        if program is None or program.listens is None or packet.is_answer or not packet.has_ports:
+            return ""
+        port = packet.destination_port
+        if port is None or (packet.protocol == TCP and port == program.listens):
+            return ""
+        what = "a RST" if packet.protocol == TCP else "an ICMP error"
+        return f"the plan knows nobody who listens on {protocols.name(packet.protocol)} {port}: the answer is {what}"
 
     def _shut(self, space: Space, packet: Packet) -> End:
         names = " and ".join(group.name for group in self._paths.groups[space.name])
