@@ -109,6 +109,8 @@ class LoadBalancers:
             appliance = self._appliances[name] = Appliance(program)
         cause = Cause.FIREWALL if program.kind == "firewall" else Cause.NOT_RETURNED
         outcome = appliance.receive(datagram)
+        if program.kind == "command" and name not in self._states.returning:
+            outcome = outcome._replace(why="if its own program does so")
         if outcome.datagram is None:
             return dropped(target, cause, f"{name} keeps the packet: {outcome.why}")
         if outcome.is_answer:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from gwlbemu import Lab
 from tests.paths import TOPOLOGIES
@@ -52,6 +53,21 @@ def test_a_port_where_nothing_listens_answers_with_a_rst(gwlbemu: Any) -> None:
     assert said.code == 0
     assert "back   tcp RST 198.51.100.10:80 -> 203.0.113.10:*" in said.out.splitlines()
     assert "answered with a RST, since nothing listens there; inspected both ways" in " ".join(said.out.split())
+
+
+def test_what_a_program_of_the_users_does_is_no_claim(gwlbemu: Any, tmp_path: Any) -> None:
+    text = (TOPOLOGIES / "minimal.yaml").read_text()
+    document = yaml.safe_load(text)
+    document["vpcs"][1]["instances"][0]["program"] = {"command": ["/bin/my-firewall"]}
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump(document))
+    said = gwlbemu("explain", "client", "web", str(file))
+    assert said.code == 1
+    text = " ".join(said.out.split())
+    assert "= what fw does with it is its own; 2 ways are possible behind fw: delivered or dropped" in text
+    assert "dropped: what fw does with it is its own: it may keep it [OwnProgram]" in text
+    assert text.endswith("Delivered and answered, if fw returns it: what a program of your own does is not known.")
+    assert max(map(len, said.out.splitlines())) <= 80
 
 
 def test_json_has_stable_keys(gwlbemu: Any) -> None:
