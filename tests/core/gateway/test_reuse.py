@@ -4,6 +4,7 @@ import pytest
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.verdict import Drop, Reason, ToEndpoint
+from gwlbemu.wire.tcp import ACK, RST
 from tests.cases import ENDPOINT, REUSES, Enter, Reuse, around, hop
 from tests.core.gateway import core_lab
 from tests.core.gateway.core_lab import VPCE_A, data, drops, fail_probes, give_back, hairpin, node, query, sent, syn
@@ -68,7 +69,7 @@ def test_the_same_packets_get_the_same_cookies_in_each_run() -> None:
 def test_what_a_former_flow_left_is_not_waited_for_for_ever() -> None:
     balancer = node()
     give_back(balancer, balancer.receive_packet(VPCE_A, syn(), now=1.0), now=1.0)
-    reset = balancer.receive_packet(VPCE_A, data(flags=core_lab.ACK | 4), now=2.0)
+    reset = balancer.receive_packet(VPCE_A, data(flags=ACK | RST), now=2.0)
     balancer.receive_packet(VPCE_A, syn(), now=2.0)
     assert give_back(balancer, reset, now=5.0) == Drop(Reason.INVALID_FLOW_COOKIE)
 
