@@ -2,7 +2,7 @@
 
 A case begins with a node of two healthy targets and one live UDP flow from ENDPOINT; the packet that the case is about
 arrives after that. It is either an inner packet from an endpoint (ENTRIES) or an outer datagram from a target, made out
-of the datagram that the flow's own packet became (RETURNS).
+of the datagram that the flow's own packet became (RETURNS). A third table has whole stories of one 5-tuple (REUSES).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gwlbemu.core.gateway.verdict import Reason
 from gwlbemu.wire.build import build_ip
 from gwlbemu.wire.checksum import internet
 from gwlbemu.wire.outer import encapsulate
-from gwlbemu.wire.tcp import ACK, RST, SYN, build_tcp
+from gwlbemu.wire.tcp import ACK, FIN, RST, SYN, build_tcp
 from gwlbemu.wire.udp import build_udp
 
 ENDPOINT, OTHER_ENDPOINT = 0x2356DE92D389839C, 0x31E129CDC0CD8633
@@ -216,4 +216,106 @@ ENTRIES = [
     Arrival("a header of 16 bytes", (), b"\x44" + FLOW[1:], _MALFORMED),
     Arrival("a length beyond its end", (), with_head(lambda h: h[:2] + b"\x01\0" + h[4:]), _MALFORMED),
     Arrival("half a UDP header", (), HALF_HEAD, hop(HALF_HEAD)),
+]
+
+
+@dataclass(frozen=True)
+class Enter:
+    """`packet` comes in at the endpoint and goes on in the header of the 5-tuple's flow `number` (from 0)."""
+
+    packet: bytes
+    number: int
+
+
+@dataclass(frozen=True)
+class GiveBack:
+    """The target returns what it got of `packet`, in the header of flow `number`; it arrives or is dropped."""
+
+    packet: bytes
+    number: int
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """What happens to one 5-tuple that is used again."""
+
+    description: str
+    contract: tuple[str, ...]
+    steps: tuple[Enter | GiveBack, ...]
+
+
+_BACK = {flags: build_tcp(SERVER, CLIENT, 80, 40000, flags=flags) for flags in (SYN | ACK, ACK, FIN | ACK, RST)}
+_LAST = build_tcp(CLIENT, SERVER, 40000, 80, flags=FIN | ACK)
+_SYN_ACK, _BYE, _SERVERS_RST = _BACK[SYN | ACK], _BACK[FIN | ACK], _BACK[RST]
+_OPEN = (Enter(OPENING, 0), GiveBack(OPENING, 0), Enter(_SYN_ACK, 0), GiveBack(_SYN_ACK, 0))
+_CLOSE = (Enter(_LAST, 0), GiveBack(_LAST, 0), Enter(_BYE, 0), GiveBack(_BYE, 0))
+_CARRIED = (Enter(DATA, 1), GiveBack(DATA, 1), Enter(_BACK[ACK], 1), GiveBack(_BACK[ACK], 1))
+
+REUSES = [
+    Reuse(
+        "a SYN right behind a RST that the target still has",
+        ("FL-09", "GV-12"),
+        (
+            *_OPEN,
+            Enter(DATA, 0),
+            Enter(RESET, 0),
+            Enter(OPENING, 1),
+            GiveBack(DATA, 0),
+            GiveBack(RESET, 0),
+            GiveBack(OPENING, 1),
+            *_CARRIED,
+            GiveBack(DATA, 0, _COOKIE),
+        ),
+    ),
+    Reuse(
+        "a SYN right behind the server's RST, of a SYN that was refused",
+        ("FL-09",),
+        (
+            Enter(OPENING, 0),
+            GiveBack(OPENING, 0),
+            Enter(_SERVERS_RST, 0),
+            Enter(OPENING, 1),
+            GiveBack(_SERVERS_RST, 0),
+            GiveBack(OPENING, 1),
+            Enter(_SYN_ACK, 1),
+            GiveBack(_SYN_ACK, 1),
+        ),
+    ),
+    Reuse(
+        "an appliance keeps the old cookie behind a RST",
+        ("GV-12",),
+        (
+            *_OPEN,
+            Enter(RESET, 0),
+            Enter(OPENING, 1),
+            GiveBack(OPENING, 0, _COOKIE),
+            GiveBack(RESET, 0),
+            GiveBack(RESET, 0, _COOKIE),
+        ),
+    ),
+    Reuse(
+        "a RST that came back before the SYN",
+        ("FL-09", "GV-12"),
+        (*_OPEN, Enter(RESET, 0), GiveBack(RESET, 0), Enter(OPENING, 1), GiveBack(OPENING, 0, _COOKIE), *_CARRIED),
+    ),
+    Reuse(
+        "a SYN behind both FINs while the last ACK is at the target",
+        ("FL-09", "GV-12"),
+        (
+            *_OPEN,
+            *_CLOSE,
+            Enter(DATA, 0),
+            Enter(OPENING, 1),
+            GiveBack(DATA, 0),
+            GiveBack(OPENING, 0, _COOKIE),
+            GiveBack(OPENING, 1),
+            *_CARRIED,
+        ),
+    ),
+    Reuse(
+        "a RST that the appliance keeps ends nothing",
+        ("FL-09",),
+        (*_OPEN, Enter(RESET, 0), Enter(DATA, 0), GiveBack(DATA, 0), Enter(_BACK[ACK], 0), GiveBack(_BACK[ACK], 0)),
+    ),
 ]

@@ -9,6 +9,7 @@ retransmission, or a host that sends IP id 0.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from operator import itemgetter
@@ -22,12 +23,14 @@ from gwlbemu.capture.render import remarks, tunnel_text
 from gwlbemu.capture.text import address_text, icmp_head, packet_text, tcp_head
 from gwlbemu.errors import plain
 from gwlbemu.wire.protocols import UDP
+from gwlbemu.wire.tcp import SYN
 
 LONGEST_NS = 2_000_000_000
 LASTING = 84  # bytes of TCP, UDP or whatever it is that count for a packet's identity
 _MOST_OPEN = 20_000  # journeys that may still go on
 _new = tuple.__new__
 _UNSORTED = 4096  # sightings among which the order of time is restored
+_MSS = re.compile(rb"\x02\x04..", re.DOTALL)
 
 
 class TapFrame(NamedTuple):
@@ -236,13 +239,23 @@ def _changes(before: Look, after: Look) -> str:
     return changes
 
 
+def lasting_tcp(segment: bytes) -> bytes:
+    """Return a segment without its checksum; of a SYN, without the value of the MSS option (kind 2, length 4), too,
+    which a transit gateway, an endpoint perhaps, lowers.
+    """
+    if not segment[13] & SYN:
+        return segment[:16] + segment[18:]
+    head = (segment[12] >> 4) * 4
+    return segment[:16] + _MSS.sub(b"mss", segment[18:head], count=1) + segment[head:]
+
+
 def _lasting(layer: Layer) -> bytes:
     """Return the part of the upper layer's beginning that address translation leaves alone."""
     payload = layer.payload[:LASTING]
     if layer.ip.fragment_offset:
         return payload
     if tcp_head(layer) is not None:
-        return payload[:16] + payload[18:]
+        return lasting_tcp(payload)
     icmp = icmp_head(layer)
     if icmp is not None and icmp.quoted is not None:  # the quoted addresses are translated too
         quoted = icmp.quoted

@@ -14,7 +14,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from gwlbemu.capture.dissect import Dissection, Layer, dissect
-from gwlbemu.capture.journey import LASTING, Look, PacketIdentity, Sighting, drop_reason, look
+from gwlbemu.capture.journey import LASTING, Look, PacketIdentity, Sighting, drop_reason, lasting_tcp, look
 from gwlbemu.capture.link import ETHERNET
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.render import outer_text, tunnel_text
@@ -23,7 +23,7 @@ from gwlbemu.capture.tunnels import VXLAN_PORT
 from gwlbemu.wire import geneve
 from gwlbemu.wire.checksum import total
 from gwlbemu.wire.protocols import TCP, UDP
-from gwlbemu.wire.tcp import ACK, flags_text
+from gwlbemu.wire.tcp import ACK, SYN, flags_text
 
 _START, _GENEVE_PORT = b"\x08\x00\x45", b"\x17\xc1"
 _IP, _UDP_HEAD = 14, 34  # where they begin behind Ethernet
@@ -82,6 +82,8 @@ class UsualPacket(NamedTuple):
         if head.protocol == TCP:
             size = self.length + ((frame[upper + 12] >> 4) << 2)
             lasting = frame[upper : upper + 16] + frame[upper + 18 : upper + min(size, LASTING)]
+            if frame[upper + 13] & SYN:
+                lasting = lasting_tcp(frame[upper : upper + min(size, LASTING)])
         else:
             size = self.length + 8
             lasting = frame[upper : upper + 6] + frame[upper + 8 : upper + min(size, LASTING)]

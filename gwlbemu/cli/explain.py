@@ -12,7 +12,7 @@ from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, name_si
 from gwlbemu.errors import SettingError
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.paths.choices import MOST
-from gwlbemu.paths.values import Exchange, Hop, Kind, Packet, States, Way
+from gwlbemu.paths.values import Cause, Exchange, Hop, Kind, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.file import document
 from gwlbemu.topology.plan.ends import instance_at, web_port
@@ -224,6 +224,11 @@ def _conclusion(found: Exchange) -> str:
         return f"Delivered and {said}; {met}."
     if found.there.end.kind is Kind.AMBIGUOUS or (found.back is not None and found.back.end.kind is Kind.AMBIGUOUS):
         answered, first = sum(each.answered for each in found.possible), found.possible[0]
+        own = {_kept_by(each) for each in found.possible} - {""}
+        if own and all(each.answered for each in found.possible if not _kept_by(each)):
+            returns = "returns" if len(own) == 1 else "return"
+            names = " and ".join(sorted(own))
+            return f"Delivered and answered, if {names} {returns} it: what a program of your own does is not known."
         if answered:
             return f"Delivered and answered in {answered} of {_count(found.possible)} ways that are possible."
         lost = first.back or first.there
@@ -233,6 +238,12 @@ def _conclusion(found: Exchange) -> str:
     if found.back is None:
         return f"Not delivered: {found.there.end.sentence}."
     return f"Delivered, and its answer is lost: {found.back.end.sentence}."
+
+
+def _kept_by(found: Exchange) -> str:
+    """Return the instance whose own program may have kept the packet or its answer; "" for none."""
+    ends = [way.end for way in (found.there, found.back) if way is not None]
+    return next((end.at for end in ends if end.reason == Cause.OWN_PROGRAM.value), "")
 
 
 def _changes(now: Exchange, then: Exchange, after: tuple[str, ...]) -> Iterator[str]:

@@ -8,6 +8,10 @@
     health    its health check answers 503 (TCP: refuses), traffic goes on     an appliance that reports itself unfit
     zone      every cable of the zone's instances and nodes is pulled          the loss of an Availability Zone
 
+Transit gateways go on as they were when a zone is lost. AWS's affinity then gives way to healthy zones (Transit Gateway
+guide), which makes no difference here: the subnets of the lost zone still route, so what was to come out there still
+comes on. Into an attachment with appliance mode a flow that falls to the lost zone is lost, there is no failover.
+
 A cable is pulled at the bridge's end of the veth, so that addresses and routes inside stay and healing is one call.
 What is broken stands in `failures.json` of the state folder; nothing else remembers it.
 """

@@ -17,7 +17,8 @@ from gwlbemu.paths.octets import with_ttl_of
 from gwlbemu.paths.step import Routers, Trip, dropped
 from gwlbemu.paths.values import Cause, End, Kind, Packet, States
 from gwlbemu.topology.plan.values import Endpoint, GatewayNode
-from gwlbemu.wire.protocols import UDP
+from gwlbemu.wire.protocols import TCP, UDP
+from gwlbemu.wire.tcp import FIN, RST, SYN
 
 _WHY = {
     Reason.NO_TARGET: "no target is in scope",
@@ -43,9 +44,10 @@ class LoadBalancers:
         """Take a packet that comes in at an endpoint through a target; return where it comes in next, or its end."""
         trip.endpoints.append(endpoint.name)
         trip.note(endpoint.name, "endpoint", f"load balancer {node.load_balancer}, node {node.name}")
-        if ("process", node.name) in self._states.broken:
-            return dropped(endpoint.name, Cause.NODE, f"{node.name} is frozen")
         model = self._node(node)
+        is_frozen = ("process", node.name) in self._states.broken
+        if is_frozen and not self._goes_on(node, model, endpoint.name, trip.packet):
+            return dropped(endpoint.name, Cause.NODE, f"{node.name} is frozen")
         verdict, _, how = model.receive(endpoint.name, trip.packet)
         if isinstance(verdict, Drop):
             why = _WHY.get(verdict.reason, "the load balancer refuses it")
@@ -75,6 +77,18 @@ class LoadBalancers:
         )
         return self._routers.send(trip, space, out.device, out.router_mac)
 
+    def _goes_on(self, node: GatewayNode, model: Node, endpoint: str, packet: Packet) -> bool:
+        """Tell whether the kernel carries a packet of a frozen node: perhaps, if a flow is there that it can know."""
+        opens_or_ends = packet.protocol == TCP and packet.tcp_flags & (SYN | FIN | RST)
+        if self._paths.plan.datapath == "python" or opens_or_ends or packet.is_fragment:
+            return False
+        if not model.knows(endpoint, packet) and (packet.protocol == TCP or node.name in self._states.flows):
+            return False
+        carried = self._choices.pick(("frozen", node.name, packet.is_answer), (False, True))
+        does = "carries on with the flow" if carried else "has no flow to carry on with"
+        self._choices.name(f"{node.name} is frozen: its fast path {does}")
+        return carried
+
     def _visit(self, trip: Trip, there: Space, target: str, datagram: bytes, state: str) -> tuple[bytes, str] | End:
         """Return the datagram that a target's program sends back, and why it did, where it told."""
         name, program = there.resource, self._paths.programs.get(there.name)
@@ -84,11 +98,18 @@ class LoadBalancers:
             return dropped(target, Cause.NO_APPLIANCE, f"{name} runs no program that returns packets")
         if ("process", name) in self._states.broken:
             return dropped(target, Cause.APPLIANCE, f"the program of {name} is frozen")
+        if program.kind == "command" and name not in self._states.returning:
+            returned = self._choices.pick(("command", name, trip.packet.is_answer), (True, False))
+            self._choices.name(f"{name} {'returns it' if returned else 'keeps it'}")
+            if not returned:
+                return dropped(target, Cause.OWN_PROGRAM, f"what {name} does with it is its own: it may keep it")
         appliance = self._appliances.get(name)
         if appliance is None:
             appliance = self._appliances[name] = Appliance(program)
         cause = Cause.FIREWALL if program.kind == "firewall" else Cause.NOT_RETURNED
         outcome = appliance.receive(datagram)
+        if program.kind == "command" and name not in self._states.returning:
+            outcome = outcome._replace(why="if its own program does so")
         if outcome.datagram is None:
             return dropped(target, cause, f"{name} keeps the packet: {outcome.why}")
         if outcome.is_answer:

@@ -28,6 +28,9 @@ def joined_ways(found: Sequence[Way]) -> Way:
     at = hops[-1].at if hops else first.hops[0].at if first.hops else first.end.at
     kinds = sorted({each.end.kind.value for each in ways})
     sentence = f"{len(ways)} ways are possible behind {at}: {' or '.join(kinds)}"
+    own = dict.fromkeys(each.end.at for each in ways if each.end.reason == Cause.OWN_PROGRAM.value)
+    if own:
+        sentence = f"what {' or '.join(own)} does with it is its own; {sentence}"
     end = End(Kind.AMBIGUOUS, at, Cause.OPEN.value, sentence)
     packet = hops[-1].packet if hops else first.packet
     return Way(

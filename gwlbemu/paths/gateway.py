@@ -87,17 +87,17 @@ class Node:
         """Return the name of the endpoint with this 64-bit id."""
         return self._names[number]
 
+    def knows(self, endpoint: str, packet: Packet) -> bool:
+        """Tell whether a packet belongs to a live flow."""
+        _, _, known = self._flow(endpoint, decode_ip(encode(packet)))
+        return known
+
     def receive(self, endpoint: str, packet: Packet) -> tuple[Verdict, bytes, str]:
         """Return the core's verdict on a packet from an endpoint, the packet as bytes, and by what its target was
         chosen, for people.
         """
         data, number = encode(packet), self._ids[endpoint]
-        ip = decode_ip(data)
-        key, swapped = flow_key(ip, self._settings.attributes.stickiness)
-        table = self._placement.table.by_endpoint[number]
-        if key not in table:
-            self._remember(endpoint, number, key, swapped, ip)
-        known = key in table
+        table, key, known = self._flow(endpoint, decode_ip(data))
         by_port = packet.has_ports and self._settings.attributes.stickiness == FIVE_TUPLE and not packet.is_fragment
         is_open = self._seed is None or (by_port and None in (packet.source_port, packet.destination_port))
         self._group.pick = None
@@ -115,6 +115,15 @@ class Node:
         if key in table and self._group.pick is not None and not known and len(self._group.eligible) > 1:
             self._choices.name(f"{self.node.name}: {table[key].target.id}")
         return verdict, data, how
+
+    def _flow(self, endpoint: str, ip: IpPacket) -> tuple[dict[int, Flow], int, bool]:
+        """Return the endpoint's flows, the key of a packet and whether its flow is among them."""
+        number = self._ids[endpoint]
+        key, swapped = flow_key(ip, self._settings.attributes.stickiness)
+        table = self._placement.table.by_endpoint[number]
+        if key not in table:
+            self._remember(endpoint, number, key, swapped, ip)
+        return table, key, key in table
 
     def take_back(self, source: str, datagram: bytes) -> Verdict:
         """Return the core's verdict on a GENEVE datagram from a target's address."""

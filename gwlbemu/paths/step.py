@@ -3,8 +3,10 @@
 role              what it does beside routing                                          plan
 instance          security groups, source/destination check; may forward               hosts, rulesets
 subnet            its route table                                                      vpcs, routes
-internet-gateway  edge route table; one-to-one translation, IPv4                       internet, rulesets
-nat-gateway       gives what it forwards its own source, by connection                 hosts, rulesets
+internet-gateway  edge route table; one-to-one translation, IPv4; refuses sources      internet, rulesets
+                  that are not its VPC's
+nat-gateway       gives what it forwards its own source, by connection; only of TCP,   hosts, rulesets
+                  UDP and ICMP
 transit-gateway   the table of the attachment it came by; a flow hash into a zone      transit
 node              the load balancer: see `gateway`; its targets: see `appliance`       gateway
 """
@@ -16,13 +18,17 @@ from dataclasses import dataclass, field, replace
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.filters import allowed_in, allowed_out, begins
 from gwlbemu.paths.index import Paths
-from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space
+from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space, covers
 from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
 from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States, Way
 from gwlbemu.topology import names as interfaces
 from gwlbemu.topology.plan.layout import INTERNET
 from gwlbemu.topology.plan.machine_half import KernelRoute
 from gwlbemu.topology.plan.values import Path
+from gwlbemu.wire import protocols
+from gwlbemu.wire.protocols import ICMP, TCP, UDP
+
+NAT_PROTOCOLS = (TCP, UDP, ICMP)
 
 
 @dataclass(slots=True)
@@ -151,7 +157,15 @@ class Routers:
                     trip.packet = replace(packet, destination=private)
                     trip.note(space.resource, "translate", f"destination {public} -> {private}")
                     break
+        elif space.role == "internet-gateway":
+            return self._not_of_its_vpc(space, packet)
         elif space.role == "nat-gateway":
+            if ":" not in packet.source and packet.protocol not in NAT_PROTOCOLS:
+                return dropped(
+                    space.resource,
+                    Cause.NAT_PROTOCOL,
+                    f"{space.resource} translates TCP, UDP and ICMP, not {protocols.name(packet.protocol)}",
+                )
             trip.packet = self._tracked(space).untranslated(packet)
             if trip.packet is not packet:
                 trip.note(
@@ -159,6 +173,18 @@ class Routers:
                     "the answer to a connection that it translated",
                 )  # fmt: skip
         return None
+
+    def _not_of_its_vpc(self, space: Space, packet: Packet) -> End | None:
+        """What an internet gateway refuses of that which comes from its VPC, whatever the destination."""
+        name, source = space.resource, packet.source
+        if "." in source:
+            if source in self._paths.gateways[name]:
+                return None
+            return dropped(name, Cause.NO_PUBLIC_ADDRESS, f"{source} has no public address at {name}")
+        vpc = next(each for each in self._paths.plan.vpcs if each.internet_gateway == name)
+        if vpc.ipv6_cidr and covers(vpc.ipv6_cidr, source):
+            return None
+        return dropped(name, Cause.NO_PUBLIC_ADDRESS, f"{source} is no address of VPC {vpc.name}, which {name} is for")
 
     def _go_out(self, trip: Trip, here: Arrival, route: KernelRoute, detail: str) -> Arrival | End:
         """What is done after routing."""
@@ -215,8 +241,19 @@ class Routers:
                 return self._shut(space, packet)
             rule, path = allowed
         tracking.note(packet)
-        trip.note(name, "deliver", rule, path=path)
+        trip.note(name, "deliver", rule, self._nobody_listens(space, packet), path=path)
         return End(Kind.DELIVERED, name, "", f"it arrives at {name}")
+
+    def _nobody_listens(self, space: Space, packet: Packet) -> str:
+        """Say so where the plan knows all that listens: one of our programs, which has a TCP port, and nothing else."""
+        program = self._paths.programs.get(space.name)
+        if program is None or program.listens is None or packet.is_answer or not packet.has_ports:
+            return ""
+        port = packet.destination_port
+        if port is None or (packet.protocol == TCP and port == program.listens):
+            return ""
+        what = "a RST" if packet.protocol == TCP else "an ICMP error"
+        return f"the plan knows nobody who listens on {protocols.name(packet.protocol)} {port}: the answer is {what}"
 
     def _shut(self, space: Space, packet: Packet) -> End:
         groups = self._paths.groups[space.name]

@@ -75,13 +75,16 @@ class States:
 
     `targets` has AWS's state of a target (its id) at a node: healthy, unhealthy, initial, draining, unused,
     unavailable. `flows` has a node's live flows and their targets, `broken` what `fail` did: (kind, name). `seeds` has
-    a node's seed, by which it chooses; without one each choice among several targets is open.
+    a node's seed, by which it chooses; without one each choice among several targets is open. `returning` names the
+    instances whose program is a command of the user's and is known to return every packet; without it, whether they do
+    is open.
     """
 
     targets: Mapping[tuple[str, str], str] = field(default_factory=dict)
     flows: Mapping[str, Mapping[FlowKey, str]] = field(default_factory=dict)
     broken: frozenset[tuple[str, str]] = frozenset()
     seeds: Mapping[str, int] = field(default_factory=dict)
+    returning: frozenset[str] = frozenset()
 
 
 class Kind(str, Enum):
@@ -108,11 +111,13 @@ class Cause(str, Enum):
     FIREWALL = "FIREWALL_RULES_RESTRICTION"  # an appliance's rules
     NO_SUCH_SUBNET = "NoSuchSubnet"  # the local route, and no subnet has the address
     NAT_NO_SESSION = "NatNoSession"  # came to a NAT gateway that has no connection of that kind
+    NAT_PROTOCOL = "NatProtocol"  # a NAT gateway translates TCP, UDP and ICMP alone
     TOO_BIG = "PacketTooBig"  # with DF set: the router answers with ICMP
     LINK_TOO_BIG = "LinkTooBig"  # a link drops it silently
     TTL = "TtlExpired"
     NOT_RETURNED = "NotReturned"  # an appliance that is no firewall kept it
     NO_APPLIANCE = "NoAppliance"  # a target that runs no program
+    OWN_PROGRAM = "OwnProgram"  # a target that runs a program of the user's, which may keep it
     APPLIANCE = "ApplianceFrozen"
     NODE = "NodeFrozen"
     BROKEN = "CablePulled"

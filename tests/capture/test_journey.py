@@ -108,3 +108,14 @@ def test_a_journey_is_told_with_times_taps_tunnels_and_changes() -> None:
         "    +2.500 ms  vpce-fw-a    out  ttl 62 -> 61",
         "    +3.000 ms  web-a/eth0   in",
     ]
+
+
+def test_a_syn_whose_mss_a_transit_gateway_has_lowered_is_the_same_packet() -> None:
+    def offering(mss: int) -> bytes:
+        options = b"\x01\x01\x02\x04" + mss.to_bytes(2, "big") + b"\x01\x01"
+        return ethernet(build_tcp(CLIENT, SERVER, 40000, 80, sequence=1, flags=2, identification=7, options=options))
+
+    (journey,) = journeys([TapFrame("tgw/left-a", 1, offering(8961)), TapFrame("tgw/hub-a", 2, offering(8460))])
+    assert journey.taps == ("tgw/left-a", "tgw/hub-a")
+    other = build_tcp(CLIENT, SERVER, 40000, 80, sequence=2, flags=2, identification=7, options=b"\x02\x04\x21\x0c")
+    assert len(journeys([TapFrame("tgw/left-a", 1, offering(8460)), TapFrame("tgw/hub-a", 2, ethernet(other))])) == 2

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from gwlbemu import Lab
 from tests.paths import TOPOLOGIES
@@ -64,6 +65,21 @@ def test_json_has_file_and_line_of_each_rule_that_stands_in_the_file(gwlbemu: An
     assert told[edge] == (TWO_ZONES, "- {destination: 10.0.1.0/24, target: vpce-fw-a}")
     assert [hop["path"] for hop in hops if hop["rule"] == edge] == ["vpcs[0].route_tables[0].routes[0]"]
     assert "file" not in hops[0]
+
+
+def test_what_a_program_of_the_users_does_is_no_claim(gwlbemu: Any, tmp_path: Any) -> None:
+    text = (TOPOLOGIES / "minimal.yaml").read_text()
+    document = yaml.safe_load(text)
+    document["vpcs"][1]["instances"][0]["program"] = {"command": ["/bin/my-firewall"]}
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump(document))
+    said = gwlbemu("explain", "client", "web", str(file))
+    assert said.code == 1
+    text = " ".join(said.out.split())
+    assert "= what fw does with it is its own; 2 ways are possible behind fw: delivered or dropped" in text
+    assert "dropped: what fw does with it is its own: it may keep it [OwnProgram]" in text
+    assert text.endswith("Delivered and answered, if fw returns it: what a program of your own does is not known.")
+    assert max(map(len, said.out.splitlines())) <= 80
 
 
 def test_json_has_stable_keys(gwlbemu: Any) -> None:

@@ -24,18 +24,18 @@ from tests.differential.sightings import Observation, Observed, Outcome
 ROUTING = ("route", "edge", "internet", "transit", "forward", "translate")
 REASONS = {reason.value for reason in Reason}
 SILENT, NOT_SENT = "silent", "not sent"
-NO_NETWORK, NO_HOST, NO_PORT = ("icmp 3/0", "icmp 1/0"), ("icmp 3/1", "icmp 1/3"), ("icmp 3/3", "icmp 3/2", "icmp 1/4")
 TTL_OVER = ("icmp 11/0", "icmp 3/0")  # of ICMPv6 the second
 SIGNS: dict[str, tuple[str, ...]] = {
-    Cause.NO_ROUTE.value: (*NO_NETWORK, SILENT),
+    Cause.NO_ROUTE.value: (SILENT,),
     Cause.BLACKHOLE.value: (SILENT,),
     Cause.SECURITY_GROUP.value: (SILENT, NOT_SENT),
     Cause.SOURCE_DESTINATION_CHECK.value: ("not its address",),
     Cause.NO_PUBLIC_ADDRESS.value: (SILENT,),
-    Cause.UNKNOWN_ADDRESS.value: (SILENT, *NO_HOST),
+    Cause.UNKNOWN_ADDRESS.value: (SILENT,),
     Cause.NO_SUCH_SUBNET.value: (SILENT,),
     Cause.FIREWALL.value: (SILENT,),
-    Cause.NAT_NO_SESSION.value: (SILENT, *NO_PORT),
+    Cause.NAT_NO_SESSION.value: (SILENT,),
+    Cause.NAT_PROTOCOL.value: (SILENT,),
     Cause.RESET.value: ("reset",),
     Cause.TTL.value: (*TTL_OVER, SILENT),  # a transit gateway has no route of its own for an ICMP error
     Cause.TOO_BIG.value: ("icmp 3/4", "icmp 2/0", NOT_SENT, SILENT),  # nor for this one

@@ -278,8 +278,10 @@ def central(draft: Draft) -> None:
 
 
 def central_egress(draft: Draft) -> None:
-    """The same, and the way out: a NAT gateway in each zone of the inspection VPC."""
-    draft.ipv6 = False
+    """The same, and the way out: a NAT gateway in each zone of the inspection VPC.
+
+    IPv6 of the other VPCs is dropped at the internet gateway of that VPC.
+    """
     _central(draft, leaves=True)
 
 
@@ -307,9 +309,13 @@ def _central(draft: Draft, *, leaves: bool) -> None:
         if leaves:
             hub.subnet("public", zone, 3)
             hub.nat(zone, f"203.0.113.{50 + number}")
-            hub.default(f"ep-{zone}", f"nat-{zone}")
+            hub.route(f"ep-{zone}", ANY, f"nat-{zone}")
             hub.route(f"ep-{zone}", "10.0.0.0/8", "tgw")
             hub.route(f"public-{zone}", "10.0.0.0/8", f"vpce-{zone}")
+            if draft.ipv6:
+                hub.route(f"ep-{zone}", ANY_V6, "igw")
+                for index in range(len(spokes)):
+                    hub.route(f"ep-{zone}", f"2001:db8:{1 + index:x}::/56", "tgw")
             hub.default(f"public-{zone}", "igw")
         else:
             hub.default(f"ep-{zone}", "tgw")

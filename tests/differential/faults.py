@@ -157,6 +157,19 @@ def nat_of_another_zone(random: Random, document: Document) -> str:
     return f"{before}, now {route['target']}"
 
 
+def past_the_nat_gateway(random: Random, document: Document) -> str:
+    """A line leads to the internet gateway and not to the NAT gateway, so that private sources come there."""
+    found = []
+    for vpc, table, route in _routes(document):
+        if route["target"] in [each["name"] for each in vpc["nat_gateways"]]:
+            found.append((table, route, vpc["internet_gateway"]["name"]))
+    if not found:
+        return ""
+    table, route, gateway = random.choice(found)
+    before, route["target"] = _line(table, route), gateway
+    return f"{before}, now {gateway}"
+
+
 def endpoint_among_its_instances(random: Random, document: Document) -> str:
     """An endpoint is in the subnet of the instances that it is for."""
     found = []
@@ -200,6 +213,7 @@ FAULTS: dict[str, Fault] = {
     "group too narrow": group_too_narrow,
     "appliance mode off": appliance_mode_off,
     "NAT of another zone": nat_of_another_zone,
+    "past the NAT gateway": past_the_nat_gateway,
     "endpoint among its instances": endpoint_among_its_instances,
     "zone without endpoint": zone_without_endpoint,
 }
@@ -208,6 +222,7 @@ NEEDS: dict[str, tuple[str, ...]] = {  # the designs that have a place for a fau
     "group too narrow": ("distributed", "chained", "east-west", "overlapping", "central", "central-egress"),
     "appliance mode off": ("central", "central-egress"),
     "NAT of another zone": ("egress", "central-egress"),
+    "past the NAT gateway": ("egress", "central-egress"),
     "endpoint among its instances": ("distributed", "chained", "egress", "east-west", "overlapping"),
 }
 TWO_ZONES = ("route to the wrong zone", "appliance mode off", "NAT of another zone", "zone without endpoint")

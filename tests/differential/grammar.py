@@ -40,8 +40,14 @@ class Sample:
 
     @property
     def states(self) -> States:
-        """What the path model has to know of a lab that has just come up: what each node chooses by."""
-        return States(seeds={node.name: node_seed(SECRET, node.name) for node in self.plan.gateway_nodes})
+        """What the path model has to know of a lab that has just come up.
+
+        What each node chooses by, and that the observer's appliances return packets.
+        """
+        return States(
+            seeds={node.name: node_seed(SECRET, node.name) for node in self.plan.gateway_nodes},
+            returning=frozenset(each.instance for each in self.plan.programs if each.kind == "command"),
+        )
 
     def __str__(self) -> str:
         families = (", IPv6" if self.ipv6 else "") + (", shortcuts" if self.plan.shortcuts else "")

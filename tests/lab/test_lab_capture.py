@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from gwlbemu import Lab
+from gwlbemu.capture.journey import Journey, TapFrame, journeys
+from gwlbemu.capture.reader import CaptureReader
 from tests.lab.oracles import curl
 from tests.paths import TOPOLOGIES
 from tests.waiting import PATIENCE
@@ -66,3 +68,28 @@ def test_one_tap_by_itself_has_no_retransmissions_for_wireshark(lab: Lab, tmp_pa
         return tshark(one, "-Y", "tcp.analysis.flags") == []
 
     assert any(is_clean() for _ in range(5))
+
+
+@pytest.mark.topology(TOPOLOGIES / "transit-gateway.yaml", capture=True)
+def test_a_packets_journey_through_a_transit_gateway_is_one(lab: Lab) -> None:
+    assert curl(lab, "http://10.2.2.10/", client="client-a") == 0
+
+    def found() -> list[Journey]:
+        (file,) = lab.capture_files()
+        with file.open("rb") as stream:
+            packets = [each for each in CaptureReader(stream) if each.interface is not None]
+        records = [TapFrame(each.interface.name, each.at_ns, each.data, each.direction) for each in packets]
+        to_server = [each for each in journeys(records) if each.identity.destination_port == 80]
+        return [each for each in to_server if each.sightings[0].record.tap == "client-a/eth0"]
+
+    lab.wait_until(
+        lambda: bool(found()) and all("server-b/eth0" in each.taps for each in found()),
+        timeout=PATIENCE,
+        what="the packets to be written",
+    )
+    for journey in found():
+        zone = next(tap[-1] for tap in journey.taps if tap.startswith("vpce-"))
+        hub, middle = f"tgw/to-security-{zone}", (f"vpce-{zone}", f"fw-{zone}/eth0", f"vpce-{zone}")
+        assert journey.taps == (
+            "client-a/eth0", "tgw/to-left-a", hub, *middle, hub, f"tgw/to-right-{zone}", "server-b/eth0"
+        )  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gwlbemu.core.gateway.verdict import Reason
-from gwlbemu.paths.values import Cause, Kind, Packet, States, Way
+from gwlbemu.paths.values import Cause, FlowKey, Kind, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange, way
 from gwlbemu.topology.file.document import dotted
 from gwlbemu.topology.plan.resolve import load
@@ -98,6 +98,35 @@ def middlebox(check: bool) -> Callable[[Data], None]:
     return change
 
 
+def foreign(data: Data) -> None:
+    """Another VPC's traffic leaves by this one's internet gateway, both families."""
+    data["internet"]["ipv6_cidr"] = "2001:db8:f::/64"
+    data["internet"]["instances"][0]["ipv6_address"] = "2001:db8:f::10"
+    app = data["vpcs"][0]
+    app["ipv6_cidr"], app["subnets"][2]["ipv6_cidr"] = "2001:db8:1::/56", "2001:db8:1:1::/64"
+    app["route_tables"][2]["routes"].append({"destination": "::/0", "target": "igw"})
+    out = [{"destination": destination, "target": "tgw"} for destination in ("0.0.0.0/0", "::/0")]
+    subnet = {"name": "far-a", "zone": "a", "cidr": "10.9.1.0/24", "ipv6_cidr": "2001:db8:9:1::/64"}
+    far = {"name": "far", "subnet": "far-a", "address": "10.9.1.10", "ipv6_address": "2001:db8:9:1::10"}
+    data["vpcs"].append(
+        {
+            "name": "elsewhere", "cidr": "10.9.0.0/16", "ipv6_cidr": "2001:db8:9::/56", "instances": [far],
+            "subnets": [subnet | {"route_table": "out"}], "route_tables": [{"name": "out", "routes": out}],
+        }
+    )  # fmt: skip
+    lines = [{**line, "target": "to-app"} for line in out]
+    data["transit_gateways"] = [
+        {
+            "name": "tgw",
+            "attachments": [
+                {"name": "to-far", "vpc": "elsewhere", "subnets": ["far-a"], "route_table": "spokes"},
+                {"name": "to-app", "vpc": "app", "subnets": ["ep-a"], "route_table": "back"},
+            ],
+            "route_tables": [{"name": "spokes", "routes": lines}, {"name": "back", "routes": []}],
+        }
+    ]
+
+
 def test_a_packet_is_delivered_and_every_hop_names_its_line() -> None:
     found = walked(REQUEST)
     assert ended(found) == ("delivered", "web", "")
@@ -141,6 +170,13 @@ ROWS: list[tuple[str, Packet, list[Change], str, Cause | Reason]] = [
     ),
     ("an endless way", OUTWARD, [own_subnet], "app-a", Cause.LOOP),
     ("nothing of the NAT gateway's", replace(REQUEST, destination="203.0.113.99"), NAT, "nat", Cause.NAT_NO_SESSION),
+    (
+        "GRE at a NAT gateway", Packet("web", "client", GRE),
+        [*NAT, put("vpcs.0.route_tables.2.routes.0.target", "nat")], "nat", Cause.NAT_PROTOCOL,
+    ),
+    ("an IPv6 source of another VPC", Packet("far", "2001:db8:f::10", UDP, 1, 53), [foreign], "igw",
+     Cause.NO_PUBLIC_ADDRESS),
+    ("a source of another VPC", Packet("far", "client", UDP, 1, 53), [foreign], "igw", Cause.NO_PUBLIC_ADDRESS),
     ("more than 1500 bytes, DF", replace(OUTWARD, size=1501), [], "igw", Cause.TOO_BIG),
     ("more than 8500 bytes", replace(OUTWARD, size=8501), [], "vpce-a", Reason.TOO_LONG),
     ("more than 9001 bytes", replace(OUTWARD, size=9002), [], "web", Cause.TOO_BIG),
@@ -230,6 +266,71 @@ def test_a_packet_ends_where_and_why(packet: Packet, changes: list[Change], at: 
 def test_what_is_broken_on_purpose_ends_a_way(broken: tuple[str, str], at: str, why: Cause) -> None:
     found = walked(REQUEST, states=States(broken=frozenset({broken})))
     assert ended(found) == dropped(at, why)
+
+
+COMMAND = put("vpcs.1.instances.0.program", {"command": ["/bin/my-firewall"]})
+
+
+def test_what_a_program_of_the_users_does_is_open_in_each_direction() -> None:
+    found = exchange(paths(COMMAND), REQUEST)
+    assert ended(found.there) == ("ambiguous", "fw-a", Cause.OPEN.value)
+    assert found.there.end.sentence.startswith("what fw-a does with it is its own; ")
+    assert [ended(each) for each in found.there.alternatives] == [
+        ("delivered", "web", ""), dropped("fw-a", Cause.OWN_PROGRAM)
+    ]  # fmt: skip
+    assert [each.answered for each in found.possible] == [True, False, False]
+    assert not found.answered
+
+
+def test_a_program_of_the_users_that_is_known_to_return_packets_does() -> None:
+    assert exchange(paths(COMMAND), REQUEST, States(returning=frozenset({"fw-a"}))).answered
+    frozen = States(returning=frozenset({"fw-a"}), broken=frozenset({("process", "fw-a")}))
+    assert ended(walked(REQUEST, COMMAND, states=frozen)) == dropped("fw-a", Cause.APPLIANCE)
+
+
+QUERY = Packet("web", "client", UDP, 40000, 53)
+QUERYS_FLOW: FlowKey = ("vpce-a", UDP, "10.0.1.10", 40000, "198.51.100.10", 53)
+
+
+@pytest.mark.parametrize(
+    ("packet", "flows", "datapath", "ends"),
+    [
+        pytest.param(OUTWARD, None, "auto", ["NodeFrozen"], id="a SYN goes up"),
+        pytest.param(QUERY, None, "auto", ["NodeFrozen", ""], id="nothing is known of its flows"),
+        pytest.param(QUERY, {QUERYS_FLOW: "fw-a"}, "auto", ["NodeFrozen", ""], id="its flow is there"),
+        pytest.param(QUERY, {}, "auto", ["NodeFrozen"], id="its flow is not there"),
+        pytest.param(QUERY, {QUERYS_FLOW: "fw-a"}, "python", ["NodeFrozen"], id="no fast path"),
+        pytest.param(replace(OUTWARD, tcp_flags=ACK), None, "ebpf", ["NodeFrozen"], id="TCP, nothing is known"),
+    ],
+)
+def test_a_frozen_nodes_fast_path_may_go_on(
+    packet: Packet, flows: dict[FlowKey, str] | None, datapath: str, ends: list[str]
+) -> None:
+    states = States(
+        broken=frozenset({("process", "inspect-node-a")}), flows={} if flows is None else {"inspect-node-a": flows}
+    )
+    found = walked(packet, put("datapath", datapath), states=states)
+    assert [each.end.reason for each in found.alternatives or (found,)] == ends
+
+
+@pytest.mark.parametrize(
+    ("program", "packet", "said"),
+    [
+        ("web", REQUEST, ""),
+        ("web", replace(REQUEST, destination_port=81), "nobody who listens on tcp 81: the answer is a RST"),
+        ("web", replace(REQUEST, protocol=UDP), "nobody who listens on udp 80: the answer is an ICMP error"),
+        ({"web": {"port": 81}}, replace(REQUEST, destination_port=81), ""),
+        ({"command": ["/bin/my-server"]}, replace(REQUEST, destination_port=81), ""),
+        (None, replace(REQUEST, destination_port=81), ""),
+    ],
+)
+def test_a_port_where_the_plan_knows_that_nobody_listens_is_named(program: object, packet: Packet, said: str) -> None:
+    open_group = put("vpcs.0.security_groups.0.ingress", [{"protocol": "all", "source": "0.0.0.0/0"}])
+    runs = [put("vpcs.0.instances.0.program", program)] if program else []
+    found = walked(packet, open_group, *runs)
+    assert found.delivered
+    assert said in found.hops[-1].detail
+    assert bool(found.hops[-1].detail) == bool(said)
 
 
 def test_a_loop_names_its_circle() -> None:

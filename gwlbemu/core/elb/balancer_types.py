@@ -12,5 +12,6 @@ GATEWAY = "gateway"
 ATTRIBUTES: Mapping[str, type[Attributes]] = {GATEWAY: GatewayAttributes}
 # A target group has no type of its own in the API: its protocol says which type of load balancer may use it.
 TYPE_OF_PROTOCOL: Mapping[str, str] = {"GENEVE": GATEWAY}
-# Quotas: how many targets of one Availability Zone a target group may have. Gateway: guide, Quotas.
-TARGETS_PER_ZONE: Mapping[str, int] = {GATEWAY: 300}
+# Quotas: how many targets a target group may have, over all zones together. Gateway: guide, Quotas, 300 targets per
+# Gateway Load Balancer (of which each zone may have all).
+MOST_TARGETS: Mapping[str, int] = {GATEWAY: 300}

@@ -38,11 +38,11 @@ class GroupAttributes(Protocol):
 @dataclass(frozen=True, slots=True)
 class GroupSettings:
     """What a target group is told once. `zone` is the node's, `zones` the load balancer's enabled ones (the node's is
-    always one of them), `targets_per_zone` AWS's quota.
+    always one of them), `most_targets` AWS's quota over all zones.
     """
 
     zone: str
-    targets_per_zone: int
+    most_targets: int
     zones: tuple[str, ...] = ()
     health_check: HealthCheck = field(default_factory=HealthCheck)
     propagation_delay_seconds: float = 0
@@ -112,12 +112,9 @@ class TargetGroup(Generic[M, A]):
             )
         if known is not None and known.is_registered:
             return
-        most = self._settings.targets_per_zone
-        beside = sum(member.zone == target.zone for member in self.members.values() if member.is_registered)
-        if beside >= most:
-            raise AwsError(
-                f"zone {target.zone} has {most} targets, which is the most a target group may have", "TooManyTargets"
-            )
+        most = self._settings.most_targets
+        if sum(member.is_registered for member in self.members.values()) >= most:
+            raise AwsError(f"there are {most} targets, which is the most a load balancer may have", "TooManyTargets")
         member = known or self._add(target)
         enabled = target.zone in self._enabled_zones
         member.membership = Membership.REGISTERED if enabled else Membership.NOT_IN_USE

@@ -3,6 +3,7 @@
 packet                                              verdict                       guide
 longer than 8500 bytes                              Drop TOO_LONG, silently       Gateway Load Balancers, MTU
 of a live flow                                      ToTarget, that flow's target  Flow stickiness
+TCP SYN behind a RST, or FINs of both ends          a new flow, ToTarget          ours
 TCP without SYN, no live flow                       Drop MIDSTREAM                Idle timeout
   and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender           Listeners
 anything else without a live flow                   a new flow, ToTarget          Idle timeout
@@ -12,7 +13,7 @@ of a flow whose target failed: CARRY, MOVE, RESET   see `fates`                 
 
 from __future__ import annotations
 
-from gwlbemu.core.elb.gateway_attributes import TWO_TUPLE
+from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, TWO_TUPLE
 from gwlbemu.core.gateway.fates import Fate
 from gwlbemu.core.gateway.flows import OTHER_IDLE_SECONDS, Flow
 from gwlbemu.core.gateway.key import flow_key, quoted_key
@@ -67,8 +68,11 @@ class Entry:
             return drop(Reason.MALFORMED)
         connection = ip.protocol == TCP and not ip.is_fragment
         flow = table.get(key)
-        if flow is not None and self._is_over(flow, flags, now):
+        if flow is not None and self._placement.table.is_over(flow, now):
             self._placement.end(flow)
+            flow = None
+        elif flow is not None and flow.state.is_reusable and flags & (SYN | ACK) == SYN:
+            self._placement.end_reused(flow, now)
             flow = None
         if flow is None:
             refused = self._refuse(endpoint, packet, connection, flags)
@@ -87,6 +91,8 @@ class Entry:
             if isinstance(placed, Reason):
                 return drop(placed)
             flow = placed
+        if flags & RST and self._placement.attributes.stickiness == FIVE_TUPLE:
+            flow.change_state(reset_sent=True)
         return self._forward(flow, ip, packet, step, now)
 
     def _key(self, table: dict[int, Flow], packet: bytes, ip: IpPacket) -> tuple[int, bool]:
@@ -99,11 +105,6 @@ class Entry:
 
     def _is_error(self, packet: bytes, ip: IpPacket) -> bool:
         return quoted_key(packet, ip, self._placement.attributes.stickiness) is not None
-
-    def _is_over(self, flow: Flow, flags: int, now: float) -> bool:
-        """A new SYN ends a flow that has seen both FINs, or a RST at one end: the port is being used again."""
-        reusable = flow.state.is_closed or flow.state.told
-        return (reusable and flags & (SYN | ACK) == SYN) or self._placement.table.is_over(flow, now)
 
     def _refuse(self, endpoint: int, packet: bytes, connection: bool, flags: int) -> Verdict | None:
         """Judge a packet of no flow: only a SYN (without ACK) begins a TCP flow."""

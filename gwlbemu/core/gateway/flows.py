@@ -40,12 +40,18 @@ class FlowState(NamedTuple):
     fin_from_high: bool = False
     moves: int = 0  # how often it was bound to another target
     only_errors: bool = False  # nothing but ICMP errors has belonged to it
+    reset_sent: bool = False  # a RST of either end has gone to the target
     told: int = 0  # its target failed, and ends have been answered with a RST: 1 the lower, 2 the higher
 
     @property
     def is_closed(self) -> bool:
         """Whether FINs of both ends have come back."""
         return self.fin_from_low and self.fin_from_high
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether a SYN is no packet of it but begins a new connection."""
+        return self.is_closed or self.reset_sent or bool(self.told)
 
     @property
     def is_carriable(self) -> bool:

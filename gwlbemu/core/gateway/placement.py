@@ -19,6 +19,7 @@ from gwlbemu.core.gateway.changes import Changes
 from gwlbemu.core.gateway.counters import Counters
 from gwlbemu.core.gateway.endings import Endings
 from gwlbemu.core.gateway.flows import OTHER_IDLE_SECONDS, Flow, FlowState, FlowTable, flow_identity
+from gwlbemu.core.gateway.former import FormerFlows
 from gwlbemu.core.gateway.key import key_bytes, key_parts
 from gwlbemu.core.gateway.records import FlowRecord
 from gwlbemu.core.gateway.settings import Settings
@@ -65,7 +66,9 @@ class Placement:
             fetch_carried,
         )
         self.changes = Changes(settings.track_changes)
+        self.former = FormerFlows(settings.emulation.fin_linger_seconds)
         self._seed = choice.Seed(settings.seed)
+        self._cookie_numbers = marks.CookieNumbers()
         self._tunnels: dict[tuple[GatewayMember, int, int, int], Tunnel] = {}
 
     def place(
@@ -90,7 +93,7 @@ class Placement:
             target,
             tunnel,
             target.tally(endpoint, 0 if self.attributes.stickiness == TWO_TUPLE else ip.protocol),
-            cookie=marks.flow_cookie(self._seed, name, 0),
+            cookie=marks.flow_cookie(self._seed, name, self._cookie_numbers.take(endpoint, key)),
             idle_timeout=0.0,
             state=self._first_states[from_high][is_error],
             now=now,
@@ -134,7 +137,8 @@ class Placement:
         flow.tunnel = self._tunnel(target, flow.tunnel.source_port, flow.tunnel.endpoint, version)
         flow.change_state(moves=flow.state.moves + 1)
         if self.settings.emulation.rebalanced_cookie == "new":
-            flow.cookie = marks.flow_cookie(self._seed, name, flow.state.moves)
+            number = self._cookie_numbers.take(flow.tunnel.endpoint, flow.key)
+            flow.cookie = marks.flow_cookie(self._seed, name, number)
         self.counters.moved += 1
         if flow.state.is_carriable:
             self.changes.flow_updated(flow)
@@ -148,6 +152,14 @@ class Placement:
         self.table.remove(flow)
         self.forget_target(flow.target)
         self.changes.flow_removed(flow)
+
+    def end_reused(self, flow: Flow, now: float) -> None:
+        """Take a connection's flow out, since a SYN begins another one on its ports.
+
+        What is still on its way in its tunnel may come back for a while.
+        """
+        self.end(flow)
+        self.former.add(flow, now)
 
     def forget_target(self, member: GatewayMember) -> None:
         """Let a target go whose last flow has gone, keeping what it counted."""

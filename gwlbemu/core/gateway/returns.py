@@ -12,7 +12,9 @@ metrics, names the metrics; the order is ours, AWS does not say.
     option 3 there                                                 INVALID_FLOW_COOKIE   guide
     the inner packet can be read, ethertype and version agree      INVALID_GENEVE_TUNNEL ours
     a live flow has the inner packet's key                         MISSING_FLOW_ENTRY    guide
-    option 3 is that flow's cookie                                 INVALID_FLOW_COOKIE   guide
+    option 3 is that flow's cookie (*)                             INVALID_FLOW_COOKIE   guide
+    (*) A connection's flow whose ports a SYN has taken over is remembered for a while: what is still on its way with
+    its cookie arrives, up to its RST.
 
 Not judged: outer source port, outer TTL, both outer checksums, option 2, the order of options, unknown options that are
 not critical. An ICMP error may also come in the header of the flow that it quotes: an appliance answers inside a flow
@@ -36,7 +38,7 @@ from gwlbemu.wire.ip import IpPacket, decode_ip
 from gwlbemu.wire.mismatch import Mismatch, mismatch_of
 from gwlbemu.wire.outer import Outer, decapsulate
 from gwlbemu.wire.protocols import TCP
-from gwlbemu.wire.tcp import FIN, RST, decode_tcp
+from gwlbemu.wire.tcp import FIN, RST, SYN, decode_tcp
 from gwlbemu.wire.ttl import decrement
 
 _VERSIONS = {geneve.PROTOCOL_IPV4: 4, geneve.PROTOCOL_IPV6: 6}
@@ -98,10 +100,16 @@ class Return:
             for key, swapped in keys
             if (flow := table.get(key)) is not None and not self._placement.table.is_over(flow, now)
         ]
-        if not live:
-            return drop(Reason.MISSING_FLOW_ENTRY, Mismatch("inner packet", _ends(ip), "one of a live flow"))
         known = [(flow, swapped) for flow, swapped in live if flow.cookie == options.flow_cookie]
+        former = None
+        if not known and not flags & SYN:
+            key, swapped = keys[0]
+            former = self._placement.former.find(options.endpoint_id, key, now)
+            if former is not None and former.cookie == options.flow_cookie:
+                known = [(former, swapped)]
         if not known:
+            if not live:
+                return drop(Reason.MISSING_FLOW_ENTRY, Mismatch("inner packet", _ends(ip), "one of a live flow"))
             wrong = Mismatch("flow cookie", f"0x{options.flow_cookie:08x}", f"0x{live[0][0].cookie:08x}")
             return drop(Reason.INVALID_FLOW_COOKIE, wrong)
         if len(packet) > LONGEST_PACKET:
@@ -110,6 +118,8 @@ class Return:
         step = exit_step(self._settings.emulation.ttl_decrement, swapped == flow.state.from_high)
         if step and ip.ttl <= step:
             return drop(Reason.TTL_EXPIRED, Mismatch("inner TTL", str(ip.ttl), f"more than {step}"))
+        if flow is former:
+            return self._forward_late(flow, packet, flags=flags, step=step)
         return self._forward(flow, packet, protocol=ip.protocol, flags=flags, swapped=swapped, step=step, now=now)
 
     def _not_to_us(self, outer: Outer) -> Mismatch:
@@ -143,6 +153,18 @@ class Return:
         if flags & (FIN | RST) and self._placement.attributes.stickiness == FIVE_TUPLE:
             self._close(flow, flags, swapped)
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
+
+    def _forward_late(self, former: Flow, packet: bytes, *, flags: int, step: int) -> ToEndpoint:
+        """Let a packet of a former flow out, which touches nothing of the present one."""
+        target = former.target
+        if self._placement.group.by_address.get(target.address) is target:
+            former.tally.packets_from += 1
+            former.tally.bytes_from += len(packet)
+        else:
+            self._counters.add_late(0, 1, 0, len(packet))
+        if flags & RST:
+            self._placement.former.forget(former)
+        return ToEndpoint(former.tunnel.endpoint, decrement(packet, step) if step else packet)
 
     def _close(self, flow: Flow, flags: int, swapped: bool) -> None:
         """Follow TCP's end: judged here, where the appliance has let the packet pass.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, TARGETS_PER_ZONE
+from gwlbemu.core.elb.balancer_types import GATEWAY, MOST_TARGETS
 from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
 from gwlbemu.core.elb.member import Member
 from gwlbemu.core.elb.states import Membership
@@ -72,7 +72,7 @@ class GatewayTargetGroup(TargetGroup[GatewayMember, GatewayAttributes]):
         super().__init__(
             GroupSettings(
                 zone=settings.zone,
-                targets_per_zone=TARGETS_PER_ZONE[GATEWAY],
+                most_targets=MOST_TARGETS[GATEWAY],
                 zones=settings.zones,
                 health_check=settings.health_check,
                 propagation_delay_seconds=settings.emulation.propagation_delay_seconds,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, TARGETS_PER_ZONE, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import GATEWAY, MOST_TARGETS, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, attribute_problems
@@ -121,11 +120,11 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
     vpc = next((vpc for vpc in topology.vpcs if vpc.name == group.vpc), None)
     if vpc is None:
         homes = {v.name for v in topology.vpcs if balancer and {s.name for s in v.subnets} & _subnets(balancer)}
-        known = ", ".join(vpc.name for vpc in topology.vpcs if vpc.name in homes or not homes)
-        yield Problem((*path, "vpc"), f"there is no VPC {group.vpc}: expected one of {known}")
+        vpcs = ", ".join(vpc.name for vpc in topology.vpcs if vpc.name in homes or not homes)
+        yield Problem((*path, "vpc"), f"there is no VPC {group.vpc}: expected one of {vpcs}")
         return
     enabled = zones[balancer.name] if balancer else []
-    count: Counter[str] = Counter()
+    known = 0
     for number, target in enumerate(group.targets):
         here = (*path, "targets", number)
         if target in group.targets[:number]:
@@ -135,16 +134,15 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
         except SettingError as error:
             yield Problem(here, str(error))
             continue
-        count[zone] += 1
+        known += 1
         if balancer and enabled and zone not in (*enabled, EVERY_ZONE):
             wanted = ", ".join(enabled)
             yield Problem(
                 here,
                 f"{target} is in zone {zone}, which load balancer {balancer.name} has not enabled: expected {wanted}",
             )
-    for zone, targets in count.items():
-        if targets > (most := TARGETS_PER_ZONE[GATEWAY]):
-            yield Problem((*path, "targets"), f"{targets} targets in zone {zone}: expected at most {most}")
+    if known > (most := MOST_TARGETS[GATEWAY]):
+        yield Problem((*path, "targets"), f"{known} targets: expected at most {most}, over all zones together")
 
 
 def _subnets(balancer: LoadBalancer) -> set[str]:

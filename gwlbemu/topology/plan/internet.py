@@ -73,7 +73,7 @@ def _router(settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blue
         routes=tuple(lines),
         neighbours=tuple(neighbours),
         forwarding_entries=tuple(interface_entries(INTERNET, interfaces)),
-        nftables="".join(port_rules.instance_port(port, None) for port in ports),
+        nftables=rulesets.router() + "".join(port_rules.instance_port(port, None) for port in ports),
         instance_ports=ports,
     )
     return Blueprint((namespace,))
@@ -98,7 +98,7 @@ def _gateway(topology: Topology, settings: Settings, internet: Internet, vpc: Vp
         forwarding=True,
         routes=tuple(lines),
         neighbours=tuple(neighbours),
-        nftables=rulesets.internet_gateway(public_addresses(settings, vpc)),
+        nftables=rulesets.router() + rulesets.internet_gateway(public_addresses(settings, vpc), vpc.ipv6_cidr),
         address_rewrites=rulesets.quoted_addresses(public_addresses(settings, vpc)),
     )
     v6 = [f"{here_v6}/64"], [f"{there_v6}/64"]

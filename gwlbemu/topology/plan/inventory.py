@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gwlbemu.topology import names
 from gwlbemu.topology.file.places import subnets_by_name
 from gwlbemu.topology.file.schema import SecurityGroupRule, Topology
 from gwlbemu.topology.plan import rulesets
@@ -131,6 +132,12 @@ def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:
             found += [plan.Tap(f"{name}/{side}", layout.namespace(name), side) for side in (INTERNET, "fabric")]
         found += [
             plan.Tap(f"{gateway.name}/eth0", layout.namespace(gateway.name), "eth0") for gateway in vpc.nat_gateways
+        ]
+    zones = {subnet.name: subnet.zone for vpc in topology.vpcs for subnet in vpc.subnets}
+    for transit in topology.transit_gateways:
+        inside = [names.attachment(each.name, zones[subnet]) for each in transit.attachments for subnet in each.subnets]
+        found += [
+            plan.Tap(f"{transit.name}/{each}", layout.namespace(transit.name), names.device(each)) for each in inside
         ]
     return tuple(found)
 

@@ -36,14 +36,48 @@ def fabric_keeps_ttl() -> str:
     )
 
 
-def internet_gateway(public: Mapping[str, str]) -> str:
+def router() -> str:
+    """Return the rules by which a router answers no packet that it cannot deliver.
+
+    AWS documents no answer of a VPC's router to a packet without a route, and of a transit gateway that it drops it;
+    Linux would send ICMP errors from addresses that no VPC has. That a packet is too big is still said, and that its
+    TTL is over.
+    """
+    return table(
+        "inet router",
+        chain(
+            "output",
+            "filter hook output priority 0; policy accept;",
+            [
+                "icmp type destination-unreachable icmp code { net-unreachable, host-unreachable } drop",
+                "icmpv6 type destination-unreachable icmpv6 code { no-route, addr-unreachable } drop",
+            ],
+        ),
+    )
+
+
+def internet_gateway(public: Mapping[str, str], ipv6_cidr: str | None) -> str:
     """Stateless one-to-one translation; `public` maps private to public addresses. IPv6 passes untouched.
 
-    The packet that an ICMP error quotes is translated too, by the rules of `quoted_addresses` in its chains.
+    Whatever comes from the VPC with another source than those of `public`, or than `ipv6_cidr` has, is dropped before
+    anything could answer it. The packet that an ICMP error quotes is translated too, by the rules of `quoted_addresses`
+    in its chains.
     """
+    return _ipv4_gateway(public) + table(
+        "ip6 gateway",
+        chain(
+            "prerouting",
+            "filter hook prerouting priority -300; policy accept;",
+            [f'iifname "fabric" ip6 saddr != {ipv6_cidr} drop' if ipv6_cidr else 'iifname "fabric" drop'],
+        ),
+    )
+
+
+def _ipv4_gateway(public: Mapping[str, str]) -> str:
     if not public:
         return table(
             "ip gateway",
+            chain("prerouting", "filter hook prerouting priority -300; policy accept;", ['iifname "fabric" drop']),
             chain("forward", "filter hook forward priority 0; policy accept;", ['oifname "internet" drop']),
         )
     private = ", ".join(public)
@@ -57,6 +91,7 @@ def internet_gateway(public: Mapping[str, str]) -> str:
             "prerouting",
             "filter hook prerouting priority -300; policy accept;",
             [
+                f'iifname "fabric" ip saddr != {{ {private} }} drop',
                 f'iifname "internet" ip daddr set ip daddr map {{ {inward} }}',
                 f'iifname "internet" {_quotes("in", _QUOTED_SOURCE, public.values())}',
             ],
@@ -110,10 +145,16 @@ def nat_gateway(address: str) -> str:
     """Return the rules of a NAT gateway with this address.
 
     What is forwarded leaves with the gateway's own address; answers come back by connection tracking. What belongs to
-    no connection is for the gateway itself, and that answers nothing: neither a ping nor a SYN.
+    no connection is for the gateway itself, and that answers nothing: neither a ping nor a SYN. NAT gateways guide:
+    only TCP, UDP and ICMP.
     """
-    return table(
+    return router() + table(
         "ip nat",
+        chain(
+            "prerouting",
+            "filter hook prerouting priority -300; policy accept;",
+            ["ip protocol != { tcp, udp, icmp } drop"],
+        ),
         chain("input", "filter hook input priority 0; policy drop;", []),
         chain(
             "postrouting",
@@ -131,7 +172,7 @@ def transit_gateway(buckets: int, mtu: int) -> str:
     lines = [f"meta mark set symhash mod {buckets} offset 1"] if buckets > 1 else []
     lines.append(f"meta nfproto ipv4 tcp flags & syn == syn tcp option maxseg size set {mtu - 40}")
     lines.append(f"meta nfproto ipv6 tcp flags & syn == syn tcp option maxseg size set {mtu - 60}")
-    return table(
+    return router() + table(
         "inet transit_gateway",
         chain("prerouting", "filter hook prerouting priority -150; policy accept;", lines),
     )

@@ -73,7 +73,8 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
         routes=tuple(routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)),
         neighbours=tuple(interface_neighbours("subnet", interfaces) + fabric_neighbours(settings, vpc, subnet.name)),
         forwarding_entries=tuple(interface_entries("subnet", interfaces)),
-        nftables=(rulesets.fabric_keeps_ttl() if tunnels else "")
+        nftables=rulesets.router()
+        + (rulesets.fabric_keeps_ttl() if tunnels else "")
         + "".join(port_rules.instance_port(port, groups) for port, groups in ports),
         instance_ports=tuple(port for port, _ in ports),
     )

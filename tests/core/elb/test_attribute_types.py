@@ -17,7 +17,7 @@ from gwlbemu.core.elb.attributes import (
     Table,
     table_of,
 )
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, TARGETS_PER_ZONE
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, MOST_TARGETS
 from gwlbemu.errors import SettingError
 
 
@@ -72,4 +72,4 @@ def test_each_types_fields_are_its_rows_and_have_their_defaults(attributes: type
 
 
 def test_each_type_has_its_quota() -> None:
-    assert TARGETS_PER_ZONE.keys() == ATTRIBUTES.keys()
+    assert MOST_TARGETS.keys() == ATTRIBUTES.keys()

@@ -60,7 +60,7 @@ class PlainBalancer:
 
     def __init__(self, *zones: str, propagation_delay_seconds: float = 0) -> None:
         settings = GroupSettings(
-            zone="a", zones=("a", "b"), targets_per_zone=5, propagation_delay_seconds=propagation_delay_seconds
+            zone="a", zones=("a", "b"), most_targets=5, propagation_delay_seconds=propagation_delay_seconds
         )
         self.attributes = PlainAttributes()
         self.group = PlainGroup(settings, self.attributes)

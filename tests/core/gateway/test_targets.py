@@ -307,13 +307,14 @@ def test_a_target_deregistered_without_a_delay_drains_until_the_packets_know() -
     assert balancer.target_health(now=200.0) == []
 
 
-def test_the_301st_target_of_a_zone_is_refused_as_aws_does() -> None:
-    many = tuple(Target(f"i-{n}", bytes([10, 1, n >> 8, n & 255]), "a") for n in range(300))
+def test_the_301st_target_over_all_zones_is_refused_as_aws_does() -> None:
+    many = tuple(Target(f"i-{n}", bytes([10, 1, n >> 8, n & 255]), "ab"[n % 2]) for n in range(300))
     balancer = Balancer(settings(many), now=0.0)
     with pytest.raises(SettingError) as refused:
         balancer.register(target(1), now=1.0)
     assert refused.value.code == "TooManyTargets"
-    balancer.register(target(2, "b"), now=1.0)
+    with pytest.raises(SettingError):
+        balancer.register(target(2, "b"), now=1.0)
     balancer.deregister("i-7", now=1.0)
     balancer.register(target(1), now=1.0)
 

@@ -11,7 +11,20 @@ from dataclasses import replace
 import pytest
 
 from gwlbemu.wire.aws import format_endpoint
-from tests.cases import ENDPOINT, ENTRIES, FLOW, OTHER_ENDPOINT, RETURNS, Arrival, Case, around
+from tests.cases import (
+    ENDPOINT,
+    ENTRIES,
+    FLOW,
+    OTHER_ENDPOINT,
+    RETURNS,
+    REUSES,
+    Arrival,
+    Case,
+    Enter,
+    Reuse,
+    around,
+    hop,
+)
 from tests.programs.gateway.node_bench import OTHER_TARGET, TARGET, Bench, config, running, second_endpoint
 from tests.waiting import wait_until
 
@@ -103,6 +116,33 @@ def test_a_returned_datagram_meets_the_verdict_of_the_table(node: Bench, first: 
         assert list(changed.values()) == [1]
         assert changed.keys() <= {case.expected.value, f"Dropped_{case.expected.value}"}
     assert node.target.recv() == node.client.recv() == node.other.recv() == []
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.description) for case in REUSES])
+def test_a_5_tuple_that_is_used_again_goes_as_the_table_says(node: Bench, case: Reuse) -> None:
+    sent: list[bytes] = []  # what the first packet of each flow became
+    for step in case.steps:
+        before = counters(node)
+        if isinstance(step, Enter):
+            node.client.send([frame(ENDPOINT, step.packet)])
+            (taken,) = node.take(node.target)
+            if step.number == len(sent):
+                assert taken[42:82] not in [each[28:68] for each in sent]
+                sent.append(taken[14:])
+            assert taken[14:] == around(sent[step.number], hop(step.packet))
+            continue
+        datagram = around(sent[step.number], hop(step.packet))
+        hairpin = datagram[:8] + b"\xfe" + datagram[9:12] + datagram[16:20] + datagram[12:16] + datagram[20:]
+        node.target.send([TO_ENI + b"\x08\x00" + hairpin])
+        changed = judged(node, before)
+        if step.reason is None:
+            assert changed == {"verdicts_to_endpoint": 1}
+            (back,) = node.take(node.client)
+            assert back[14:] == hop(hop(step.packet))
+        else:
+            assert changed == {step.reason.value: 1, "verdicts_drop": 1}
+    node.call("advance", seconds=10_000)
+    assert node.call("flows")["flows"] == []
 
 
 def test_the_fast_node_carried_some_of_it_in_the_kernel(node: Bench) -> None:

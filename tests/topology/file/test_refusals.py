@@ -12,6 +12,8 @@ from tests.topology.builder import put, text_of
 
 ENDPOINT_2 = {"name": "vpce-2", "subnet": "ep-a", "service": "inspect"}
 GROUP, BALANCER = "target_groups.0", "load_balancers.0"
+PLAIN_GROUP = {"name": "firewalls", "vpc": "security", "protocol": "GENEVE", "port": 6081}
+MANY = [f"10.254.{1 + number % 2}.{10 + number // 2}" for number in range(301)]  # of both zones
 
 CASES = [
     (
@@ -241,6 +243,12 @@ CASES = [
         put(f"{GROUP}.targets+", "web"),
         "target_groups[0].targets[1]",
         "VPC security has no instance web: expected an instance there",
+    ),
+    (
+        "more targets than a load balancer may have",
+        put(GROUP, {**PLAIN_GROUP, "target_type": "ip", "targets": MANY}),
+        "target_groups[0].targets",
+        "301 targets: expected at most 300, over all zones together",
     ),
     ("target twice", put(f"{GROUP}.targets+", "fw-a"), "target_groups[0].targets[1]", "fw-a is in the group already"),
     (
