@@ -33,9 +33,20 @@ class GwlbemuError(Exception):
 
 
 class WireError(GwlbemuError):
-    """Bytes that are not what they claim to be; in the packet path it is caught in one place and becomes a Drop."""
+    """Bytes that are not what they claim to be; in the packet path it is caught in one place and becomes a Drop.
+
+    `field`, `got` and `expected` are there where one field is to blame (see `of`), else "".
+    """
 
     code = "InvalidBytes"
+    field = got = expected = ""
+
+    @classmethod
+    def of(cls, field: str, got: object, expected: object) -> WireError:
+        """Return the error about one field: "GENEVE version 1, expected 0"."""
+        error = cls(f"{field} {got}, expected {expected}")
+        error.field, error.got, error.expected = field, str(got), str(expected)
+        return error
 
 
 class TopologyError(GwlbemuError):

@@ -65,9 +65,8 @@ class LoadBalancers:
         returned, why = found
         answer = model.take_back(_source(returned), returned)
         if isinstance(answer, Drop):
-            return dropped(
-                node.name, answer.reason.value, f"{node.name} refuses what {target} returned: {answer.reason.value}"
-            )
+            wrong = answer.wrong or answer.reason.value
+            return dropped(node.name, answer.reason.value, f"{node.name} refuses what {target} returned: {wrong}")
         assert not isinstance(answer, ToTarget)
         out = self._paths.endpoint_named[model.endpoint(answer.endpoint)]
         trip.packet = with_ttl_of(trip.packet, answer.packet)

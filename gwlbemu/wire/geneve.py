@@ -56,7 +56,7 @@ def decode(data: bytes) -> tuple[Header, int]:
     reader = Reader(data)
     first, flags = reader.number(1), reader.number(1)
     if first >> 6 != 0:
-        raise WireError(f"GENEVE version {first >> 6}, expected 0")
+        raise WireError.of("GENEVE version", first >> 6, 0)
     protocol_type, vni = reader.number(2), reader.number(3)
     reader.take(1)
     options = []

@@ -118,16 +118,16 @@ def decapsulate(datagram: bytes) -> Outer:
     if first >> 4 != 4 or head < 20 or not head + 8 + BASE_LENGTH <= total_length <= length:
         raise WireError(f"IPv4 header length {head}, total length {total_length}, {length} bytes there")
     if protocol != UDP or fragment & 0x3FFF:
-        raise WireError(
-            "the outer datagram is a fragment" if protocol == UDP else f"the outer protocol is {protocol}, expected UDP"
-        )
+        if protocol != UDP:
+            raise WireError.of("outer protocol", protocol, UDP)
+        raise WireError("the outer datagram is a fragment")
     source_port, destination_port, udp_length, _ = _UDP.unpack_from(datagram, head)
     start, end = head + 8, head + udp_length
     if udp_length < 8 + BASE_LENGTH or end > total_length:
         raise WireError(f"UDP length {udp_length}, {total_length - head} bytes there")
     inner = start + BASE_LENGTH + (datagram[start] & 0x3F) * 4
     if datagram[start] >> 6:
-        raise WireError(f"GENEVE version {datagram[start] >> 6}, expected 0")
+        raise WireError.of("GENEVE version", datagram[start] >> 6, 0)
     if inner > end:
         raise WireError(f"GENEVE options run {inner - end} bytes past the datagram's end")
     protocol_type = datagram[start + 2] << 8 | datagram[start + 3]

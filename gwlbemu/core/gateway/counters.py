@@ -12,6 +12,7 @@ import math
 
 from gwlbemu.core.gateway.targets import GatewayMember, GatewayTargetGroup
 from gwlbemu.core.gateway.verdict import Drop, Reason
+from gwlbemu.wire.mismatch import Mismatch
 
 MOST_FAULTS = 100  # exceptions that wait to be taken
 PEAK_SECONDS = 10.0  # "calculated over 10-second intervals"
@@ -44,10 +45,10 @@ class Counters:
         self._window = (0, 0)
         self._peak = (0, 0)
 
-    def drop(self, reason: Reason) -> Drop:
-        """Count a drop and return it."""
+    def drop(self, reason: Reason, wrong: Mismatch | None = None) -> Drop:
+        """Count a drop and return it; `wrong` is what did not fit."""
         self.drops[reason] += 1
-        return _DROPS[reason]
+        return _DROPS[reason] if wrong is None else Drop(reason, wrong)
 
     def fault(self, error: Exception) -> Drop:
         """Drop a packet whose judging raised `error`, and keep that for whoever writes the log."""

@@ -21,6 +21,8 @@ not critical. An ICMP error may also come in the header of the flow that it quot
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE
 from gwlbemu.core.gateway.flows import Flow
 from gwlbemu.core.gateway.key import flow_key, quoted_key
@@ -29,9 +31,10 @@ from gwlbemu.core.gateway.settings import LONGEST_PACKET
 from gwlbemu.core.gateway.ttl_steps import exit_step
 from gwlbemu.core.gateway.verdict import Reason, ToEndpoint, Verdict
 from gwlbemu.errors import WireError
-from gwlbemu.wire import aws, geneve
+from gwlbemu.wire import aws, geneve, protocols
 from gwlbemu.wire.ip import IpPacket, decode_ip
-from gwlbemu.wire.outer import decapsulate
+from gwlbemu.wire.mismatch import Mismatch, mismatch_of
+from gwlbemu.wire.outer import Outer, decapsulate
 from gwlbemu.wire.protocols import TCP
 from gwlbemu.wire.tcp import FIN, RST, decode_tcp
 from gwlbemu.wire.ttl import decrement
@@ -60,45 +63,58 @@ class Return:
             outer = decapsulate(datagram)
             header, _ = geneve.decode(outer.header)
             options = aws.parse(header)
-        except WireError:
-            return drop(Reason.INVALID_GENEVE_TUNNEL)
+        except WireError as error:
+            return drop(Reason.INVALID_GENEVE_TUNNEL, mismatch_of(error))
         if outer.destination != self._settings.node_address or outer.destination_port != geneve.PORT:
-            return drop(Reason.INVALID_GENEVE_TUNNEL)
-        if header.control or aws.unknown_critical(header) or header.protocol_type not in _VERSIONS:
-            return drop(Reason.INVALID_GENEVE_TUNNEL)
+            return drop(Reason.INVALID_GENEVE_TUNNEL, self._not_to_us(outer))
+        critical = aws.unknown_critical(header)
+        if header.control or critical or header.protocol_type not in _VERSIONS:
+            return drop(Reason.INVALID_GENEVE_TUNNEL, _wrong_header(header, critical))
         if source != outer.source or source not in self._placement.group.by_address:
-            return drop(Reason.INVALID_GENEVE_TUNNEL)
+            return drop(Reason.INVALID_GENEVE_TUNNEL, Mismatch("sender", _text(outer.source), "a registered target"))
         table = self._placement.table.by_endpoint.get(-1 if options.endpoint_id is None else options.endpoint_id)
         if table is None or options.endpoint_id is None:
-            return drop(Reason.INVALID_ENDPOINT_ID)
+            return drop(Reason.INVALID_ENDPOINT_ID, self._wrong_endpoint(options.endpoint_id))
         if options.flow_cookie is None:
-            return drop(Reason.INVALID_FLOW_COOKIE)
+            return drop(Reason.INVALID_FLOW_COOKIE, Mismatch("option 3 (flow cookie)", "missing", "the flow's"))
         try:
             ip = decode_ip(outer.packet)
             packet = outer.packet[: ip.total_length]
             flags = decode_tcp(packet, ip).flags if ip.protocol == TCP and not ip.is_fragment else 0
             keys = self._keys(packet, ip)
-        except WireError:
-            return drop(Reason.INVALID_GENEVE_TUNNEL)
-        if ip.version != _VERSIONS[header.protocol_type]:
-            return drop(Reason.INVALID_GENEVE_TUNNEL)
+        except WireError as error:
+            return drop(Reason.INVALID_GENEVE_TUNNEL, mismatch_of(error, "inner packet: "))
+        expected_version = _VERSIONS[header.protocol_type]
+        if ip.version != expected_version:
+            wrong = Mismatch("inner IP version", str(ip.version), f"{expected_version} behind that protocol type")
+            return drop(Reason.INVALID_GENEVE_TUNNEL, wrong)
         live = [
             (flow, swapped)
             for key, swapped in keys
             if (flow := table.get(key)) is not None and not self._placement.table.is_over(flow, now)
         ]
         if not live:
-            return drop(Reason.MISSING_FLOW_ENTRY)
+            return drop(Reason.MISSING_FLOW_ENTRY, Mismatch("inner packet", _ends(ip), "one of a live flow"))
         known = [(flow, swapped) for flow, swapped in live if flow.cookie == options.flow_cookie]
         if not known:
-            return drop(Reason.INVALID_FLOW_COOKIE)
+            wrong = Mismatch("flow cookie", f"0x{options.flow_cookie:08x}", f"0x{live[0][0].cookie:08x}")
+            return drop(Reason.INVALID_FLOW_COOKIE, wrong)
         if len(packet) > LONGEST_PACKET:
-            return drop(Reason.TOO_LONG)
+            return drop(Reason.TOO_LONG, Mismatch("inner length", str(len(packet)), f"at most {LONGEST_PACKET}"))
         flow, swapped = known[0]
         step = exit_step(self._settings.emulation.ttl_decrement, swapped == flow.state.from_high)
         if step and ip.ttl <= step:
-            return drop(Reason.TTL_EXPIRED)
+            return drop(Reason.TTL_EXPIRED, Mismatch("inner TTL", str(ip.ttl), f"more than {step}"))
         return self._forward(flow, packet, protocol=ip.protocol, flags=flags, swapped=swapped, step=step, now=now)
+
+    def _not_to_us(self, outer: Outer) -> Mismatch:
+        if outer.destination_port != geneve.PORT:
+            return Mismatch("UDP port", str(outer.destination_port), str(geneve.PORT))
+        return Mismatch("outer destination", _text(outer.destination), _text(self._settings.node_address))
+
+    def _wrong_endpoint(self, got: int | None) -> Mismatch:
+        ours = " or ".join(aws.format_endpoint(each.id) for each in self._settings.endpoints)
+        return Mismatch("option 1 (endpoint id)", "missing" if got is None else aws.format_endpoint(got), ours)
 
     def _keys(self, packet: bytes, ip: IpPacket) -> list[tuple[int, bool]]:
         stickiness = self._placement.attributes.stickiness
@@ -139,3 +155,22 @@ class Return:
         if flow.state.is_closed and not was_closed:
             self._placement.changes.flow_removed(flow)
             self._placement.table.set_idle_timeout(flow, self._settings.emulation.fin_linger_seconds)
+
+
+def _wrong_header(header: geneve.Header, critical: geneve.Option | None) -> Mismatch:
+    if header.control:
+        return Mismatch("GENEVE O bit", "1", "0")
+    if critical is not None:
+        return Mismatch("critical option", f"class 0x{critical.option_class:04x} type {critical.type}", "AWS's alone")
+    return Mismatch("GENEVE protocol type", f"0x{header.protocol_type:04x}", "0x0800 or 0x86dd")
+
+
+def _ends(ip: IpPacket) -> str:
+    source, destination = _text(ip.source), _text(ip.destination)
+    if ip.source_port or ip.destination_port:
+        source, destination = f"{source} port {ip.source_port}", f"{destination} port {ip.destination_port}"
+    return f"{protocols.name(ip.protocol)} {source} -> {destination}"
+
+
+def _text(address: bytes) -> str:
+    return str(ip_address(address))

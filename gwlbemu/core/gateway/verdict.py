@@ -6,8 +6,11 @@ Where packets come by the batch, `Judged` has what they would have said.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
+
+from gwlbemu.wire.mismatch import Mismatch
 
 
 class Reason(str, Enum):
@@ -58,10 +61,15 @@ class Reset(NamedTuple):
     probe: bytes = b""
 
 
-class Drop(NamedTuple):
-    """Forget the packet and count `reason`."""
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget the packet and count `reason`.
+
+    `wrong` tells, of what a target returned, which field did not fit; two drops for one reason are equal.
+    """
 
     reason: Reason
+    wrong: Mismatch | None = field(default=None, compare=False)
 
 
 Verdict = ToTarget | ToEndpoint | Reset | Drop
