@@ -35,9 +35,8 @@ TracedFlow = tuple[int, frozenset[tuple[bytes, int]]]  # protocol, and (address,
 class Event(NamedTuple):
     """One verdict.
 
-    `identity` is the inner packet's protocol, ports, IP id (IPv6: its flow label, which hosts' kernels and `inject` set)
-    and total length: NAT leaves those alone. All of it is 0, and the addresses are "", where a target returned what
-    cannot be read. `wrong` has `field`, `got` and `expected` of what did not fit: why a returned packet was refused,
+    `identity` is the inner packet's (see `wire.identity`): NAT leaves it alone. All of it is 0, and the addresses are "",
+    where a target returned what cannot be read. `wrong` has `field`, `got` and `expected` of what did not fit: why a returned packet was refused,
     or a checksum inside a packet that went on.
     """
 

@@ -1,0 +1,163 @@
+"""From what was seen to a report: nothing here sends, asks or waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+
+from gwlbemu.topology.plan.values import Instance
+from gwlbemu.trials.craft import CraftedPacket, summary
+from gwlbemu.trials.packet_report import Answer, NodeVerdict, PacketReport
+from gwlbemu.trials.recognise import (
+    SeenPacket,
+    addresses,
+    answers,
+    answers_at,
+    arrival,
+    is_in_kind,
+    mark_of,
+)
+from gwlbemu.views.appliance_logs import LoggedFlow
+from gwlbemu.views.traces import TracedPacket
+from gwlbemu.wire.identity import Identity
+from gwlbemu.wire.ip import decode_ip
+from gwlbemu.wire.mismatch import wrong_checksum
+
+UNREADABLE: Identity = (0, 0, 0, 0, 0)
+
+
+class Evidence:
+    """What was seen while packets of one `sender` were on their way: on wires, and by nodes.
+
+    `nat` are the addresses that NAT gateways may have given them.
+    """
+
+    def __init__(
+        self, sender: Instance, seen: Iterable[SeenPacket], traced: Iterable[TracedPacket], nat: frozenset[str]
+    ) -> None:
+        self._sender, self._nat = sender, nat
+        self._seen = sorted(seen, key=lambda each: each.at)
+        self._traced = sorted(traced, key=lambda step: step.at)
+        self._taken: set[int] = set()  # answers that belong to an earlier packet
+
+    def report(
+        self,
+        crafted: CraftedPacket,
+        *,
+        number: int,
+        sent_at: float,
+        receiver: Instance | None = None,
+        explain: Callable[[str, LoggedFlow], str],
+    ) -> tuple[PacketReport, bytes | None]:
+        """Return what became of a packet that was sent at the instant `sent_at`, and its receiver's answer as it left.
+
+        To be called in the order in which packets were sent. `receiver` is the instance that it is for, if that is
+        known. `explain(target, flow)` is asked for a sentence when a target did not return the packet.
+        """
+        # An answer may happen to carry the same IP id: it comes from none of the addresses that the sender has.
+        mark = mark_of(crafted.packet, {crafted.source, *addresses(self._sender), *self._nat})
+        own = [step for step in self._traced if mark.matches(step)]
+        own += self._unreadable(own)
+        arrived = arrival((each for each in self._seen if each.instance != self._sender.name), mark)
+        replies = [each for each in self._seen if self._is_reply(each, crafted, sent_at)]
+        report = PacketReport(
+            number,
+            crafted.summary,
+            tuple(map(_verdict, own)),
+            replies=tuple(summary(each.packet) for each in replies),
+            replied_after=replies[0].at - sent_at if replies else None,
+            wrong=wrong_checksum(crafted.packet),
+        )
+        if arrived is None:
+            return self._not_seen_to_arrive(report, own, replies, receiver or crafted.destination, explain), None
+        there, fragments = arrived
+        report = replace(
+            report, delivered_to=there.instance, delivered_after=max(there.at - sent_at, 0.0), fragments=fragments
+        )
+        sent = self._answer(there)
+        if sent is None:
+            return report, None
+        return replace(report, answer=self._followed(sent, there.instance, receiver, crafted, sent_at)), sent.packet
+
+    def _is_reply(self, each: SeenPacket, crafted: CraftedPacket, sent_at: float) -> bool:
+        is_ours = each.instance == self._sender.name and not each.outgoing and each.at >= sent_at
+        return is_ours and answers(each.packet, crafted.packet)
+
+    def _not_seen_to_arrive(
+        self,
+        report: PacketReport,
+        own: Sequence[TracedPacket],
+        replies: Sequence[SeenPacket],
+        receiver: Instance | str,
+        explain: Callable[[str, LoggedFlow], str],
+    ) -> PacketReport:
+        if any(is_in_kind(each.packet) for each in replies):
+            name = receiver if isinstance(receiver, str) else receiver.name
+            return replace(report, delivered_to=name, is_changed=True)
+        last = next((step for step in reversed(own) if step.verdict != "drop" or step.direction == "out"), None)
+        if last is None or last.verdict != "to-target" or report.hops[-1].is_refusal:
+            return report
+        flow = LoggedFlow(last.protocol, last.source, last.source_port, last.destination, last.destination_port)
+        return replace(report, said=explain(last.target, flow))
+
+    def _unreadable(self, own: Sequence[TracedPacket]) -> list[TracedPacket]:
+        """Return the refusal of what a target returned after it got the packet last, and nobody can tell whose it is;
+        at most one.
+        """
+        if not own or own[-1].verdict != "to-target":
+            return []
+        last = own[-1]
+        found = [
+            step
+            for step in self._traced
+            if (step.node, step.target, step.direction, step.verdict) == (last.node, last.target, "back", "drop")
+            and step.at >= last.at
+            and (step.identity == UNREADABLE or _is_rewritten(step, last))
+        ]
+        return [replace(step, endpoint=step.endpoint or last.endpoint) for step in found[:1]]
+
+    def _answer(self, arrived: SeenPacket) -> SeenPacket | None:
+        """Return the first answer to a packet that no earlier packet had."""
+        for each in answers_at(self._seen, arrived.instance, arrived):
+            if id(each) not in self._taken:
+                self._taken.add(id(each))
+                return each
+        return None
+
+    def _followed(
+        self, sent: SeenPacket, sent_by: str, receiver: Instance | None, crafted: CraftedPacket, sent_at: float
+    ) -> Answer:
+        """Return what became of an answer: until its sender sends another that looks the same, what is seen is its."""
+        sources = {crafted.destination, *addresses(receiver if receiver and receiver.name == sent_by else None)}
+        mark = mark_of(sent.packet, sources)
+        mark = replace(mark, sources=mark.sources | {_source(sent.packet)})
+        until = min((each.at for each in self._like(sent, mark.identity)), default=float("inf"))
+        own = [step for step in self._traced if mark.matches(step) and sent.at <= step.at < until]
+        own += self._unreadable(own)
+        mine = (each for each in self._seen if each.instance == self._sender.name and sent.at <= each.at < until)
+        came = arrival(mine, mark)
+        after = None if came is None else max(came[0].at - sent_at, 0.0)
+        return Answer(summary(sent.packet), sent_by, self._sender.name, tuple(map(_verdict, own)), after)
+
+    def _like(self, sent: SeenPacket, identity_of: Identity) -> Iterable[SeenPacket]:
+        for each in self._seen:
+            is_later = each.outgoing and each.instance == sent.instance and each.at > sent.at
+            if is_later and mark_of(each.packet, ()).identity == identity_of:
+                yield each
+
+
+def _is_rewritten(step: TracedPacket, last: TracedPacket) -> bool:
+    """Whether only addresses or ports are other than they were."""
+    return (step.protocol, step.ip_id, step.length) == (last.protocol, last.ip_id, last.length)
+
+
+def _source(packet: bytes) -> str:
+    return str(ip_address(decode_ip(packet, quoted=True).source))
+
+
+def _verdict(step: TracedPacket) -> NodeVerdict:
+    returned = step.direction == "back"
+    return NodeVerdict(
+        step.at, step.node, step.endpoint, step.verdict, step.target, step.cookie, step.reason, returned, step.wrong
+    )
