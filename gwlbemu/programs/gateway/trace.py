@@ -35,9 +35,9 @@ TracedFlow = tuple[int, frozenset[tuple[bytes, int]]]  # protocol, and (address,
 class Event(NamedTuple):
     """One verdict.
 
-    `identity` is the inner packet's (see `wire.identity`): NAT leaves it alone. All of it is 0, and the addresses are "",
-    where a target returned what cannot be read. `wrong` has `field`, `got` and `expected` of what did not fit: why a returned packet was refused,
-    or a checksum inside a packet that went on.
+    `identity` is the inner packet's (see `wire.identity`): NAT leaves it alone. Where a target returned what cannot be
+    read, all of it is 0 and the addresses are "". `wrong` has `field`, `got` and `expected` of what did not fit: why a
+    returned packet was refused, or a checksum inside a packet that went on.
     """
 
     number: int
