@@ -58,8 +58,8 @@ def prepare(
     """Craft `count` times all of `specs`.
 
     Without a source or a destination they are ends whose packets are inspected (see `inspected_pair`). A scapy packet
-    or expression brings its own destination. `source_port` 0 is a fresh one, the same for all. Raises SettingError for a
-    name that is not known and for a number that does not fit.
+    or expression brings its own destination. `source_port` 0 is a fresh one, the same for all. Raises SettingError for
+    a name that is not known and for a number that does not fit.
     """
     for spec in specs:
         check_number(f"inject: {spec.protocol}", spec.port, 0, 65535)
