@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -137,7 +138,9 @@ def _lines(report: PacketReport) -> Iterator[str]:
         yield from _hops(report.answer.hops)
     yield from _wrapped(f"= {report.why}", "  ", "    ")
     if report.outcome == "delivered":
-        yield from (line for reply in report.replies for line in _wrapped(f"reply: {reply}", "    ", "      "))
+        for reply, count in Counter(report.replies).items():
+            word = "reply" if count == 1 else f"{count} replies"
+            yield from _wrapped(f"{word}: {reply}", "    ", "      ")
         met = report.answer.met if report.answer and not report.is_answer_lost else ()
         yield from _wrapped(f"by {', '.join(met)}", " " * 11, " " * 11) if met else ()
     yield from _explained(report)
@@ -149,8 +152,7 @@ def _explained(report: PacketReport) -> Iterator[str]:
     if expected is None:
         return
     if not expected.agrees:
-        yield from _wrapped(f"! explain expected: {expected.expected}", "    ", "      ")
-        yield from _wrapped(f"  seen: {expected.seen}", "    ", "        ")
+        yield from _wrapped(f"! explain expected another end: {expected.expected}", "    ", "      ")
     elif not report.is_said and (not report.is_well or report.inspected in ((True, False), (False, True))):
         for number, line in enumerate((*expected.ends, *expected.parting)):
             yield from _wrapped(line, "             " if number else "    explain: ", " " * 15)
@@ -159,7 +161,7 @@ def _explained(report: PacketReport) -> Iterator[str]:
 def _hops(hops: Iterable[NodeVerdict]) -> Iterator[str]:
     for hop in hops:
         if hop.is_refusal:
-            text = f"{hop.node} refuses what {hop.target or 'somebody'} returned: {hop.why}"
+            text = f"{hop.node} refuses what {hop.target} returned"
         elif hop.verdict == "to-target":
             text = f"{hop.node} -> {hop.target}  cookie {hop.cookie}"
         elif hop.verdict == "to-endpoint":

@@ -10,6 +10,7 @@ from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.craft import CraftedPacket, summary
 from gwlbemu.trials.packet_report import Answer, NodeVerdict, PacketReport
 from gwlbemu.trials.recognise import (
+    Mark,
     SeenPacket,
     addresses,
     answers,
@@ -57,8 +58,7 @@ class Evidence:
         """
         # An answer may happen to carry the same IP id: it comes from none of the addresses that the sender has.
         mark = mark_of(crafted.packet, {crafted.source, *addresses(self._sender), *self._nat})
-        own = [step for step in self._traced if mark.matches(step)]
-        own += self._unreadable(own)
+        own = self._steps(mark, sent_at, float("inf"))
         arrived = arrival((each for each in self._seen if each.instance != self._sender.name), mark)
         replies = [each for each in self._seen if self._is_reply(each, crafted, sent_at)]
         report = PacketReport(
@@ -101,21 +101,26 @@ class Evidence:
         flow = LoggedFlow(last.protocol, last.source, last.source_port, last.destination, last.destination_port)
         return replace(report, said=explain(last.target, flow))
 
-    def _unreadable(self, own: Sequence[TracedPacket]) -> list[TracedPacket]:
-        """Return the refusal of what a target returned after it got the packet last, and nobody can tell whose it is;
-        at most one.
+    def _steps(self, mark: Mark, since: float, until: float) -> list[TracedPacket]:
+        """Return the verdicts on a packet. Who had it last is who returned what was refused, whatever that claimed."""
+        found: list[TracedPacket] = []
+        for step in self._traced:
+            if not since <= step.at < until or not (mark.matches(step) or self._may_be(step, found)):
+                continue
+            if step.direction == "back" and step.verdict == "drop" and found:
+                step = replace(step, endpoint=found[-1].endpoint, target=found[-1].target)
+            found.append(step)
+        return found
+
+    def _may_be(self, step: TracedPacket, before: Sequence[TracedPacket]) -> bool:
+        """Whether it is a refusal of what the target returned that had the packet last, and nobody can read whose it
+        is, or of a packet with other addresses or ports.
         """
-        if not own or own[-1].verdict != "to-target":
-            return []
-        last = own[-1]
-        found = [
-            step
-            for step in self._traced
-            if (step.node, step.target, step.direction, step.verdict) == (last.node, last.target, "back", "drop")
-            and step.at >= last.at
-            and (step.identity == UNREADABLE or _is_rewritten(step, last))
-        ]
-        return [replace(step, endpoint=step.endpoint or last.endpoint) for step in found[:1]]
+        if not before or before[-1].verdict != "to-target":
+            return False
+        last = before[-1]
+        is_refusal = (step.node, step.target, step.direction, step.verdict) == (last.node, last.target, "back", "drop")
+        return is_refusal and (step.identity == UNREADABLE or _is_rewritten(step, last))
 
     def _answer(self, arrived: SeenPacket) -> SeenPacket | None:
         """Return the first answer to a packet that no earlier packet had."""
@@ -133,8 +138,7 @@ class Evidence:
         mark = mark_of(sent.packet, sources)
         mark = replace(mark, sources=mark.sources | {_source(sent.packet)})
         until = min((each.at for each in self._like(sent, mark.identity)), default=float("inf"))
-        own = [step for step in self._traced if mark.matches(step) and sent.at <= step.at < until]
-        own += self._unreadable(own)
+        own = self._steps(mark, sent.at, until)
         mine = (each for each in self._seen if each.instance == self._sender.name and sent.at <= each.at < until)
         came = arrival(mine, mark)
         after = None if came is None else max(came[0].at - sent_at, 0.0)

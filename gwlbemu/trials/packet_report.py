@@ -71,7 +71,7 @@ class Answer:
             return "was seen by no node"
         last = self.hops[-1]
         if last.is_refusal:
-            return f"was returned by {last.target or 'somebody'} and refused by {last.node}: {last.why}"
+            return f"was returned by {last.target} and refused by {last.node}: {last.why}"
         if last.verdict == "drop":
             return f"died at {last.endpoint} ({last.why})"
         if last.verdict == "to-target":
@@ -169,7 +169,7 @@ class PacketReport:
             return f"answered instead of delivered: {self.replies[0]}{said}"
         last = self.hops[-1] if self.hops else None
         if self.outcome == "dropped" and last and last.is_refusal:
-            return f"{last.target or 'somebody'} returned it and {last.node} refused it: {last.why}"
+            return f"{last.target} returned it and {last.node} refused it: {last.why}"
         if self.outcome == "dropped" and last:
             return f"dropped by {last.node} at {last.endpoint}: {last.why}"
         if self.outcome == "not-returned" and last:
@@ -181,7 +181,9 @@ class PacketReport:
             after = f" after {self.replied_after * 1000:.1f} ms" if self.replied_after is not None else ""
             return f"answered{after} by {self.delivered_to}, where it was not seen to arrive as it was sent"
         pieces = f" in {self.fragments} fragments" if self.fragments else ""
-        return f"delivered to {self.delivered_to}{pieces} after {self.delivered_after * 1000:.1f} ms"
+        spoilt = next((f" with {hop.wrong}, as {hop.target} returned it," for hop in self.hops if hop.wrong), "")
+        spoilt = f" with {self.wrong}, as it was sent," if self.wrong else spoilt
+        return f"delivered to {self.delivered_to}{pieces}{spoilt} after {self.delivered_after * 1000:.1f} ms"
 
     def _inspection(self) -> str:
         return ", not inspected" if self.inspected == (False, False) and not self.hops else ""
