@@ -159,18 +159,22 @@ def _explained(report: PacketReport) -> Iterator[str]:
 
 
 def _hops(hops: Iterable[NodeVerdict]) -> Iterator[str]:
-    for hop in hops:
-        if hop.is_refusal:
-            text = f"{hop.node} refuses what {hop.target} returned"
-        elif hop.verdict == "to-target":
-            text = f"{hop.node} -> {hop.target}  cookie {hop.cookie}"
-        elif hop.verdict == "to-endpoint":
-            text = f"returned by {hop.target}" + (f" with {hop.wrong}" if hop.wrong else "")
-        elif hop.verdict == "reset":
-            text = f"{hop.node} answers with a TCP reset"
-        else:
-            text = f"{hop.node} drops it: {hop.why}"
-        yield from _wrapped(text, f"    {hop.endpoint:<12} ", " " * 17)
+    """One line per verdict, each once: a packet that goes in circles meets the same ones again."""
+    for (endpoint, text), count in Counter((hop.endpoint, _verdict(hop)) for hop in hops).items():
+        times = f" ({count} times)" if count > 1 else ""
+        yield from _wrapped(text + times, f"    {endpoint:<12} ", " " * 17)
+
+
+def _verdict(hop: NodeVerdict) -> str:
+    if hop.is_refusal:
+        return f"{hop.node} refuses what {hop.target} returned"
+    if hop.verdict == "to-target":
+        return f"{hop.node} -> {hop.target}  cookie {hop.cookie}"
+    if hop.verdict == "to-endpoint":
+        return f"returned by {hop.target}" + (f" with {hop.wrong}" if hop.wrong else "")
+    if hop.verdict == "reset":
+        return f"{hop.node} answers with a TCP reset"
+    return f"{hop.node} drops it: {hop.why}"
 
 
 def _wrapped(text: str, first: str, others: str) -> list[str]:

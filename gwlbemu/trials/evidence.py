@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
+from gwlbemu.errors import WireError
 from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.craft import CraftedPacket, summary
 from gwlbemu.trials.packet_report import Answer, NodeVerdict, PacketReport
@@ -23,7 +24,7 @@ from gwlbemu.views.appliance_logs import LoggedFlow
 from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire.identity import Identity
 from gwlbemu.wire.ip import decode_ip
-from gwlbemu.wire.mismatch import wrong_checksum
+from gwlbemu.wire.mismatch import mismatch_of, wrong_checksum
 
 UNREADABLE: Identity = (0, 0, 0, 0, 0)
 
@@ -57,8 +58,11 @@ class Evidence:
         known. `explain(target, flow)` is asked for a sentence when a target did not return the packet.
         """
         # An answer may happen to carry the same IP id: it comes from none of the addresses that the sender has.
-        mark = mark_of(crafted.packet, {crafted.source, *addresses(self._sender), *self._nat})
-        own = self._steps(mark, sent_at, float("inf"))
+        try:
+            mark = mark_of(crafted.packet, {crafted.source, *addresses(self._sender), *self._nat})
+        except WireError as error:
+            return PacketReport(number, crafted.summary, wrong=mismatch_of(error)), None
+        own = self._steps(mark, sent_at)
         arrived = arrival((each for each in self._seen if each.instance != self._sender.name), mark)
         replies = [each for each in self._seen if self._is_reply(each, crafted, sent_at)]
         report = PacketReport(
@@ -73,7 +77,11 @@ class Evidence:
             return self._not_seen_to_arrive(report, own, replies, receiver or crafted.destination, explain), None
         there, fragments = arrived
         report = replace(
-            report, delivered_to=there.instance, delivered_after=max(there.at - sent_at, 0.0), fragments=fragments
+            report,
+            delivered_to=there.instance,
+            delivered_after=max(there.at - sent_at, 0.0),
+            fragments=fragments,
+            arrived_with=wrong_checksum(there.packet),
         )
         sent = self._answer(there)
         if sent is None:
@@ -101,11 +109,11 @@ class Evidence:
         flow = LoggedFlow(last.protocol, last.source, last.source_port, last.destination, last.destination_port)
         return replace(report, said=explain(last.target, flow))
 
-    def _steps(self, mark: Mark, since: float, until: float) -> list[TracedPacket]:
+    def _steps(self, mark: Mark, since: float) -> list[TracedPacket]:
         """Return the verdicts on a packet. Who had it last is who returned what was refused, whatever that claimed."""
         found: list[TracedPacket] = []
         for step in self._traced:
-            if not since <= step.at < until or not (mark.matches(step) or self._may_be(step, found)):
+            if step.at < since or not (mark.matches(step) or self._may_be(step, found)):
                 continue
             if step.direction == "back" and step.verdict == "drop" and found:
                 step = replace(step, endpoint=found[-1].endpoint, target=found[-1].target)
@@ -134,21 +142,44 @@ class Evidence:
         self, sent: SeenPacket, sent_by: str, receiver: Instance | None, crafted: CraftedPacket, sent_at: float
     ) -> Answer:
         """Return what became of an answer: until its sender sends another that looks the same, what is seen is its."""
-        sources = {crafted.destination, *addresses(receiver if receiver and receiver.name == sent_by else None)}
-        mark = mark_of(sent.packet, sources)
-        mark = replace(mark, sources=mark.sources | {_source(sent.packet)})
-        until = min((each.at for each in self._like(sent, mark.identity)), default=float("inf"))
-        own = self._steps(mark, sent.at, until)
-        mine = (each for each in self._seen if each.instance == self._sender.name and sent.at <= each.at < until)
-        came = arrival(mine, mark)
-        after = None if came is None else max(came[0].at - sent_at, 0.0)
-        return Answer(summary(sent.packet), sent_by, self._sender.name, tuple(map(_verdict, own)), after)
+        others = addresses(receiver if receiver and receiver.name == sent_by else None)
+        mark = mark_of(sent.packet, {crafted.destination, _source(sent.packet), *others})
+        alike = [each for each in self._seen if _is_sent_by(each, sent_by) and _identity(each) == mark.identity]
+        steps = self._steps(mark, alike[0].at)
+        came = [each for each in self._seen if _is_arrival(each, self._sender.name, alike[0].at)]
+        if len(alike) > 1:  # the same number of each: whole packets, since only such have an identity of their own
+            number = alike.index(sent)
+            steps = _every_nth(steps, number, lambda step: (step.node, step.endpoint, step.direction))
+            came = [each for each in came if _identity(each) == mark.identity][number : number + 1]
+        arrived = arrival(came, mark)
+        after = None if arrived is None else max(arrived[0].at - sent_at, 0.0)
+        return Answer(summary(sent.packet), sent_by, self._sender.name, tuple(map(_verdict, steps)), after)
 
-    def _like(self, sent: SeenPacket, identity_of: Identity) -> Iterable[SeenPacket]:
-        for each in self._seen:
-            is_later = each.outgoing and each.instance == sent.instance and each.at > sent.at
-            if is_later and mark_of(each.packet, ()).identity == identity_of:
-                yield each
+
+def _is_sent_by(each: SeenPacket, instance: str) -> bool:
+    return each.outgoing and each.instance == instance
+
+
+def _is_arrival(each: SeenPacket, instance: str, since: float) -> bool:
+    return not each.outgoing and each.instance == instance and each.at >= since
+
+
+def _identity(each: SeenPacket) -> Identity | None:
+    try:
+        return mark_of(each.packet, ()).identity
+    except WireError:
+        return None
+
+
+def _every_nth(
+    steps: Iterable[TracedPacket], number: int, place: Callable[[TracedPacket], Hashable]
+) -> list[TracedPacket]:
+    """Return of each place's verdicts the one of that number, counted from 0."""
+    by_place: dict[Hashable, list[TracedPacket]] = {}
+    for step in steps:
+        by_place.setdefault(place(step), []).append(step)
+    found = [each[number] for each in by_place.values() if number < len(each)]
+    return sorted(found, key=lambda step: step.at)
 
 
 def _is_rewritten(step: TracedPacket, last: TracedPacket) -> bool:

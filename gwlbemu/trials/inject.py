@@ -104,12 +104,14 @@ def inject(
 def _port_drops(before: Sequence[PortDrops], after: Sequence[PortDrops], names: set[str]) -> tuple[str, ...]:
     """Say what the ports of these instances have dropped meanwhile, whoever's packets those were."""
     known = {(each.instance, each.direction, each.reason): each.packets for each in before}
-    return tuple(
-        f"the port of {each.instance} dropped {count} that it {each.direction}: {REASONS[each.reason]}"
-        for each in after
-        if each.instance in names
-        and (count := each.packets - known.get((each.instance, each.direction, each.reason), 0)) > 0
-    )
+    found = []
+    for each in after:
+        count = each.packets - known.get((each.instance, each.direction, each.reason), 0)
+        if each.instance in names and count > 0:
+            packets = "1 packet" if count == 1 else f"{count} packets"
+            what = f"the port of {each.instance} dropped {packets} that it {each.direction} meanwhile"
+            found.append(f"{what}: {REASONS[each.reason]}")
+    return tuple(found)
 
 
 def _read(session: TraceSession, silent: dict[str, str]) -> list[TracedPacket]:

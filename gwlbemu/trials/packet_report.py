@@ -7,6 +7,7 @@ apart, in `expected`, and nothing that it says is told as seen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gwlbemu.wire.mismatch import Mismatch
@@ -45,6 +46,14 @@ class NodeVerdict:
         return f"{self.wrong} ({short})" if self.wrong else short
 
 
+def seen_last(hops: Sequence[NodeVerdict]) -> str:
+    """Say of a packet where it was seen last, and of one that goes in circles how often."""
+    last = hops[-1]
+    times = sum((hop.endpoint, hop.verdict) == (last.endpoint, last.verdict) for hop in hops)
+    circles = f"came to {last.endpoint} {times} times: it " if times > 2 else ""
+    return f"{circles}left {last.endpoint} and was not seen again"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the receiver sent in answer to a packet, in scapy's words, and what became of it.
@@ -79,7 +88,7 @@ class Answer:
         if last.verdict == "reset":
             return f"was answered by {last.node} with a TCP reset at {last.endpoint}"
         broken = f", which {last.target} had returned with {last.wrong}" if last.wrong else ""
-        return f"left {last.endpoint} and was not seen again{broken}"
+        return f"{seen_last(self.hops)}{broken}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,7 @@ class PacketReport:
     fragments: int = 0  # in which it arrived; 0: whole
     is_changed: bool = False  # nobody saw it arrive as it was sent, but its receiver answered
     wrong: Mismatch | None = None  # a checksum that was wrong when it was sent
+    arrived_with: Mismatch | None = None  # a checksum that was wrong when it arrived
     answer: Answer | None = None  # None: the receiver sent none, or it did not get the packet
     replied_after: float | None = None  # seconds until the first of `replies`
     port_drops: tuple[str, ...] = ()  # a sentence per reason for which ports of the two ends dropped packets meanwhile
@@ -181,8 +191,7 @@ class PacketReport:
             after = f" after {self.replied_after * 1000:.1f} ms" if self.replied_after is not None else ""
             return f"answered{after} by {self.delivered_to}, where it was not seen to arrive as it was sent"
         pieces = f" in {self.fragments} fragments" if self.fragments else ""
-        spoilt = next((f" with {hop.wrong}, as {hop.target} returned it," for hop in self.hops if hop.wrong), "")
-        spoilt = f" with {self.wrong}, as it was sent," if self.wrong else spoilt
+        spoilt = f" with {self.arrived_with}" if self.arrived_with else ""
         return f"delivered to {self.delivered_to}{pieces}{spoilt} after {self.delivered_after * 1000:.1f} ms"
 
     def _inspection(self) -> str:
@@ -203,9 +212,11 @@ class PacketReport:
 
     def _others(self) -> str:
         """Whether the answer met other targets than the packet did."""
-        there = [hop.target for hop in self.hops if hop.verdict == "to-endpoint"]
-        back = [hop.target for hop in self.answer.hops if hop.verdict == "to-endpoint"] if self.answer else []
-        if not there or sorted(there) == sorted(back):
+        answer = self.answer.hops if self.answer else ()
+        there, back = (
+            {hop.target: None for hop in hops if hop.verdict == "to-endpoint"} for hops in (self.hops, answer)
+        )
+        if not there or there.keys() == back.keys():
             return ""
         return f"the answer met {', '.join(back)}, the packet {', '.join(there)}"
 
@@ -226,8 +237,8 @@ class PacketReport:
         if last.verdict == "reset":
             return f"{last.node} answered it with a TCP reset at {last.endpoint}, which did not arrive"
         if last.wrong and not self.wrong:
-            return f"{last.target} returned it with {last.wrong}; it left {last.endpoint} and was not seen again"
-        return f"left {last.endpoint} and was not seen again"
+            return f"{last.target} returned it with {last.wrong}; it {seen_last(self.hops)}"
+        return seen_last(self.hops)
 
     def _ports(self) -> str:
         return "".join(f"; {sentence}" for sentence in self.port_drops)
