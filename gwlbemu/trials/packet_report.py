@@ -50,8 +50,8 @@ def seen_last(hops: Sequence[NodeVerdict]) -> str:
     """Say of a packet where it was seen last, and of one that goes in circles how often."""
     last = hops[-1]
     times = sum((hop.endpoint, hop.verdict) == (last.endpoint, last.verdict) for hop in hops)
-    circles = f"came to {last.endpoint} {times} times: it " if times > 2 else ""
-    return f"{circles}left {last.endpoint} and was not seen again"
+    seen = f"came to {last.endpoint} {times} times" if times > 2 else f"left {last.endpoint}"
+    return f"{seen} and was not seen again"
 
 
 @dataclass(frozen=True, slots=True)
