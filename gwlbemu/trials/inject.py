@@ -84,7 +84,8 @@ def inject(
                 break
             quiet = PATIENCE - QUIET
         traced += _read(session, silent)
-    ports = _port_drops(drops, read_port_drops(lab), names)
+    appliances = {each.name for each in plan.instances if each.appliance}
+    ports = _port_drops(drops, read_port_drops(lab), names | appliances)
     evidence = Evidence(source, seen, traced, nat_addresses(plan))
     reports = []
     for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1):
@@ -102,12 +103,15 @@ def inject(
 
 
 def _port_drops(before: Sequence[PortDrops], after: Sequence[PortDrops], names: set[str]) -> tuple[str, ...]:
-    """Say what the ports of these instances have dropped meanwhile, whoever's packets those were."""
+    """Say what the ports of these instances have dropped meanwhile, whoever's packets those were.
+
+    Frames that are no unicast IP are passed over: hosts send such now and then.
+    """
     known = {(each.instance, each.direction, each.reason): each.packets for each in before}
     found = []
     for each in after:
         count = each.packets - known.get((each.instance, each.direction, each.reason), 0)
-        if each.instance in names and count > 0:
+        if each.instance in names and each.reason != "frame" and count > 0:
             packets = "1 packet" if count == 1 else f"{count} packets"
             what = f"the port of {each.instance} dropped {packets} that it {each.direction} meanwhile"
             found.append(f"{what}: {REASONS[each.reason]}")

@@ -125,7 +125,7 @@ class PacketReport:
     arrived_with: Mismatch | None = None  # a checksum that was wrong when it arrived
     answer: Answer | None = None  # None: the receiver sent none, or it did not get the packet
     replied_after: float | None = None  # seconds until the first of `replies`
-    port_drops: tuple[str, ...] = ()  # a sentence per reason for which ports of the two ends dropped packets meanwhile
+    port_drops: tuple[str, ...] = ()  # a sentence per reason for which ports of ends and targets dropped packets
     expected: Expected | None = None  # None: the path model was not asked, or cannot tell
 
     @property
@@ -183,7 +183,7 @@ class PacketReport:
         if self.outcome == "dropped" and last:
             return f"dropped by {last.node} at {last.endpoint}: {last.why}"
         if self.outcome == "not-returned" and last:
-            return self.said or f"{last.target} did not return it"
+            return f"{self.said or f'{last.target} did not return it'}{'' if self.is_said else self._ports()}"
         return f"{self._lost(last)}{self._ports()}{self._purpose()}"
 
     def _delivery(self) -> str:
