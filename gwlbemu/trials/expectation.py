@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
 from gwlbemu.errors import SettingError, WireError
-from gwlbemu.paths.values import Exchange, Kind, Packet, States, Way
-from gwlbemu.paths.walk import Paths, exchange
+from gwlbemu.paths.values import Cause, Exchange, Kind, Packet, States, Way
+from gwlbemu.paths.walk import Paths, exchange, way
+from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.packet_report import Answer, Expected, NodeVerdict, PacketReport
 from gwlbemu.wire.icmp import ECHO_REPLY, V6_ECHO_REPLY, decode_icmp
@@ -15,28 +17,20 @@ from gwlbemu.wire.ip import decode_ip
 from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP
 from gwlbemu.wire.tcp import SYN, decode_tcp
 
+_BY_CONNECTION = (Cause.SECURITY_GROUP.value, Cause.NAT_NO_SESSION.value)
+
 
 class Model:
-    """The path model of a lab in the states that it was in when packets were sent."""
+    """The path model of a lab in the states that it was in when `sender` sent packets."""
 
-    def __init__(self, paths: Paths, states: States) -> None:
-        self._paths, self._states = paths, states
+    def __init__(self, paths: Paths, states: States, sender: Instance) -> None:
+        self._paths, self._states, self._sender = paths, states, sender
         self._known: dict[tuple[Packet, Packet | None], Exchange] = {}
-
-    def exchange(self, packet: Packet, answer: Packet | None = None) -> Exchange | None:
-        """Return the way of a packet and its answer; None where the model does not know an end."""
-        key = packet, answer
-        if key not in self._known:
-            try:
-                self._known[key] = exchange(self._paths, packet, self._states, answer)
-            except SettingError:  # a source that is nobody's, a family that the sender has not
-                return None
-        return self._known[key]
 
     def receivers(self, crafted: CraftedPacket) -> tuple[str, ...]:
         """Return the instances at which a packet arrives, by the model."""
-        packet = in_model(crafted.packet)
-        found = self.exchange(packet) if packet else None
+        packet = self._from_sender(crafted)
+        found = self._exchange(packet) if packet else None
         if found is None:
             return ()
         return tuple({one.there.end.at: None for one in found.possible if one.there.delivered})
@@ -47,18 +41,21 @@ class Model:
         None where the model cannot tell: a node said nothing, bytes are not what they claim to be, or something on the
         way makes another packet of it.
         """
-        packet = in_model(crafted.packet)
+        packet = self._from_sender(crafted)
         if report.silent or report.is_changed or packet is None or report.wrong:
             return None
         sent = in_model(answer) if answer else None
-        found = self.exchange(packet, sent)
+        found = self._exchange(packet, sent)
         if found is None:
             return None
         by_way = [each for each in found.possible if _is_seen(each.there, report.hops, report.delivered_to)]
         if not by_way:
             return Expected(False, expected=_told(found.possible[0].there), seen=_seen(report.hops, _end(report)))
-        if report.answer is None or sent is None or sent.protocol != packet.protocol:
-            return Expected(True, _ends([by_way[0].there]), _parting(by_way[0]) if not report.delivered_to else ())
+        there = by_way[0].there
+        if report.answer is None or answer is None:
+            return Expected(True, _ends([there]), () if there.delivered else _parting(by_way[0]))
+        if sent is None or sent.protocol != packet.protocol:
+            return Expected(True, self._why_an_error_is_lost(report.answer, answer))
         arrived_at = report.answer.sent_to if report.answer.after is not None else ""
         both = [e for e in by_way if e.back is not None and _is_seen(e.back, report.answer.hops, arrived_at)]
         if not both:
@@ -69,6 +66,45 @@ class Model:
         back = both[0].back
         assert back is not None
         return Expected(True, _ends([back]), _parting(both[0]))
+
+    def _exchange(self, packet: Packet, answer: Packet | None = None) -> Exchange | None:
+        """Return the way of a packet and its answer; None where the model does not know an end."""
+        key = packet, answer
+        if key not in self._known:
+            try:
+                self._known[key] = exchange(self._paths, packet, self._states, answer)
+            except SettingError:  # a family that the sender has not
+                return None
+        return self._known[key]
+
+    def _from_sender(self, crafted: CraftedPacket) -> Packet | None:
+        """Return a packet in the model's words, from the sender by its name: another may have the same address."""
+        packet = in_model(crafted.packet)
+        if packet is None or packet.source not in (self._sender.address, self._sender.ipv6_address):
+            return None
+        return replace(packet, source=self._sender.name)
+
+    def _why_an_error_is_lost(self, answer: Answer, data: bytes) -> tuple[str, ...]:
+        """Return where a lost ICMP error ends by the routes. What rules and translations make of one, which quotes the
+        packet, is not in the model: nothing is said of those.
+        """
+        ip = decode_ip(data, quoted=True)
+        packet = Packet(
+            answer.sent_by,
+            str(ip_address(ip.destination)),
+            ip.protocol,
+            size=ip.total_length,
+            ttl=ip.ttl,
+            is_answer=True,
+        )
+        if answer.after is not None:
+            return ()
+        try:
+            found = way(self._paths, packet, self._states)
+        except SettingError:
+            return ()
+        ways = [each for each in found.alternatives or (found,) if _is_seen(each, answer.hops, "")]
+        return _ends(ways[:1]) if ways and ways[0].end.reason not in _BY_CONNECTION else ()
 
 
 def in_model(data: bytes) -> Packet | None:

@@ -55,7 +55,7 @@ def inject(
         raise SettingError(f"inject: interval {interval!r}: expected seconds from 0 to {LONGEST_INTERVAL}")
     gateway = _next_hop_mac(lab, source)
     plan, states, _ = present_states(lab)
-    model, kept = Model(Paths(plan), states), Kept(lab, states.broken)
+    model, kept = Model(Paths(plan), states, source), Kept(lab, states.broken)
     names = {name for packet in packets for name in model.receivers(packet)}
     names |= {source.name} | ({destination.name} if destination else set())
     drops = read_port_drops(lab)

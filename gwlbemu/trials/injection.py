@@ -78,7 +78,7 @@ def prepare(
     elif not own:
         receiver = inspected_pair(plan, sender=sender)[1]
         address = destination_address(sender, receiver)
-    if receiver is sender:
+    if receiver is sender or address in (sender.address, sender.ipv6_address or sender.address):
         raise SettingError(f"inject: {sender.name} is both ends: what it sends to itself crosses no wire")
     port, first_id = source_port or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
     packets = tuple(

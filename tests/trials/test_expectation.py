@@ -25,7 +25,8 @@ CROSSED = (TO_TARGET, RETURNED)
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return Model(Paths(load(world(), "here")), States())
+    plan = load(world(), "here")
+    return Model(Paths(plan), States(), next(each for each in plan.instances if each.name == "client"))
 
 
 def syn(destination: str = PUBLIC, source: str = CLIENT) -> CraftedPacket:
