@@ -162,9 +162,10 @@ class Lab:
 
         What is sent is exactly one of: a scapy packet (or the text of one), `tcp=PORT` with `flags` (letters out of
         FSRPAUEC) and `payload`, `udp=PORT` with `payload`, `icmp=True` (an echo request); TypeError otherwise. Without
-        `source` and `destination` (an instance or an address) it goes from the lab's client to its server. `count`
+        `source` and `destination` (an instance or an address) it goes between two whose packets are inspected. `count`
         packets belong to one flow; `source_port` 0 is a fresh one; `interval` is the pause between packets in seconds.
-        A report is put together from what was seen; the call returns when no packet has been seen for 0.3 seconds.
+        A report is put together from what was seen of the packet and its answer; `expected` is what `explain` says of
+        it. The call returns when no packet has been seen for 0.3 seconds (1 while an appliance has one in hand).
 
         Raises UnknownNameError for an instance that is not there, SettingError for what cannot be sent.
         """

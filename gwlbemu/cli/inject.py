@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -16,7 +18,10 @@ from gwlbemu.lab.running import open_lab
 from gwlbemu.trials.craft import PacketSpec
 from gwlbemu.trials.inject import inject, sent_frame
 from gwlbemu.trials.injection import demo_packets, prepare
-from gwlbemu.trials.packet_report import PacketReport
+from gwlbemu.trials.packet_report import NodeVerdict, PacketReport
+from gwlbemu.wire.mismatch import Mismatch
+
+WIDTH = 98
 
 
 @click.command("inject")
@@ -67,7 +72,8 @@ def inject_command(
     """Send packets from inside an instance and report what became of each.
 
     EXPRESSION is any scapy packet, for example "IP(dst='203.0.113.10')/UDP(dport=53)/b'x'".
-    Packets of one flow share its answers. Exit code 1 when a packet was not delivered (0 for --demo: it shows both).
+    Packets of one flow share its answers. Exit code 1 when a packet was not delivered or its answer was lost (0 for
+    --demo: it shows both), and when a node did not answer. Lines with "explain" are what `gwlbemu explain` says.
     """
     lab = open_lab(lab_name)
     need_root()
@@ -94,13 +100,23 @@ def inject_command(
         frames = [sent_frame(lab, ordered.sender, packet) for packet in ordered.packets]
         _write(Path(pcap), f"{ordered.sender.name}/eth0", began_ns, zip(frames, reports, strict=True))
     if as_json:
-        print_json([dataclasses.asdict(report) | {"outcome": report.outcome, "why": report.why} for report in reports])
+        print_json([_json(report) for report in reports])
     else:
         for report in reports:
             echo("\n".join(_lines(report)))
     silent = reports[0].silent
     name_silent(silent)
-    return 0 if not silent and (demo or all(report.outcome == "delivered" for report in reports)) else 1
+    return 0 if not silent and (demo or all(report.is_well for report in reports)) else 1
+
+
+def _json(report: PacketReport) -> dict[str, object]:
+    """The report's fields, with mismatches as objects, and what follows from them."""
+
+    def plain(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        return {key: value._asdict() if isinstance(value, Mismatch) else value for key, value in pairs}
+
+    derived = {"outcome": report.outcome, "why": report.why, "inspected": report.inspected}
+    return dataclasses.asdict(report, dict_factory=plain) | derived
 
 
 def _write(path: Path, tap: str, began_ns: int, sent: Iterable[tuple[bytes, PacketReport]]) -> None:
@@ -113,18 +129,56 @@ def _write(path: Path, tap: str, began_ns: int, sent: Iterable[tuple[bytes, Pack
         raise WireError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _lines(report: PacketReport) -> list[str]:
-    """A packet's story: what was sent, each hop, how it ended, what came back."""
-    lines = [f"#{report.number}  {report.summary}"]
-    for hop in report.hops:
-        if hop.verdict == "to-target":
-            lines.append(f"    {hop.endpoint:<12} {hop.node} -> {hop.target}  cookie {hop.cookie}")
-        elif hop.verdict == "to-endpoint":
-            lines.append(f"    {hop.endpoint:<12} returned by {hop.target}")
-        elif hop.verdict == "reset":
-            lines.append(f"    {hop.endpoint:<12} {hop.node} answers with a TCP reset")
-        else:
-            lines.append(f"    {hop.endpoint:<12} {hop.node} drops it: {hop.reason}")
-    lines.append(f"  = {report.why}")
-    lines += [f"    reply: {reply}" for reply in report.replies] if report.outcome == "delivered" else []
-    return lines
+def _lines(report: PacketReport) -> Iterator[str]:
+    """A packet's story: what was sent, each hop, how it ended, what came back, and what the path model adds."""
+    yield from _wrapped(f"#{report.number}  {report.summary}", "", "    ")
+    yield from _hops(report.hops)
+    if report.answer is not None and report.is_answer_lost:
+        yield from _wrapped(f"answer: {report.answer.summary}", "    ", "      ")
+        yield from _hops(report.answer.hops)
+    yield from _wrapped(f"= {report.why}", "  ", "    ")
+    if report.outcome == "delivered":
+        for reply, count in Counter(report.replies).items():
+            word = "reply" if count == 1 else f"{count} replies"
+            yield from _wrapped(f"{word}: {reply}", "    ", "      ")
+        met = report.answer.met if report.answer and not report.is_answer_lost else ()
+        yield from _wrapped(f"by {', '.join(met)}", " " * 11, " " * 11) if met else ()
+    yield from _explained(report)
+
+
+def _explained(report: PacketReport) -> Iterator[str]:
+    """What the path model adds to what was seen: where it departs from it, or why something was lost."""
+    expected = report.expected
+    if expected is None:
+        return
+    if not expected.agrees:
+        yield from _wrapped(f"! explain expected another end: {expected.expected}", "    ", "      ")
+    elif not report.is_said and (not report.is_well or report.inspected in ((True, False), (False, True))):
+        for number, line in enumerate((*expected.ends, *expected.parting)):
+            yield from _wrapped(line, "             " if number else "    explain: ", " " * 15)
+
+
+def _hops(hops: Iterable[NodeVerdict]) -> Iterator[str]:
+    """One line per verdict, each once: a packet that goes in circles meets the same ones again."""
+    for (endpoint, text), count in Counter((hop.endpoint, _verdict(hop)) for hop in hops).items():
+        times = f" ({count} times)" if count > 1 else ""
+        yield from _wrapped(text + times, f"    {endpoint:<12} ", " " * 17)
+
+
+def _verdict(hop: NodeVerdict) -> str:
+    if hop.is_refusal:
+        return f"{hop.node} refuses what {hop.target} returned"
+    if hop.verdict == "to-target":
+        return f"{hop.node} -> {hop.target}  cookie {hop.cookie}"
+    if hop.verdict == "to-endpoint":
+        return f"returned by {hop.target}" + (f" with {hop.wrong}" if hop.wrong else "")
+    if hop.verdict == "reset":
+        return f"{hop.node} answers with a TCP reset"
+    return f"{hop.node} drops it: {hop.why}"
+
+
+def _wrapped(text: str, first: str, others: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=others, drop_whitespace=True, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip

@@ -27,9 +27,10 @@ from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.up import uninterrupted, up
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
-from gwlbemu.topology.plan.ends import client_and_server, destination_address, web_port
+from gwlbemu.topology.plan.ends import destination_address, web_port
 from gwlbemu.topology.plan.render import lab_map
 from gwlbemu.topology.plan.values import Plan
+from gwlbemu.trials.pairs import inspected_pair
 from gwlbemu.views.status import read_status
 from gwlbemu.views.targets import read_targets, targets_by_node
 from gwlbemu.views.waiting import wait_until_healthy
@@ -123,7 +124,7 @@ def _next_steps(plan: Plan) -> list[str]:
     """Three commands that show something on this very lab."""
     steps: list[str] = []
     with suppress(SettingError):
-        client, server = client_and_server(plan)
+        client, server = inspected_pair(plan)
         port = web_port(plan, server)
         place = destination_address(client, server) + (f":{port}" if port not in (None, 80) else "")
         if port:

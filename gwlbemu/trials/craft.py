@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import SettingError, WireError
+from gwlbemu.wire.ip import decode_ip
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,10 @@ class PacketSpec:
 
 @dataclass(frozen=True, slots=True)
 class CraftedPacket:
-    """One IP packet to send and what its head says; `summary` is scapy's line about it, ports are 0 without any."""
+    """One IP packet to send and what its head says; `summary` is scapy's line about it, ports are 0 without any.
+
+    `protocol` is the upper layer behind IPv6 extension headers, as `wire.ip` reads it.
+    """
 
     packet: bytes
     summary: str
@@ -62,9 +66,15 @@ def craft(
             layer.src = ipv6_source if isinstance(layer, IPv6) else source
         if isinstance(layer, IP) and "id" not in layer.fields:
             layer.id = ip_id
+        if isinstance(layer, IPv6) and "fl" not in layer.fields:
+            layer.fl = ip_id
         packet = layer
     else:
-        head = IPv6(src=source, dst=destination) if six else IP(src=source, dst=destination, id=ip_id, flags="DF")
+        head = (
+            IPv6(src=source, dst=destination, fl=ip_id)
+            if six
+            else IP(src=source, dst=destination, id=ip_id, flags="DF")
+        )
         try:
             if spec.protocol == "tcp":
                 packet = head / TCP(sport=source_port, dport=spec.port, flags=spec.flags, seq=1000)
@@ -84,12 +94,12 @@ def craft(
         reason = str(error).partition("\n")[0].rstrip(":")  # the rest is about scapy itself
         raise SettingError(f"inject: scapy cannot build {packet.summary()}: {reason}") from error
     again = IPv6(data) if data[0] >> 4 == 6 else IP(data)
-    ports = (0, 0)
-    if TCP in again or UDP in again:
-        transport = again[TCP] if TCP in again else again[UDP]
-        ports = (int(transport.sport), int(transport.dport))
-    protocol = int(again.nh) if data[0] >> 4 == 6 else int(again.proto)
-    return CraftedPacket(data, str(again.summary()), str(again.src), str(again.dst), protocol, ports)
+    try:
+        ip = decode_ip(data, quoted=True)
+    except WireError:  # broken on purpose: what it is meant to be is in the expression
+        return CraftedPacket(data, str(again.summary()), str(again.src), str(again.dst), 0, (0, 0))
+    ports = (ip.source_port, ip.destination_port)
+    return CraftedPacket(data, str(again.summary()), str(again.src), str(again.dst), ip.protocol, ports)
 
 
 def summary(packet: bytes) -> str:

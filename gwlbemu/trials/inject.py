@@ -1,30 +1,38 @@
-"""Send crafted packets from inside an instance, trace them on every node, and report on each (see `packet_report`)."""
+"""Send crafted packets from inside an instance, follow them and their answers, and report on each.
+
+Nodes are traced, both ends are watched, what ports drop is counted before and after; what is told of that is decided in
+`evidence`, what the path model says of it in `expectation`.
+"""
 
 from __future__ import annotations
 
 import errno
-import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from gwlbemu.errors import LabError, NetError, SettingError, TraceGoneError
-from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.net.inside import inside
-from gwlbemu.net.namespaces import path_of
+from gwlbemu.paths.walk import Paths
+from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.craft import CraftedPacket
-from gwlbemu.trials.packet_report import PacketReport, SeenPacket, flows_to_trace, packet_report
+from gwlbemu.trials.evidence import Evidence
+from gwlbemu.trials.expectation import Model
+from gwlbemu.trials.kept import Kept
+from gwlbemu.trials.packet_report import PacketReport
+from gwlbemu.trials.recognise import SeenPacket, flows_to_trace, nat_addresses
 from gwlbemu.trials.trace import TraceSession
-from gwlbemu.views.appliance_logs import ApplianceLogs
+from gwlbemu.trials.watchers import watching
+from gwlbemu.views.port_drops import PortDrops, read_port_drops
+from gwlbemu.views.states import present_states
 from gwlbemu.views.traces import TracedPacket
 
-SOL_PACKET, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 23, 3
 ETHERNET_LENGTH = 14
 QUIET = 0.3  # a packet that nobody has seen for this long (seconds) is not on its way any more
+PATIENCE = 1.0  # seconds without a packet, while an appliance that runs has one in hand and says nothing of it
 LONGEST = 3.0  # that packets are waited for after the last one was sent, seconds
 LONGEST_INTERVAL = 3600  # between two packets, seconds
 
@@ -38,43 +46,76 @@ def inject(
 ) -> list[PacketReport]:
     """Send `packets` from `source`'s eth0, `interval` seconds apart, and follow them until nobody sees one any more.
 
-    `destination` is the instance whose eth0 is watched (None: an address outside the lab's instances). A node that does
-    not answer is left out, and named in every report. Raises SettingError for a packet that is longer than the MTU and
-    for an interval that is not from 0 to 3600 seconds, NetError or LabError where nothing can be sent.
+    `destination` is the instance whose eth0 is watched (None: an address outside the lab's instances); where the path
+    model sees a packet arrive is watched, too. A node that does not answer is left out, and named in every report.
+    Raises SettingError for a packet that is longer than the MTU and for an interval that is not from 0 to 3600 seconds,
+    NetError or LabError where nothing can be sent.
     """
     if not isinstance(interval, int | float) or not 0 <= interval <= LONGEST_INTERVAL:
         raise SettingError(f"inject: interval {interval!r}: expected seconds from 0 to {LONGEST_INTERVAL}")
     gateway = _next_hop_mac(lab, source)
-    watched = [source] + ([destination] if destination and destination.name != source.name else [])
-    logs = ApplianceLogs(lab)
+    plan, states, _ = present_states(lab)
+    model, kept = Model(Paths(plan), states, source), Kept(lab, states.broken)
+    names = {name for packet in packets for name in model.receivers(packet)}
+    names |= {source.name} | ({destination.name} if destination else set())
+    drops = read_port_drops(lab)
     with ExitStack() as stack:
-        watchers = {stack.enter_context(_packet_socket(instance)): instance for instance in watched}
-        session = stack.enter_context(TraceSession(lab, flows_to_trace(lab.plan, packets)))
+        watchers = stack.enter_context(watching(each for each in plan.instances if each.name in names))
+        session = stack.enter_context(TraceSession(lab, flows_to_trace(plan, packets)))
         silent = dict(session.silent)
         sent_at: list[float] = []
         seen: list[SeenPacket] = []
-        out = next(sock for sock, instance in watchers.items() if instance is source)
+        traced: list[TracedPacket] = []
         for crafted in packets:
             sent_at.append(time.monotonic())  # before it is sent: on a busy machine it arrives before `_send` returns
-            _send(out, _frame(gateway, source, crafted), source)
-            seen += _collect(watchers, 0)
+            _send(watchers.of[source.name], _frame(gateway, source, crafted), source)
+            seen += watchers.collect(0)
             while (pause := sent_at[-1] + interval - time.monotonic()) > 0:
-                seen += _collect(watchers, pause)
-        deadline = time.monotonic() + LONGEST
+                seen += watchers.collect(pause)
+        deadline, quiet = time.monotonic() + LONGEST, QUIET
         while time.monotonic() < deadline:
-            news = _collect(watchers, QUIET)
+            news = watchers.collect(quiet)
             seen += news
-            if not news:
+            if news:
+                quiet = QUIET
+                continue
+            traced += _read(session, silent)
+            if quiet > QUIET or not kept.is_in_hand(traced):
                 break
-        traced = _read(session, silent)
-    broken = tuple(f"{kind} {name}" for kind, name in failures(lab))
-    reports = [
-        packet_report(
-            crafted, number=number, sent_at=at, sender=source, seen=seen, traced=traced, explain=logs.sentence
+            quiet = PATIENCE - QUIET
+        traced += _read(session, silent)
+    appliances = {each.name for each in plan.instances if each.appliance}
+    ports = _port_drops(drops, read_port_drops(lab), names | appliances)
+    evidence = Evidence(source, seen, traced, nat_addresses(plan))
+    reports = []
+    for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1):
+        report, answer = evidence.report(
+            crafted, number=number, sent_at=at, receiver=destination, explain=kept.sentence
         )
-        for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1)
-    ]
-    return [replace(report, silent=tuple(silent.values()), broken=broken) for report in reports]
+        report = replace(
+            report,
+            silent=tuple(silent.values()),
+            broken=tuple(f"{kind} {name}" for kind, name in sorted(states.broken)),
+            port_drops=ports,
+        )
+        reports.append(replace(report, expected=model.held_against(report, crafted, answer)))
+    return reports
+
+
+def _port_drops(before: Sequence[PortDrops], after: Sequence[PortDrops], names: set[str]) -> tuple[str, ...]:
+    """Say what the ports of these instances have dropped meanwhile, whoever's packets those were.
+
+    Frames that are no unicast IP are passed over: hosts send such now and then.
+    """
+    known = {(each.instance, each.direction, each.reason): each.packets for each in before}
+    found = []
+    for each in after:
+        count = each.packets - known.get((each.instance, each.direction, each.reason), 0)
+        if each.instance in names and each.reason != "frame" and count > 0:
+            packets = "1 packet" if count == 1 else f"{count} packets"
+            what = f"the port of {each.instance} dropped {packets} that it {each.direction} meanwhile"
+            found.append(f"{what}: {REASONS[each.reason]}")
+    return tuple(found)
 
 
 def _read(session: TraceSession, silent: dict[str, str]) -> list[TracedPacket]:
@@ -117,29 +158,3 @@ def _next_hop_mac(lab: RunningLab, source: Instance) -> str:
         if neighbour.address in gateways:
             return neighbour.mac
     raise LabError(f"{source.name} has no default gateway in the plan, so there is nowhere to send a packet")
-
-
-@contextmanager
-def _packet_socket(instance: Instance) -> Iterator[socket.socket]:
-    with inside(path_of(instance.namespace)):
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    with sock:
-        with inside(path_of(instance.namespace)):
-            sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            sock.bind(("eth0", ETH_P_ALL))
-        sock.setblocking(False)
-        yield sock
-
-
-def _collect(watchers: dict[socket.socket, Instance], timeout: float) -> list[SeenPacket]:
-    seen: list[SeenPacket] = []
-    ready, _, _ = select.select(list(watchers), [], [], timeout)
-    for sock in ready:
-        while True:
-            try:
-                frame = sock.recv(65535)
-            except BlockingIOError:
-                break
-            if frame[12:14] in (b"\x08\x00", b"\x86\xdd"):
-                seen.append(SeenPacket(time.monotonic(), watchers[sock].name, frame[14:]))
-    return seen

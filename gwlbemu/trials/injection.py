@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.plan.ends import (
-    client_and_server,
     destination_address,
     instance_at,
     instance_named,
@@ -19,6 +18,7 @@ from gwlbemu.topology.plan.ends import (
 )
 from gwlbemu.topology.plan.values import Instance, Plan
 from gwlbemu.trials.craft import CraftedPacket, PacketSpec, craft
+from gwlbemu.trials.pairs import inspected_pair
 
 _EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
 
@@ -37,7 +37,7 @@ def demo_packets(plan: Plan, *, source: str | None = None, destination: str | No
     if destination is not None:
         receiver = instance_at(plan, destination)
     else:
-        receiver = client_and_server(plan, sender=instance_named(plan, source) if source is not None else None)[1]
+        receiver = inspected_pair(plan, sender=instance_named(plan, source) if source is not None else None)[1]
     port = (web_port(plan, receiver) if receiver else None) or 80
     return (
         PacketSpec("icmp"),
@@ -57,9 +57,9 @@ def prepare(
 ) -> Injection:
     """Craft `count` times all of `specs`.
 
-    Without a source or a destination they are ends that can talk (see `client_and_server`). A scapy packet or
-    expression brings its own destination. `source_port` 0 is a fresh one, the same for all. Raises SettingError for a
-    name that is not known and for a number that does not fit.
+    Without a source or a destination they are ends whose packets are inspected (see `inspected_pair`). A scapy packet
+    or expression brings its own destination. `source_port` 0 is a fresh one, the same for all. Raises SettingError for
+    a name that is not known and for a number that does not fit.
     """
     for spec in specs:
         check_number(f"inject: {spec.protocol}", spec.port, 0, 65535)
@@ -70,17 +70,15 @@ def prepare(
     if source is not None:
         sender = instance_named(plan, source)
     else:
-        sender = client_and_server(plan, receiver=instance_at(plan, destination) if destination is not None else None)[
-            0
-        ]
+        sender = inspected_pair(plan, receiver=instance_at(plan, destination) if destination is not None else None)[0]
     own = any(spec.protocol == "expression" for spec in specs)
     address, receiver = "", None
     if destination is not None:
         address, receiver = receiver_of(plan, sender, destination)
     elif not own:
-        receiver = client_and_server(plan, sender=sender)[1]
+        receiver = inspected_pair(plan, sender=sender)[1]
         address = destination_address(sender, receiver)
-    if receiver is sender:
+    if receiver is sender or address in (sender.address, sender.ipv6_address or sender.address):
         raise SettingError(f"inject: {sender.name} is both ends: what it sends to itself crosses no wire")
     port, first_id = source_port or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
     packets = tuple(

@@ -1,29 +1,28 @@
-"""What became of an injected packet, told from what was seen of it: nothing here sends, asks or waits.
+"""What became of an injected packet and of its answer, in values and sentences.
 
-A report is put together from what others saw, never from what should have happened: the nodes' verdicts (endpoint,
-target, cookie) and the packets that arrived at the source and at the destination. The IP id (IPv6: the ports and
-length) tells the packets apart.
+A report is put together from what was seen: the nodes' verdicts (endpoint, target, cookie), the packets at the
+sender's and the receiver's eth0, the states of processes, what ports dropped. What the path model expected stands
+apart, in `expected`, and nothing that it says is told as seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from gwlbemu.errors import WireError
-from gwlbemu.topology.plan.values import Instance, Plan
-from gwlbemu.trials.craft import CraftedPacket, summary
-from gwlbemu.trials.trace import Match
-from gwlbemu.views.appliance_logs import LoggedFlow
-from gwlbemu.views.traces import TracedPacket
-from gwlbemu.wire.icmp import decode_icmp
-from gwlbemu.wire.ip import decode_ip
-from gwlbemu.wire.protocols import ICMP, ICMPV6
+from gwlbemu.wire.mismatch import Mismatch
+
+CLOUDWATCH = "PacketsDroppedCount_"
+RULED = " dropped it: "  # in a sentence that has an appliance's own reason
 
 
 @dataclass(frozen=True, slots=True)
 class NodeVerdict:
-    """One verdict of one node about the packet. `reason` is why it was dropped, the name of a counter."""
+    """One verdict of one node about the packet.
+
+    `reason` is why it was dropped, the name of a counter; `wrong` which field of a returned packet did not fit, or a
+    checksum that is wrong in a packet that went on.
+    """
 
     at: float  # seconds of the kernel's monotonic clock
     node: str
@@ -32,6 +31,79 @@ class NodeVerdict:
     target: str
     cookie: str  # the flow cookie, as 0x and eight digits
     reason: str
+    returned: bool = False  # the packet came from the target, not from the endpoint
+    wrong: Mismatch | None = None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether a target returned the packet and the node refused it."""
+        return self.returned and self.verdict == "drop"
+
+    @property
+    def why(self) -> str:
+        """Of a drop: the field that did not fit and the counter, for a person."""
+        short = self.reason.removeprefix(CLOUDWATCH)
+        return f"{self.wrong} ({short})" if self.wrong else short
+
+
+def seen_last(hops: Sequence[NodeVerdict]) -> str:
+    """Say of a packet where it was seen last, and of one that goes in circles how often."""
+    last = hops[-1]
+    times = sum((hop.endpoint, hop.verdict) == (last.endpoint, last.verdict) for hop in hops)
+    seen = f"came to {last.endpoint} {times} times" if times > 2 else f"left {last.endpoint}"
+    return f"{seen} and was not seen again"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the receiver sent in answer to a packet, in scapy's words, and what became of it.
+
+    `after` is when it arrived, seconds after the packet was sent; None when the sender did not get it.
+    """
+
+    summary: str
+    sent_by: str
+    sent_to: str  # the sender of the packet that it answers
+    hops: tuple[NodeVerdict, ...] = ()
+    after: float | None = None
+
+    @property
+    def met(self) -> tuple[str, ...]:
+        """The endpoints that it crossed, each with the target that returned it: "vpce-a (fw-a1)"."""
+        crossed = (hop for hop in self.hops if hop.verdict == "to-endpoint")
+        return tuple(dict.fromkeys(f"{hop.endpoint} ({hop.target})" for hop in crossed))
+
+    @property
+    def why_lost(self) -> str:
+        """Where it was seen last, for a person: what follows "its answer"."""
+        if not self.hops:
+            return "was seen by no node"
+        last = self.hops[-1]
+        if last.is_refusal:
+            return f"was returned by {last.target} and refused by {last.node}: {last.why}"
+        if last.verdict == "drop":
+            return f"died at {last.endpoint} ({last.why})"
+        if last.verdict == "to-target":
+            return f"was not returned by {last.target}"
+        if last.verdict == "reset":
+            return f"was answered by {last.node} with a TCP reset at {last.endpoint}"
+        broken = f", which {last.target} had returned with {last.wrong}" if last.wrong else ""
+        return f"{seen_last(self.hops)}{broken}"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the path model says about the packet and its answer, from the lab's states as the packet was sent.
+
+    `agrees` tells whether what was seen is a way that the model allows; then `ends` are its reasons for the way's, or
+    the answer's, early end, and `parting` says where the two directions part. Else `expected` and `seen` are the two.
+    """
+
+    agrees: bool
+    ends: tuple[str, ...] = ()
+    parting: tuple[str, ...] = ()
+    expected: str = ""
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +114,19 @@ class PacketReport:
     summary: str
     hops: tuple[NodeVerdict, ...] = ()
     delivered_to: str = ""
-    delivered_after: float = 0.0  # seconds
+    delivered_after: float = 0.0  # seconds; 0 when only its answer shows that it was
     replies: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()  # a sentence per node that could not be asked
-    said: str = ""  # of a packet that its target did not return: what the target's log says about it
-    broken: tuple[str, ...] = ()  # what `fail` broke, such as "zone a"; it may be why
+    said: str = ""  # of a packet that its target did not return: what the target's log and state say about it
+    broken: tuple[str, ...] = ()  # what `fail` broke, such as "zone a"
+    fragments: int = 0  # in which it arrived; 0: whole
+    is_changed: bool = False  # nobody saw it arrive as it was sent, but its receiver answered
+    wrong: Mismatch | None = None  # a checksum that was wrong when it was sent
+    arrived_with: Mismatch | None = None  # a checksum that was wrong when it arrived
+    answer: Answer | None = None  # None: the receiver sent none, or it did not get the packet
+    replied_after: float | None = None  # seconds until the first of `replies`
+    port_drops: tuple[str, ...] = ()  # a sentence per reason for which ports of ends and targets dropped packets
+    expected: Expected | None = None  # None: the path model was not asked, or cannot tell
 
     @property
     def outcome(self) -> str:
@@ -64,109 +144,104 @@ class PacketReport:
         return "lost"
 
     @property
+    def is_well(self) -> bool:
+        """Whether the packet was delivered and no answer was lost."""
+        return self.outcome == "delivered" and not self.is_answer_lost
+
+    @property
+    def is_said(self) -> bool:
+        """Whether an appliance's log has said why it did not return the packet."""
+        return RULED in self.said
+
+    @property
+    def is_answer_lost(self) -> bool:
+        """Whether the receiver answered and the sender did not get it."""
+        return self.answer is not None and self.answer.after is None
+
+    @property
+    def inspected(self) -> tuple[bool, bool] | None:
+        """Whether a target returned the packet, and its answer if any; None where a node could not be asked."""
+        if self.silent:
+            return None
+        there, back = (
+            any(hop.verdict == "to-endpoint" for hop in hops)
+            for hops in (self.hops, self.answer.hops if self.answer else ())
+        )
+        return there, back
+
+    @property
     def why(self) -> str:
         """One sentence for a person."""
-        last = self.hops[-1] if self.hops else None
         if self.outcome == "delivered":
-            return f"delivered to {self.delivered_to} after {self.delivered_after * 1000:.1f} ms"
+            return f"{self._delivery()}{self._inspection()}{self._answered()}"
         if self.outcome == "rejected":
-            return f"answered instead of delivered: {self.replies[0]}"
+            said = f"; {self.said}" if self.said else ""
+            return f"answered instead of delivered: {self.replies[0]}{said}"
+        last = self.hops[-1] if self.hops else None
+        if self.outcome == "dropped" and last and last.is_refusal:
+            return f"{last.target} returned it and {last.node} refused it: {last.why}"
         if self.outcome == "dropped" and last:
-            return f"dropped by {last.node}: {last.reason}"
+            return f"dropped by {last.node} at {last.endpoint}: {last.why}"
         if self.outcome == "not-returned" and last:
-            return self.said or f"{last.target} did not return it"
+            return f"{self.said or f'{last.target} did not return it'}{'' if self.is_said else self._ports()}"
+        return f"{self._lost(last)}{self._ports()}{self._purpose()}"
+
+    def _delivery(self) -> str:
+        if self.is_changed:
+            after = f" after {self.replied_after * 1000:.1f} ms" if self.replied_after is not None else ""
+            return f"answered{after} by {self.delivered_to}, where it was not seen to arrive as it was sent"
+        pieces = f" in {self.fragments} fragments" if self.fragments else ""
+        spoilt = f" with {self.arrived_with}" if self.arrived_with else ""
+        return f"delivered to {self.delivered_to}{pieces}{spoilt} after {self.delivered_after * 1000:.1f} ms"
+
+    def _inspection(self) -> str:
+        return ", not inspected" if self.inspected == (False, False) and not self.hops else ""
+
+    def _answered(self) -> str:
+        answer = self.answer
+        if self.is_changed:
+            return ""
+        if answer is None:
+            return f"{', answered' if self.replies else ', no answer sent'}"
+        if answer.after is None:
+            return f", no answer seen: {answer.sent_by}'s answer {answer.why_lost}{self._apart()}{self._ports()}"
+        times = f", answered after {answer.after * 1000:.1f} ms"
+        if self.inspected in ((True, False), (False, True)):
+            return times + f"; only {'the packet' if self.hops else 'the answer'} was inspected"
+        return times + (f"; {self._others()}" if self._others() else "")
+
+    def _others(self) -> str:
+        """Whether the answer met other targets than the packet did."""
+        answer = self.answer.hops if self.answer else ()
+        there, back = (
+            {hop.target: None for hop in hops if hop.verdict == "to-endpoint"} for hops in (self.hops, answer)
+        )
+        if not there or there.keys() == back.keys():
+            return ""
+        return f"the answer met {', '.join(back)}, the packet {', '.join(there)}"
+
+    def _apart(self) -> str:
+        """Of a lost answer: by which endpoints the packet came, when the answer came to others."""
+        answer = self.answer.hops if self.answer else ()
+        there, back = ({hop.endpoint: None for hop in hops} for hops in (self.hops, answer))
+        if not self.hops or not back.keys() - there.keys():
+            return ""
+        return f"; the packet came by {' and '.join(there)}"
+
+    def _lost(self, last: NodeVerdict | None) -> str:
         if self.silent:
-            return f"{f'left {last.endpoint}; ' if last else ''}no node that answers saw it; {'; '.join(self.silent)}"
-        broken = f"perhaps because of what is broken on purpose: {', '.join(self.broken)}" if self.broken else ""
-        if last:
-            return f"left {last.endpoint} and was not seen again: {broken or 'no route, or a security group'}"
-        return f"no node saw it: {broken or 'the route tables lead it past every endpoint'}"
+            left = f"left {last.endpoint}; " if last else ""
+            return f"{left}no node that answers saw it; {'; '.join(self.silent)}"
+        if last is None:
+            return f"no node saw it and it did not arrive{f': it was sent with {self.wrong}' if self.wrong else ''}"
+        if last.verdict == "reset":
+            return f"{last.node} answered it with a TCP reset at {last.endpoint}, which did not arrive"
+        if last.wrong and not self.wrong:
+            return f"{last.target} returned it with {last.wrong}; it {seen_last(self.hops)}"
+        return seen_last(self.hops)
 
+    def _ports(self) -> str:
+        return "".join(f"; {sentence}" for sentence in self.port_drops)
 
-@dataclass(frozen=True, slots=True)
-class SeenPacket:
-    """An IP packet that arrived at the eth0 of a watched instance."""
-
-    at: float  # seconds of the kernel's monotonic clock
-    instance: str
-    packet: bytes
-
-
-def flows_to_trace(plan: Plan, packets: Sequence[CraftedPacket]) -> list[Match]:
-    """Return the packets' flows, as they were crafted and as the internet gateways' 1:1 addresses turn them."""
-    public = {each.public_address: each.address for each in plan.instances if each.public_address}
-    public |= {private: address for address, private in public.items()}
-    found: set[Match] = set()
-    for packet in packets:
-        for one in {packet.source, public.get(packet.source, packet.source)}:
-            for other in {packet.destination, public.get(packet.destination, packet.destination)}:
-                found.add((packet.protocol, one, other, *packet.ports))
-    return sorted(found)
-
-
-def _identity(packet: bytes) -> tuple[int, int, int, int, int]:
-    """What address translation leaves alone: protocol, ports, IP id and length."""
-    head = decode_ip(packet)
-    return head.protocol, head.source_port, head.destination_port, head.identification, head.total_length
-
-
-def packet_report(
-    crafted: CraftedPacket,
-    *,
-    number: int,
-    sent_at: float,
-    sender: Instance,
-    seen: Iterable[SeenPacket],
-    traced: Iterable[TracedPacket],
-    explain: Callable[[str, LoggedFlow], str],
-) -> PacketReport:
-    """Return what became of a packet that `sender` sent at the instant `sent_at`.
-
-    `traced` is what the nodes did with packets of its flow. `explain(target, flow)` is asked for a sentence when the
-    target that had the packet last did not return it.
-    """
-    mine = _identity(crafted.packet)
-    # An answer may happen to carry the same IP id: it comes from neither of the addresses that the sender has.
-    from_sender = {crafted.source, sender.address, sender.public_address, sender.ipv6_address}
-    own = sorted(
-        (step for step in traced if step.identity == mine and step.source in from_sender), key=lambda step: step.at
-    )
-    delivered_to, delivered_after, replies = "", 0.0, []
-    for each in seen:
-        try:
-            identity = _identity(each.packet)
-        except WireError:
-            continue
-        if each.instance != sender.name and identity == mine:
-            delivered_to, delivered_after = each.instance, each.at - sent_at
-        elif each.instance == sender.name and each.at >= sent_at and _answers(each.packet, crafted.packet):
-            replies.append(summary(each.packet))
-    report = PacketReport(
-        number,
-        crafted.summary,
-        tuple(map(_verdict, own)),
-        delivered_to,
-        delivered_after,
-        tuple(replies),
-    )
-    if report.outcome != "not-returned":
-        return report
-    last = own[-1]
-    flow = LoggedFlow(last.protocol, last.source, last.source_port, last.destination, last.destination_port)
-    return replace(report, said=explain(report.hops[-1].target, flow))
-
-
-def _verdict(step: TracedPacket) -> NodeVerdict:
-    return NodeVerdict(step.at, step.node, step.endpoint, step.verdict, step.target, step.cookie, step.reason)
-
-
-def _answers(packet: bytes, sent: bytes) -> bool:
-    """Whether `packet` answers `sent`: ports the other way round, an echo reply, or an ICMP error that quotes it."""
-    head, first = decode_ip(packet), decode_ip(sent)
-    if head.protocol in (ICMP, ICMPV6):
-        icmp = decode_icmp(packet, head)
-        if icmp.quoted is not None:
-            return (icmp.quoted.identification, icmp.quoted.source_port) == (first.identification, first.source_port)
-        return first.protocol == head.protocol and icmp.rest == decode_icmp(sent, first).rest
-    ports = (first.destination_port, first.source_port)
-    return head.protocol == first.protocol and (head.source_port, head.destination_port) == ports
+    def _purpose(self) -> str:
+        return f"; broken on purpose: {', '.join(self.broken)}" if self.broken else ""

@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gwlbemu.wire.identity import Identity
+from gwlbemu.wire.mismatch import Mismatch
+
 
 @dataclass(frozen=True, slots=True)
 class TracedPacket:
-    """What one node did with one packet of a traced flow. Addresses and ports are those of the inner packet."""
+    """What one node did with one packet of a traced flow. Addresses and ports are those of the inner packet.
+
+    Of a packet that a target returned and that cannot be read, protocol, ports, id and length are 0, addresses "".
+    """
 
     at: float  # seconds of the kernel's monotonic clock
     node: str
@@ -20,15 +26,16 @@ class TracedPacket:
     source_port: int
     destination: str
     destination_port: int
-    ip_id: int  # 0 for IPv6
+    ip_id: int  # IPv6: the flow label, or the fragment header's identification
     length: int  # bytes of the inner packet
     verdict: str  # to-target | to-endpoint | reset | drop
     target: str
     cookie: str
     reason: str  # why it was dropped, or ""
+    wrong: Mismatch | None = None  # why a returned packet was refused, or a checksum in one that went on
 
     @property
-    def identity(self) -> tuple[int, int, int, int, int]:
+    def identity(self) -> Identity:
         """What address translation leaves alone: protocol, ports, IP id and length."""
         return self.protocol, self.source_port, self.destination_port, self.ip_id, self.length
 
@@ -52,4 +59,5 @@ def traced_packet(node: str, event: Mapping[str, Any]) -> TracedPacket:
         target=event["target"] or "",
         cookie=event["cookie"] or "",
         reason=event["reason"] or "",
+        wrong=Mismatch(**event["wrong"]) if event.get("wrong") else None,
     )

@@ -104,7 +104,8 @@ def snapshot(plan: Plan, at: float, count: int, *, broken: bool) -> Snapshot:
     flows = tuple(
         LiveFlow(
             node.name, node.endpoints[0], 6, "198.51.100.100", 50000 + number, "203.0.113.100", 8080,
-            plan.in_scope(node)[0].id, "0x00000001", 50000, 60.0, 0.2, 349.8, count, 100 * count, number,
+            plan.in_scope(node)[0].id, "0x00000001", 50000, 60.0, 0.2, 349.8, count, count, 0,
+            100 * count, number,
         )
         for node in plan.gateway_nodes
         for number in range(3)
@@ -113,7 +114,8 @@ def snapshot(plan: Plan, at: float, count: int, *, broken: bool) -> Snapshot:
     v6 = tuple(
         LiveFlow(
             each.node, each.endpoint, 17, "2001:db8:1234:5678:9abc:def0:1234:5678", 50000,
-            "2001:db8:1234:5678:9abc:def0:1234:9999", 53, each.target, "0x1", 1, 1.0, 1.0, 1.0, count, count, 0,
+            "2001:db8:1234:5678:9abc:def0:1234:9999", 53, each.target, "0x1", 1, 1.0, 1.0, 1.0, count,
+            count, 0, count, 0,
         )
         for each in flows[:1]
     )  # fmt: skip

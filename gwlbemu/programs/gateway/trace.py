@@ -19,18 +19,26 @@ from gwlbemu.core.gateway.verdict import Drop, ToEndpoint, ToTarget, Verdict
 from gwlbemu.errors import WireError
 from gwlbemu.ports.arguments import refused
 from gwlbemu.wire import aws, geneve
-from gwlbemu.wire.ip import decode_ip
+from gwlbemu.wire.identity import identity
+from gwlbemu.wire.ip import IpPacket, decode_ip
+from gwlbemu.wire.mismatch import wrong_checksum
 
 MOST_ROWS = 20_000  # flows of one trace
 KEPT = 10_000  # events of one trace; older ones make way
 PAGE = 500  # events of one reading
+MOST_REFUSALS = 1000  # events of one trace about other flows
 OUTER_HEADERS = 28  # IPv4 without options and UDP, as the core sends them
 
 TracedFlow = tuple[int, frozenset[tuple[bytes, int]]]  # protocol, and (address, port) of both ends
 
 
 class Event(NamedTuple):
-    """One verdict. `identity` is the inner packet's protocol, ports, IP id and total length: NAT leaves those alone."""
+    """One verdict.
+
+    `identity` is the inner packet's (see `wire.identity`): NAT leaves it alone. Where a target returned what cannot be
+    read, all of it is 0 and the addresses are "". `wrong` has `field`, `got` and `expected` of what did not fit: why a
+    returned packet was refused, or a checksum inside a packet that went on.
+    """
 
     number: int
     time: float  # seconds of the kernel's monotonic clock
@@ -43,6 +51,7 @@ class Event(NamedTuple):
     target: str
     cookie: str
     reason: str
+    wrong: Mapping[str, str]
 
 
 def address_text(address: bytes) -> str:
@@ -81,16 +90,22 @@ def traced_flows(match: object) -> frozenset[TracedFlow]:
 
 
 class Trace:
-    """The verdicts on the packets of `flows` (none: of all), in either direction; the newest `KEPT` of them."""
+    """The verdicts on the packets of `flows` (none: of all), in either direction; the newest `KEPT` of them.
+
+    The first `MOST_REFUSALS` of what targets returned and the node refused are among them, whatever flow they claim.
+    """
 
     def __init__(self, flows: Iterable[TracedFlow] = ()) -> None:
         self._flows = frozenset(flows)
         self._events: deque[Event] = deque(maxlen=KEPT)
-        self._count = 0
+        self._count = self._refusals = 0
 
-    def wants(self, flow: TracedFlow) -> bool:
-        """Return whether packets of `flow` are to be noted."""
-        return not self._flows or flow in self._flows
+    def wants(self, flow: TracedFlow, *, is_refusal: bool = False) -> bool:
+        """Return whether packets of `flow` are to be noted, or a refused return of another."""
+        if not self._flows or flow in self._flows:
+            return True
+        self._refusals += is_refusal
+        return is_refusal and self._refusals <= MOST_REFUSALS
 
     def note(self, event: Event) -> None:
         """Keep a verdict, under the trace's own running number."""
@@ -151,12 +166,12 @@ class TracingJudge:
     def _return(self, datagram: bytes, now: float) -> Verdict:
         source = datagram[12:16]
         verdict = self._balancer.receive_return(source, datagram, now=now)
+        tunnel = datagram[(datagram[0] & 15) * 4 + 8 :] if datagram else b""
         try:
-            tunnel = datagram[(datagram[0] & 15) * 4 + 8 :] if datagram else b""
-            header, length = geneve.decode(tunnel)
-            endpoint = aws.parse(header).endpoint_id or 0
+            endpoint = aws.parse(geneve.decode(tunnel)[0]).endpoint_id or 0
         except WireError:
-            return verdict
+            endpoint = 0
+        length = geneve.BASE_LENGTH + (tunnel[0] & 0x3F) * 4 if tunnel else 0  # as every version has it, so far
         self._note(
             tunnel[length:],
             verdict,
@@ -170,30 +185,41 @@ class TracingJudge:
     def _note(
         self, packet: bytes, verdict: Verdict, *, endpoint: int, direction: str, target: str, cookie: str
     ) -> None:
-        try:
-            ip = decode_ip(packet)
-        except WireError:
+        is_refusal = direction == "back" and isinstance(verdict, Drop) and target != ""
+        ip = _head(packet)
+        if ip is None and not is_refusal:
             return
-        flow = (ip.protocol, frozenset(((ip.source, ip.source_port), (ip.destination, ip.destination_port))))
-        wanting = [trace for trace in self._traces if trace.wants(flow)]
+        ends = ((ip.source, ip.source_port), (ip.destination, ip.destination_port)) if ip else ()
+        flow = (ip.protocol if ip else 0, frozenset(ends))
+        wanting = [trace for trace in self._traces if trace.wants(flow, is_refusal=is_refusal)]
         if not wanting:
             return
         kind, reason = _describe(verdict)
+        wrong = verdict.wrong if isinstance(verdict, Drop) else wrong_checksum(packet, "inner ")
         event = Event(
             number=0,
             time=self._clock(),
-            endpoint=self._endpoints.get(endpoint, aws.format_endpoint(endpoint)),
+            endpoint=self._endpoints.get(endpoint, aws.format_endpoint(endpoint)) if endpoint else "",
             direction=direction,
-            identity=(ip.protocol, ip.source_port, ip.destination_port, ip.identification, ip.total_length),
-            source=address_text(ip.source),
-            destination=address_text(ip.destination),
+            identity=identity(packet, ip) if ip else (0, 0, 0, 0, 0),
+            source=address_text(ip.source) if ip else "",
+            destination=address_text(ip.destination) if ip else "",
             verdict=kind,
             target=target,
             cookie=cookie,
             reason=reason,
+            wrong=wrong._asdict() if wrong else {},
         )
         for trace in wanting:
             trace.note(event)
+
+
+def _head(packet: bytes) -> IpPacket | None:
+    """Return the head of a packet, whole or cut off; None when there is none to read."""
+    try:
+        return decode_ip(packet, quoted=True)
+    except WireError:
+        return None
 
 
 def _describe(verdict: Verdict) -> tuple[str, str]:

@@ -229,7 +229,7 @@ def test_a_flow_that_a_packet_ends_while_time_is_moved_is_counted_too(node: Memo
 def test_a_trace_is_read_five_hundred_events_at_a_time(node: MemoryNode, verbs: NodeVerbs) -> None:
     trace = Trace()
     for number in range(12_000):
-        trace.note(Event(0, float(number), "e", "out", (6, 1, 2, 3, 4), "a", "b", "drop", "", "", ""))
+        trace.note(Event(0, float(number), "e", "out", (6, 1, 2, 3, 4), "a", "b", "drop", "", "", "", {}))
     identity = node.traces.start(trace)
     after, seen, more = 0, [], True
     while more:

@@ -1,0 +1,70 @@
+"""Packet sockets at the eth0 of instances: what they send and what arrives there, with the kernel's own time."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.topology.plan.values import Instance
+from gwlbemu.trials.recognise import SeenPacket
+
+ETH_P_ALL, PACKET_OUTGOING, SO_TIMESTAMPNS = 3, 4, 35  # linux/if_ether.h, linux/if_packet.h, asm-generic/socket.h
+_TIMESPEC = struct.Struct("qq")
+_IP = (b"\x08\x00", b"\x86\xdd")
+
+
+class Watchers:
+    """One socket at each of some instances; `of` has them by instance."""
+
+    def __init__(self, sockets: dict[str, socket.socket]) -> None:
+        self.of = sockets
+        self._names = {sock: name for name, sock in sockets.items()}
+        # The kernel stamps packets with the wall clock. Whoever is kept waiting between the two looks sees too little.
+        self._behind = max(time.time() - time.monotonic() for _ in range(5))
+
+    def collect(self, timeout: float) -> list[SeenPacket]:
+        """Return what has come, and wait for the first up to `timeout` seconds."""
+        seen: list[SeenPacket] = []
+        ready, _, _ = select.select(list(self._names), [], [], timeout)
+        for sock in ready:
+            while True:
+                try:
+                    frame, control, _, address = sock.recvmsg(65535, socket.CMSG_SPACE(_TIMESPEC.size))
+                except BlockingIOError:
+                    break
+                if frame[12:14] in _IP:
+                    outgoing = address[2] == PACKET_OUTGOING
+                    seen.append(SeenPacket(self._at(control), self._names[sock], frame[14:], outgoing))
+        return seen
+
+    def _at(self, control: list[tuple[int, int, bytes]]) -> float:
+        for level, kind, data in control:
+            if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS) and len(data) == _TIMESPEC.size:
+                seconds, nanoseconds = _TIMESPEC.unpack(data)
+                return float(seconds + nanoseconds / 1e9 - self._behind)
+        return time.monotonic()
+
+
+@contextmanager
+def watching(instances: Iterable[Instance]) -> Iterator[Watchers]:
+    """Watch the eth0 of instances for as long as the block runs. Raises NetError for one that is gone."""
+    with ExitStack() as stack:
+        yield Watchers({each.name: stack.enter_context(_packet_socket(each)) for each in instances})
+
+
+@contextmanager
+def _packet_socket(instance: Instance) -> Iterator[socket.socket]:
+    with inside(path_of(instance.namespace)):
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    with sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        with inside(path_of(instance.namespace)):
+            sock.bind(("eth0", ETH_P_ALL))
+        sock.setblocking(False)
+        yield sock
