@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from gwlbemu.topology.file import document
@@ -104,13 +105,18 @@ def _keys(path: Path) -> list[str]:
     """The keys that the model at `path` knows; none when there is no model."""
     found: object = Topology
     for part in path:
-        if isinstance(found, type) and issubclass(found, BaseModel) and part in found.model_fields:
-            found = _bare(found.model_fields[str(part)].annotation)
+        if isinstance(found, type) and issubclass(found, BaseModel) and part in _fields(found):
+            found = _bare(_fields(found)[str(part)].annotation)
         elif get_origin(found) is tuple:
             found = _bare(get_args(found)[0])
         else:
             return []
-    return list(found.model_fields) if isinstance(found, type) and issubclass(found, BaseModel) else []
+    return list(_fields(found)) if isinstance(found, type) and issubclass(found, BaseModel) else []
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the keys that they have in the file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _bare(annotation: object) -> object:
