@@ -66,7 +66,7 @@ def _pairs(file: str | None, lab_name: str | None, protocol: int, port: int | No
         return [*by_model(Model(plan, states), asked)]
     from gwlbemu.trials.reach import by_packets as sent
 
-    return sent(lab, Model(plan, states), [*asked])
+    return sent(lab, [*asked])
 
 
 # ---- text ----

@@ -6,8 +6,9 @@ until every target that the path model says has changed is in its new state, and
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -15,14 +16,15 @@ from itertools import groupby
 from gwlbemu.errors import LabError
 from gwlbemu.lab import change, failure
 from gwlbemu.lab.running import RunningLab, read_plan
+from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.lab.up import up
 from gwlbemu.net.remove import down
 from gwlbemu.topology.file.changes import Change, read_change
-from gwlbemu.topology.file.parse import Parsed
+from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.probes import observe
-from gwlbemu.views.expectations import Case, Result, cases_of, judge, supposed
+from gwlbemu.views.expectations import Case, Result, cases_of, judge, judge_by_model, supposed
 from gwlbemu.views.explanation import Places
 from gwlbemu.views.model import Model
 from gwlbemu.views.reach import Pair
@@ -38,22 +40,48 @@ GONE = ("draining", "unused", "")  # what a target is after it was deregistered
 Key = tuple[str, str]  # a node, and the id of a target
 
 
-def judge_in_a_lab(parsed: Parsed) -> Iterator[Result]:
-    """Bring up a lab of a file, yield whether each of its cases holds, and take it down.
+class Expectations:
+    """What a topology file expects (`expect:`), and whether it holds.
 
-    Raises TopologyError, NetError without root, LabError when the lab is not well or a change is not noticed.
+    `topology` is a path or the name of a topology that comes with gwlbemu. Raises TopologyError for a file that is
+    wrong. `cases` has one entry for each pair, protocol and port, as text "client -> web-a tcp 80".
     """
-    cases_of(parsed)  # what is wrong with the file is told before there is a lab
-    with _lab(resolve(parsed, lab=f"{parsed.topology.lab}-test"[:32].rstrip("-"))) as lab:
-        yield from judge_by_packets(lab, parsed)
+
+    def __init__(self, topology: str | os.PathLike[str]) -> None:
+        self._parsed = parse(*read_topology(topology))
+        self.cases = cases_of(self._parsed)
+        self.lab = self._parsed.topology.lab  # the lab's name in the file
+
+    def judge(
+        self, cases: Sequence[Case] | None = None, *, by_packets: bool = False, name: str | None = None
+    ) -> list[Result]:
+        """Judge all cases, or these, by the path model, or by packets in a lab that lives as long as that takes.
+
+        The results come in the order in which they were judged: by packets those without `after` first. `name` is the
+        lab's. Raises what `judge_in_a_lab` raises.
+        """
+        if by_packets:
+            return [*judge_in_a_lab(self._parsed, cases, name=name)]
+        return [*judge_by_model(self._parsed, resolve(self._parsed), cases)]
 
 
-def judge_by_packets(lab: RunningLab, parsed: Parsed) -> Iterator[Result]:
-    """Yield, for each case of a file, whether it holds in a lab of that file, those without `after` first.
+def judge_in_a_lab(parsed: Parsed, cases: Sequence[Case] | None = None, *, name: str | None = None) -> Iterator[Result]:
+    """Bring up a lab of a file, yield whether each of its cases (or these) holds, and take it down.
+
+    The lab is called `name`, or like the file's with `-test` behind it. Raises TopologyError, NetError without root,
+    LabError when the lab is not well or a change is not noticed.
+    """
+    chosen = cases_of(parsed) if cases is None else cases  # what is wrong with the file is told before there is a lab
+    with _lab(resolve(parsed, lab=name or f"{parsed.topology.lab[:27]}-test")) as lab:
+        yield from judge_by_packets(lab, parsed, chosen)
+
+
+def judge_by_packets(lab: RunningLab, parsed: Parsed, cases: Sequence[Case]) -> Iterator[Result]:
+    """Yield whether cases of a file hold in a lab of that file, those without `after` first.
 
     Raises what `judge_in_a_lab` does; then, too, what was changed is put back.
     """
-    cases = sorted(cases_of(parsed), key=lambda case: case.expected.after)
+    cases = sorted(cases, key=lambda case: case.expected.after)
     model = _model(lab, parsed)
     for case in cases:  # a change that would be refused is told before the first one is made
         supposed(model, parsed, case)

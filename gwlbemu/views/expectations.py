@@ -147,11 +147,11 @@ def model_of(parsed: Parsed, plan: Plan) -> Model:
     return Model(plan, places=Places(parsed.source, parsed.lines))
 
 
-def judge_by_model(parsed: Parsed, plan: Plan) -> Iterator[Result]:
-    """Yield, for each case of a file, whether it holds by the path model. Raises TopologyError."""
+def judge_by_model(parsed: Parsed, plan: Plan, cases: Sequence[Case] | None = None) -> Iterator[Result]:
+    """Yield, for each case of a file (or for these), whether it holds by the path model. Raises TopologyError."""
     now = model_of(parsed, plan)
     models: dict[tuple[str, ...], Model] = {}
-    for case in cases_of(parsed):
+    for case in cases_of(parsed) if cases is None else cases:
         began = time.monotonic()
         changes = case.expected.after
         if changes not in models:
