@@ -36,7 +36,7 @@ def test_command(file: str, by_packets: bool, junit: str | None, as_json: bool) 
     for result in _judged(parsed, by_packets):
         results.append(result)
         if not as_json:
-            echo("\n".join(_lines(result)))
+            echo("\n".join(_lines(parsed.source, result)))
     if junit is not None:
         _write(Path(junit), parsed.source, results)
     failed = sum(not result.held for result in results)
@@ -58,9 +58,11 @@ def _judged(parsed: Parsed, by_packets: bool) -> Iterator[Result]:
     return judge_in_a_lab(parsed)
 
 
-def _lines(result: Result) -> Iterator[str]:
-    yield f"{'ok  ' if result.held else 'FAIL'}  {result.case}"
-    if not result.held:
+def _lines(source: str, result: Result) -> Iterator[str]:
+    if result.held:
+        yield f"ok    {result.case}"
+    else:
+        yield f"FAIL  {result.case}  ({source}:{result.case.line})"
         yield from (f"      {problem}" for problem in result.problems)
         yield from (f"        {line}".rstrip() for line in result.explained)
 

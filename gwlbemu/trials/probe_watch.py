@@ -213,7 +213,7 @@ def answering(watch: Watch, instance: Instance, port: int, family: int) -> Itera
 
 def is_refused(events: list[TracedPacket]) -> TracedPacket | None:
     """Return the verdict by which a node ended a packet, if one did."""
-    return next((event for event in reversed(events) if event.verdict in ("drop", "reset")), None)
+    return next((event for event in events if event.verdict in ("drop", "reset")), None)
 
 
 def _stamp(ancillary: list[tuple[int, int, bytes]]) -> int:

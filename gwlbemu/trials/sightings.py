@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -33,6 +34,7 @@ class Sightings:
         self._plan, self._watch, self._logs, self._silent = plan, watch, logs, silent
         self._addresses = {each.name: {each.address, each.ipv6_address} - {""} for each in plan.instances}
         self._balancers = {node.name: node.load_balancer for node in plan.gateway_nodes}
+        self._behind = time.time() - time.monotonic()  # the kernel stamps frames with the wall clock
         self._kinds = {each.instance: each.kind for each in plan.programs}
 
     def of(self, probe: Probe) -> Seen:
@@ -57,12 +59,26 @@ class Sightings:
         return Seen(outcome, tuple(lines))
 
     def _seen(self, probe: Probe, *, is_answer: bool) -> list[Sighting]:
-        """Where the packet was, in order of time; not the ICMP errors about it."""
+        """Where the packet was, in order of time; not the ICMP errors about it, nor an answer that is sent again."""
         found = self._watch.sightings.get((probe.number, is_answer), [])
-        return sorted((one for one in found if not one.error), key=lambda one: one.at)
+        until = self._sent_again(probe) if is_answer else None
+        return sorted(
+            (one for one in found if not one.error and (until is None or one.at < until)), key=lambda one: one.at
+        )
 
     def _events(self, probe: Probe, *, is_answer: bool) -> list[TracedPacket]:
-        return sorted(self._watch.events.get((probe.number, is_answer), []), key=lambda event: event.at)
+        events = sorted(self._watch.events.get((probe.number, is_answer), []), key=lambda event: event.at)
+        until = self._sent_again(probe) if is_answer else None
+        return events if until is None else [each for each in events if each.at < until / 1e9 - self._behind]
+
+    def _sent_again(self, probe: Probe) -> int | None:
+        """When a kernel sent its SYN-ACK for the second time, in nanoseconds; None when it did not."""
+        found = self._watch.sightings.get((probe.number, True), [])
+        times = sorted(
+            one.at for one in found
+            if probe.receiver and one.resource == probe.receiver.name and one.outgoing and not one.error
+        )  # fmt: skip
+        return times[1] if len(times) > 1 else None
 
     def _arrived(self, seen: list[Sighting], probe: Probe) -> bool:
         """Whether the instance that was meant got it; for an address, whoever has it."""
