@@ -30,6 +30,8 @@ from gwlbemu.trials.follow import FlowTrace, Pattern, addresses_of, following
 from gwlbemu.trials.inject import inject
 from gwlbemu.trials.injection import check_number, prepare
 from gwlbemu.trials.packet_report import PacketReport
+from gwlbemu.trials.verify import Expectations
+from gwlbemu.views.expectations import Case, Result
 from gwlbemu.views.flows import EndedFlow, EndedFlows, LiveFlow, read_flows
 from gwlbemu.views.metrics import NodeCounters, read_counters
 from gwlbemu.views.status import LabStatus, read_status
@@ -38,8 +40,8 @@ from gwlbemu.views.traces import TracedPacket
 from gwlbemu.views.waiting import wait_until_healthy
 
 __all__ = [
-    "Client", "Completed", "EndedFlow", "EndedFlows", "FlowTrace", "Lab", "LabStatus", "LiveFlow", "NodeCounters",
-    "PacketReport", "TargetState", "TracedPacket",
+    "Case", "Client", "Completed", "EndedFlow", "EndedFlows", "Expectations", "FlowTrace", "Lab", "LabStatus",
+    "LiveFlow", "NodeCounters", "PacketReport", "Result", "TargetState", "TracedPacket",
 ]  # fmt: skip
 
 POLL = 0.02  # seconds between two looks of `wait_until`

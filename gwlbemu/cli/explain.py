@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 
 import click
 
 from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, name_silent, print_json
 from gwlbemu.errors import SettingError
 from gwlbemu.lab.topology_file import read_topology
-from gwlbemu.paths.choices import MOST
-from gwlbemu.paths.values import Cause, Exchange, Hop, Kind, Packet, States, Way
+from gwlbemu.paths.answer import expected_answer
+from gwlbemu.paths.values import Exchange, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange
-from gwlbemu.topology.file import document
 from gwlbemu.topology.plan.ends import instance_at, web_port
-from gwlbemu.topology.plan.values import Path, Plan
+from gwlbemu.topology.plan.values import Plan
+from gwlbemu.views.explanation import Places, conclusion, explanation, wrapped
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
-from gwlbemu.wire.tcp import ACK, RST
 
 WIDTH = 80
 NAMES = {name: number for number, name in protocols.NAMES.items()}
@@ -53,11 +51,11 @@ def explain_command(
     if file is not None and lab_name is not None:
         raise click.UsageError("give a FILE or a --lab, not both")
     if file is not None:
-        plan, states, places = load_plan(file, None), States(), _Places.of(*read_topology(file))
+        plan, states, places = load_plan(file, None), States(), Places.of(*read_topology(file))
     else:
         plan, states, places = _of_lab(lab_name)
     packet = _packet(plan, source, destination, proto, size)
-    answer = _answer(plan, packet)
+    answer = expected_answer(plan, packet)
     now = exchange(Paths(plan), packet, states, answer)
     then = now
     if after:
@@ -70,11 +68,12 @@ def explain_command(
         plain = places.told(asdict(now))
         print_json({"now": plain, "after": places.told(asdict(then))} if after else plain)
     else:
-        echo("\n".join([*_changes(now, then, after), *_text(then, places)] if after else _text(now, places)))
+        changes = _changes(now, then, after) if after else ()
+        echo("\n".join([*changes, *explanation(then, places)]))
     return 0 if then.answered else 1
 
 
-def _of_lab(name: str | None) -> tuple[Plan, States, _Places]:
+def _of_lab(name: str | None) -> tuple[Plan, States, Places]:
     from gwlbemu.lab.running import open_lab
     from gwlbemu.views.doctor import text_of_lab
     from gwlbemu.views.states import present_states
@@ -82,33 +81,7 @@ def _of_lab(name: str | None) -> tuple[Plan, States, _Places]:
     lab = open_lab(name)
     plan, states, silent = present_states(lab)
     name_silent(each.sentence for each in silent)
-    return plan, states, _Places.of(*text_of_lab(lab)) if lab.state.topology.exists() else _Places()
-
-
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """The file that the rules of hops stand in; nothing for a lab that came up from none."""
-
-    source: str = ""
-    lines: dict[Path, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, text: str, source: str) -> _Places:
-        return cls(source, document.read(text, source).lines)
-
-    def at(self, path: Path) -> str:
-        """Return file and line of a path for people; "" for none."""
-        return f"{self.source}:{document.line_of(self.lines, path)}" if path and self.source else ""
-
-    def told(self, value: object) -> object:
-        """Return JSON in which everything with a path says file and line, too, and the path as doctor writes it."""
-        if isinstance(value, dict):
-            found = {key: self.told(each) for key, each in value.items()}
-            path = value.get("path")
-            if path and self.source:
-                found["file"], found["line"] = self.source, document.line_of(self.lines, path)
-            return found | {"path": document.dotted(path) if path else ""} if "path" in value else found
-        return [self.told(each) for each in value] if isinstance(value, (list, tuple)) else value
+    return plan, states, Places.of(*text_of_lab(lab)) if lab.state.topology.exists() else Places()
 
 
 def _packet(plan: Plan, source: str, destination: str, proto: str, size: int) -> Packet:
@@ -128,17 +101,6 @@ def _packet(plan: Plan, source: str, destination: str, proto: str, size: int) ->
     return Packet(here, there, protocol, own, port, size=size, df=protocol == TCP)
 
 
-def _answer(plan: Plan, packet: Packet) -> Packet | None:
-    """Return how the answer differs from one in kind: the RST of a port where nothing of the plan listens."""
-    receiver = instance_at(plan, packet.destination)
-    if receiver is None or packet.protocol != TCP:
-        return None
-    programs = [program for program in plan.programs if program.instance == receiver.name]
-    if any(program.kind == "command" or program.listens == packet.destination_port for program in programs):
-        return None
-    return replace(packet.answer(), tcp_flags=RST | ACK)
-
-
 def _end(text: str) -> tuple[str, int | None]:
     """Split a name or an address from its port."""
     name, port = text, ""
@@ -155,108 +117,17 @@ def _end(text: str) -> tuple[str, int | None]:
 
 
 # ---- text ----
-def _text(found: Exchange, places: _Places) -> Iterator[str]:
-    yield f"there  {_first(found.there)}"
-    yield from _direction(found.there)
-    if found.back is not None:
-        yield ""
-        yield f"back   {_first(found.back)}"
-        yield from _direction(found.back)
-    yield ""
-    yield from _wrapped(_conclusion(found), "", "")
-    if found.parting is not None:
-        yield from _wrapped(f"The two directions part: {found.parting.sentence}.", "", "")
-        for word, hop in (("there", found.parting.there), ("back", found.parting.back)):
-            if hop is not None:
-                yield from _wrapped(f"{hop.at}: {hop.rule}", f"  {word:<6} ", " " * 9)
-                if where := places.at(hop.path):
-                    yield f"         {where}"
-
-
-def _first(way: Way) -> Packet:
-    """Return the packet as it was sent."""
-    way = next((one for one in way.alternatives if one.hops), way)
-    return way.hops[0].packet if way.hops else way.packet
-
-
-def _direction(way: Way) -> Iterator[str]:
-    yield from _hops(way.hops)
-    if way.end.kind is Kind.AMBIGUOUS:
-        yield from _wrapped(f"= {way.end.sentence}", "  ", "    ")
-        for number, one in enumerate(way.alternatives, 1):
-            yield from _wrapped(f"{number}. {'; '.join(one.choices) or 'as chosen there'}", "  ", "     ")
-            yield from (f"  {line}" for line in _hops(one.hops[len(way.hops) :]))
-            yield from _wrapped(_end_text(one), "    ", "      ")
-        return
-    yield from _wrapped(_end_text(way), "  ", "    ")
-    if way.choices and way.alternatives:
-        count = len(way.alternatives)
-        yield from _wrapped(
-            f"left open, {count} ways that end alike; this is the one with {'; '.join(way.choices)}", "  ", "    "
-        )
-
-
-def _count(ways: Sequence[object]) -> str:
-    return f"{MOST} or more" if len(ways) >= MOST else str(len(ways))
-
-
-def _end_text(way: Way) -> str:
-    reason = f" [{way.end.reason}]" if way.end.reason else ""
-    return f"= {way.end.kind.value}: {way.end.sentence}{reason}"
-
-
-def _hops(hops: tuple[Hop, ...]) -> Iterator[str]:
-    width = min(max((len(hop.at) for hop in hops), default=0), 24)
-    for hop in hops:
-        text = hop.rule + (f" ({hop.detail})" if hop.detail else "")
-        yield from _wrapped(text, f"  {hop.at:<{width}}  ", " " * (width + 4))
-
-
-def _conclusion(found: Exchange) -> str:
-    if found.answered:
-        met = {(True, True): "inspected both ways", (False, False): "not inspected"}.get(
-            found.inspected, "inspected in one direction only"
-        )
-        if found.inspected == (True, True):
-            met += ", by the same targets" if found.same_targets else ", by different targets"
-        refused = found.back is not None and found.back.packet.tcp_flags & RST and found.back.packet.protocol == TCP
-        said = "answered with a RST, since nothing listens there" if refused else "answered"
-        return f"Delivered and {said}; {met}."
-    if found.there.end.kind is Kind.AMBIGUOUS or (found.back is not None and found.back.end.kind is Kind.AMBIGUOUS):
-        answered, first = sum(each.answered for each in found.possible), found.possible[0]
-        own = {_kept_by(each) for each in found.possible} - {""}
-        if own and all(each.answered for each in found.possible if not _kept_by(each)):
-            returns = "returns" if len(own) == 1 else "return"
-            names = " and ".join(sorted(own))
-            return f"Delivered and answered, if {names} {returns} it: what a program of your own does is not known."
-        if answered:
-            return f"Delivered and answered in {answered} of {_count(found.possible)} ways that are possible."
-        lost = first.back or first.there
-        what = "Not delivered" if not any(each.there.delivered for each in found.possible) else "Not answered"
-        many = f"in any of {_count(found.possible)} ways that are possible"
-        return f"{what} {many}; in the first of them, {lost.end.sentence}."
-    if found.back is None:
-        return f"Not delivered: {found.there.end.sentence}."
-    return f"Delivered, and its answer is lost: {found.back.end.sentence}."
-
-
-def _kept_by(found: Exchange) -> str:
-    """Return the instance whose own program may have kept the packet or its answer; "" for none."""
-    ends = [way.end for way in (found.there, found.back) if way is not None]
-    return next((end.at for end in ends if end.reason == Cause.OWN_PROGRAM.value), "")
-
-
 def _changes(now: Exchange, then: Exchange, after: tuple[str, ...]) -> Iterator[str]:
     """What is other after a change than now."""
-    yield from _wrapped(f"After {', then '.join(after)}:", "", "  ")
+    yield from wrapped(f"After {', then '.join(after)}:", "", "  ")
     rows = [
-        ("outcome", _conclusion(now), _conclusion(then)),
+        ("outcome", conclusion(now), conclusion(then)),
         ("targets there", _targets(now.there), _targets(then.there)),
         ("targets back", _targets(now.back), _targets(then.back)),
     ]
     changed = [row for row in rows if row[1] != row[2]]
     for what, before, later in changed:
-        yield from _wrapped(f"{what}: {before}  =>  {later}", "  ", "    ")
+        yield from wrapped(f"{what}: {before}  =>  {later}", "  ", "    ")
     if not changed:
         yield "  nothing changes for this packet and its answer"
     yield ""
@@ -271,9 +142,3 @@ def _targets(way: Way | None) -> str:
         for node, target in one.targets:
             met.setdefault(node, {})[target] = None
     return ", ".join(" or ".join(targets) for targets in met.values()) or "none"
-
-
-def _wrapped(text: str, first: str, others: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
-    )

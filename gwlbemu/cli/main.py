@@ -57,6 +57,7 @@ GROUPS = {
         "watch": Verb("watch", "A live view of traffic, targets, losses and flows"),
         "inspect": Verb("inspect", "Captured packets, one line each, or hop by hop"),
         "explain": Verb("explain", "Which way a packet and its answer take, and why"),
+        "reach": Verb("reach", "Who reaches whom, and who inspects it, as a matrix"),
     },
     "Change": {
         "register": Verb("change", "Register a target with a target group"),
@@ -77,6 +78,7 @@ GROUPS = {
         "plan": Verb("plan", "The resolved plan of a topology, without root"),
         "schema": Verb("plan", "The JSON Schema of a topology file, for editors"),
         "doctor": Verb("doctor", "What is wrong with a design, and the line that mends it"),
+        "test": Verb("test", "Whether what a topology expects holds, by model or by packets"),
     },
 }
 VERBS = {name: verb.module for verbs in GROUPS.values() for name, verb in verbs.items()}

@@ -31,10 +31,9 @@ from gwlbemu.net import processes
 from gwlbemu.net.interfaces import set_link
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record, open_existing, read
+from gwlbemu.topology.file.changes import KINDS as KINDS
 from gwlbemu.topology.plan.machine_half import End
 from gwlbemu.topology.plan.values import Plan
-
-KINDS = ("instance", "process", "link", "health", "zone")
 
 
 def fail(lab: RunningLab, kind: str, name: str) -> list[str]:

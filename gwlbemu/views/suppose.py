@@ -6,7 +6,6 @@ done to anything.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,15 +13,8 @@ from gwlbemu.errors import SettingError, UnknownNameError
 from gwlbemu.lab.change import deregistered, nodes_of_group, registered, with_attributes
 from gwlbemu.lab.failure import KINDS, names_of
 from gwlbemu.paths.values import States
+from gwlbemu.topology.file.changes import read_change
 from gwlbemu.topology.plan.values import Plan
-
-USAGE = {
-    "fail": "fail KIND NAME",
-    "heal": "heal KIND NAME",
-    "register": "register GROUP TARGET",
-    "deregister": "deregister GROUP TARGET",
-    "set": "set RESOURCE KEY=VALUE...",
-}
 
 
 def suppose(plan: Plan, states: States, text: str) -> tuple[Plan, States]:
@@ -30,17 +22,15 @@ def suppose(plan: Plan, states: States, text: str) -> tuple[Plan, States]:
 
     Raises SettingError for words that name no change, and what the change itself would be refused with.
     """
-    words = shlex.split(text)
-    verb, arguments = (words[0], words[1:]) if words else ("", [])
-    if verb in ("fail", "heal") and len(arguments) == 2:
+    try:
+        verb, arguments = change = read_change(text)
+    except ValueError as error:
+        raise SettingError(f"--after {text!r}: {error}") from None
+    if verb in ("fail", "heal"):
         return plan, _broken(plan, states, (arguments[0], arguments[1]), broken=verb == "fail")
-    if verb in ("register", "deregister") and len(arguments) == 2:
-        return _membership(plan, states, verb, *arguments)
-    if verb == "set" and len(arguments) > 1 and all("=" in pair for pair in arguments[1:]):
-        values = dict(pair.split("=", 1) for pair in arguments[1:])
-        return with_attributes(plan, arguments[0], values)[0], states
-    expected = USAGE.get(verb) or ", ".join(USAGE.values())
-    raise SettingError(f"--after {text!r}: expected {expected}")
+    if verb == "set":
+        return with_attributes(plan, arguments[0], change.values)[0], states
+    return _membership(plan, states, verb, *arguments)
 
 
 def _broken(plan: Plan, states: States, failure: tuple[str, str], *, broken: bool) -> States:

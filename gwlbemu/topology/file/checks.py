@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from gwlbemu.topology.file.attributes import switch_problems
 from gwlbemu.topology.file.check_addresses import address_problems
 from gwlbemu.topology.file.check_balancing import balancing_problems
+from gwlbemu.topology.file.check_expectations import expectation_problems
 from gwlbemu.topology.file.check_instances import instance_problems
 from gwlbemu.topology.file.check_names import name_problems
 from gwlbemu.topology.file.check_routes import route_problems
@@ -27,4 +28,5 @@ def problems_of(topology: Topology) -> Iterator[Problem]:
     yield from route_problems(topology)
     yield from balancing_problems(topology)
     yield from transit_problems(topology)
+    yield from expectation_problems(topology)
     yield from switch_problems(topology.emulation, ("emulation",))

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from gwlbemu.topology.file import document
@@ -125,7 +126,7 @@ def _unknown_key(path: Path, value: object) -> str:
     near = [each for each in get_close_matches(key, known, n=1) if abs(len(each) - len(key)) <= 2]
     if not near:
         return f"unknown key: {wanted}"
-    many = _model(path[:-1]).model_fields[near[0]].annotation
+    many = _fields(_model(path[:-1]))[near[0]].annotation
     is_list = get_origin(_bare(many)) is tuple
     shape = ", a list" if is_list and not isinstance(value, tuple) else ""
     if not is_list and isinstance(value, tuple):
@@ -136,20 +137,25 @@ def _unknown_key(path: Path, value: object) -> str:
 def _keys(path: Path) -> list[str]:
     """The keys that the model at `path` knows and does not refuse; none when there is no model."""
     found = _model(path)
-    return [key for key in found.model_fields if found is not Listener or key not in NOT_FOR_GATEWAY]
+    return [key for key in _fields(found) if found is not Listener or key not in NOT_FOR_GATEWAY]
 
 
 def _model(path: Path) -> type[BaseModel]:
     """The model at `path`, or one without keys."""
     found: object = Topology
     for part in path:
-        if isinstance(found, type) and issubclass(found, BaseModel) and part in found.model_fields:
-            found = _bare(found.model_fields[str(part)].annotation)
+        if isinstance(found, type) and issubclass(found, BaseModel) and part in _fields(found):
+            found = _bare(_fields(found)[str(part)].annotation)
         elif get_origin(found) is tuple:
             found = _bare(get_args(found)[0])
         else:
             return BaseModel
     return found if isinstance(found, type) and issubclass(found, BaseModel) else BaseModel
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the keys that they have in the file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _bare(annotation: object) -> object:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from gwlbemu.core.emulation import EXPLANATIONS, Scalar
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
+from gwlbemu.topology.file.expectations import Expectation
 from gwlbemu.topology.file.fields import (
     Address,
     Destination,
@@ -208,6 +209,7 @@ class Topology(Model):
         description="let eBPF programs do what a VPC's bridges and route tables say, where the machine can; false "
         "leaves it to the kernel's bridges and routers, for your own nftables or tc there",
     )
+    expect: tuple[Expectation, ...] = Field(default=(), description="what `gwlbemu test` holds the network to")
 
 
 def json_schema() -> dict[str, object]:

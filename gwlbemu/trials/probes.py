@@ -1,0 +1,182 @@
+"""Probes: one packet for each pair that is asked about, and what became of it and of its answer, as it was seen.
+
+Nothing here asks a plan where a packet should go. A batch is sent at once; then the lab is watched until no node and no
+appliance can have a packet in hand. What nobody says a word about is told by where it was seen last.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+
+from gwlbemu.errors import LabError, SettingError, TraceGoneError
+from gwlbemu.lab.running import RunningLab
+from gwlbemu.topology.plan.ends import destination_address, instance_at, instance_named, source_address
+from gwlbemu.topology.plan.values import Instance
+from gwlbemu.trials.probe_packets import MARK_LENGTH, Probe, Probes
+from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, is_refused, sent, watching
+from gwlbemu.trials.sightings import Seen, Sightings
+from gwlbemu.trials.trace import TraceSession
+from gwlbemu.views.appliance_logs import ApplianceLogs
+from gwlbemu.views.ask import ask
+from gwlbemu.views.model import Question
+from gwlbemu.wire.protocols import ICMP, ICMPV6, UDP
+
+BATCH = 100  # probes in flight at a time
+QUIET = 0.1  # seconds without a frame, while no process has one in hand: kernels pass frames on at once
+PROGRAM_SECONDS = 1.0  # that a program of the user's own is given for a packet
+OUR_SECONDS = 10.0  # that a node or a bundled appliance is, which tell what they have judged
+LONGEST = 60.0  # seconds for one batch
+_EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
+
+
+def observe(lab: RunningLab, asked: Sequence[Question]) -> Iterator[tuple[Question, Seen]]:
+    """Send a probe for each question; yield the question, with the source port that was used, and what was seen.
+
+    Questions whose ends have no way to talk are answered without a packet. Raises NetError or LabError where a lab
+    cannot be watched, UnknownNameError for an instance that is not there.
+    """
+    waiting = iter(asked)
+    ports = random.sample(range(*_EPHEMERAL), min(len(asked), _EPHEMERAL[1] - _EPHEMERAL[0]))
+    free = iter(ports * (len(asked) // max(1, len(ports)) + 1))
+    mark = os.urandom(MARK_LENGTH)
+    with watching(lab.plan) as watch, TraceSession(lab) as session:
+        while batch := [*islice(waiting, BATCH)]:
+            probes = [_probe(lab, number, mark, one, next(free)) for number, one in enumerate(batch)]
+            found = _Batch(lab, watch, session, {one.number: one for one in probes if isinstance(one, Probe)}).run()
+            for number, (question, probe) in enumerate(zip(batch, probes, strict=True)):
+                if isinstance(probe, str):
+                    yield question, Seen.nothing(question.sender, probe)
+                else:
+                    own = probe.source_port or None
+                    yield (
+                        Question(question.sender, question.receiver, question.protocol, question.port, own),
+                        found[number],
+                    )
+
+
+def _probe(lab: RunningLab, number: int, mark: bytes, asked: Question, own_port: int) -> Probe | str:
+    """The packet that a question means; a sentence where there is none."""
+    sender = instance_named(lab.plan, asked.sender)
+    receiver = instance_at(lab.plan, asked.receiver)
+    named = receiver is not None and receiver.name == asked.receiver
+    destination = destination_address(sender, receiver) if named and receiver else asked.receiver
+    try:
+        source = source_address(sender, destination)
+    except SettingError as error:
+        return str(error)
+    protocol = ICMPV6 if asked.protocol == ICMP and ":" in destination else asked.protocol
+    ports = (own_port, asked.port) if asked.port is not None else (0, 0)
+    return Probe(number, mark, sender, receiver, source, destination, protocol, *ports)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Some probes at a time."""
+
+    lab: RunningLab
+    watch: Watch
+    session: TraceSession
+    probes: dict[int, Probe]
+
+    def run(self) -> dict[int, Seen]:
+        """Send them, wait until the lab is at rest, and return by number what was seen."""
+        self.watch.begin(Probes(self.probes.values()))
+        logs = ApplianceLogs(self.lab)
+        silent = set(self.session.silent)
+        with ExitStack() as stack:
+            ours = {
+                listener: stack.enter_context(answering(self.watch, *listener))
+                for listener in dict.fromkeys(self._listeners())
+            }
+            received = self._received()
+            for probe in self.probes.values():
+                stack.enter_context(sent(self.watch, probe))
+                self.watch.turn(0)
+            self._until_still(
+                silent, {(one.name, port) for (one, port, _), is_ours in ours.items() if is_ours}, received
+            )
+        sightings = Sightings(self.lab.plan, self.watch, logs, frozenset(silent))
+        return {probe.number: sightings.of(probe) for probe in self.probes.values()}
+
+    def _listeners(self) -> Iterator[tuple[Instance, int, int]]:
+        for probe in self.probes.values():
+            if probe.protocol == UDP and probe.receiver is not None:
+                family = socket.AF_INET6 if probe.is_ipv6 else socket.AF_INET
+                yield probe.receiver, probe.destination_port, family
+
+    # ---- waiting -----------------------------------------------------------------------------------------------------
+    def _until_still(self, silent: set[str], ours: set[tuple[str, int]], received: dict[str, int]) -> None:
+        """Handle frames until there are none, and nobody has one in hand; at most LONGEST seconds."""
+        give_up_at = time.monotonic() + LONGEST
+        while time.monotonic() < give_up_at:
+            while self.watch.turn(QUIET) and time.monotonic() < give_up_at:
+                pass
+            for node in self.session.nodes:
+                if node not in silent:
+                    self._read(node, silent)
+            if not self._is_in_hand(silent, ours, received) and not self.watch.turn(QUIET):
+                return
+
+    def _read(self, node: str, silent: set[str]) -> None:
+        try:
+            self.watch.note_events(self.session.read_node(node))
+        except TraceGoneError:
+            raise LabError(
+                f"{node} noted no more: this command stood still for longer than a node keeps a trace"
+            ) from None
+        except LabError:
+            silent.add(node)
+
+    def _is_in_hand(self, silent: set[str], ours: set[tuple[str, int]], received: dict[str, int]) -> bool:
+        """Tell whether somebody may still do something with a packet that he was given."""
+        judged = self._judged(received)
+        return any(
+            time.monotonic() - seen[-1].read_at < self._patience(which, seen, silent, ours, judged)
+            for which, seen in self.watch.sightings.items()
+        )
+
+    def _patience(
+        self, which: Which, seen: list[Sighting], silent: set[str], ours: set[tuple[str, int]], judged: set[str]
+    ) -> float:
+        """How long after it was seen last something may become of a packet, in seconds."""
+        number, is_answer = which
+        events, last = self.watch.events.get(which, []), seen[-1]
+        if is_refused(events) or last.error:
+            return 0.0
+        given = Counter(one.resource for one in seen if one.role == "node" and not one.outgoing and not one.error)
+        told = Counter(event.node for event in events)
+        if any(told[node] < count and node not in silent for node, count in given.items()):
+            return OUR_SECONDS
+        if last.role != "instance" or last.outgoing:
+            return 0.0  # a router's kernel passes on at once
+        if last.tunneled:
+            program = next((each for each in self.lab.plan.programs if each.instance == last.resource), None)
+            if program is None or not program.is_python_appliance:
+                return PROGRAM_SECONDS
+            return 0.0 if last.resource in judged else OUR_SECONDS
+        is_theirs = (
+            self.probes[number].protocol == UDP and (last.resource, self.probes[number].destination_port) not in ours
+        )
+        return PROGRAM_SECONDS if is_theirs and not is_answer and (number, True) not in self.watch.sightings else 0.0
+
+    def _judged(self, received: dict[str, int]) -> set[str]:
+        """The bundled appliances that have taken in hand whatever came to them, or do not answer."""
+        came: Counter[str] = Counter()
+        for seen in self.watch.sightings.values():
+            came.update(one.resource for one in seen if one.role == "instance" and one.tunneled and not one.outgoing)
+        now = self._received()
+        return {name for name, count in came.items() if name not in now or now[name] - received.get(name, 0) >= count}
+
+    def _received(self) -> dict[str, int]:
+        """How many packets each bundled appliance has taken in hand; without those that do not answer."""
+        names = [each.instance for each in self.lab.plan.programs if each.is_python_appliance]
+        answers, _ = ask(self.lab, names, {"status": {}})
+        return {name: int(answer["status"]["counters"].get("received", 0)) for name, answer in answers.items()}

@@ -1,0 +1,123 @@
+"""What became of a packet and its answer, in the words that a model's way and what was seen of packets share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gwlbemu.paths.values import Cause, Exchange, Way
+from gwlbemu.topology.plan.values import Plan
+
+FIREWALL, RESET = Cause.FIREWALL.value, Cause.RESET.value
+# Causes of which packets show only where they were seen last: nobody says a word.
+SILENT = frozenset(
+    cause.value
+    for cause in (
+        Cause.NO_ROUTE, Cause.BLACKHOLE, Cause.SECURITY_GROUP, Cause.SOURCE_DESTINATION_CHECK, Cause.NO_PUBLIC_ADDRESS,
+        Cause.UNKNOWN_ADDRESS, Cause.NO_SUCH_SUBNET, Cause.NAT_NO_SESSION, Cause.TOO_BIG, Cause.LINK_TOO_BIG, Cause.TTL,
+        Cause.BROKEN, Cause.NODE, Cause.APPLIANCE, Cause.NO_APPLIANCE, Cause.NOT_RETURNED, Cause.FIREWALL, Cause.LOOP,
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A packet that did not arrive.
+
+    `names` are what the place may be called, the most exact one first: an endpoint, its node, its load balancer.
+    `reason` is the path model's word, "" where packets do not show one.
+    """
+
+    names: tuple[str, ...]
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a packet and its answer.
+
+    `there` and `back` are the load balancers to whose targets each of them was sent. `answer_lost` is only told of a
+    packet that arrived.
+    """
+
+    lost: Lost | None
+    answer_lost: Lost | None
+    there: tuple[str, ...]
+    back: tuple[str, ...]
+    same_appliance: bool
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the packet arrived."""
+        return self.lost is None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the packet arrived, and its answer, too."""
+        return self.lost is None and self.answer_lost is None
+
+    @property
+    def word(self) -> str:
+        """How it ended: answered | answer-lost | lost."""
+        return "answered" if self.answered else "answer-lost" if self.delivered else "lost"
+
+    @property
+    def inspected(self) -> str:
+        """Who looked at both directions: same | different | one-way | none; of one that is lost, of the way there."""
+        if not self.there and not self.back:
+            return "none"
+        if not self.answered:
+            return "one-way" if self.delivered else "same"
+        if not self.there or not self.back:
+            return "one-way"
+        return "same" if self.same_appliance else "different"
+
+    @property
+    def sentence(self) -> str:
+        """The whole in a sentence."""
+        if self.lost is not None:
+            return f"not delivered: {self.lost.sentence}"
+        if self.answer_lost is not None:
+            return f"delivered, and its answer is lost: {self.answer_lost.sentence}"
+        if not self.there and not self.back:
+            return "delivered and answered; not inspected"
+        if self.inspected == "same":
+            return f"delivered and answered; inspected both ways by {', '.join(self.there)}"
+        if self.inspected == "different":
+            return f"delivered and answered; the answer met other targets of {', '.join(self.back)}"
+        seen, missing = ("there", "back") if self.there else ("back", "there")
+        by = ", ".join(self.there or self.back)
+        return f"delivered and answered; inspected on the way {seen} by {by}, not on the way {missing}"
+
+
+def outcome_of(plan: Plan, found: Exchange) -> Outcome:
+    """Return the outcome of an exchange of the path model in which nothing is left open (one of `possible`)."""
+    nodes = {node.name: node.load_balancer for node in plan.gateway_nodes}
+
+    def balancers(way: Way | None) -> tuple[str, ...]:
+        return tuple(nodes[node] for node, _ in way.targets) if way else ()
+
+    return Outcome(
+        None if found.there.delivered else _lost(plan, found.there),
+        _lost(plan, found.back) if found.back is not None and not found.back.delivered else None,
+        balancers(found.there),
+        balancers(found.back),
+        found.same_targets,
+    )
+
+
+def names_of_place(plan: Plan, at: str, targets: tuple[tuple[str, str], ...] = ()) -> tuple[str, ...]:
+    """Return what a place may be called: of an endpoint, a node and the last of `targets` also its load balancer."""
+    found = [at]
+    for endpoint in plan.endpoints:
+        if endpoint.name == at:
+            found += [endpoint.node, endpoint.load_balancer]
+    found += [node.load_balancer for node in plan.gateway_nodes if node.name == at]
+    if targets and targets[-1][1] == at:
+        found += [instance.name for instance in plan.instances if instance.address == at and instance.appliance]
+        found += [node.load_balancer for node in plan.gateway_nodes if node.name == targets[-1][0]]
+    return tuple(dict.fromkeys(found))
+
+
+def _lost(plan: Plan, way: Way) -> Lost:
+    return Lost(names_of_place(plan, way.end.at, way.targets), way.end.reason, way.end.sentence)
