@@ -9,7 +9,7 @@ from gwlbemu.capture.dissect import Dissection, dissect_frame
 from gwlbemu.capture.text import head_text
 from gwlbemu.wire.aws import format_endpoint
 
-_MOST_REMEMBERED = 1 << 16
+REMEMBERED = 1 << 13  # comments, some 300 bytes each; up to twice as many are there
 _USUAL_START, _GENEVE_PORT = b"\x08\x00\x45", b"\x17\xc1"
 
 
@@ -23,13 +23,15 @@ class Names:
 
 
 class Annotator:
-    """Comments for frames, one per flow, direction and header remembered: cheap enough for each GENEVE frame of a
-    capture.
+    """Comments for frames, cheap enough for each GENEVE frame of a capture: one per flow, direction and header is
+    remembered. Those of live flows are kept, others forgotten: at most `2 * remembered` comments are there.
     """
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, *, remembered: int = REMEMBERED) -> None:
         self._names = names
-        self._remembered: dict[bytes, tuple[str, ...]] = {}
+        self._most = remembered
+        self._recent: dict[bytes, tuple[str, ...]] = {}
+        self._before: dict[bytes, tuple[str, ...]] = {}  # the recent ones of before, until `_recent` is full
 
     def comments(self, frame: bytes, missing: int = 0) -> tuple[str, ...]:
         """Return the comments of an Ethernet frame, of whose end `missing` bytes are not there: none without GENEVE."""
@@ -44,12 +46,15 @@ class Annotator:
         ):
             return self._describe(frame, missing)
         key = frame[26:34] + frame[42:82] + frame[91:92] + frame[94:106]
-        known = self._remembered.get(key)
+        known = self._recent.get(key)
         if known is None:
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            known = self._remembered[key] = self._describe(frame, missing)
+            if len(self._recent) >= self._most:
+                self._before, self._recent = self._recent, {}
+            known = self._recent[key] = self._before.pop(key, ()) or self._describe(frame, missing)
         return known
+
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._before)
 
     def _describe(self, frame: bytes, missing: int) -> tuple[str, ...]:
         dissection = dissect_frame(frame, missing=missing)

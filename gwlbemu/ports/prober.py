@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gwlbemu.ports.loop import Loop
@@ -54,7 +56,7 @@ class Prober:
         self._targets, self._report = targets, report
         self._next_at: dict[str, float] = {}
         self._busy: set[str] = set()
-        self._wake_at: float | None = None
+        self._wakes: set[float] = set()  # the instants for which a timer is set
 
     def refresh(self) -> None:
         """Start what is due now and come back when the next one is."""
@@ -90,11 +92,10 @@ class Prober:
             self.refresh()
 
     def _wake(self, at: float) -> None:
-        if self._wake_at is not None and self._loop.now < self._wake_at <= at:
-            return
-        self._wake_at = at
-        self._loop.call_at(at, self._woken)
+        if at < min(self._wakes, default=math.inf):
+            self._wakes.add(at)
+            self._loop.call_at(at, partial(self._woken, at))
 
-    def _woken(self) -> None:
-        self._wake_at = None
+    def _woken(self, at: float) -> None:
+        self._wakes.discard(at)
         self.refresh()

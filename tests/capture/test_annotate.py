@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from gwlbemu.capture.annotate import Annotator, Names
 from gwlbemu.wire.build import build_ipv4
 from gwlbemu.wire.udp import build_udp
@@ -57,3 +59,24 @@ def test_a_frame_with_a_broken_inside_is_told() -> None:
     frame[85] += 1
     (text,) = Annotator(NAMES).comments(bytes(frame))
     assert "inside: IPv4 total length 41" in text
+
+
+def test_comments_of_flows_that_are_gone_are_forgotten_and_those_of_live_ones_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    annotator = Annotator(NAMES, remembered=10)
+    live, described = ethernet(tunnelled(syn(), cookie=0)), 0
+    real = Annotator._describe
+
+    def describe(self: Annotator, frame: bytes) -> tuple[str, ...]:
+        nonlocal described
+        described += frame == live
+        return real(self, frame)
+
+    monkeypatch.setattr(Annotator, "_describe", describe)
+    for cookie in range(1, 1000):
+        frame = ethernet(tunnelled(syn(), cookie=cookie))
+        assert f"cookie 0x{cookie:08x}" in annotator.comments(frame)[0]
+        assert "cookie 0x00000000" in annotator.comments(live)[0]
+        assert len(annotator) <= 20
+    assert described == 1

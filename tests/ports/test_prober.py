@@ -134,3 +134,13 @@ def test_advancing_the_clock_makes_probes_due(loop: Loop, monkeypatch: pytest.Mo
     bench.run(PATIENCE, reports=2)
     assert bench.reports == ["a", "a"]
     assert bench.probed[1] >= 1
+
+
+def test_however_often_a_probe_is_due_before_another_one_timer_waits_for_each(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(loop, monkeypatch, Target("a"), Target("b", initial=True), duration=0.003)
+    timers: list[int] = []
+    bench.on_probe = lambda: timers.append(len(loop._timers))
+    bench.run(PATIENCE, reports=60)
+    assert max(timers) <= 2 + len(bench.targets)  # the prober's, and the two of `run`

@@ -15,9 +15,8 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gwlbemu.capture.annotate import Annotator
 from gwlbemu.capture.pcapng import enhanced_packet
@@ -32,23 +31,15 @@ from gwlbemu.programs import discards
 from gwlbemu.programs.process import keep_logs_small, run_logged
 from gwlbemu.programs.recorder.config import CaptureConfig
 from gwlbemu.programs.recorder.files import CaptureFiles
+from gwlbemu.programs.recorder.waiting import WaitingFrame, WaitingFrames
 
 LOG = logging.getLogger("capture")
 RINGS_BYTES = 256 << 20  # all taps together
 FEWEST_BLOCKS, MOST_BLOCKS = 8, 64
 WRITE_SECONDS = 0.05
+SLICE = 2000  # frames that are written before somebody else has a turn
 HELD_BACK_NS = (RETIRE_MS + 60) * 1_000_000
-MOST_HELD = 200_000  # frames; beyond that order matters less than memory
 NICENESS = 5  # packets first, the record of them second
-
-
-class _Waiting(NamedTuple):
-    at_ns: int
-    interface: int
-    outgoing: bool | None  # None: dropped by a node
-    frame: bytes
-    length: int
-    comment: str
 
 
 class Recorder:
@@ -60,7 +51,7 @@ class Recorder:
         self._interfaces = [tap.name for tap in config.taps] + list(config.nodes)
         self._numbers = {name: number for number, name in enumerate(self._interfaces)}
         self._packets = [0] * len(self._interfaces)
-        self._waiting: list[_Waiting] = []
+        self._waiting = WaitingFrames()
         self._refused = 0
         self._rings = self._open_rings(stack)
         self._discards = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -112,11 +103,11 @@ class Recorder:
         if not sightings:
             ring.clear_error()
         self._add(sightings)
-        if len(self._waiting) > MOST_HELD:
-            self._write(sys.maxsize)
+        while self._waiting.are_too_many:
+            self._write(sys.maxsize, SLICE)
 
     def _add(self, sightings: list[TappedFrame]) -> None:
-        self._waiting += [_Waiting(*sighting, "") for sighting in sightings]
+        self._waiting.add(WaitingFrame(*sighting) for sighting in sightings)
 
     def _take_discards(self) -> None:
         for _ in range(discards.PER_SECOND):
@@ -130,25 +121,22 @@ class Recorder:
                 self._refused += 1
                 continue
             kept = discard.frame[: self._config.snapshot_length]
-            self._waiting.append(_Waiting(discard.at_ns, number, None, kept, len(discard.frame), discard.comment))
+            frame = WaitingFrame(discard.at_ns, number, None, kept, len(discard.frame), discard.comment)
+            self._waiting.add([frame])
 
     def _tick(self) -> None:
-        self._write(self._loop.clock.wall_ns() - HELD_BACK_NS)
-        self._loop.call_at(self._loop.now + WRITE_SECONDS, self._tick)
+        written = self._write(self._loop.clock.wall_ns() - HELD_BACK_NS, SLICE)
+        self._loop.call_at(self._loop.now + (0 if written == SLICE else WRITE_SECONDS), self._tick)
 
     def _collect(self) -> None:
         for ring in self._rings:
             self._add(ring.read())
         self._take_discards()
 
-    def _write(self, until_ns: int) -> None:
-        """Write, in order, what passed up to `until_ns`."""
-        waiting = self._waiting
-        if not waiting:
-            return
-        waiting.sort(key=itemgetter(0))
-        ripe = next((index for index, each in enumerate(waiting) if each.at_ns > until_ns), len(waiting))
-        for each in waiting[:ripe]:
+    def _write(self, until_ns: int, most: int | None = None) -> int:
+        """Write, in order, what passed up to `until_ns`, `most` frames of it at most; return how many they were."""
+        ripe = self._waiting.take(until_ns, most)
+        for each in ripe:
             self._packets[each.interface] += 1
             try:
                 comments = self._annotator.comments(each.frame, each.length - len(each.frame))
@@ -165,9 +153,9 @@ class Recorder:
             )
             if self._files.write(block):
                 self._files.rotate(self._loop.clock.wall_ns(), self._seen())
-        del waiting[:ripe]
         if ripe:
             self._files.flush()
+        return len(ripe)
 
     def _drops(self) -> list[int]:
         return [ring.drops() for ring in self._rings] + [0] * len(self._config.nodes)
