@@ -18,7 +18,7 @@ from gwlbemu.errors import plain, plain_lines
 from gwlbemu.lab.running import Process, RunningLab
 from gwlbemu.views import appliance_logs
 from gwlbemu.views.appliance_logs import ApplianceLogs, LoggedFlow
-from gwlbemu.views.waiting import _last_words
+from gwlbemu.views.last_words import last_words
 from gwlbemu.wire.udp import build_udp
 
 HOSTILE = "x\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\u2066\r\nforged: line\x08\x7f\x00\ud800\u2028"
@@ -103,7 +103,7 @@ def test_watch() -> None:
 def test_the_last_words_of_a_dead_process(tmp_path: Path) -> None:
     log = tmp_path / "web.log"
     log.write_bytes(HOSTILE.encode(errors="surrogatepass") + b"\xff\x1b[0m")
-    words = _last_words(cast(Process, SimpleNamespace(state="dead", log=str(log))))
+    words = last_words(cast(Process, SimpleNamespace(state="dead", log=str(log))))
     assert words
     harmless(words, lines=1)
 
