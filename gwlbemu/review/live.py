@@ -11,7 +11,7 @@ from typing import Any
 
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
-from gwlbemu.review.finding import Finding
+from gwlbemu.review.finding import Finding, listed
 from gwlbemu.review.live_drops import drop_findings
 from gwlbemu.review.live_health import mend_of_health, why
 from gwlbemu.review.live_traffic import traffic_findings
@@ -32,6 +32,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     yield from _unhealthy_targets(topology, plan, places, seen, said)
     yield from traffic_findings(places, seen)
     yield from drop_findings(places, seen)
+    yield from _passed_over_xdp(plan, seen)
     yield from _broken(places, seen, said)
 
 
@@ -69,6 +70,17 @@ def _dead_programs(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
             text = f"the program of {instance.name} has ended, and others that it started go on{words}"
             change = "nothing to change here, if it was meant to end; else a program that goes on running"
             yield Finding("ended-program", HINT, text, path, change)
+
+
+def _passed_over_xdp(plan: Plan, seen: Seen) -> Iterator[Finding]:
+    """The kernel runs no generic XDP program for a frame that tc has redirected (net/core/dev.c, do_xdp_generic)."""
+    generic = [name for name, instance in seen.instances.items() if instance.xdp == "xdpgeneric"]
+    if plan.shortcuts and generic:
+        text = (
+            f"{listed(generic)} has a generic XDP program at its interface, and the lab has shortcuts: the kernel runs"
+            " such a program for no frame that a shortcut hands over"
+        )
+        yield Finding("xdp-passed-over", "error", text, ("shortcuts",), "shortcuts: false")
 
 
 def _scope(

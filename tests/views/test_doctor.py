@@ -203,6 +203,15 @@ def test_a_full_receive_buffer_is_a_warning_only_where_it_took_a_share_of_the_pa
     assert finding.severity == "info"
 
 
+def test_a_generic_xdp_program_behind_shortcuts_is_told_with_the_line_that_mends_it() -> None:
+    known = {"fw-a1": InstanceSeen("running", xdp="xdpgeneric"), "fw-a2": InstanceSeen("running", xdp="xdp")}
+    (finding,) = found(healthy(), instances=known)
+    assert (finding.kind, finding.severity) == ("xdp-passed-over", "error")
+    assert finding.text.startswith("fw-a1 has a generic XDP program at its interface")
+    assert (dotted(finding.path), finding.change) == ("shortcuts", "shortcuts: false")
+    assert found(healthy(), TWO_ZONES + "\nshortcuts: false\n", instances=known) == []
+
+
 def test_a_program_that_does_not_run_is_told_by_what_it_is() -> None:
     states = {
         "fw-a1": InstanceSeen("dead", "bind: in use"),
