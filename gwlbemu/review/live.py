@@ -39,8 +39,15 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
 def _dead_nodes(topology: Topology, plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
     for node in plan.gateway_nodes:
         if node.name in seen.targets and seen.targets[node.name] is None:
-            lost = f"what reaches load balancer {node.load_balancer} in zone {node.zone} is lost"
-            text = f"node {node.name} does not answer: {lost}"
+            state, where = seen.nodes.get(node.name, ""), f"load balancer {node.load_balancer} in zone {node.zone}"
+            if state == "dead":
+                text = f"node {node.name} is dead: what reaches {where} is lost"
+            elif state == "frozen":
+                text = f"node {node.name} is frozen: new flows that reach {where} are lost"
+                if plan.datapath != "python":
+                    text += ", those that its fast path has go on"
+            else:
+                text = f"node {node.name} does not answer: what becomes of packets that reach {where} is unknown"
             broken = seen.on_purpose(node.name, node.zone)
             change = (
                 healed_by(broken)
@@ -108,7 +115,7 @@ def _zones_without_health(
             continue
         balancer = balancers[node.load_balancer]
         states = ", ".join(f"{one['id']} is {one['state']}{why(places, seen, one)}" for one in scope)
-        text = f"{node.name} has no healthy target ({states}): it fails open, to targets that do not work"
+        text = f"{node.name} has no healthy target ({states}): it fails open, new flows go to them all the same"
         homes = [zones_of_targets(topology, groups[name]) for name in balancer.target_groups()]
         others = {zone for home in homes for zone in home.values()} - {node.zone, EVERY_ZONE}
         path: Path = (*places.balancer(balancer.name), "attributes", CROSS_ZONE)
@@ -116,7 +123,7 @@ def _zones_without_health(
         broken = [seen.on_purpose(places.name(one), str(one["zone"])) for one in scope]
         known = [each for each in broken if each is not None]
         if known:
-            change = healed_by(known[0])
+            path, change = places.thing(known[0].kind, known[0].name), healed_by(known[0])
         elif cross_zone(balancer) or not others:
             path, change = mend_of_health(places, seen, node.load_balancer, scope)
         yield Finding("zone-without-health", "error", text, path, change)

@@ -100,6 +100,7 @@ class Seen:
     """
 
     targets: Mapping[str, Targets | None]
+    nodes: Mapping[str, str] = field(default_factory=dict)  # running | frozen | dead, of every process, by name
     carried: tuple[Carried, ...] = ()
     refused: tuple[RefusedReturns, ...] = ()
     icmp: tuple[IcmpAnswers, ...] = ()

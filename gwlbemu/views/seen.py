@@ -58,6 +58,7 @@ def read_seen(lab: RunningLab) -> Seen:
             else None
             for node in plan.gateway_nodes
         },
+        nodes={process.name: process.state for process in lab.processes()},
         carried=tuple(
             Carried(load_balancer=node.load_balancer, node=node.name, **each)
             for node in nodes

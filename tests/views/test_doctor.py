@@ -270,7 +270,20 @@ def test_with_cross_zone_off_a_target_of_another_zone_that_still_has_flows_does_
 def test_a_node_that_does_not_answer_is_found() -> None:
     (finding,) = found(healthy() | {"inspect-node-b": None})
     assert (finding.kind, finding.severity) == ("dead-node", "error")
-    assert "node inspect-node-b does not answer" in finding.text
+    assert "node inspect-node-b does not answer: what becomes of packets" in finding.text
+
+
+def test_a_frozen_node_is_not_said_to_lose_what_its_fast_path_carries() -> None:
+    answers = healthy() | {"inspect-node-b": None}
+    (finding,) = found(answers, nodes={"inspect-node-b": "frozen"})
+    assert finding.text == (
+        "node inspect-node-b is frozen: new flows that reach load balancer inspect in zone b are lost, those that its"
+        " fast path has go on"
+    )
+    (finding,) = found(answers, TWO_ZONES + "\ndatapath: python\n", nodes={"inspect-node-b": "frozen"})
+    assert finding.text.endswith("in zone b are lost")
+    (finding,) = found(answers, nodes={"inspect-node-b": "dead"})
+    assert finding.text.endswith("is dead: what reaches load balancer inspect in zone b is lost")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
