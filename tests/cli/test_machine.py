@@ -22,6 +22,7 @@ from gwlbemu.lab.running import open_lab
 from gwlbemu.net.namespaces import DIRECTORY
 from gwlbemu.net.record import ROOT, list_labs
 from gwlbemu.net.remove import down
+from gwlbemu.review.places import HINT
 from tests.paths import TOPOLOGIES
 from tests.waiting import wait_until
 
@@ -254,7 +255,7 @@ def test_a_program_that_ends_and_leaves_others_at_work_is_not_called_dead(tmp_pa
         (program,) = (each for each in status.json["processes"] if each["name"] == "fw")
         assert (program["state"], status.code) == ("ended", 0)
         doctor = gwlbemu("doctor")
-        assert "info: the program of fw has ended, and others that it started go on [ended-program]" in doctor.out
+        assert f"{HINT}: the program of fw has ended, and others that it started go on [ended-program]" in doctor.out
         assert doctor.code == 0
     finally:
         down("minimal")

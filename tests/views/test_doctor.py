@@ -16,6 +16,7 @@ from gwlbemu.cli.main import main
 from gwlbemu.errors import LabError
 from gwlbemu.review.finding import Finding
 from gwlbemu.review.live import live_findings
+from gwlbemu.review.places import HINT
 from gwlbemu.review.seen import (
     Carried,
     IcmpAnswers,
@@ -98,7 +99,7 @@ def carried(endpoint: str, protocol: int, to: int, back: int, unanswered: int, t
 def test_a_protocol_that_never_comes_back_is_a_hint_since_a_firewall_may_mean_it() -> None:
     rows = (carried("vpce-a", 6, 50, 48, 0), carried("vpce-a", 17, 9, 0, 9))
     (finding,) = found(healthy(), carried=rows)
-    assert (finding.kind, finding.severity) == ("silent-protocol", "info")
+    assert (finding.kind, finding.severity) == ("silent-protocol", HINT)
     assert "has returned none of 9 udp packets (48 others came back)" in finding.text
 
 
@@ -108,7 +109,7 @@ def test_a_target_that_worked_and_went_silent_is_found_by_its_last_packets() -> 
     assert finding.kind == "silent-target"
     assert "has returned none of the last 10 packets (510 came back before)" in finding.text
     (finding,) = found(healthy(), carried=(*rows, carried("vpce-a", 1, 2, 2, 0)))
-    assert (finding.kind, finding.severity) == ("silent-protocol", "info"), "one answer is enough"
+    assert (finding.kind, finding.severity) == ("silent-protocol", HINT), "one answer is enough"
 
 
 def test_every_silent_packet_is_in_one_finding_and_that_is_the_widest_one() -> None:
@@ -136,7 +137,7 @@ def test_what_was_returned_and_refused_is_not_called_silent() -> None:
     assert finding.change == "a program that leaves GENEVE option 3 (flow cookie) as it came"
     few = replace(refused, packets=1)
     (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 8, 0),), refused=(few,))
-    assert finding.severity == "info"
+    assert finding.severity == HINT
 
 
 def test_icmp_from_a_target_explains_its_silence_and_one_of_the_past_is_passed_over() -> None:
@@ -169,9 +170,11 @@ def test_what_is_broken_on_purpose_is_told_as_that_and_the_one_advice_is_to_heal
     ill = healthy() | {"inspect-node-a": [target("fw-a1", state="unhealthy", sent=50), target("fw-a2")]}
     broken = OnPurpose("instance", "fw-a1", "gwlbemu heal instance fw-a1")
     (finding,) = found(ill, broken=(broken,))
-    assert (finding.kind, finding.severity) == ("broken-on-purpose", "info")
+    assert (finding.kind, finding.severity) == ("broken-on-purpose", HINT)
     assert finding.text == "instance fw-a1 is broken on purpose (fw-a1 is unhealthy for inspect-node-a)"
     assert finding.change == "broken on purpose: gwlbemu heal instance fw-a1 puts it back"
+    (finding,) = found(healthy(), broken=(OnPurpose("link", "client", "gwlbemu heal link client"),))
+    assert dotted(finding.path) == "internet.instances[0]"
     ill["inspect-node-a"] = [target("fw-a1", state="unhealthy"), target("fw-a2", state="unhealthy")]
     ill["inspect-node-b"] = None
     zone = (OnPurpose("zone", "a", "gwlbemu heal zone a"), OnPurpose("process", "inspect-node-b", "gwlbemu heal x"))
@@ -191,7 +194,7 @@ def test_drops_at_an_instance_are_told_with_port_direction_and_reason() -> None:
         " (source/destination check)"
     )
     assert dotted(spoofed.path) == "vpcs[1].instances[0].source_dest_check"
-    assert (kept_out.severity, "that it was to receive: no rule of" in kept_out.text) == ("info", True)
+    assert (kept_out.severity, "that it was to receive: no rule of" in kept_out.text) == (HINT, True)
 
 
 def test_a_full_receive_buffer_is_a_warning_only_where_it_took_a_share_of_the_packets() -> None:
@@ -200,7 +203,7 @@ def test_a_full_receive_buffer_is_a_warning_only_where_it_took_a_share_of_the_pa
     assert (finding.kind, finding.severity) == ("receive-buffer", "warning")
     assert "fw-a1 has lost 9 packets (UDP sockets) for which a receive buffer in it had no room" in finding.text
     (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 10_000, 9991, 0),), instances=lost)
-    assert finding.severity == "info"
+    assert finding.severity == HINT
 
 
 def test_a_generic_xdp_program_behind_shortcuts_is_told_with_the_line_that_mends_it() -> None:
@@ -220,7 +223,7 @@ def test_a_program_that_does_not_run_is_told_by_what_it_is() -> None:
     }
     findings = found(healthy(), instances=states)
     assert [(each.kind, each.severity) for each in findings] == [
-        ("dead-program", "error"), ("ended-program", "info"), ("frozen-program", "error"),
+        ("dead-program", "error"), ("ended-program", HINT), ("frozen-program", "error"),
     ]  # fmt: skip
     assert findings[0].text == "the program of fw-a1 is dead: bind: in use"
 

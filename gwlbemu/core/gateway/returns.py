@@ -66,10 +66,13 @@ class Return:
         drop = self._counters.drop
         try:
             outer = decapsulate(datagram)
+        except WireError as error:
+            return drop(Reason.INVALID_GENEVE_TUNNEL, mismatch_of(error))
+        try:
             header, _ = geneve.decode(outer.header)
             options = aws.parse(header)
         except WireError as error:
-            return drop(Reason.INVALID_GENEVE_TUNNEL, mismatch_of(error))
+            return drop(Reason.INVALID_GENEVE_TUNNEL, mismatch_of(error, "GENEVE options: "))
         if outer.destination != self._settings.node_address or outer.destination_port != geneve.PORT:
             return drop(Reason.INVALID_GENEVE_TUNNEL, self._not_to_us(outer))
         critical = aws.unknown_critical(header)
