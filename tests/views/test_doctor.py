@@ -131,8 +131,8 @@ def test_what_was_returned_and_refused_is_not_called_silent() -> None:
     (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 0, 9),), refused=(refused,))
     assert (finding.kind, finding.severity) == ("refused-return", "error")
     assert finding.text == (
-        "target fw-a1 returned 9 packets of vpce-a (tcp) that inspect-node-a refused:"
-        f" {wrong} in the last of them, {cookie}; none was taken"
+        "target fw-a1 returned 9 packets of vpce-a (tcp), which inspect-node-a refused:"
+        f" {wrong} (in the last one; {cookie}); none was taken"
     )
     assert finding.change == "a program that leaves GENEVE option 3 (flow cookie) as it came"
     few = replace(refused, packets=1)

@@ -82,8 +82,8 @@ def test_an_appliance_that_returns_everything_gives_no_finding(clumsy: Clumsy) -
 @pytest.mark.parametrize(
     ("mode", "wrong"),
     [
-        ("port", "expected 6081 in the last of them, PacketsDroppedCount_InvalidGeneveTunnel"),
-        ("version", "GENEVE version 1, expected 0 in the last of them, PacketsDroppedCount_InvalidGeneveTunnel"),
+        ("port", "expected 6081 (in the last one; PacketsDroppedCount_InvalidGeneveTunnel)"),
+        ("version", "GENEVE version 1, expected 0 (in the last one; PacketsDroppedCount_InvalidGeneveTunnel)"),
         ("cookie", "flow cookie 0x"),
     ],
 )
@@ -93,7 +93,7 @@ def test_what_comes_back_wrong_is_told_with_the_field(clumsy: Clumsy, mode: str,
     clumsy.send(6)
     wait_until(lambda: clumsy.refused() >= before + 6)
     found = [each for each in examine_lab(clumsy.lab.running).findings if each.kind == "refused-return"]
-    assert any(wrong in each.text and "(udp) that inspect-node-a refused" in each.text for each in found)
+    assert any(wrong in each.text and "(udp), which inspect-node-a refused" in each.text for each in found)
     assert not [each for each in found if each.kind.startswith("silent")]
 
 
