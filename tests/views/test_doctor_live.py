@@ -92,9 +92,10 @@ def test_what_comes_back_wrong_is_told_with_the_field(clumsy: Clumsy, mode: str,
     before = clumsy.refused()
     clumsy.send(6)
     wait_until(lambda: clumsy.refused() >= before + 6)
-    found = [each for each in examine_lab(clumsy.lab.running).findings if each.kind == "refused-return"]
+    findings = examine_lab(clumsy.lab.running).findings
+    found = [each for each in findings if each.kind == "refused-return"]
     assert any(wrong in each.text and "(udp), which inspect-node-a refused" in each.text for each in found)
-    assert not [each for each in found if each.kind.startswith("silent")]
+    assert not [each for each in findings if each.kind.startswith("silent")]
 
 
 def test_a_checksum_that_an_appliance_spoils_is_told_by_the_router_that_drops_the_packet(clumsy: Clumsy) -> None:
