@@ -5,7 +5,7 @@ What runs in the instance joins both. The view is the machine's, but for
     /run    empty, beside the instance's own folder of the lab's state at its usual place: no lab's sockets, no names of
             network namespaces, no services of the machine
     /proc   the instance's own processes
-    /sys    the instance's own network devices; no control groups
+    /sys    the instance's own network devices; no control groups; a BPF file system with nothing pinned in it
 
 With init everything that it is the root of ends: the kernel kills every process of its pid namespace and of those
 nested inside, and lets go of the mounts.
@@ -107,6 +107,8 @@ def _make_view(own: Path | None) -> None:
     kernel.mount("proc", "/proc", guarded | kernel.MS_NOEXEC, kind="proc")
     with suppress(OSError):  # refused where the machine hides a part of its own
         kernel.mount("sysfs", "/sys", guarded | kernel.MS_NOEXEC, kind="sysfs")
+        # The machine's own, if it has one, is hidden by now and still in the list of mounts, where iproute2 looks.
+        kernel.mount("bpf", "/sys/fs/bpf", guarded | kernel.MS_NOEXEC, kind="bpf", options="mode=700")
 
 
 def _unmounted(place: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
-from gwlbemu.review.finding import Finding
+from gwlbemu.review.finding import Finding, listed
 from gwlbemu.review.live_drops import drop_findings
 from gwlbemu.review.live_health import mend_of_health, why
 from gwlbemu.review.live_traffic import traffic_findings
@@ -32,14 +32,22 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     yield from _unhealthy_targets(topology, plan, places, seen, said)
     yield from traffic_findings(places, seen)
     yield from drop_findings(places, seen)
+    yield from _passed_over_xdp(plan, seen)
     yield from _broken(places, seen, said)
 
 
 def _dead_nodes(topology: Topology, plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
     for node in plan.gateway_nodes:
         if node.name in seen.targets and seen.targets[node.name] is None:
-            lost = f"what reaches load balancer {node.load_balancer} in zone {node.zone} is lost"
-            text = f"node {node.name} does not answer: {lost}"
+            state, where = seen.nodes.get(node.name, ""), f"load balancer {node.load_balancer} in zone {node.zone}"
+            if state == "dead":
+                text = f"node {node.name} is dead: what reaches {where} is lost"
+            elif state == "frozen":
+                text = f"node {node.name} is frozen: new flows that reach {where} are lost"
+                if plan.datapath != "python":
+                    text += ", those that its fast path has go on"
+            else:
+                text = f"node {node.name} does not answer: what becomes of packets that reach {where} is unknown"
             broken = seen.on_purpose(node.name, node.zone)
             change = (
                 healed_by(broken)
@@ -71,6 +79,17 @@ def _dead_programs(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
             yield Finding("ended-program", HINT, text, path, change)
 
 
+def _passed_over_xdp(plan: Plan, seen: Seen) -> Iterator[Finding]:
+    """The kernel runs no generic XDP program for a frame that tc has redirected (net/core/dev.c, do_xdp_generic)."""
+    generic = [name for name, instance in seen.instances.items() if instance.xdp == "xdpgeneric"]
+    if plan.shortcuts and generic:
+        text = (
+            f"{listed(generic)} has a generic XDP program at its interface, and the lab has shortcuts: the kernel runs"
+            " such a program for no frame that a shortcut hands over"
+        )
+        yield Finding("xdp-passed-over", "error", text, ("shortcuts",), "shortcuts: false")
+
+
 def _scope(
     topology: Topology, plan: Plan, said: Mapping[str, Targets]
 ) -> Iterator[tuple[Any, list[Mapping[str, Any]]]]:
@@ -96,7 +115,7 @@ def _zones_without_health(
             continue
         balancer = balancers[node.load_balancer]
         states = ", ".join(f"{one['id']} is {one['state']}{why(places, seen, one)}" for one in scope)
-        text = f"{node.name} has no healthy target ({states}): it fails open, to targets that do not work"
+        text = f"{node.name} has no healthy target ({states}): it fails open, new flows go to them all the same"
         homes = [zones_of_targets(topology, groups[name]) for name in balancer.target_groups()]
         others = {zone for home in homes for zone in home.values()} - {node.zone, EVERY_ZONE}
         path: Path = (*places.balancer(balancer.name), "attributes", CROSS_ZONE)
@@ -104,7 +123,7 @@ def _zones_without_health(
         broken = [seen.on_purpose(places.name(one), str(one["zone"])) for one in scope]
         known = [each for each in broken if each is not None]
         if known:
-            change = healed_by(known[0])
+            path, change = places.thing(known[0].kind, known[0].name), healed_by(known[0])
         elif cross_zone(balancer) or not others:
             path, change = mend_of_health(places, seen, node.load_balancer, scope)
         yield Finding("zone-without-health", "error", text, path, change)

@@ -156,8 +156,8 @@ def _refused(
         of = f" of {listed(at)}" if at else ""
         nodes = listed(sorted({each.node for each in each_of}))
         wrong = each_of[-1].wrong
-        seen_wrong = f"{wrong} in the last of them, {reason}" if wrong else reason
-        text = f"target {target} returned {count} packets{of}{kinds} that {nodes} refused: {seen_wrong}"
+        seen_wrong = f"{wrong} (in the last one; {reason})" if wrong else reason
+        text = f"target {target} returned {count} packets{of}{kinds}, which {nodes} refused: {seen_wrong}"
         text += f"; {accepted} others were taken" if accepted else "; none was taken"
         severity: Severity = "error" if not accepted else "warning" if count >= ENOUGH else HINT
         change = _MENDS.get(reason, "nothing to change here: what it returns breaks that rule")

@@ -68,6 +68,7 @@ class InstanceSeen:
     tcp_listening: frozenset[int] | None = None  # None: it could not be looked at
     udp_bound: frozenset[int] | None = None
     accept_overflows: int = 0
+    xdp: str = ""  # mode of an XDP program at its interface: xdp | xdpgeneric
     said: Mapping[str, int] | None = None
 
 
@@ -99,6 +100,7 @@ class Seen:
     """
 
     targets: Mapping[str, Targets | None]
+    nodes: Mapping[str, str] = field(default_factory=dict)  # running | frozen | dead, of every process, by name
     carried: tuple[Carried, ...] = ()
     refused: tuple[RefusedReturns, ...] = ()
     icmp: tuple[IcmpAnswers, ...] = ()

@@ -15,6 +15,7 @@ from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.sockets import Sockets, read_sockets, wrong_checksums
+from gwlbemu.net.xdp import xdp_mode
 from gwlbemu.review.live_traffic import ENOUGH
 from gwlbemu.review.seen import (
     Carried,
@@ -57,6 +58,7 @@ def read_seen(lab: RunningLab) -> Seen:
             else None
             for node in plan.gateway_nodes
         },
+        nodes={process.name: process.state for process in lab.processes()},
         carried=tuple(
             Carried(load_balancer=node.load_balancer, node=node.name, **each)
             for node in nodes
@@ -89,6 +91,7 @@ def _instances(lab: RunningLab) -> dict[str, InstanceSeen]:
     """The targets' instances from inside, and the programs of the others."""
     processes = {process.name: process for process in lab.processes()}
     counting = [program.instance for program in lab.plan.programs if program.kind in _COUNTING]
+    commands = {program.instance for program in lab.plan.programs if program.kind == "command"}
     answers, _ = ask(lab, counting, {"status": {}}, within_seconds=PATIENCE)
     found = {}
     for instance in lab.plan.instances:
@@ -109,9 +112,16 @@ def _instances(lab: RunningLab) -> dict[str, InstanceSeen]:
             tcp_listening=sockets.tcp_listening if sockets else None,
             udp_bound=sockets.udp_bound if sockets else None,
             accept_overflows=sockets.accept_overflows if sockets else 0,
+            xdp=_xdp(instance) if instance.name in commands else "",
             said=said,
         )
     return found
+
+
+def _xdp(instance: Instance) -> str:
+    with suppress(NetError, OSError), inside(path_of(instance.namespace)):
+        return xdp_mode("eth0")
+    return ""
 
 
 def _wrong_checksums(lab: RunningLab) -> Iterator[WrongChecksums]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,12 @@ import click
 import pytest
 
 from gwlbemu.cli.main import VERBS, cli, main
+from gwlbemu.errors import LabError
+from gwlbemu.lab.running import open_lab
 from gwlbemu.net.namespaces import DIRECTORY
 from gwlbemu.net.record import ROOT, list_labs
+from gwlbemu.net.remove import down
+from gwlbemu.review.places import HINT
 from tests.paths import TOPOLOGIES
 from tests.waiting import wait_until
 
@@ -144,7 +150,7 @@ def test_up_that_is_interrupted_leaves_nothing(number: signal.Signals) -> None:
     finally:
         process.kill()
         process.wait()
-    assert (process.returncode, out, err.strip()) == (130, "", "interrupted")
+    assert (process.returncode, out, err.splitlines()[-1]) == (130, "", "interrupted")
     after = set(os.listdir(DIRECTORY)) if DIRECTORY.exists() else set()
     assert (list_labs(), after) == ([], before)
 
@@ -202,3 +208,54 @@ def test_nothing_of_a_lab_depends_on_the_umask_of_its_maker(umask: int) -> None:
     finally:
         os.umask(before)
         main(["down"])
+
+
+@pytest.mark.namespace
+def test_up_that_is_interrupted_while_it_waits_for_targets_takes_the_lab_down_and_says_so(tmp_path: Path) -> None:
+    """The same as while it builds: what was not up yet is not left behind."""
+    file = tmp_path / "slow.yaml"
+    file.write_text(Path(MINIMAL).read_text().replace("program: passthrough", "program: {command: [sleep, '600']}"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gwlbemu", "up", "--wait", "600", str(file)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def waits() -> bool:
+        with suppress(LabError):
+            (fw,) = open_lab("minimal").call("inspect-node-a", "targets")["targets"]
+            return str(fw["state"]) == "unhealthy"
+        return False
+
+    try:
+        wait_until(waits)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        down("minimal")
+    said, last = (line for line in err.splitlines() if line)
+    assert said.startswith("minimal was not well yet and is down again (")
+    assert f"up --wait 0 {file}" in said
+    assert (process.returncode, out, last) == (130, "", "interrupted")
+    assert list_labs() == []
+
+
+@pytest.mark.namespace
+def test_a_program_that_ends_and_leaves_others_at_work_is_not_called_dead(tmp_path: Path, gwlbemu: Any) -> None:
+    """As a script that sets an appliance up and exits does."""
+    file = tmp_path / "script.yaml"
+    server = f"{sys.executable} -m http.server 80"
+    command = json.dumps(["sh", "-c", f"(exec setsid {server}) </dev/null >/dev/null 2>&1 & exit 0"])
+    file.write_text(Path(MINIMAL).read_text().replace("program: passthrough", f"program: {{command: {command}}}"))
+    try:
+        said = gwlbemu("up", "--no-capture", "--wait", "60", str(file))
+        assert (said.code, "the target is healthy" in said.out, said.err) == (0, True, "")
+        status = gwlbemu("status", "--json")
+        (program,) = (each for each in status.json["processes"] if each["name"] == "fw")
+        assert (program["state"], status.code) == ("ended", 0)
+        doctor = gwlbemu("doctor")
+        assert f"{HINT}: the program of fw has ended, and others that it started go on [ended-program]" in doctor.out
+        assert doctor.code == 0
+    finally:
+        down("minimal")

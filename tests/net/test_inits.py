@@ -89,6 +89,26 @@ def test_the_view_has_the_own_folder_and_no_other_of_the_labs(opened: Record) ->
     assert (opened.folder / "secret").exists()
 
 
+def test_the_view_has_a_bpf_file_system_of_its_own_where_iproute2_looks_for_one(opened: Record) -> None:
+    """A machine's is hidden by the view's /sys and still in its list of mounts; without another no program loads."""
+    subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=True)  # the mount namespace is the tests' own
+    try:
+        Path("/sys/fs/bpf/secret").mkdir()
+        kind, *names = run(start(opened), "stat -f -c %T /sys/fs/bpf; ls /sys/fs/bpf").split()
+        assert (kind, "secret" in names) == ("bpf_fs", False)
+    finally:
+        subprocess.run(["umount", "/sys/fs/bpf"], check=True)
+
+
+def test_init_knows_whether_anything_runs_beside_it(opened: Record) -> None:
+    init = start(opened)
+    assert not processes.has_children(init.id)
+    run(init, "sleep 1004 >/dev/null 2>&1 &")
+    wait_until(lambda: processes.has_children(init.id))
+    processes.end_inits([init.id])
+    wait_until(lambda: not processes.has_children(init.id))
+
+
 def test_what_the_view_mounts_is_not_seen_outside_and_keeps_no_namespace_alive(opened: Record, tmp_path: Path) -> None:
     before = Path("/proc/self/mountinfo").read_text()
     init = start(opened)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,16 @@ from gwlbemu.cli.main import main
 from gwlbemu.errors import LabError
 from gwlbemu.review.finding import Finding
 from gwlbemu.review.live import live_findings
-from gwlbemu.review.seen import Carried, Seen
+from gwlbemu.review.places import HINT
+from gwlbemu.review.seen import (
+    Carried,
+    IcmpAnswers,
+    InstanceSeen,
+    OnPurpose,
+    PortDropped,
+    RefusedReturns,
+    Seen,
+)
 from gwlbemu.topology.file.document import dotted
 from gwlbemu.topology.file.parse import parse
 from gwlbemu.topology.plan.resolve import resolve
@@ -69,11 +79,153 @@ def test_a_healthy_target_that_returned_none_of_its_packets_is_silent() -> None:
     assert dotted(finding.path) == "vpcs[1].instances[0].program"
 
 
-def test_what_one_zones_node_gets_back_speaks_for_the_target() -> None:
+def test_a_target_that_answers_one_endpoint_and_not_the_other_is_told_by_the_endpoint() -> None:
     answers = healthy()
     answers["inspect-node-a"] = [target("fw-a1", sent=9)]
     answers["inspect-node-b"] = [target("fw-a1", sent=9, returned=9), target("fw-b1")]
-    assert found(answers) == []
+    (finding,) = found(answers)
+    assert (finding.kind, finding.severity) == ("silent-endpoint", "warning")
+    assert finding.text == (
+        "target fw-a1 of load balancer inspect is healthy and has returned none of 9 packets that entered at vpce-a"
+        " (9 others came back)"
+    )
+    assert dotted(finding.path) == "vpcs[0].endpoints[0]"
+
+
+def carried(endpoint: str, protocol: int, to: int, back: int, unanswered: int, target: str = "fw-a1") -> Carried:
+    return Carried("inspect", "inspect-node-a", target, endpoint, protocol, to, back, unanswered)
+
+
+def test_a_protocol_that_never_comes_back_is_a_hint_since_a_firewall_may_mean_it() -> None:
+    rows = (carried("vpce-a", 6, 50, 48, 0), carried("vpce-a", 17, 9, 0, 9))
+    (finding,) = found(healthy(), carried=rows)
+    assert (finding.kind, finding.severity) == ("silent-protocol", HINT)
+    assert "has returned none of 9 udp packets (48 others came back)" in finding.text
+
+
+def test_a_target_that_worked_and_went_silent_is_found_by_its_last_packets() -> None:
+    rows = (carried("vpce-a", 6, 500, 490, 7), carried("vpce-a", 17, 20, 20, 3))
+    (finding,) = found(healthy(), carried=rows)
+    assert finding.kind == "silent-target"
+    assert "has returned none of the last 10 packets (510 came back before)" in finding.text
+    (finding,) = found(healthy(), carried=(*rows, carried("vpce-a", 1, 2, 2, 0)))
+    assert (finding.kind, finding.severity) == ("silent-protocol", HINT), "one answer is enough"
+
+
+def test_every_silent_packet_is_in_one_finding_and_that_is_the_widest_one() -> None:
+    rows = (
+        carried("vpce-a", 6, 9, 0, 9, "fw-a1"), carried("vpce-a", 17, 9, 0, 9, "fw-a1"),
+        carried("vpce-a", 6, 9, 9, 0, "fw-a2"), carried("vpce-a", 17, 9, 0, 9, "fw-a2"),
+    )  # fmt: skip
+    first, second = found(healthy(), carried=rows)
+    assert (first.kind, "fw-a1" in first.text, "none of 18 packets" in first.text) == ("silent-target", True, True)
+    assert (second.kind, "fw-a2" in second.text, "none of 9 udp packets" in second.text) == (
+        "silent-protocol", True, True,
+    )  # fmt: skip
+
+
+def test_what_was_returned_and_refused_is_not_called_silent() -> None:
+    cookie = "PacketsDroppedCount_InvalidGwlbFlowCookie"
+    wrong = "flow cookie 0x00000001, expected 0x00000002"
+    refused = RefusedReturns("inspect", "inspect-node-a", "fw-a1", "vpce-a", 6, cookie, 9, wrong)
+    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 0, 9),), refused=(refused,))
+    assert (finding.kind, finding.severity) == ("refused-return", "error")
+    assert finding.text == (
+        "target fw-a1 returned 9 packets of vpce-a (tcp), which inspect-node-a refused:"
+        f" {wrong} (in the last one; {cookie}); none was taken"
+    )
+    assert finding.change == "a program that leaves GENEVE option 3 (flow cookie) as it came"
+    few = replace(refused, packets=1)
+    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 8, 0),), refused=(few,))
+    assert finding.severity == HINT
+
+
+def test_icmp_from_a_target_explains_its_silence_and_one_of_the_past_is_passed_over() -> None:
+    rows = (carried("vpce-a", 6, 9, 0, 9),)
+    icmp = IcmpAnswers("inspect-node-a", "10.254.1.11", "10.254.1.11", 6081, "port unreachable", 4)
+    known = {"fw-a1": InstanceSeen("running", udp_bound=frozenset({53}))}
+    (finding,) = found(healthy(), carried=rows, icmp=(icmp,), instances=known)
+    assert (finding.kind, finding.severity) == ("icmp-from-target", "error")
+    assert finding.text == (
+        "target fw-a1 answers with ICMP port unreachable (4 times, about UDP port 6081; no socket there is bound to"
+        " it); none of the last 9 packets came back"
+    )
+    assert found(healthy(), carried=(carried("vpce-a", 6, 9, 5, 0),), icmp=(icmp,)) == []
+
+
+def test_an_unhealthy_target_is_told_with_what_the_check_and_the_instance_show() -> None:
+    failed = {"reason": "Target.FailedHealthChecks", "description": "Health checks failed: no connection to port 80"}
+    answers = healthy() | {"inspect-node-a": [{**target("fw-a1", state="unhealthy"), **failed}, target("fw-a2")]}
+    known = {"fw-a1": InstanceSeen("running", tcp_listening=frozenset({8080}))}
+    (finding,) = found(answers, instances=known)
+    assert (finding.kind, finding.severity) == ("unhealthy-target", "warning")
+    assert finding.text.endswith(
+        "fw-a1 is unhealthy for inspect-node-a (Health checks failed: no connection to port 80)"
+    )
+    assert dotted(finding.path) == "target_groups[0].health_check.port"
+    assert finding.change == "the port where fw-a1 listens, which is 8080"
+
+
+def test_what_is_broken_on_purpose_is_told_as_that_and_the_one_advice_is_to_heal_it() -> None:
+    ill = healthy() | {"inspect-node-a": [target("fw-a1", state="unhealthy", sent=50), target("fw-a2")]}
+    broken = OnPurpose("instance", "fw-a1", "gwlbemu heal instance fw-a1")
+    (finding,) = found(ill, broken=(broken,))
+    assert (finding.kind, finding.severity) == ("broken-on-purpose", HINT)
+    assert finding.text == "instance fw-a1 is broken on purpose (fw-a1 is unhealthy for inspect-node-a)"
+    assert finding.change == "broken on purpose: gwlbemu heal instance fw-a1 puts it back"
+    (finding,) = found(healthy(), broken=(OnPurpose("link", "client", "gwlbemu heal link client"),))
+    assert dotted(finding.path) == "internet.instances[0]"
+    ill["inspect-node-a"] = [target("fw-a1", state="unhealthy"), target("fw-a2", state="unhealthy")]
+    ill["inspect-node-b"] = None
+    zone = (OnPurpose("zone", "a", "gwlbemu heal zone a"), OnPurpose("process", "inspect-node-b", "gwlbemu heal x"))
+    findings = found(ill, broken=zone)
+    assert [each.kind for each in findings] == [
+        "dead-node", "zone-without-health", "broken-on-purpose", "broken-on-purpose",
+    ]  # fmt: skip
+    assert all(each.change.startswith("broken on purpose: gwlbemu heal") for each in findings)
+
+
+def test_drops_at_an_instance_are_told_with_port_direction_and_reason() -> None:
+    drops = (PortDropped("fw-a1", "sent", "address", 3), PortDropped("fw-a1", "received", "group", 2))
+    spoofed, kept_out = found(healthy(), port_drops=drops)
+    assert (spoofed.kind, spoofed.severity) == ("port-drop", "warning")
+    assert spoofed.text == (
+        "the port of fw-a1 has dropped 3 packets that it sent: not the instance's own address"
+        " (source/destination check)"
+    )
+    assert dotted(spoofed.path) == "vpcs[1].instances[0].source_dest_check"
+    assert (kept_out.severity, "that it was to receive: no rule of" in kept_out.text) == (HINT, True)
+
+
+def test_a_full_receive_buffer_is_a_warning_only_where_it_took_a_share_of_the_packets() -> None:
+    lost = {"fw-a1": InstanceSeen("running", lost=(("UDP sockets", 9),))}
+    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 100, 91, 0),), instances=lost)
+    assert (finding.kind, finding.severity) == ("receive-buffer", "warning")
+    assert "fw-a1 has lost 9 packets (UDP sockets) for which a receive buffer in it had no room" in finding.text
+    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 10_000, 9991, 0),), instances=lost)
+    assert finding.severity == HINT
+
+
+def test_a_generic_xdp_program_behind_shortcuts_is_told_with_the_line_that_mends_it() -> None:
+    known = {"fw-a1": InstanceSeen("running", xdp="xdpgeneric"), "fw-a2": InstanceSeen("running", xdp="xdp")}
+    (finding,) = found(healthy(), instances=known)
+    assert (finding.kind, finding.severity) == ("xdp-passed-over", "error")
+    assert finding.text.startswith("fw-a1 has a generic XDP program at its interface")
+    assert (dotted(finding.path), finding.change) == ("shortcuts", "shortcuts: false")
+    assert found(healthy(), TWO_ZONES + "\nshortcuts: false\n", instances=known) == []
+
+
+def test_a_program_that_does_not_run_is_told_by_what_it_is() -> None:
+    states = {
+        "fw-a1": InstanceSeen("dead", "bind: in use"),
+        "fw-a2": InstanceSeen("ended"),
+        "fw-b1": InstanceSeen("frozen"),
+    }
+    findings = found(healthy(), instances=states)
+    assert [(each.kind, each.severity) for each in findings] == [
+        ("dead-program", "error"), ("ended-program", HINT), ("frozen-program", "error"),
+    ]  # fmt: skip
+    assert findings[0].text == "the program of fw-a1 is dead: bind: in use"
 
 
 def test_a_target_that_drains_is_no_help_and_no_fault() -> None:
@@ -85,7 +237,7 @@ def test_a_target_that_drains_is_no_help_and_no_fault() -> None:
 
 def test_an_unhealthy_target_is_not_called_silent() -> None:
     answers = healthy() | {"inspect-node-a": [target("fw-a1", state="unhealthy", sent=50), target("fw-a2")]}
-    assert found(answers) == []
+    assert [finding.kind for finding in found(answers)] == ["unhealthy-target"]
 
 
 def test_a_zone_whose_targets_are_all_unhealthy_is_found_while_the_other_zones_are_well() -> None:
@@ -99,7 +251,8 @@ def test_a_zone_whose_targets_are_all_unhealthy_is_found_while_the_other_zones_a
 def test_with_cross_zone_on_a_healthy_target_anywhere_is_enough() -> None:
     text = TWO_ZONES.replace("cross_zone.enabled: false", "cross_zone.enabled: true")
     everybody = [target("fw-a1", state="unhealthy"), target("fw-a2", state="unhealthy"), target("fw-b1")]
-    assert found({"inspect-node-a": everybody, "inspect-node-b": everybody}, text) == []
+    told = found({"inspect-node-a": everybody, "inspect-node-b": everybody}, text)
+    assert [finding.kind for finding in told] == ["unhealthy-target", "unhealthy-target"]
 
 
 def test_where_no_other_zone_has_a_target_cross_zone_is_no_advice() -> None:
@@ -120,7 +273,20 @@ def test_with_cross_zone_off_a_target_of_another_zone_that_still_has_flows_does_
 def test_a_node_that_does_not_answer_is_found() -> None:
     (finding,) = found(healthy() | {"inspect-node-b": None})
     assert (finding.kind, finding.severity) == ("dead-node", "error")
-    assert "node inspect-node-b does not answer" in finding.text
+    assert "node inspect-node-b does not answer: what becomes of packets" in finding.text
+
+
+def test_a_frozen_node_is_not_said_to_lose_what_its_fast_path_carries() -> None:
+    answers = healthy() | {"inspect-node-b": None}
+    (finding,) = found(answers, nodes={"inspect-node-b": "frozen"})
+    assert finding.text == (
+        "node inspect-node-b is frozen: new flows that reach load balancer inspect in zone b are lost, those that its"
+        " fast path has go on"
+    )
+    (finding,) = found(answers, TWO_ZONES + "\ndatapath: python\n", nodes={"inspect-node-b": "frozen"})
+    assert finding.text.endswith("in zone b are lost")
+    (finding,) = found(answers, nodes={"inspect-node-b": "dead"})
+    assert finding.text.endswith("is dead: what reaches load balancer inspect in zone b is lost")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

@@ -36,6 +36,37 @@ def test_what_is_not_well_at_the_end_is_named_once_with_the_reason(tmp_path: Pat
         ]
 
 
+def test_beside_one_that_has_died_what_is_not_ready_yet_is_not_named(tmp_path: Path) -> None:
+    lab = fake_lab(tmp_path, fw_a="dead")
+    with answering(lab, A, {"targets": lambda _: {"targets": [target("fw-a", "initial")]}}):
+        assert wait_until_healthy(lab, LONG) == [f"fw-a is dead; see {lab.state.log('fw-a')}"]
+
+
+def test_a_node_that_has_not_opened_its_socket_by_the_end_is_not_ready_and_not_silent(tmp_path: Path) -> None:
+    lab = fake_lab(tmp_path)
+    with answering(lab, A, {"targets": lambda _: {"targets": [target("fw-a", "initial", description="In progress")]}}):
+        assert wait_until_healthy(lab, 0.0) == [
+            "inspect-node-b is not ready yet",
+            "fw-a is initial for inspect-node-a: In progress",
+        ]
+
+
+def test_a_program_that_has_ended_is_no_trouble_while_its_target_is_healthy(tmp_path: Path) -> None:
+    lab = fake_lab(tmp_path, fw_a="ended")
+    lab.state.log("fw-a").write_text("iptables: not found\n")
+    state = ["healthy"]
+    with (
+        answering(lab, A, {"targets": lambda _: {"targets": [target("fw-a", state[0], description="refused")]}}),
+        answering(lab, B, {"targets": lambda _: {"targets": []}}),
+    ):
+        assert wait_until_healthy(lab, LONG) == []
+        state[0] = "unhealthy"
+        assert wait_until_healthy(lab, 0.0) == [
+            "fw-a is unhealthy for inspect-node-a: refused",
+            f"the program of fw-a has ended: iptables: not found; see {lab.state.log('fw-a')}",
+        ]
+
+
 def test_a_process_that_has_died_is_not_waited_for_and_its_last_words_are_told(tmp_path: Path) -> None:
     lab = fake_lab(tmp_path, inspect_node_b="dead")
     lab.state.log(B).write_text("it began\nno such device\n\n")

@@ -77,15 +77,14 @@ class HotPaths:
                     and (protocol == UDP or not packet[33] & _SPECIAL_TCP)
                 ):
                     flow = flows[protocol][ends]
-                    target = flow.target
-                    if now - flow.last_seen_at < flow.idle_timeout and not target.held:
-                        tunnel, cookie = flow.tunnel, flow.cookie
+                    if now - flow.last_seen_at < flow.idle_timeout and not flow.target.held:
+                        tunnel, cookie, tally = flow.tunnel, flow.cookie, flow.tally
                         total = _number(packet) % 65535  # that is a one's complement sum (RFC 1071)
                         if size & 1:
                             total <<= 8
                         append(
                             sent(
-                                target.outer_headers[size],
+                                tally.outer_headers[size],
                                 tunnel.ports,
                                 size + 48,
                                 65535 - (tunnel.partial_sum + 2 * size + cookie + total) % 65535,
@@ -103,7 +102,6 @@ class HotPaths:
                         flow.last_seen_at = now
                         flow.packets_to += 1
                         flow.bytes += size
-                        tally = flow.tally
                         tally.packets_to += 1
                         tally.bytes_to += size
                         continue
@@ -138,9 +136,10 @@ class HotPaths:
                 ):
                     endpoint, link, flows = by_header[header]
                     flow = flows[protocol][ends]
+                    tally = flow.tally
                     if (
                         cookie == flow.cookie
-                        and addresses == flow.target.return_addresses
+                        and addresses == tally.return_addresses
                         and now - flow.last_seen_at < flow.idle_timeout
                     ):
                         if step:
@@ -151,7 +150,6 @@ class HotPaths:
                         flow.last_seen_at = now
                         flow.packets_from += 1
                         flow.bytes += size
-                        tally = flow.tally
                         tally.packets_from += 1
                         tally.bytes_from += size
                         continue

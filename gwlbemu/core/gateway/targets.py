@@ -42,7 +42,10 @@ class GatewayMember(Member):
 
     def tally(self, endpoint: int, protocol: int) -> Tally:
         """Return the tally for an endpoint and a protocol (0 where flows go by their addresses alone)."""
-        return self.tallies.get((endpoint, protocol)) or self.tallies.setdefault((endpoint, protocol), Tally())
+        known = self.tallies.get((endpoint, protocol))
+        if known is None:
+            known = self.tallies[endpoint, protocol] = Tally(self.outer_headers, self.return_addresses)
+        return known
 
     def note_answers(self) -> None:
         """Begin to count unanswered packets anew where something has come back (see `Tally`)."""
