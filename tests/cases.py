@@ -217,3 +217,14 @@ ENTRIES = [
     Arrival("a length beyond its end", (), with_head(lambda h: h[:2] + b"\x01\0" + h[4:]), _MALFORMED),
     Arrival("half a UDP header", (), HALF_HEAD, hop(HALF_HEAD)),
 ]
+
+
+# Reasons that the node of the cases cannot be brought to, and the file with the test that is about each. A new reason
+# is a row above, or here.
+ELSEWHERE = {
+    Reason.NO_TARGET: "core/gateway/test_targets.py",
+    Reason.TABLE_FULL: "core/gateway/test_flows.py",
+    Reason.FRAGMENT: "core/gateway/test_flows.py",
+    Reason.UNKNOWN_ENDPOINT: "core/gateway/test_flows.py",
+    Reason.UNDECODABLE: "programs/gateway/test_hostile.py",
+}
