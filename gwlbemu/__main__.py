@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gwlbemu.cli.main import main
+from gwlbemu.cli.script import main
 
 if __name__ == "__main__":
     sys.exit(main())

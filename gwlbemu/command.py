@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-NEEDS_NO_ROOT = frozenset({"plan", "schema", "inspect", "labs"})
+NEEDS_NO_ROOT = frozenset({"plan", "schema", "inspect", "labs", "attributes"})
 SUDO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # sudo's usual secure_path
 
 

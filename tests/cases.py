@@ -219,6 +219,17 @@ ENTRIES = [
 ]
 
 
+# Reasons that the node of the cases cannot be brought to, and the file with the test that is about each. A new reason
+# is a row above, or here.
+ELSEWHERE = {
+    Reason.NO_TARGET: "core/gateway/test_targets.py",
+    Reason.TABLE_FULL: "core/gateway/test_flows.py",
+    Reason.FRAGMENT: "core/gateway/test_flows.py",
+    Reason.UNKNOWN_ENDPOINT: "core/gateway/test_flows.py",
+    Reason.UNDECODABLE: "programs/gateway/test_hostile.py",
+}
+
+
 @dataclass(frozen=True)
 class Enter:
     """`packet` comes in at the endpoint and goes on in the header of the 5-tuple's flow `number` (from 0)."""

@@ -160,6 +160,8 @@ def _choice(value: object, allowed: tuple[str, ...], where: str) -> str:
 
 def _protocols(value: object, where: str) -> frozenset[int]:
     numbers: set[int] = set()
+    if value == ():
+        raise RuleError(f"{where}: expected at least one entry")
     for item in value if isinstance(value, tuple) else [value]:
         text = str(item)
         if text in PROTOCOLS:
@@ -169,7 +171,10 @@ def _protocols(value: object, where: str) -> frozenset[int]:
         elif text.isascii() and text.isdigit() and int(text) <= 255:
             numbers.add(int(text))
         else:
-            raise RuleError(f"{where}: expected {', '.join(PROTOCOLS)} or a number from 0 to 255, got {short(item)}")
+            names = ", ".join(name for name in PROTOCOLS if name != "any")
+            raise RuleError(
+                f"{where}: expected {names} or a number from 0 to 255 (any would be every protocol), got {short(item)}"
+            )
     return frozenset(numbers)
 
 
@@ -178,7 +183,7 @@ def _several(value: object, read: Callable[[str], T], where: str) -> tuple[T, ..
         return ()
     items = value if isinstance(value, tuple) else [value]
     if not items:
-        raise RuleError(f"{where}: expected at least one entry, or any")
+        raise RuleError(f"{where}: expected at least one entry")
     try:
         return tuple(read(str(item)) for item in items)
     except ValueError as error:

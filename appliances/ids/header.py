@@ -76,7 +76,8 @@ def parse_header(text: str) -> Header:
         arrow == "<>",
     )
     if protocol in ("icmp", "ip") and (source_port, destination_port) != ("any", "any"):
-        raise ValueError(f"ports with protocol {protocol}: expected any, ports need tcp or udp")
+        wanted = "any, it has none" if protocol == "icmp" else "protocol tcp or udp (any would be every port)"
+        raise ValueError(f"ports with protocol {protocol}: expected {wanted}")
     return header
 
 

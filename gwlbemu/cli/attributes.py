@@ -7,14 +7,14 @@ from dataclasses import asdict
 
 import click
 
-from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, print_json, table
+from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, load_plan, print_json, table
 from gwlbemu.lab.running import open_lab
 from gwlbemu.views.attributes import AttributeSetting, read_attributes
 
 
 @click.command("attributes")
 @click.argument("resource")
-@click.argument("file", metavar="[FILE]", required=False)
+@click.argument("file", metavar="[FILE]", required=False, shell_complete=complete_topology)
 @lab_option
 @json_option
 def attributes_command(resource: str, file: str | None, lab_name: str | None, as_json: bool) -> None:

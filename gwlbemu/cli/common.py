@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from gwlbemu.cli.columns import fitted, shorten
 from gwlbemu.command import command
 from gwlbemu.errors import NetError, plain, plain_lines
-from gwlbemu.lab.topology_file import read_topology
+from gwlbemu.lab.topology_file import bundled_names, read_topology
 from gwlbemu.net.record import list_labs
 from gwlbemu.topology.names import NAME, NAME_EXPECTED
 from gwlbemu.topology.plan.values import Plan
@@ -27,10 +28,23 @@ def _lab_name(_context: click.Context, _option: click.Parameter, name: str | Non
     return name
 
 
+def complete_lab(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the labs that are up and begin so, for a shell's completion."""
+    return [CompletionItem(name) for name in list_labs() if name.startswith(incomplete)]
+
+
+def complete_topology(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the bundled topologies whose names begin so, and let the shell add its files."""
+    names = [CompletionItem(name) for name in bundled_names() if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
+
+
 def lab_option(command: F) -> F:
     """Add --lab NAME as `lab_name`; None is the only lab that is up."""
     text = "Which lab; needed only when several are up."
-    return click.option("--lab", "lab_name", metavar="NAME", callback=_lab_name, help=text)(command)
+    return click.option(
+        "--lab", "lab_name", metavar="NAME", callback=_lab_name, help=text, shell_complete=complete_lab
+    )(command)
 
 
 def new_lab_option(command: F) -> F:

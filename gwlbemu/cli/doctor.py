@@ -6,14 +6,14 @@ from collections import Counter
 
 import click
 
-from gwlbemu.cli.common import echo, json_option, lab_option, print_json
+from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, print_json
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.review.finding import SEVERITIES
 from gwlbemu.views.doctor import Report, examine_file, examine_lab
 
 
 @click.command("doctor")
-@click.argument("file", metavar="[FILE]", required=False)
+@click.argument("file", metavar="[FILE]", required=False, shell_complete=complete_topology)
 @lab_option
 @json_option
 def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int:

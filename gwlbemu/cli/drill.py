@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, need_root, print_json, table
+from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, load_plan, need_root, print_json, table
 from gwlbemu.errors import LabError
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.drill.outcome import EVENTS, OUTCOMES, POLICIES
@@ -14,7 +14,7 @@ from gwlbemu.trials.drill.report import FlowReport, RunReport, as_json
 
 
 @click.command("drill")
-@click.argument("file", metavar="[FILE]", required=False)
+@click.argument("file", metavar="[FILE]", required=False, shell_complete=complete_topology)
 @lab_option
 @click.option(
     "--event", "events", type=click.Choice(EVENTS), multiple=True, help="What happens (default: all of them)."

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, name_silent, print_json
+from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, load_plan, name_silent, print_json
 from gwlbemu.errors import SettingError
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.paths.answer import expected_answer
@@ -26,7 +26,7 @@ NAMES = {name: number for number, name in protocols.NAMES.items()}
 @click.command("explain")
 @click.argument("source", metavar="A[:PORT]")
 @click.argument("destination", metavar="B[:PORT]")
-@click.argument("file", metavar="[FILE]", required=False)
+@click.argument("file", metavar="[FILE]", required=False, shell_complete=complete_topology)
 @lab_option
 @click.option(
     "--proto", default="tcp", show_default=True, metavar="tcp|udp|icmp|N", help="The protocol, or its number."

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from gwlbemu.cli.common import (
+    complete_topology,
     echo,
     hint,
     json_option,
@@ -37,7 +38,7 @@ from gwlbemu.views.waiting import wait_until_healthy
 
 
 @click.command("up")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=complete_topology)
 @new_lab_option
 @click.option("--datapath", type=click.Choice(["auto", "python", "ebpf"]), help="Overrides the file's datapath.")
 @click.option("--no-capture", is_flag=True, help="Do not record packets.")

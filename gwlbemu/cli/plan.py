@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from gwlbemu.cli.common import echo, json_option, load_plan, print_json
+from gwlbemu.cli.common import complete_topology, echo, json_option, load_plan, print_json
 
 
 @click.command("plan")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=complete_topology)
 @json_option
 def plan_command(file: str, as_json: bool) -> None:
     """Print the resolved plan of FILE: names, addresses, routes, MACs, MTUs, switches. Needs no root."""

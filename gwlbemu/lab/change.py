@@ -190,7 +190,8 @@ def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) ->
 def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
     """Deregister a target by its id, as DeregisterTargets does.
 
-    Returns False when it was not registered, which AWS accepts too. Raises SettingError for an unknown group, LabError
+    Returns False when it was not registered, which AWS accepts, too: "If the specified target does not exist, the
+    action returns successfully" (API reference, DeregisterTargets). Raises SettingError for an unknown group, LabError
     when a node that has to hear of it is frozen or dead.
     """
     with _changing(lab) as plan:

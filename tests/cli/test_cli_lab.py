@@ -165,18 +165,6 @@ def test_exec_hands_the_exit_code_through(lab: Lab, gwlbemu: Any) -> None:
     assert (said.code, "nothing called nobody in lab two-zones; there are: " in said.err) == (3, True)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("exec", "nobody", "--", "true"), ("inject", "--icmp", "--from", "nobody"), ("inject", "--icmp", "--to", "nobody"),
-     ("fail", "link", "nobody"), ("heal", "process", "nobody"), ("fail", "zone", "nobody"), ("set", "nobody", "a=b"),
-     ("register", "nobody", "fw-a1"), ("register", "firewalls", "nobody"), ("deregister", "nobody", "fw-a1"),
-     ("drill", "--from", "nobody"), ("drill", "--to", "nobody")],
-)  # fmt: skip
-def test_a_name_that_nothing_has_is_3_everywhere(lab: Lab, gwlbemu: Any, words: tuple[str, ...]) -> None:
-    said = gwlbemu(*words)
-    assert (said.code, said.out, "nobody" in said.err) == (3, "", True), said.err
-
-
 def test_set_takes_all_or_nothing_and_refuses_in_awss_words(lab: Lab, gwlbemu: Any) -> None:
     before = lab.plan
     failover, delay = "target_failover.on_unhealthy=rebalance", "deregistration_delay.timeout_seconds"

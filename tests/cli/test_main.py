@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,9 +12,11 @@ from typing import Any
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from gwlbemu.cli import main as module
 from gwlbemu.cli.main import GROUPS, VERBS, cli
+from gwlbemu.cli.script import demoted
 from gwlbemu.errors import AwsError, GwlbemuError, LabError, SettingError, UnknownNameError
 from tests.paths import ROOT
 
@@ -56,6 +59,48 @@ def test_python_m_gwlbemu_is_the_command_from_any_folder(tmp_path: Path) -> None
     assert (wrong.returncode, "No such command 'nonsense'" in wrong.stderr) == (2, True)
 
 
+HOSTILE = (
+    "json",
+    "logging",
+    "asyncio",
+    "signal",
+    "subprocess",
+    "socket",
+    "click",
+    "yaml",
+    "pydantic",
+)  # no start-up module
+SCRIPT = (
+    "import re\nimport sys\nfrom gwlbemu.cli.script import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+)
+
+
+@pytest.mark.parametrize("start", ["script", "module"])
+def test_nothing_of_the_current_folder_or_pythonpath_is_taken_for_a_module(tmp_path: Path, start: str) -> None:
+    """What an installer makes of our entry point, and python -m; `.` in PYTHONPATH, and the folder by its path."""
+    hostile = tmp_path / "hostile"
+    (hostile / "appliances").mkdir(parents=True)
+    for file in (*(f"{name}.py" for name in HOSTILE), "appliances/__init__.py"):
+        (hostile / file).write_text("raise SystemExit('a module of the current folder was imported')\n")
+    script = tmp_path / "gwlbemu"
+    script.write_text(SCRIPT)
+    words = [str(script)] if start == "script" else ["-m", "gwlbemu"]
+    for python_path in (".", str(hostile), f".{os.pathsep}{ROOT}"):
+        environment = os.environ | {"PYTHONPATH": python_path}
+        done = subprocess.run(
+            [sys.executable, *words, "plan", "minimal", "--json"],
+            capture_output=True, text=True, cwd=hostile, env=environment,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["lab"] == "minimal"
+
+
+def test_what_only_pythonpath_has_is_still_found() -> None:
+    path = ["/bin", "/mine", "/usr/lib/python3.11", "/site-packages"]
+    assert demoted(path, f"/mine{os.pathsep}/not/there") == ["/bin", "/usr/lib/python3.11", "/site-packages", "/mine"]
+    assert demoted(["", *path], "") == [*path, ""]
+
+
 def complete(shell: str, **variables: str) -> str:
     command = [sys.executable, "-m", "gwlbemu"]
     environment = os.environ | {"_GWLBEMU_COMPLETE": shell} | variables
@@ -78,6 +123,23 @@ def test_completion_knows_verbs_and_options() -> None:
     assert verbs == ["plain,register"]
     words = complete("bash_complete", COMP_WORDS="gwlbemu targets --", COMP_CWORD="2").split()
     assert {"plain,--lab", "plain,--json"} <= set(words)
+
+
+@pytest.mark.parametrize("verb", ["up", "plan", "doctor", "drill", "attributes x", "explain a b"])
+def test_completion_knows_the_topologies_that_go_by_name_and_leaves_files_to_the_shell(verb: str) -> None:
+    place = str(1 + len(verb.split()))
+    words = complete("bash_complete", COMP_WORDS=f"gwlbemu {verb} t", COMP_CWORD=place).splitlines()
+    assert words == ["plain,transit-gateway", "plain,two-zones", "file,t"]
+
+
+def test_completion_knows_the_labs_that_are_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gwlbemu.cli.common.list_labs", lambda: ["mine", "other", "more"])
+    command = module.cli.get_command(click.Context(module.cli), "status")
+    assert command is not None
+    for words, known in ((["--lab"], ["mine", "other", "more"]), (["--lab"], ["mine", "more"])):
+        begun = "m" if len(known) == 2 else ""
+        found = ShellComplete(command, {}, "gwlbemu", "_GWLBEMU_COMPLETE").get_completions(words, begun)
+        assert [each.value for each in found] == known
 
 
 def test_bash_takes_the_documented_line_and_completes_with_it() -> None:

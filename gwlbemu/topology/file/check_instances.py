@@ -32,6 +32,9 @@ def _firewall_rule(rule: FirewallRule, endpoints: set[str], path: Path) -> Itera
     """What the firewall itself would refuse when the lab comes up, and endpoints that are not there."""
     if rule.endpoint and rule.endpoint not in endpoints:
         yield Problem((*path, "endpoint"), f"there is no endpoint {rule.endpoint}")
+    for key in ("protocol", "source", "destination", "ports", "source_ports"):
+        if getattr(rule, key) == ():
+            yield Problem((*path, key), "expected at least one entry")
     for key in ("source", "destination"):
         for text in getattr(rule, key) or ():
             if text != "any" and not _is_network(text if "/" in text else f"{text}/{_whole(text)}"):

@@ -163,7 +163,9 @@ GroupProtocol = Annotated[
     str,
     BeforeValidator(
         _group_protocol,
-        json_schema_input_type=Literal["tcp", "udp", "icmp", "icmpv6", "all"] | Annotated[int, Field(ge=-1, le=255)],
+        json_schema_input_type=Literal["tcp", "udp", "icmp", "icmpv6", "all"]
+        | Annotated[int, Field(ge=-1, le=255)]
+        | Annotated[str, Field(pattern="^(-1|[0-9]{1,3})$")],
     ),
 ]
 Protocols = Annotated[tuple[Annotated[str, _PlainText, AfterValidator(_protocol)], ...], _OneOrMany]

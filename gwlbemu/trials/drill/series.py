@@ -101,7 +101,8 @@ def _drill(lab: RunningLab, options: Options, tell: Tell, impossible: dict[str, 
             except SettingError as error:  # what AWS refuses is a report, too, not the end of the series
                 found.append(RunReport(event, policy, impossible=str(error)))
             except NotPossible as error:  # what the topology cannot do, whatever the policy
-                impossible[event] = str(error)
+                alike = [each for each in options.events if (each == "zone") == (event == "zone")]
+                impossible |= dict.fromkeys(alike, str(error))
                 found.append(RunReport(event, policy, impossible=str(error)))
         return found
     finally:

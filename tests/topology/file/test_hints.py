@@ -67,6 +67,7 @@ ROWS: dict[str, Row] = {
     "no protocol in a firewall": (firewall(protocol="http"), "expected tcp, udp,", firewall(protocol="tcp")),
     "ports without protocol": (firewall(ports=80), "with protocol tcp or udp", firewall(ports=80, protocol="tcp")),
     "firewall's network": (firewall(source="10.0.0.1/8"), "without host bits", firewall(source="10.0.0.0/8")),
+    "firewall's empty list": (firewall(protocol=[]), "at least one entry", firewall(protocol=["tcp"])),
     "firewall's action": (
         {FIREWALL: {"firewall": {"default": "drop"}}}, "'deny'", {FIREWALL: {"firewall": {"default": "deny"}}},
     ),

@@ -20,7 +20,7 @@ from gwlbemu.errors import UnknownNameError
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.trials.drill import series
 from gwlbemu.trials.drill.actions import FAILOVER
-from gwlbemu.trials.drill.participants import why_not
+from gwlbemu.trials.drill.participants import NotPossible, why_not
 from gwlbemu.trials.drill.series import Options, drill_file, drill_running
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
@@ -234,6 +234,19 @@ def test_what_aws_refuses_is_reported_as_not_possible(pair: Lab) -> None:
     (run,) = drill_running(pair.name, Options(["kill"], ["reset"], flows=4))
     assert "stickiness.enabled" in run.impossible
     assert run.flows == ()
+
+
+def test_what_turns_out_to_be_impossible_is_not_tried_again(pair: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, str]] = []
+
+    def run(_lab: object, _ends: object, event: str, policy: str, **_: object) -> None:
+        tried.append((event, policy))
+        raise NotPossible("nobody can be spared")
+
+    monkeypatch.setattr(series, "run", run)
+    reports = drill_running(pair.name, Options(["kill", "freeze"], ["no_rebalance", "rebalance"], flows=4))
+    assert tried == [("kill", "no_rebalance")]
+    assert [each.impossible for each in reports] == ["nobody can be spared"] * 4
 
 
 MINIMAL = str(TOPOLOGIES / "minimal.yaml")

@@ -1,0 +1,25 @@
+"""Where the command begins: from what Python and our packages bring, whatever the current directory or PYTHONPATH hold.
+
+Imports nothing that Python has not loaded by itself before it has put them in their place.
+"""
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run the command of the process's arguments and return its exit code (see `gwlbemu.cli.main`)."""
+    sys.path[:] = demoted(sys.path, os.environ.get("PYTHONPATH", ""))
+    from gwlbemu.cli.main import main
+
+    return main()
+
+
+def demoted(path: list[str], python_path: str) -> list[str]:
+    """Return `path` with the current directory and the folders of PYTHONPATH behind all others, none left out.
+
+    A `json.py` there is then nobody's json; what only PYTHONPATH has, such as gwlbemu itself, is still found.
+    """
+    users = {os.path.abspath(each) for each in ("", *filter(None, python_path.split(os.pathsep)))}
+    last = [each for each in path if os.path.abspath(each) in users]
+    return [each for each in path if each not in last] + last
