@@ -153,7 +153,8 @@ class Evidence:
             came = [each for each in came if _identity(each) == mark.identity][number : number + 1]
         arrived = arrival(came, mark)
         after = None if arrived is None else max(arrived[0].at - sent_at, 0.0)
-        return Answer(summary(sent.packet), sent_by, self._sender.name, tuple(map(_verdict, steps)), after)
+        is_error = mark.identity[0] != crafted.protocol
+        return Answer(summary(sent.packet), sent_by, self._sender.name, tuple(map(_verdict, steps)), after, is_error)
 
 
 def _is_sent_by(each: SeenPacket, instance: str) -> bool:

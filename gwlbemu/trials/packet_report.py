@@ -66,6 +66,7 @@ class Answer:
     sent_to: str  # the sender of the packet that it answers
     hops: tuple[NodeVerdict, ...] = ()
     after: float | None = None
+    is_error: bool = False  # an ICMP error, which is a flow of its own and may meet other targets
 
     @property
     def met(self) -> tuple[str, ...]:
@@ -216,7 +217,7 @@ class PacketReport:
         there, back = (
             {hop.target: None for hop in hops if hop.verdict == "to-endpoint"} for hops in (self.hops, answer)
         )
-        if not there or there.keys() == back.keys():
+        if not there or there.keys() == back.keys() or (self.answer and self.answer.is_error):
             return ""
         return f"the answer met {', '.join(back)}, the packet {', '.join(there)}"
 
