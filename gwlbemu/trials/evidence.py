@@ -118,7 +118,7 @@ class Evidence:
             if step.direction == "back" and step.verdict == "drop" and found:
                 step = replace(step, endpoint=found[-1].endpoint, target=found[-1].target)
             found.append(step)
-        return found
+        return [_without_old_faults(step, found[max(number - 1, 0)]) for number, step in enumerate(found)]
 
     def _may_be(self, step: TracedPacket, before: Sequence[TracedPacket]) -> bool:
         """Whether it is a refusal of what the target returned that had the packet last, and nobody can read whose it
@@ -181,6 +181,14 @@ def _every_nth(
         by_place.setdefault(place(step), []).append(step)
     found = [each[number] for each in by_place.values() if number < len(each)]
     return sorted(found, key=lambda step: step.at)
+
+
+def _without_old_faults(step: TracedPacket, before: TracedPacket) -> TracedPacket:
+    """Return a verdict whose wrong checksum is its target's doing: not one that went to the target already, as where a
+    host leaves checksums to hardware that is not there.
+    """
+    is_its = step.verdict == "drop" or (step.direction == "back" and before.direction == "out" and not before.wrong)
+    return step if is_its else replace(step, wrong=None)
 
 
 def _is_rewritten(step: TracedPacket, last: TracedPacket) -> bool:

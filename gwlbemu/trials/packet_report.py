@@ -173,12 +173,14 @@ class PacketReport:
     @property
     def why(self) -> str:
         """One sentence for a person."""
+        last = self.hops[-1] if self.hops else None
         if self.outcome == "delivered":
             return f"{self._delivery()}{self._inspection()}{self._answered()}"
         if self.outcome == "rejected":
             said = f"; {self.said}" if self.said else ""
+            if last and last.verdict == "reset":
+                said = f"; {last.node} sent it at {last.endpoint}"
             return f"answered instead of delivered: {self.replies[0]}{said}"
-        last = self.hops[-1] if self.hops else None
         if self.outcome == "dropped" and last and last.is_refusal:
             return f"{last.target} returned it and {last.node} refused it: {last.why}"
         if self.outcome == "dropped" and last:
