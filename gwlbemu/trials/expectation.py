@@ -179,6 +179,8 @@ def _told(way: Way) -> str:
     met = [f"{endpoint} ({target})" for endpoint, (_, target) in zip(way.endpoints, way.targets, strict=False)]
     met += way.endpoints[len(met) :]
     end = f"arrives at {way.end.at}" if way.delivered else f"{way.end.kind.value}: {way.end.sentence}"
+    if way.end.reason == Cause.SECURITY_GROUP.value:
+        end += ", unless its port knows a connection of the two"  # which is not among the states that are asked for
     return f"{'by ' if met else 'past every endpoint, '}{', '.join([*met, end])}"
 
 
