@@ -124,5 +124,5 @@ def _evaluate(expression: object):  # type: ignore[no-untyped-def]  # a scapy pa
     except Exception as error:
         raise SettingError(f"inject: {expression!r} is not a scapy expression: {error}") from error
     if not isinstance(packet, Packet):
-        raise SettingError(f"inject: {expression!r}: expected one scapy packet, got {reprlib.repr(packet)}")
+        raise SettingError(f"inject: {expression!r}: expected a scapy packet, got {reprlib.repr(packet)}")
     return packet
