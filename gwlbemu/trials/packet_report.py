@@ -207,7 +207,11 @@ class PacketReport:
         if answer is None:
             return f"{', answered' if self.replies else ', no answer sent'}"
         if answer.after is None:
-            return f", no answer seen: {answer.sent_by}'s answer {answer.why_lost}{self._apart()}{self._ports()}"
+            lost = answer.why_lost
+            if self.silent:
+                last = f"left {answer.hops[-1].endpoint} and " if answer.hops else ""
+                lost = f"{last}was seen by no node that answers; {'; '.join(self.silent)}"
+            return f", no answer seen: {answer.sent_by}'s answer {lost}{self._apart()}{self._ports()}{self._purpose()}"
         times = f", answered after {answer.after * 1000:.1f} ms"
         if self.inspected in ((True, False), (False, True)):
             return times + f"; only {'the packet' if self.hops else 'the answer'} was inspected"

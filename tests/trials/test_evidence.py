@@ -258,6 +258,14 @@ def test_an_answer_that_a_node_dropped_died_there_and_not_where_the_packet_came_
     )
 
 
+def test_a_lost_answer_is_told_with_who_is_silent_and_what_is_broken(client: Instance) -> None:
+    told = replace(report(client, [], [arrived(), sent_back()]), silent=("node is frozen",), broken=("process node",))
+    assert told.why.endswith(
+        "no answer seen: server-a's answer was seen by no node that answers; node is frozen; "
+        "broken on purpose: process node"
+    )
+
+
 def test_an_answer_past_every_endpoint_is_told(client: Instance) -> None:
     traced = [verdict("to-target", at=10.1), verdict("to-endpoint", at=10.2)]
     told = report(client, traced, [arrived(), sent_back(), came_back()])
