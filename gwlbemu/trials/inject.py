@@ -98,7 +98,7 @@ def inject(
             broken=tuple(f"{kind} {name}" for kind, name in sorted(states.broken)),
             port_drops=ports,
         )
-        reports.append(replace(report, expected=model.held_against(report, crafted, answer)))
+        reports.append(replace(report, expected=model.held_against(report, crafted, answer, silent)))
     return reports
 
 
