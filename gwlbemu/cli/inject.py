@@ -152,7 +152,7 @@ def _explained(report: PacketReport) -> Iterator[str]:
     if expected is None:
         return
     if not expected.agrees:
-        yield from _wrapped(f"! explain expected another end: {expected.expected}", "    ", "      ")
+        yield from _wrapped(f"! explain expected otherwise: {expected.expected}", "    ", "      ")
     elif not report.is_said and (not report.is_well or report.inspected in ((True, False), (False, True))):
         for number, line in enumerate((*expected.ends, *expected.parting)):
             yield from _wrapped(line, "             " if number else "    explain: ", " " * 15)
