@@ -30,14 +30,14 @@ WIDTH = 98
     "--from",
     "source",
     metavar="INSTANCE",
-    help="Where the packets start (default: one that can reach the other end, on the internet if there is one).",
+    help="Where the packets start (default: one whose packets are inspected, on the internet if there is one).",
 )
 @click.option(
     "--to",
     "destination",
     metavar="INSTANCE|ADDRESS",
     help="Where they go; an instance is reached by the address the sender would use "
-    "(default: a web server that can be reached, by preference at a public address).",
+    "(default: a web server on whose way packets are inspected, by preference at a public address).",
 )
 @click.option("--tcp", type=click.IntRange(0, 65535), metavar="PORT", help="A TCP segment to PORT.")
 @click.option("--udp", type=click.IntRange(0, 65535), metavar="PORT", help="A UDP datagram to PORT.")
@@ -152,7 +152,7 @@ def _explained(report: PacketReport) -> Iterator[str]:
     if expected is None:
         return
     if not expected.agrees:
-        yield from _wrapped(f"! explain expected another end: {expected.expected}", "    ", "      ")
+        yield from _wrapped(f"! explain expected otherwise: {expected.expected}", "    ", "      ")
     elif not report.is_said and (not report.is_well or report.inspected in ((True, False), (False, True))):
         for number, line in enumerate((*expected.ends, *expected.parting)):
             yield from _wrapped(line, "             " if number else "    explain: ", " " * 15)

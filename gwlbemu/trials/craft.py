@@ -5,6 +5,7 @@ scapy is imported here and nowhere near the packet path.
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 
 from gwlbemu.errors import SettingError, WireError
@@ -123,5 +124,5 @@ def _evaluate(expression: object):  # type: ignore[no-untyped-def]  # a scapy pa
     except Exception as error:
         raise SettingError(f"inject: {expression!r} is not a scapy expression: {error}") from error
     if not isinstance(packet, Packet):
-        raise SettingError(f"inject: {expression!r}: expected a scapy packet, got {packet!r}")
+        raise SettingError(f"inject: {expression!r}: expected a scapy packet, got {reprlib.repr(packet)}")
     return packet

@@ -118,7 +118,7 @@ class Evidence:
             if step.direction == "back" and step.verdict == "drop" and found:
                 step = replace(step, endpoint=found[-1].endpoint, target=found[-1].target)
             found.append(step)
-        return found
+        return [_without_old_faults(step, found[max(number - 1, 0)]) for number, step in enumerate(found)]
 
     def _may_be(self, step: TracedPacket, before: Sequence[TracedPacket]) -> bool:
         """Whether it is a refusal of what the target returned that had the packet last, and nobody can read whose it
@@ -153,7 +153,8 @@ class Evidence:
             came = [each for each in came if _identity(each) == mark.identity][number : number + 1]
         arrived = arrival(came, mark)
         after = None if arrived is None else max(arrived[0].at - sent_at, 0.0)
-        return Answer(summary(sent.packet), sent_by, self._sender.name, tuple(map(_verdict, steps)), after)
+        is_error = mark.identity[0] != crafted.protocol
+        return Answer(summary(sent.packet), sent_by, self._sender.name, tuple(map(_verdict, steps)), after, is_error)
 
 
 def _is_sent_by(each: SeenPacket, instance: str) -> bool:
@@ -180,6 +181,14 @@ def _every_nth(
         by_place.setdefault(place(step), []).append(step)
     found = [each[number] for each in by_place.values() if number < len(each)]
     return sorted(found, key=lambda step: step.at)
+
+
+def _without_old_faults(step: TracedPacket, before: TracedPacket) -> TracedPacket:
+    """Return a verdict whose wrong checksum is its target's doing: not one that went to the target already, as where a
+    host leaves checksums to hardware that is not there.
+    """
+    is_its = step.verdict == "drop" or (step.direction == "back" and before.direction == "out" and not before.wrong)
+    return step if is_its else replace(step, wrong=None)
 
 
 def _is_rewritten(step: TracedPacket, last: TracedPacket) -> bool:

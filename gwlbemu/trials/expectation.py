@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -35,20 +35,29 @@ class Model:
             return ()
         return tuple({one.there.end.at: None for one in found.possible if one.there.delivered})
 
-    def held_against(self, report: PacketReport, crafted: CraftedPacket, answer: bytes | None) -> Expected | None:
+    def held_against(
+        self, report: PacketReport, crafted: CraftedPacket, answer: bytes | None, silent: Collection[str] = ()
+    ) -> Expected | None:
         """Return what the model says of a packet of which this was seen, `answer` being its receiver's as it left.
 
-        None where the model cannot tell: a node said nothing, bytes are not what they claim to be, or something on the
-        way makes another packet of it.
+        None where the model cannot tell: bytes are not what they claim to be, something on the way makes another packet
+        of it, or what was seen departs from the model while nodes (`silent`) said nothing of what they saw.
         """
+        found = self._held_against(report, crafted, answer, silent)
+        return None if found and silent and not found.agrees else found
+
+    def _held_against(
+        self, report: PacketReport, crafted: CraftedPacket, answer: bytes | None, silent: Collection[str]
+    ) -> Expected | None:
         packet = self._from_sender(crafted)
-        if report.silent or report.is_changed or packet is None or report.wrong:
+        if report.is_changed or packet is None or report.wrong:
             return None
         sent = in_model(answer) if answer else None
         found = self._exchange(packet, sent)
         if found is None:
             return None
-        by_way = [each for each in found.possible if _is_seen(each.there, report.hops, report.delivered_to)]
+        unheard = {each.name for each in self._paths.plan.endpoints if each.node in silent}
+        by_way = [each for each in found.possible if _is_seen(each.there, report.hops, report.delivered_to, unheard)]
         if not by_way:
             return Expected(False, expected=_told(found.possible[0].there), seen=_seen(report.hops, _end(report)))
         there = by_way[0].there
@@ -57,7 +66,7 @@ class Model:
         if sent is None or sent.protocol != packet.protocol:
             return Expected(True, self._why_an_error_is_lost(report.answer, answer))
         arrived_at = report.answer.sent_to if report.answer.after is not None else ""
-        both = [e for e in by_way if e.back is not None and _is_seen(e.back, report.answer.hops, arrived_at)]
+        both = [e for e in by_way if e.back is not None and _is_seen(e.back, report.answer.hops, arrived_at, unheard)]
         if not both:
             first = by_way[0].back
             told = f"the answer {_told(first)}" if first else "no answer"
@@ -138,15 +147,22 @@ def in_model(data: bytes) -> Packet | None:
     )
 
 
-def _is_seen(way: Way, hops: Sequence[NodeVerdict], arrived_at: str) -> bool:
-    """Whether nodes and sockets saw what the model says of a way; of a loop, that it met the same endpoints."""
-    if _once(way.endpoints) != _once(hop.endpoint for hop in hops if not hop.returned):
+def _is_seen(way: Way, hops: Sequence[NodeVerdict], arrived_at: str, unheard: Collection[str] = ()) -> bool:
+    """Whether nodes and sockets saw what the model says of a way; of a loop, that it met the same endpoints.
+
+    Of the endpoints `unheard` nobody said anything.
+    """
+    if _once(each for each in way.endpoints if each not in unheard) != _once(
+        h.endpoint for h in hops if not h.returned
+    ):
         return False
     if way.end.kind is Kind.LOOP:
         return not arrived_at
-    if _once(hop.at for hop in way.hops if hop.kind == "return") != _once(_returns(hops)):
+    returns = (hop.at for hop in way.hops if hop.kind == "return" and hop.at not in unheard)
+    if _once(returns) != _once(_returns(hops)):
         return False
-    if not set(way.targets) <= {(hop.node, hop.target) for hop in hops if hop.verdict == "to-target"}:
+    told = {target for endpoint, target in zip(way.endpoints, way.targets, strict=False) if endpoint not in unheard}
+    if not told <= {(hop.node, hop.target) for hop in hops if hop.verdict == "to-target"}:
         return False
     if (way.end.at if way.delivered else "") != arrived_at:
         return False
@@ -179,6 +195,8 @@ def _told(way: Way) -> str:
     met = [f"{endpoint} ({target})" for endpoint, (_, target) in zip(way.endpoints, way.targets, strict=False)]
     met += way.endpoints[len(met) :]
     end = f"arrives at {way.end.at}" if way.delivered else f"{way.end.kind.value}: {way.end.sentence}"
+    if way.end.reason == Cause.SECURITY_GROUP.value:
+        end += ", unless its port knows a connection of the two"  # which is not among the states that are asked for
     return f"{'by ' if met else 'past every endpoint, '}{', '.join([*met, end])}"
 
 

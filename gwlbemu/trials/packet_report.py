@@ -66,6 +66,7 @@ class Answer:
     sent_to: str  # the sender of the packet that it answers
     hops: tuple[NodeVerdict, ...] = ()
     after: float | None = None
+    is_error: bool = False  # an ICMP error, which is a flow of its own and may meet other targets
 
     @property
     def met(self) -> tuple[str, ...]:
@@ -172,12 +173,14 @@ class PacketReport:
     @property
     def why(self) -> str:
         """One sentence for a person."""
+        last = self.hops[-1] if self.hops else None
         if self.outcome == "delivered":
             return f"{self._delivery()}{self._inspection()}{self._answered()}"
         if self.outcome == "rejected":
             said = f"; {self.said}" if self.said else ""
+            if last and last.verdict == "reset":
+                said = f"; {last.node} sent it at {last.endpoint}"
             return f"answered instead of delivered: {self.replies[0]}{said}"
-        last = self.hops[-1] if self.hops else None
         if self.outcome == "dropped" and last and last.is_refusal:
             return f"{last.target} returned it and {last.node} refused it: {last.why}"
         if self.outcome == "dropped" and last:
@@ -204,7 +207,11 @@ class PacketReport:
         if answer is None:
             return f"{', answered' if self.replies else ', no answer sent'}"
         if answer.after is None:
-            return f", no answer seen: {answer.sent_by}'s answer {answer.why_lost}{self._apart()}{self._ports()}"
+            lost = answer.why_lost
+            if self.silent:
+                last = f"left {answer.hops[-1].endpoint} and " if answer.hops else ""
+                lost = f"{last}was seen by no node that answers; {'; '.join(self.silent)}"
+            return f", no answer seen: {answer.sent_by}'s answer {lost}{self._apart()}{self._ports()}{self._purpose()}"
         times = f", answered after {answer.after * 1000:.1f} ms"
         if self.inspected in ((True, False), (False, True)):
             return times + f"; only {'the packet' if self.hops else 'the answer'} was inspected"
@@ -216,7 +223,7 @@ class PacketReport:
         there, back = (
             {hop.target: None for hop in hops if hop.verdict == "to-endpoint"} for hops in (self.hops, answer)
         )
-        if not there or there.keys() == back.keys():
+        if not there or there.keys() == back.keys() or (self.answer and self.answer.is_error):
             return ""
         return f"the answer met {', '.join(back)}, the packet {', '.join(there)}"
 

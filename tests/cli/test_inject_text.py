@@ -80,7 +80,7 @@ REFUSED = PacketReport(
                 "    vpce-a       inspect-node-a refuses what fw-a1 returned",
                 "  = fw-a1 returned it and inspect-node-a refused it: UDP port 60000, expected 6081",
                 "    (InvalidGeneveTunnel)",
-                "    ! explain expected another end: by vpce-a (fw-a1), arrives at web-a",
+                "    ! explain expected otherwise: by vpce-a (fw-a1), arrives at web-a",
             ],
         ),
     ],

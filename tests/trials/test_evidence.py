@@ -162,6 +162,15 @@ def test_a_checksum_that_a_target_broke_is_named(client: Instance) -> None:
     assert "it was sent with IP checksum 0x0001, expected 0x" in report(client, [], [], sent).why
 
 
+def test_a_checksum_that_was_wrong_on_the_way_to_the_target_is_not_its_doing(client: Instance) -> None:
+    """A host with `offload` leaves a checksum unfinished."""
+    wrong = Mismatch("inner TCP checksum", "0x1234", "0xabcd")
+    steps = [replace(verdict(kind, at=11.0), wrong=wrong) for kind in ("to-target", "to-endpoint")]
+    told = report(client, steps, [])
+    assert [hop.wrong for hop in told.hops] == [None, None]
+    assert told.why == "left vpce and was not seen again"
+
+
 def test_bytes_that_are_no_packet_are_told_as_that(client: Instance) -> None:
     sent = craft(PacketSpec("expression", expression=IP(dst=PUBLIC, len=9) / UDP()), CLIENT, "", ip_id=7, source_port=1)
     told = report(client, [], [], sent)
@@ -246,6 +255,14 @@ def test_an_answer_that_a_node_dropped_died_there_and_not_where_the_packet_came_
     assert told.why == (
         "delivered to server-a after 250.0 ms, no answer seen: server-a's answer died at vpce-b (MidstreamTcp); "
         "the packet came by vpce"
+    )
+
+
+def test_a_lost_answer_is_told_with_who_is_silent_and_what_is_broken(client: Instance) -> None:
+    told = replace(report(client, [], [arrived(), sent_back()]), silent=("node is frozen",), broken=("process node",))
+    assert told.why.endswith(
+        "no answer seen: server-a's answer was seen by no node that answers; node is frozen; "
+        "broken on purpose: process node"
     )
 
 

@@ -99,7 +99,6 @@ def test_an_end_that_was_expected_comes_with_its_reason(model: Model) -> None:
 @pytest.mark.parametrize(
     "report",
     [
-        replace(WELL, silent=("inspect-node-a is frozen",)),
         replace(WELL, is_changed=True),
         replace(WELL, wrong=Mismatch("IP checksum", "0x0001", "0x0002")),
     ],
@@ -110,3 +109,22 @@ def test_nothing_is_said_where_the_model_cannot_tell(model: Model, report: Packe
 
 def test_nothing_is_said_of_a_source_that_is_nobodys(model: Model) -> None:
     assert model.held_against(PacketReport(1, "S"), syn(source="192.0.2.1"), None) is None
+
+
+def test_what_a_silent_node_did_not_tell_is_no_departure(model: Model) -> None:
+    silent = {"inspect-node-a"}
+    unseen = PacketReport(1, "S", (), "server-a", 0.002, answer=replace(ANSWER, hops=()))
+    told = model.held_against(unseen, syn(), syn_ack(), silent)
+    assert told is not None
+    assert told.agrees
+    assert model.held_against(unseen, syn(), syn_ack(), {"another"}) is None
+    assert model.held_against(PacketReport(1, "S"), syn(), None, silent) is None
+
+
+def test_a_frozen_node_is_where_the_model_sees_a_packet_end() -> None:
+    plan = load(world(), "here")
+    states = States(broken=frozenset({("process", "inspect-node-a")}))
+    model = Model(Paths(plan), states, next(each for each in plan.instances if each.name == "client"))
+    told = model.held_against(PacketReport(1, "S"), syn(), None, {"inspect-node-a"})
+    assert told is not None
+    assert told.ends == ("inspect-node-a is frozen [NodeFrozen]",)

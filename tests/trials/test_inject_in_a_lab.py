@@ -185,6 +185,18 @@ def test_a_frozen_target_is_told_as_that_and_as_made_on_purpose(lab: Lab) -> Non
     assert agrees(report)
 
 
+def test_a_frozen_node_is_told_and_that_the_packet_ends_there_by_the_model(lab: Lab) -> None:
+    lab.fail("process", "inspect-node-a")
+    try:
+        (report,) = lab.inject(tcp=80, source="client", destination="server-a")
+    finally:
+        lab.heal("process", "inspect-node-a")
+    assert report.why.startswith("no node that answers saw it; inspect-node-a is frozen; its log is ")
+    assert report.why.endswith("; broken on purpose: process inspect-node-a")
+    assert report.expected is not None
+    assert report.expected.ends == ("inspect-node-a is frozen [NodeFrozen]",)
+
+
 def test_a_dead_target_is_told_as_that_and_as_made_on_purpose(lab: Lab) -> None:
     lab.fail("instance", "fw-b")  # the last test of this lab that needs it: it stays so
     (report,) = lab.inject(tcp=80, source="client", destination="server-b")

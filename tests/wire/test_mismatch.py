@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
@@ -9,7 +11,8 @@ from scapy.packet import Packet
 
 from gwlbemu.wire.mismatch import Mismatch, wrong_checksum
 
-FOUR, SIX = {"src": "10.0.0.1", "dst": "10.0.0.2"}, {"src": "2001:db8::1", "dst": "2001:db8::2"}
+FOUR: dict[str, Any] = {"src": "10.0.0.1", "dst": "10.0.0.2"}
+SIX: dict[str, Any] = {"src": "2001:db8::1", "dst": "2001:db8::2"}
 GOOD = [
     IP(**FOUR) / UDP(sport=1, dport=2) / b"x",
     IP(**FOUR) / TCP(sport=1, dport=2),
