@@ -147,7 +147,8 @@ def _attachments_without_a_route(talk: Talk) -> Iterator[Fault]:
                 fault = Fault(
                     "unused-attachment", "warning", why, (place,), frozenset([place]), subject=f"subnet {names}"
                 )
-                fault.wanted[place] = {other.address for other in talk.ends if other.vpc != vpc.name}
+                far = [other for other in talk.plan.instances if other.vpc != vpc.name and not other.appliance]
+                fault.wanted[place] = {other.address for other in far}
                 yield fault
 
 
