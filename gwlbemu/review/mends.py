@@ -84,13 +84,14 @@ class Trial:
         return Examined(talk, walks, after) if gone and _has_nothing_new(self.now.faults, after) else None
 
     def _is_mended(self, fault: Fault, pair: Pair, after: Exchange, *, strictly: bool = True) -> bool:
-        """Whether what failed is answered now, and inspected both ways if any of its halves was.
+        """Whether what failed is answered now, and inspected both ways if any of its halves was that arrived.
 
-        Not strictly: if a half was that arrived.
+        Strictly: if anybody can be inspected, and if any half was on its way to nowhere.
         """
         before = self.now.walks[pair]
         ways = [way for one in before.possible for way in (one.there, one.back) if way is not None]
         was_inspected = fault.to_be_inspected or any(way.endpoints for way in ways if strictly or way.delivered)
+        was_inspected |= strictly and pair.kind != "inside" and bool(self.now.talk.plan.endpoints)
         failed, known = fault.pairs[pair], {one.there.choices for one in before.possible}
         return all(
             _is_sound(one, inspected=was_inspected)
