@@ -172,7 +172,7 @@ def test_a_line_around_the_inspection_is_found() -> None:
     one = d7()
     lines(one, "spokes").extend(table("x", "10.2.0.0/16 t-blue")["routes"])
     (found_one,) = reviewed(one)
-    assert (found_one.severity, found_one.change) == ("error", "remove this line")
+    assert (found_one.severity, found_one.change) == ("error", "target: t-inspection")
 
 
 def test_an_endpoint_in_the_subnet_of_its_instances_is_a_loop_that_no_line_mends() -> None:
