@@ -46,6 +46,8 @@ class Judge:
         fault = Fault(kind, severity, why, tuple(dict.fromkeys(line for line in lines if line)), cause)
         known = self._faults.setdefault(fault.key, fault)
         known.pairs.setdefault(pair, set()).add(found.there.choices)
+        if pair not in known.whys or (severity == "error" and known.whys[pair] != known.why):
+            known.whys[pair] = why
         known.lines = tuple(dict.fromkeys([*known.lines, *fault.lines]))
         for table, destination in tables_met(found):
             known.wanted.setdefault(table, set()).add(destination)

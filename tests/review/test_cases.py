@@ -246,6 +246,16 @@ def test_a_zone_whose_instances_have_no_way_to_their_endpoint_is_found() -> None
     assert (found.kind, found.change) == ("forgotten-zone", "add {destination: 0.0.0.0/0, target: vpce-a}")
 
 
+def test_a_zone_without_a_default_is_found_where_the_other_has_one() -> None:
+    data = d7()
+    red = data["vpcs"][0]
+    red["route_tables"].append(table("red-b", "10.2.0.0/16 tgw"))
+    red["subnets"][1]["route_table"] = "red-b"
+    (found,) = reviewed(data)
+    assert (found.kind, found.severity) == ("no-default", "warning")
+    assert found.change == "add {destination: 0.0.0.0/0, target: tgw}"
+
+
 def test_a_design_without_anybody_on_the_internet_is_walked_all_the_same() -> None:
     data = d2()
     del data["internet"]["instances"]

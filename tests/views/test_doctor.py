@@ -139,7 +139,7 @@ def test_a_finding_names_the_line_that_mends_it_and_what_to_write_there(
 ) -> None:
     assert main(["doctor", str(skips)]) == 1
     head, mend, change, also, empty, total = capsys.readouterr().out.splitlines()
-    assert head.startswith("error: web -> client, client -> web: the packet skips vpce, which its answer passes")
+    assert head.startswith("error: web -> client (and 1 alike): the packet skips vpce, which its answer passes")
     assert head.endswith("[skips-endpoint]")
     line = line_with(skips, "{name: servers, routes")
     assert mend == f"  mend  {skips}:{line}: vpcs[0].route_tables[1].routes[0].target"
@@ -151,7 +151,7 @@ def test_a_finding_names_the_line_that_mends_it_and_what_to_write_there(
 def test_findings_as_json(skips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(skips), "--json"]) == 1
     (finding,) = json.loads(capsys.readouterr().out)
-    assert finding.pop("text").startswith("web -> client, client -> web: the packet skips vpce")
+    assert finding.pop("text").startswith("web -> client (and 1 alike): the packet skips vpce")
     assert finding == {
         "kind": "skips-endpoint",
         "severity": "error",
