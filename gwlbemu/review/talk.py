@@ -90,11 +90,13 @@ def _with_somebody(topology: Topology) -> Topology:
 
 
 def _plain(plan: Plan) -> Plan:
-    """The plan without the ends' security groups, and with appliances that return what they get."""
+    """The plan without the ends' security groups, with appliances that return what they get, and as AWS is by default:
+    a switch that lets in what belongs to no flow would hide a fault.
+    """
     ends = tuple(replace(one, security_groups=()) for one in plan.instances)
     appliances = [one for one in plan.instances if one.appliance]
     programs = tuple(Program(one.name, one.namespace, (), kind="passthrough") for one in appliances)
-    return replace(plan, instances=ends, programs=programs)
+    return replace(plan, instances=ends, programs=programs, emulation={})
 
 
 def _ends(topology: Topology, plan: Plan) -> Iterator[Instance]:

@@ -309,3 +309,10 @@ def test_two_zones_of_two_subnets_part_and_either_line_would_do() -> None:
     data["load_balancers"][0]["subnets"].append("appl-b")
     found = reviewed(data)
     assert [each.kind for each in found] == ["other-zone"]
+
+
+def test_a_switch_that_lets_in_what_belongs_to_no_flow_hides_no_fault() -> None:
+    data = changed(d7(), "ep-a", 0, "nat-b")
+    data["emulation"] = {"midstream": "new"}
+    (found,) = reviewed(data)
+    assert (found.kind, found.change) == ("other-zone", "target: nat-a")
