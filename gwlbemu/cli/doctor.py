@@ -61,8 +61,9 @@ def _text(report: Report) -> str:
         file, line, path = report.place(finding)
         lines.append(f"{finding.severity}: {finding.text} [{finding.kind}]")
         lines.append(f"  {'mend' if finding.change else 'see '}  {file}:{line}: {path}")
-        lines += [f"        {report.place_of(each)[0]}:{report.place_of(each)[1]}" for each in finding.also]
-        lines += [f"        {finding.change or 'no single line mends it'}", ""]
+        lines.append(f"        {finding.change or 'no single line mends it'}")
+        also = [report.place_of(each) for each in finding.also]
+        lines += [*(f"  also  {source}:{number}: {key}" for source, number, key in also), ""]
     counts = Counter(finding.severity for finding in report.findings)
     told = ", ".join(f"{counts[each]} {each}{'s' if counts[each] > 1 else ''}" for each in SEVERITIES if counts[each])
     return "\n".join([*lines, f"{report.parsed.source}: {told or 'nothing found'}"])

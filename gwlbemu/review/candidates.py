@@ -50,7 +50,8 @@ def _table(topology: Topology, fault: Fault, vpc: Vpc, line: Path) -> Iterator[E
     if is_line(line):
         route = at(topology, line)
         assert isinstance(route, Route)
-        for target, rank in targets.items():
+        home = {one.zone for one in vpc.subnets if route.destination in (one.cidr, one.ipv6_cidr)}
+        for target, rank in _targets(topology, vpc, home or zones).items():
             if target != route.target:
                 yield _retarget(line, target, rank)
         yield removing(line, 4)
@@ -145,7 +146,7 @@ def _own_table(owner: Path, destination: str, target: str, rank: int) -> Edit:
 # ---- a transit gateway ----
 def _transit(topology: Topology, fault: Fault, line: Path) -> Iterator[Edit]:
     index = int(line[1])
-    gateway = topology.transit_gateways[index]
+    gateway, path = topology.transit_gateways[index], table_path(line)
     here: Path = ("transit_gateways", index, "attachments")
     for number, each in enumerate(gateway.attachments):
         mode = (*here, number, "appliance_mode")
@@ -153,8 +154,11 @@ def _transit(topology: Topology, fault: Fault, line: Path) -> Iterator[Edit]:
             yield setting(mode, "enable", "appliance_mode: enable")
         for table in gateway.route_tables:
             if table.name != each.route_table:
-                yield _associate((*here, number, "route_table"), table.name, 3)
-    path = table_path(line)
+                fits = all(
+                    any(covers(route.destination, address) for route in table.routes)
+                    for address in fault.wanted.get(path, ())
+                )
+                yield _associate((*here, number, "route_table"), table.name, 0 if fits else 3)
     found = at(topology, path)
     if not isinstance(found, RouteTable):
         return

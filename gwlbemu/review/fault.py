@@ -29,6 +29,7 @@ class Fault:
     cause: frozenset[Path] = frozenset()
     pairs: dict[Pair, set[Choices]] = field(default_factory=dict)
     wanted: dict[Path, set[str]] = field(default_factory=dict)
+    whys: dict[Pair, str] = field(default_factory=dict)  # the sentence about each pair
     subject: str = ""  # instead of the pairs, at the beginning of what is said
     edits: tuple[Edit, ...] = ()
     to_be_inspected: bool = False  # a mend is one only if all pairs are inspected by it
@@ -41,8 +42,14 @@ class Fault:
     @property
     def text(self) -> str:
         """Return what is wrong in a sentence."""
-        subject = self.subject or listed([str(pair) for pair in self.pairs])
+        subject = self.subject or self._subject()
         return f"{subject}: {self.why}" if subject else self.why
+
+    def _subject(self) -> str:
+        """The pairs of which the sentence is true word by word, and how many others fail by the same lines."""
+        exactly = [str(pair) for pair in self.pairs if self.whys.get(pair, self.why) == self.why]
+        alike = len(self.pairs) - len(exactly)
+        return listed(exactly) + (f" (and {alike} alike)" if alike else "")
 
 
 def is_line(path: Path) -> bool:

@@ -50,37 +50,48 @@ class Trial:
         self._left = MOST
 
     def mend(self, fault: Fault) -> Mend | None:
-        """Return the first change of one line that mends a fault and does no harm; None when none was found."""
+        """Return the first change of one line that mends a fault and does no harm; None when none was found.
+
+        What was inspected on its way to nowhere need not be so by the change, but a change by which it is comes first.
+        """
+        second: Mend | None = None
         for edit in candidates(self.now.talk.topology, fault)[:MOST_FOR_ONE]:
             if self._left <= 0:
-                return None
+                break
             self._left -= 1
             changed = _taken(edit, self.now.talk.topology)
             after = self._after(fault, Talk(changed)) if changed is not None else None
             if after is not None:
-                left = {each.key for each in after}
-                return Mend(edit, frozenset(each.key for each in self.now.faults if each.key not in left))
-        return None
+                left = {each.key for each in after.faults}
+                found = Mend(edit, frozenset(each.key for each in self.now.faults if each.key not in left))
+                if all(self._is_mended(fault, pair, after.walks[pair]) for pair in fault.pairs if pair in after.walks):
+                    return found
+                second = second or found
+        return second
 
-    def _after(self, fault: Fault, talk: Talk) -> list[Fault] | None:
-        """Return what is wrong with a changed design; None when the fault is there yet, or something else is worse."""
+    def _after(self, fault: Fault, talk: Talk) -> Examined | None:
+        """Return a changed design; None when the fault is there yet, or something else is worse."""
         sample = next(iter(fault.pairs), None)
-        if sample is not None and not self._is_mended(fault, sample, talk.walk(sample)):
+        if sample is not None and not self._is_mended(fault, sample, talk.walk(sample), strictly=False):
             return None
         walks = self._again(talk)
-        if not all(self._is_mended(fault, pair, walks[pair]) for pair in fault.pairs if pair in walks):
+        if not all(self._is_mended(fault, pair, walks[pair], strictly=False) for pair in fault.pairs if pair in walks):
             return None
         if any(_is_worse(walks[pair], found) for pair, found in self.now.walks.items() if pair in walks):
             return None
         after = self._look(talk, walks)
         gone = fault.key not in {each.key for each in after}
-        return after if gone and _has_nothing_new(self.now.faults, after) else None
+        return Examined(talk, walks, after) if gone and _has_nothing_new(self.now.faults, after) else None
 
-    def _is_mended(self, fault: Fault, pair: Pair, after: Exchange) -> bool:
-        """Whether what failed is answered now, and inspected both ways if any of its halves was."""
+    def _is_mended(self, fault: Fault, pair: Pair, after: Exchange, *, strictly: bool = True) -> bool:
+        """Whether what failed is answered now, and inspected both ways if any of its halves was that arrived.
+
+        Strictly: if anybody can be inspected, and if any half was on its way to nowhere.
+        """
         before = self.now.walks[pair]
         ways = [way for one in before.possible for way in (one.there, one.back) if way is not None]
-        was_inspected = fault.to_be_inspected or any(way.endpoints for way in ways)
+        was_inspected = fault.to_be_inspected or any(way.endpoints for way in ways if strictly or way.delivered)
+        was_inspected |= strictly and pair.kind != "inside" and bool(self.now.talk.plan.endpoints)
         failed, known = fault.pairs[pair], {one.there.choices for one in before.possible}
         return all(
             _is_sound(one, inspected=was_inspected)

@@ -41,13 +41,22 @@ def _faults(talk: Talk, walks: dict[Pair, Exchange], mtus: Mapping[str, int]) ->
 
 
 def _mended(trial: Trial) -> Iterator[Finding]:
-    """Each fault with what mends it; what is gone by the mend of another one is the same cause."""
+    """Each fault with what mends it; what is gone by the mend of another one is the same cause.
+
+    Of several faults with one cause that is told which the likeliest change mends.
+    """
     told = set[Key]()
-    for fault in trial.now.faults:
-        if fault.key not in told:
-            mend = trial.mend(fault)
-            told |= mend.mended if mend else {fault.key}
-            yield _finding(fault, mend)
+    for first in trial.now.faults:
+        if first.key in told:
+            continue
+        fault, mend = first, trial.mend(first)
+        for other in trial.now.faults if mend and mend.edit.rank else ():
+            if mend and other.key in mend.mended - told - {first.key} and other.severity == first.severity:
+                likelier = trial.mend(other)
+                if likelier and likelier.edit.rank < mend.edit.rank and first.key in likelier.mended:
+                    fault, mend = other, likelier
+        told |= mend.mended if mend else {first.key}
+        yield _finding(fault, mend)
 
 
 def _finding(fault: Fault, mend: Mend | None) -> Finding:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gwlbemu.core.elb.target import EVERY_ZONE
-from gwlbemu.paths.values import Exchange, Hop, Way
+from gwlbemu.paths.values import Cause, Exchange, Hop, Way
 from gwlbemu.review.balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
 from gwlbemu.review.edit import setting
 from gwlbemu.review.fault import Fault, is_line, table_at
@@ -18,7 +18,7 @@ from gwlbemu.review.finding import listed
 from gwlbemu.review.talk import Pair, Talk
 from gwlbemu.review.ways import lines_of, tables_met
 from gwlbemu.topology.file.document import Path
-from gwlbemu.topology.file.schema import Route, Topology
+from gwlbemu.topology.file.schema import LOCAL, Route, Topology
 
 Walks = Mapping[Pair, Exchange]
 
@@ -27,6 +27,7 @@ def standing_faults(talk: Talk, walks: Walks) -> Iterator[Fault]:
     """Yield what no single exchange shows."""
     yield from _endpoints_without_a_route(talk, walks)
     yield from _endpoints_that_a_zone_forgot(talk, walks)
+    yield from _zones_without_a_default(talk, walks)
     yield from _attachments_without_a_route(talk)
     yield from _uninspected(talk, walks)
     yield from _ways_around(talk, walks)
@@ -119,6 +120,35 @@ def _used(topology: Topology, vpc: str) -> Iterator[tuple[Route, ...]]:
     yield from (table.routes for table in one.route_tables if table.name in used)
 
 
+def _zones_without_a_default(talk: Talk, walks: Walks) -> Iterator[Fault]:
+    """Subnets with lines to elsewhere and none to the internet, in a zone without any, where another zone has one."""
+    lost: dict[tuple[str, str], dict[str, Pair]] = {}
+    having: dict[str, set[str]] = {}
+    for pair, found in walks.items():
+        if pair.kind == "outward" and pair.version == 4:
+            one, end = talk.instances[pair.first], found.possible[0].there.end
+            if end.at == one.subnet and end.reason == Cause.NO_ROUTE.value:
+                lost.setdefault((one.vpc, one.zone), {}).setdefault(one.subnet, pair)
+            else:
+                having.setdefault(one.vpc, set()).add(one.zone)
+    for (vpc, zone), subnets in lost.items():
+        others = having.get(vpc, set())
+        for subnet, pair in subnets.items() if others and zone not in others else ():
+            place = talk.plan.places[subnet]
+            table = table_at(talk.topology, place)
+            if table is None or all(route.target == LOCAL for route in table.routes):
+                continue  # local routes only are a decision
+            why = (
+                f"route table {table.name} has no line to the internet, and nobody in zone {zone} of VPC {vpc} has one,"
+                f" while zone {', '.join(sorted(others))} does"
+            )
+            fault = Fault("no-default", "warning", why, (place,), frozenset([place]), {pair: {()}})
+            fault.subject = f"subnet {subnet}"
+            for each, destination in tables_met(walks[pair]):
+                fault.wanted.setdefault(each, set()).add(destination)
+            yield fault
+
+
 def _attachments_without_a_route(talk: Talk) -> Iterator[Fault]:
     """A zone of an attached VPC in which no subnet with instances has a line to the transit gateway."""
     topology = talk.topology
@@ -147,7 +177,8 @@ def _attachments_without_a_route(talk: Talk) -> Iterator[Fault]:
                 fault = Fault(
                     "unused-attachment", "warning", why, (place,), frozenset([place]), subject=f"subnet {names}"
                 )
-                fault.wanted[place] = {other.address for other in talk.ends if other.vpc != vpc.name}
+                far = [other for other in talk.plan.instances if other.vpc != vpc.name and not other.appliance]
+                fault.wanted[place] = {other.address for other in far}
                 yield fault
 
 

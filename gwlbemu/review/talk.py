@@ -90,11 +90,13 @@ def _with_somebody(topology: Topology) -> Topology:
 
 
 def _plain(plan: Plan) -> Plan:
-    """The plan without the ends' security groups, and with appliances that return what they get."""
+    """The plan without the ends' security groups, with appliances that return what they get, and as AWS is by default:
+    a switch that lets in what belongs to no flow would hide a fault.
+    """
     ends = tuple(replace(one, security_groups=()) for one in plan.instances)
     appliances = [one for one in plan.instances if one.appliance]
     programs = tuple(Program(one.name, one.namespace, (), kind="passthrough") for one in appliances)
-    return replace(plan, instances=ends, programs=programs)
+    return replace(plan, instances=ends, programs=programs, emulation={})
 
 
 def _ends(topology: Topology, plan: Plan) -> Iterator[Instance]:
@@ -125,18 +127,52 @@ def _with_the_internet(talk: Talk) -> Iterator[Pair]:
 
 
 def _with_each_other(talk: Talk) -> Iterator[Pair]:
-    """One instance per subnet: a public address makes no difference inside."""
+    """One instance per subnet: a public address makes no difference inside.
+
+    Routers look at destinations alone, so what subnets of one class send goes the same ways. It is enough that each
+    subnet talks, in both directions, with an example of each class: inside its VPC, and across a transit gateway.
+    """
     firsts = {(one.subnet, bool(one.ipv6_address)): one for one in reversed(talk.ends)}
+    ends = list(reversed(firsts.values()))
+    classes = _classes(talk.topology)
+    inside: dict[tuple[object, ...], str] = {}
+    across: dict[object, dict[str, str]] = {}
+    for one in ends:
+        inside.setdefault((one.vpc, classes[one.subnet]), one.subnet)
+        across.setdefault(classes[one.subnet], {}).setdefault(one.vpc, one.subnet)
+    examples = {
+        "inside": set(inside.values()),
+        "across": {subnet for found in across.values() for subnet in list(found.values())[:2]},  # of two VPCs
+    }
     joined = [{each.vpc for each in gateway.attachments} for gateway in talk.plan.transit_gateways]
-    for first, second in permutations(reversed(firsts.values()), 2):
-        inside = first.vpc == second.vpc
-        if first.subnet == second.subnet or not (inside or any({first.vpc, second.vpc} <= each for each in joined)):
+    for first, second in permutations(ends, 2):
+        kind = "inside" if first.vpc == second.vpc else "across"
+        if first.subnet == second.subnet or not {first.subnet, second.subnet} & examples[kind]:
             continue
-        kind = "inside" if inside else "across"
-        if inside or not _overlap(talk.plan, first.vpc, second.vpc):
+        if kind == "across" and not any({first.vpc, second.vpc} <= each for each in joined):
+            continue
+        if kind == "inside" or not _overlap(talk.plan, first.vpc, second.vpc):
             yield Pair(first.name, second.name, second.address, kind)
         if first.ipv6_address and second.ipv6_address:
             yield Pair(first.name, second.name, second.ipv6_address, kind)
+
+
+def _classes(topology: Topology) -> dict[str, object]:
+    """By subnet, all that decides about the ways of what it sends: its zone, its lines, how its VPC is attached."""
+    found: dict[str, object] = {}
+    for vpc in topology.vpcs:
+        lines = {
+            table.name: tuple((route.destination, route.target) for route in table.routes) for table in vpc.route_tables
+        }
+        homes = {subnet.name: (subnet.zone, lines.get(subnet.route_table or "", ())) for subnet in vpc.subnets}
+        attached = tuple(
+            (gateway.name, each.route_table, each.appliance_mode, *(homes[subnet] for subnet in each.subnets))
+            for gateway in topology.transit_gateways
+            for each in gateway.attachments
+            if each.vpc == vpc.name
+        )
+        found |= {name: (home, attached) for name, home in homes.items()}
+    return found
 
 
 def _overlap(plan: Plan, *vpcs: str) -> bool:

@@ -46,6 +46,8 @@ class Judge:
         fault = Fault(kind, severity, why, tuple(dict.fromkeys(line for line in lines if line)), cause)
         known = self._faults.setdefault(fault.key, fault)
         known.pairs.setdefault(pair, set()).add(found.there.choices)
+        if pair not in known.whys or (severity == "error" and known.whys[pair] != known.why):
+            known.whys[pair] = why
         known.lines = tuple(dict.fromkeys([*known.lines, *fault.lines]))
         for table, destination in tables_met(found):
             known.wanted.setdefault(table, set()).add(destination)
@@ -222,10 +224,12 @@ class Judge:
         if found.back.end.at != receiver.subnet or found.back.end.reason != Cause.NO_ROUTE.value:
             return False
         table = table_at(self._topology, found.back.end.path)
-        lines = [route for route in (table.routes if table else ()) if route.target != LOCAL]
-        if any((":" in route.destination) == (pair.version == 6) for route in lines):
+        routes = [route for route in (table.routes if table else ()) if route.target != LOCAL]
+        if any((":" in route.destination) == (pair.version == 6) for route in routes):
             return False
-        asked = any(hop.kind == "edge" and is_line(hop.path) for hop in found.there.hops)
+        own = next(one for one in self._talk.plan.subnets if one.name == receiver.subnet)
+        lines = [at(self._topology, hop.path) for hop in found.there.hops if is_line(hop.path)]
+        asked = any(isinstance(one, Route) and one.destination in (own.cidr, own.ipv6_cidr) for one in lines)
         return not (asked or (pair.kind == "inward" and pair.version == 4))
 
     def _turned(self, pair: Pair) -> Pair:

@@ -78,7 +78,7 @@ def test_the_shipped_topologies_have_nothing_to_be_found(path: Path) -> None:
 def test_an_answer_that_skips_the_endpoint_is_found_at_the_line_that_skips_it() -> None:
     found = the_only(BASE, route(0, 1, 0, "igw"))
     assert told(found) == ("skips-endpoint", "error", "vpcs[0].route_tables[1].routes[0].target", "target: vpce-a")
-    assert "web -> client, client -> web: the packet skips vpce-a, which its answer passes" in found.text
+    assert "web -> client (and 1 alike): the packet skips vpce-a, which its answer passes" in found.text
     assert "route table app-a: 0.0.0.0/0 -> igw" in found.text
 
 
@@ -170,14 +170,14 @@ def test_pairs_with_the_same_fault_are_told_once() -> None:
         put("vpcs.0.instances+", {"name": "more", "subnet": "back-end", "public_address": "203.0.113.9"}),
     ]
     found = [each for each in findings(EAST_WEST, *changes) if each.kind == "skips-endpoint"]
-    assert [each.text.partition(": ")[0] for each in found] == ["front -> back, back -> front"]
+    assert [each.text.partition(": ")[0] for each in found] == ["back -> front (and 1 alike)"]
 
 
 # ---- another zone's endpoint ---------------------------------------------------------------------------------------
 def test_an_answer_through_another_zones_endpoint_is_found_and_explained() -> None:
     found = the_only(TWO_ZONES, route(0, 1, 0, "vpce-b"))
     assert told(found) == ("other-zone", "error", "vpcs[0].route_tables[1].routes[0].target", "target: vpce-a")
-    assert "the packet passes vpce-b of zone b and its answer vpce-a of zone a" in found.text
+    assert "client -> web-a: the packet passes vpce-a of zone a and its answer vpce-b of zone b" in found.text
 
 
 def test_a_request_through_another_zones_endpoint_is_found_in_the_edge_table() -> None:

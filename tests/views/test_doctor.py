@@ -314,34 +314,43 @@ def test_a_finding_names_the_line_that_mends_it_and_what_to_write_there(
     skips: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor", str(skips)]) == 1
-    head, mend, change, empty, total = capsys.readouterr().out.splitlines()
-    assert head.startswith("warning: web -> client: skips vpce")
+    head, mend, change, also, empty, total = capsys.readouterr().out.splitlines()
+    assert head.startswith("error: web -> client (and 1 alike): the packet skips vpce, which its answer passes")
     assert head.endswith("[skips-endpoint]")
     line = line_with(skips, "{name: servers, routes")
     assert mend == f"  mend  {skips}:{line}: vpcs[0].route_tables[1].routes[0].target"
-    assert (change, empty, total) == ("        target: vpce", "", f"{skips}: 1 warning")
+    edge = line_with(skips, "{name: edge, routes")
+    assert also == f"  also  {skips}:{edge}: vpcs[0].route_tables[0].routes[0]"
+    assert (change, empty, total) == ("        target: vpce", "", f"{skips}: 1 error")
 
 
 def test_findings_as_json(skips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(skips), "--json"]) == 1
     (finding,) = json.loads(capsys.readouterr().out)
-    assert finding.pop("text").startswith("web -> client: skips vpce")
+    assert finding.pop("text").startswith("web -> client (and 1 alike): the packet skips vpce")
     assert finding == {
         "kind": "skips-endpoint",
-        "severity": "warning",
+        "severity": "error",
         "file": str(skips),
         "line": line_with(skips, "{name: servers, routes"),
         "path": "vpcs[0].route_tables[1].routes[0].target",
         "change": "target: vpce",
+        "also": [
+            {
+                "file": str(skips),
+                "line": line_with(skips, "{name: edge, routes"),
+                "path": "vpcs[0].route_tables[0].routes[0]",
+            }
+        ],
     }
 
 
-def test_information_alone_is_no_reason_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hint_alone_is_no_reason_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "slow.yaml"
     text = (TOPOLOGIES / "minimal.yaml").read_text()
     path.write_text(text.replace("targets: [fw]", "health_check: {interval_seconds: 60}, targets: [fw]"))
     assert main(["doctor", str(path)]) == 0
-    assert capsys.readouterr().out.endswith("slow.yaml: 1 info\n")
+    assert capsys.readouterr().out.endswith("slow.yaml: 1 hint\n")
 
 
 @pytest.mark.parametrize(
