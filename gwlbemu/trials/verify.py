@@ -73,21 +73,28 @@ def judge_in_a_lab(parsed: Parsed, cases: Sequence[Case] | None = None, *, name:
     """
     chosen = cases_of(parsed) if cases is None else cases  # what is wrong with the file is told before there is a lab
     with _lab(resolve(parsed, lab=name or f"{parsed.topology.lab[:27]}-test")) as lab:
-        yield from judge_by_packets(lab, parsed, chosen)
+        yield from judge_by_packets(lab, parsed, chosen, goes=True)
 
 
-def judge_by_packets(lab: RunningLab, parsed: Parsed, cases: Sequence[Case]) -> Iterator[Result]:
+def judge_by_packets(lab: RunningLab, parsed: Parsed, cases: Sequence[Case], *, goes: bool = False) -> Iterator[Result]:
     """Yield whether cases of a file hold in a lab of that file, those without `after` first.
 
-    Raises what `judge_in_a_lab` does; then, too, what was changed is put back.
+    What was changed is put back, unless the lab `goes` anyway. Raises what `judge_in_a_lab` does; then, too, what was
+    changed is put back, and not waited for.
     """
     cases = sorted(cases, key=lambda case: case.expected.after)
     model = _model(lab, parsed)
-    for case in cases:  # a change that would be refused is told before the first one is made
-        supposed(model, parsed, case)
-    for changes, group in groupby(cases, key=lambda case: case.expected.after):
-        with _changed(lab, model, changes):
-            yield from _judged(lab, parsed, list(group))
+    groups = [(changes, list(group)) for changes, group in groupby(cases, key=lambda case: case.expected.after)]
+    for _, group in groups:  # a change that would be refused is told before the first one is made
+        supposed(model, parsed, group[0])
+    for number, (changes, group) in enumerate(groups, 1):
+        with ExitStack() as undo:
+            before = _make_all(lab, model, changes, undo)
+            yield from _judged(lab, parsed, group)
+            if goes and number == len(groups):
+                undo.pop_all()
+        if changes and not (goes and number == len(groups)):
+            _wait(lab, before, f"the targets to be as they were before {', '.join(changes)}")
 
 
 def _judged(lab: RunningLab, parsed: Parsed, cases: list[Case]) -> Iterator[Result]:
@@ -126,24 +133,18 @@ def _lab(plan: Plan) -> Iterator[RunningLab]:
 
 
 # ---- changes ----
-@contextmanager
-def _changed(lab: RunningLab, model: Model, changes: tuple[str, ...]) -> Iterator[None]:
-    """Make changes, wait until they are noticed; put them back, and wait for that."""
-    if not changes:
-        yield
-        return
+def _make_all(lab: RunningLab, model: Model, changes: tuple[str, ...], undo: ExitStack) -> dict[Key, str]:
+    """Make changes, `undo` being told how they are put back, and wait until they are noticed; return the targets'
+    states before.
+    """
     before = _states(lab)
-    expected = {
-        key: state
-        for key, state in model.after(changes).states.targets.items()
-        if model.states.targets.get(key) != state
-    }
-    with ExitStack() as undo:
-        undo.callback(_wait, lab, before, f"the targets to be as they were before {', '.join(changes)}")
+    if changes:
         for text in changes:
             undo.callback(_make(lab, read_change(text)))
-        _wait(lab, expected, f"the targets to notice {', '.join(changes)}")
-        yield
+        after = model.after(changes).states.targets
+        changed = {key: state for key, state in after.items() if model.states.targets.get(key) != state}
+        _wait(lab, changed, f"the targets to notice {', '.join(changes)}")
+    return before
 
 
 def _make(lab: RunningLab, made: Change) -> Callable[[], object]:
