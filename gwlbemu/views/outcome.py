@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gwlbemu.paths.values import Cause, Exchange, Way
 from gwlbemu.topology.plan.values import Plan
 
-FIREWALL, RESET = Cause.FIREWALL.value, Cause.RESET.value
+FIREWALL, LOOP, RESET = Cause.FIREWALL.value, Cause.LOOP.value, Cause.RESET.value
 # Causes of which packets show only where they were seen last: nobody says a word.
 SILENT = frozenset(
     cause.value

@@ -9,8 +9,9 @@ from gwlbemu.errors import TopologyError
 from gwlbemu.lab.failure import failures
 from gwlbemu.net.record import list_labs
 from gwlbemu.topology.file.parse import Parsed, parse
-from gwlbemu.trials.verify import Expectations, judge_by_packets
-from gwlbemu.views.expectations import Result, cases_of
+from gwlbemu.topology.plan.resolve import resolve
+from gwlbemu.trials.verify import Expectations, judge_by_packets, judge_in_a_lab
+from gwlbemu.views.expectations import Result, cases_of, judge_by_model
 from tests.paths import TOPOLOGIES
 
 pytestmark = pytest.mark.namespace
@@ -61,6 +62,16 @@ def test_a_failure_prints_the_journey_and_what_explain_says() -> None:
     assert any(line.startswith("  there  client, ") for line in result.explained)
     assert "explain says:" in result.explained
     assert any("route table edge: 10.0.1.0/24 -> vpce-a" in line for line in result.explained)
+
+
+def test_a_loop_is_told_by_both() -> None:
+    """An endpoint in the subnet of its own instances gets back what it has let pass."""
+    text = (TOPOLOGIES / "minimal.yaml").read_text()
+    expected = "\nexpect: [{from: client, to: web, port: 80, answer_dropped: {by: servers, reason: Loop}}]\n"
+    loop = parse(text.replace("name: vpce, subnet: endpoints", "name: vpce, subnet: servers") + expected, "loop.yaml")
+    for results in (judge_by_model(loop, resolve(loop)), judge_in_a_lab(loop)):
+        (result,) = results
+        assert result.problems == ()
 
 
 def test_a_change_that_would_be_refused_is_refused_before_any_is_made() -> None:
