@@ -44,7 +44,7 @@ def strays() -> set[str]:
             try:
                 zombie = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
                 marked = mark in (entry / "environ").read_bytes().split(b"\0")
-                words = (entry / "cmdline").read_text().replace("\0", " ")
+                words = (entry / "cmdline").read_text(errors="replace").replace("\0", " ")
                 # An init belongs to a lab that is up, from the first command in an instance on.
                 of_a_lab = words.startswith("gwlbemu-init") and (entry / "ns/net").stat().st_ino in named
                 if not zombie and not of_a_lab and (marked or os.readlink(entry / "ns/mnt") == ours):
