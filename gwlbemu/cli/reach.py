@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from gwlbemu.cli.common import echo, json_option, lab_option, load_plan, name_silent, need_root, print_json
+from gwlbemu.cli.common import json_option, lab_option, load_plan, name_silent, need_root, print_json
+from gwlbemu.errors import plain
 from gwlbemu.views.model import Model
 from gwlbemu.views.outcome import Outcome
 from gwlbemu.views.reach import SYMBOLS, Pair, by_model, questions
@@ -46,7 +47,7 @@ def reach_command(
     if as_json:
         print_json([_plain(pair) for _, _, pairs in found for pair in pairs])
     else:
-        echo("\n\n".join("\n".join(_text(*each)) for each in found))
+        click.echo("\n\n".join("\n".join(_text(*each)) for each in found))  # its lines are plain, and some are red
     return 1 if any(pair.differs for _, _, pairs in found for pair in pairs) else 0
 
 
@@ -75,7 +76,7 @@ def _text(protocol: int, port: int | None, pairs: Sequence[Pair]) -> Iterator[st
     if not pairs:
         yield f"{name}: there are no two instances"
         return
-    instances = list(dict.fromkeys(pair.question.sender for pair in pairs))
+    instances = list(dict.fromkeys(end for pair in pairs for end in (pair.question.sender, pair.question.receiver)))
     cells = {(pair.question.sender, pair.question.receiver): pair for pair in pairs}
     width, column = max(map(len, instances)), max(2, len(str(len(instances)))) + 1
     yield name
@@ -87,7 +88,7 @@ def _text(protocol: int, port: int | None, pairs: Sequence[Pair]) -> Iterator[st
     yield from (f"  {symbol} {meaning}" for symbol, meaning in SYMBOLS.items() if symbol in used)
     differing = [pair for pair in pairs if pair.differs]
     if differing:
-        yield click.style("  * packets and model differ", fg="red")
+        yield _red("  * packets and model differ")
     odd = [*differing, *(pair for pair in pairs if pair.symbol in TOLD and not pair.differs)]
     for pair in odd[:MOST_TOLD]:
         yield from _told(pair)
@@ -99,18 +100,22 @@ def _cell(pair: Pair | None, width: int) -> str:
     if pair is None:
         return f"{'.':>{width}}"
     if pair.differs:
-        return click.style(f"{pair.symbol + '*':>{width}}", fg="red")
+        return _red(f"{pair.symbol + '*':>{width}}")
     return f"{pair.symbol:>{width}}"
 
 
 def _told(pair: Pair) -> Iterator[str]:
     head = f"{pair.question.sender} -> {pair.question.receiver}: "
     if pair.differs:
-        yield click.style(f"  * {head}packets: {pair.outcome.sentence}", fg="red")
-        yield click.style(f"    model: {'; or '.join(one.sentence for one in pair.model)}", fg="red")
+        yield _red(f"  * {head}packets: {pair.outcome.sentence}")
+        yield _red(f"    model: {'; or '.join(one.sentence for one in pair.model)}")
         return
     told = [pair.seen] if pair.seen else pair.model
-    yield f"  {pair.symbol} {head}{'; or '.join(dict.fromkeys(one.sentence for one in told))}"
+    yield plain(f"  {pair.symbol} {head}{'; or '.join(dict.fromkeys(one.sentence for one in told))}")
+
+
+def _red(text: str) -> str:
+    return click.style(plain(text), fg="red")
 
 
 # ---- JSON ----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +56,13 @@ def _judged(parsed: Parsed, by_packets: bool) -> Iterator[Result]:
         return judge_by_model(parsed, resolve(parsed))
     from gwlbemu.trials.verify import judge_in_a_lab
 
-    return judge_in_a_lab(parsed)
+    return judge_in_a_lab(parsed, on_step=_say)
+
+
+def _say(step: str) -> None:
+    """Tell somebody who waits at a terminal what for."""
+    if sys.stderr.isatty():
+        echo(f"... {step}", err=True)
 
 
 def _lines(source: str, result: Result) -> Iterator[str]:

@@ -39,6 +39,7 @@ class Sighting:
     read_at: float
     resource: str
     role: str
+    device: str
     outgoing: bool
     tunneled: bool
     destination: str  # of the inner packet
@@ -87,7 +88,9 @@ class Watch:
                 while True:
                     frame, ancillary, _, address = sock.recvmsg(65535, 64)
                     if frame[12:14] in _IP and address[0] != "lo":
-                        self._note(resource, role, address[2] == PACKET_OUTGOING, _stamp(ancillary), frame[14:])
+                        self._note(
+                            (resource, role, address[0], address[2] == PACKET_OUTGOING), _stamp(ancillary), frame[14:]
+                        )
 
         self._selector.register(sock, selectors.EVENT_READ, receive)
 
@@ -122,7 +125,7 @@ class Watch:
         """Forget the sockets."""
         self._selector.close()
 
-    def _note(self, resource: str, role: str, outgoing: bool, at: int, packet: bytes) -> None:
+    def _note(self, where: tuple[str, str, str, bool], at: int, packet: bytes) -> None:
         tunneled = packet[9:10] == bytes((UDP,)) and packet[22:24] == _GENEVE_PORT and packet[0] >> 4 == 4
         if tunneled:
             try:
@@ -134,7 +137,7 @@ class Watch:
             return
         ip, what = found
         destination = socket.inet_ntop(socket.AF_INET if ip.version == 4 else socket.AF_INET6, ip.destination)
-        one = Sighting(at, time.monotonic(), resource, role, outgoing, tunneled, destination, what.error)
+        one = Sighting(at, time.monotonic(), *where, tunneled, destination, what.error)
         self.sightings.setdefault((what.number, what.is_answer), []).append(one)
 
 

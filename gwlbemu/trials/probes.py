@@ -31,7 +31,7 @@ from gwlbemu.wire.protocols import ICMP, ICMPV6, UDP
 
 BATCH = 100  # probes in flight at a time
 QUIET = 0.1  # seconds without a frame, while no process has one in hand: kernels pass frames on at once
-PROGRAM_SECONDS = 1.0  # that a program of the user's own is given for a packet
+PROGRAM_SECONDS = 3.0  # that a program of the user's own is given for a packet
 OUR_SECONDS = 10.0  # that a node or a bundled appliance is, which tell what they have judged
 LONGEST = 60.0  # seconds for one batch
 _EPHEMERAL = (32768, 60999)  # Linux's own range for client ports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -10,8 +11,10 @@ from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.probe_packets import Probe
 from gwlbemu.trials.probe_watch import Sighting, Watch, is_refused
 from gwlbemu.views.appliance_logs import ApplianceLogs, LoggedFlow
-from gwlbemu.views.outcome import FIREWALL, RESET, Lost, Outcome, names_of_place
+from gwlbemu.views.outcome import FIREWALL, LOOP, RESET, Lost, Outcome, names_of_place
 from gwlbemu.views.traces import TracedPacket
+
+ROUND = 3  # times that a packet comes to a router by one interface, and goes round in a loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class Sightings:
         events = self._events(probe, is_answer=is_answer)
         if not is_answer and probe.number in self._watch.not_sent:
             return Lost((sender.name, sender.subnet), "", f"not sent: {self._watch.not_sent[probe.number]}")
+        if (loop := _loop(seen)) is not None:
+            return loop
         refused = is_refused(events)
         if refused is not None:
             at = refused.endpoint if refused.direction == "out" else refused.node
@@ -157,3 +162,12 @@ class Sightings:
             does = {"to-target": f"{verdict.endpoint} => {verdict.target}", "to-endpoint": f"{verdict.endpoint} <="}
             places.append(does.get(verdict.verdict, f"{verdict.endpoint} {verdict.verdict} {verdict.reason}".rstrip()))
         return ", ".join(places) or "seen nowhere"
+
+
+def _loop(seen: list[Sighting]) -> Lost | None:
+    """A packet that comes to a router by the same interface again and again, until its TTL is over."""
+    visits = Counter(
+        (one.resource, one.device) for one in seen if one.role not in ("instance", "node") and not one.outgoing
+    )
+    names = tuple(dict.fromkeys(resource for (resource, _), count in visits.items() if count >= ROUND))
+    return Lost(names, LOOP, f"it goes round by way of {', '.join(names)}") if names else None

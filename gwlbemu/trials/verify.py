@@ -17,7 +17,7 @@ from gwlbemu.errors import LabError
 from gwlbemu.lab import change, failure
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.lab.topology_file import read_topology
-from gwlbemu.lab.up import up
+from gwlbemu.lab.up import OnStep, up
 from gwlbemu.net.remove import down
 from gwlbemu.topology.file.changes import Change, read_change
 from gwlbemu.topology.file.parse import Parsed, parse
@@ -65,29 +65,44 @@ class Expectations:
         return [*judge_by_model(self._parsed, resolve(self._parsed), cases)]
 
 
-def judge_in_a_lab(parsed: Parsed, cases: Sequence[Case] | None = None, *, name: str | None = None) -> Iterator[Result]:
+def judge_in_a_lab(
+    parsed: Parsed, cases: Sequence[Case] | None = None, *, name: str | None = None, on_step: OnStep = lambda _: None
+) -> Iterator[Result]:
     """Bring up a lab of a file, yield whether each of its cases (or these) holds, and take it down.
 
-    The lab is called `name`, or like the file's with `-test` behind it. Raises TopologyError, NetError without root,
-    LabError when the lab is not well or a change is not noticed.
+    The lab is called `name`, or like the file's with `-test` behind it; `on_step` is told what takes a while.
+    Raises TopologyError, NetError without root, LabError when the lab is not well or a change is not noticed.
     """
     chosen = cases_of(parsed) if cases is None else cases  # what is wrong with the file is told before there is a lab
+    on_step("bring up a lab")
     with _lab(resolve(parsed, lab=name or f"{parsed.topology.lab[:27]}-test")) as lab:
-        yield from judge_by_packets(lab, parsed, chosen)
+        yield from judge_by_packets(lab, parsed, chosen, goes=True, on_step=on_step)
 
 
-def judge_by_packets(lab: RunningLab, parsed: Parsed, cases: Sequence[Case]) -> Iterator[Result]:
+def judge_by_packets(
+    lab: RunningLab, parsed: Parsed, cases: Sequence[Case], *, goes: bool = False, on_step: OnStep = lambda _: None
+) -> Iterator[Result]:
     """Yield whether cases of a file hold in a lab of that file, those without `after` first.
 
-    Raises what `judge_in_a_lab` does; then, too, what was changed is put back.
+    What was changed is put back, unless the lab `goes` anyway. Raises what `judge_in_a_lab` does; then, too, what was
+    changed is put back, and not waited for.
     """
     cases = sorted(cases, key=lambda case: case.expected.after)
     model = _model(lab, parsed)
-    for case in cases:  # a change that would be refused is told before the first one is made
-        supposed(model, parsed, case)
-    for changes, group in groupby(cases, key=lambda case: case.expected.after):
-        with _changed(lab, model, changes):
-            yield from _judged(lab, parsed, list(group))
+    groups = [(changes, list(group)) for changes, group in groupby(cases, key=lambda case: case.expected.after)]
+    for _, group in groups:  # a change that would be refused is told before the first one is made
+        supposed(model, parsed, group[0])
+    for number, (changes, group) in enumerate(groups, 1):
+        if changes:
+            on_step(f"{', '.join(changes)}, until the targets have noticed")
+        with ExitStack() as undo:
+            before = _make_all(lab, model, changes, undo)
+            yield from _judged(lab, parsed, group)
+            if goes and number == len(groups):
+                undo.pop_all()
+        if changes and not (goes and number == len(groups)):
+            on_step(f"put back: {', '.join(changes)}, until the targets are as they were")
+            _wait(lab, before, f"the targets to be as they were before {', '.join(changes)}")
 
 
 def _judged(lab: RunningLab, parsed: Parsed, cases: list[Case]) -> Iterator[Result]:
@@ -126,24 +141,18 @@ def _lab(plan: Plan) -> Iterator[RunningLab]:
 
 
 # ---- changes ----
-@contextmanager
-def _changed(lab: RunningLab, model: Model, changes: tuple[str, ...]) -> Iterator[None]:
-    """Make changes, wait until they are noticed; put them back, and wait for that."""
-    if not changes:
-        yield
-        return
+def _make_all(lab: RunningLab, model: Model, changes: tuple[str, ...], undo: ExitStack) -> dict[Key, str]:
+    """Make changes, `undo` being told how they are put back, and wait until they are noticed; return the targets'
+    states before.
+    """
     before = _states(lab)
-    expected = {
-        key: state
-        for key, state in model.after(changes).states.targets.items()
-        if model.states.targets.get(key) != state
-    }
-    with ExitStack() as undo:
-        undo.callback(_wait, lab, before, f"the targets to be as they were before {', '.join(changes)}")
+    if changes:
         for text in changes:
             undo.callback(_make(lab, read_change(text)))
-        _wait(lab, expected, f"the targets to notice {', '.join(changes)}")
-        yield
+        after = model.after(changes).states.targets
+        changed = {key: state for key, state in after.items() if model.states.targets.get(key) != state}
+        _wait(lab, changed, f"the targets to notice {', '.join(changes)}")
+    return before
 
 
 def _make(lab: RunningLab, made: Change) -> Callable[[], object]:

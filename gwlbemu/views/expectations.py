@@ -20,7 +20,7 @@ from gwlbemu.topology.file.parse import Parsed
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.views.explanation import Places
 from gwlbemu.views.model import Model, Question
-from gwlbemu.views.outcome import SILENT, Lost, Outcome
+from gwlbemu.views.outcome import SILENT, Lost, Outcome, if_returned
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
 
 PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
@@ -169,11 +169,12 @@ def supposed(model: Model, parsed: Parsed, case: Case) -> Model:
 
 def _by_model(model: Model, case: Case, began: float) -> Result:
     said = model.ask(case.question())
-    wrong = {number: told for number, one in enumerate(said.outcomes) if (told := tuple(judge(case.expected, one)))}
+    ways = if_returned(said.outcomes)
+    wrong = {number: told for number in ways if (told := tuple(judge(case.expected, said.outcomes[number])))}
     if not wrong:
-        return Result(case, (), said.outcomes[0], (), time.monotonic() - began)
+        return Result(case, (), said.outcomes[ways[0]], (), time.monotonic() - began)
     number, problems = next(iter(wrong.items()))
-    if len(said.outcomes) > 1:
-        problems = tuple(f"in {len(wrong)} of {len(said.outcomes)} ways that are possible: {each}" for each in problems)
+    if len(ways) > 1:
+        problems = tuple(f"in {len(wrong)} of {len(ways)} ways that are possible: {each}" for each in problems)
     explained = model.explained(said, number)
     return Result(case, problems, said.outcomes[number], explained, time.monotonic() - began)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gwlbemu.paths.values import Cause, Exchange, Way
 from gwlbemu.topology.plan.values import Plan
 
-FIREWALL, RESET = Cause.FIREWALL.value, Cause.RESET.value
+FIREWALL, LOOP, RESET = Cause.FIREWALL.value, Cause.LOOP.value, Cause.RESET.value
+OWN_PROGRAM = "OwnProgram"  # the path model's word for a program of the user's, which may keep a packet or return it
 # Causes of which packets show only where they were seen last: nobody says a word.
 SILENT = frozenset(
     cause.value
@@ -88,6 +90,20 @@ class Outcome:
         seen, missing = ("there", "back") if self.there else ("back", "there")
         by = ", ".join(self.there or self.back)
         return f"delivered and answered; inspected on the way {seen} by {by}, not on the way {missing}"
+
+
+def if_returned(outcomes: Sequence[Outcome]) -> list[int]:
+    """Return which of the possible outcomes are so if programs of the user's own return what they get; their numbers.
+
+    What such a program does is its own: the model knows both ways. All of them where it is kept in any case.
+    """
+    found = [number for number, one in enumerate(outcomes) if not _is_kept(one)]
+    return found or [*range(len(outcomes))]
+
+
+def _is_kept(outcome: Outcome) -> bool:
+    lost = outcome.lost or outcome.answer_lost
+    return lost is not None and lost.reason == OWN_PROGRAM
 
 
 def outcome_of(plan: Plan, found: Exchange) -> Outcome:

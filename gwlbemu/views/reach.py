@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.views.model import Model, Question
-from gwlbemu.views.outcome import Outcome
+from gwlbemu.views.outcome import Outcome, if_returned
 
 SYMBOLS = {
     "=": "delivered and answered, inspected both ways by the same targets",
@@ -30,7 +30,8 @@ class Pair:
     @property
     def symbol(self) -> str:
         """The sign of the matrix: of what was seen, or else of what the model says."""
-        found = {_symbol(one) for one in ((self.seen,) if self.seen else self.model)}
+        told = (self.seen,) if self.seen else [self.model[number] for number in if_returned(self.model)]
+        found = {_symbol(one) for one in told}
         return found.pop() if len(found) == 1 else "?"
 
     @property
@@ -41,7 +42,7 @@ class Pair:
     @property
     def outcome(self) -> Outcome:
         """What was seen, or else the first that the model says."""
-        return self.seen or self.model[0]
+        return self.seen or self.model[if_returned(self.model)[0]]
 
 
 def questions(plan: Plan, protocol: int, port: int | None) -> Iterator[Question]:

@@ -119,7 +119,7 @@ def test_completion_for_each_shell_is_a_script_that_asks_this_command(shell: str
 
 
 def test_completion_knows_verbs_and_options() -> None:
-    verbs = complete("bash_complete", COMP_WORDS="gwlbemu re", COMP_CWORD="1").split()
+    verbs = complete("bash_complete", COMP_WORDS="gwlbemu reg", COMP_CWORD="1").split()
     assert verbs == ["plain,register"]
     words = complete("bash_complete", COMP_WORDS="gwlbemu targets --", COMP_CWORD="2").split()
     assert {"plain,--lab", "plain,--json"} <= set(words)
@@ -215,7 +215,7 @@ def test_what_no_lab_is_called_is_refused_by_every_verb(gwlbemu: Any, verb: str,
 
 
 def test_those_verbs_are_all_that_work_on_a_lab() -> None:
-    assert set(VERBS) - set(WITH_LAB) == {"labs", "bench", "plan", "schema"}
+    assert set(VERBS) - set(WITH_LAB) == {"labs", "bench", "plan", "schema", "test"}
 
 
 def test_the_readme_names_every_verb() -> None:

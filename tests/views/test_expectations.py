@@ -14,7 +14,7 @@ from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.views.expectations import Result, cases_of, judge, judge_by_model
 from gwlbemu.views.junit import junit_xml
 from gwlbemu.views.outcome import Lost, Outcome
-from tests.paths import TOPOLOGIES
+from tests.paths import ROOT, TOPOLOGIES
 
 BASE = {"from": ("a",), "to": ("b",), "port": (80,)}
 ANSWERED = Outcome(None, None, ("fw", "ids"), ("ids", "fw"), True)
@@ -198,3 +198,10 @@ def test_junit_has_a_test_case_for_each_and_what_explain_says() -> None:
     assert failure is not None
     assert failure.get("message") == "delivered, and expected not to be"
     assert "app-a  route table app-a: 10.0.0.0/16 -> local (app-b)" in (failure.text or "")
+
+
+def test_the_readme_shows_what_the_default_topology_has() -> None:
+    shown = (ROOT / "README.md").read_text().partition("```yaml\nexpect:\n")[2].partition("```")[0].splitlines()
+    there = (TOPOLOGIES / "two-zones.yaml").read_text().splitlines()
+    assert len(shown) == 3
+    assert [line for line in shown if line not in there] == []

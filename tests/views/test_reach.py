@@ -19,6 +19,7 @@ PAST = Outcome(None, None, (), (), True)
 LOST = Outcome(Lost(("a",), "", "lost"), None, (), (), False)
 LOST_ELSEWHERE = Outcome(Lost(("b",), "Loop", "lost"), None, (), (), False)
 LOST_BEHIND = Outcome(Lost(("b",), "", "lost"), None, ("fw",), (), False)
+KEPT = Outcome(Lost(("own", "fw"), "OwnProgram", "it may keep it"), None, ("fw",), (), False)
 NO_ANSWER = Outcome(None, Lost(("b",), "", "lost"), ("fw",), (), False)
 
 
@@ -27,6 +28,7 @@ NO_ANSWER = Outcome(None, Lost(("b",), "", "lost"), ("fw",), (), False)
     [
         ((SAME,), "="), ((PAST,), "-"), ((OTHERS,), "!"), ((ONE_WAY,), "!"), ((LOST,), "x"), ((NO_ANSWER,), "<"),
         ((LOST, LOST_ELSEWHERE), "x"), ((SAME, LOST), "?"),
+        ((SAME, KEPT), "="), ((KEPT,), "x"),  # what a program of the user's does, the model does not know
     ],
 )  # fmt: skip
 def test_a_sign_for_each_outcome(outcomes: tuple[Outcome, ...], symbol: str) -> None:
@@ -43,6 +45,7 @@ def test_a_sign_for_each_outcome(outcomes: tuple[Outcome, ...], symbol: str) -> 
             LOST_ELSEWHERE,
             False,
         ),  # one of what is possible; where packets are lost they do not always show
+        ((SAME, KEPT), LOST_BEHIND, False),
         ((SAME,), OTHERS, True),
         ((SAME,), PAST, True),
         ((SAME,), NO_ANSWER, True),

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from gwlbemu.topology.file.changes import read_change
 from gwlbemu.topology.file.fields import Model
@@ -36,6 +38,10 @@ Names = Annotated[
 ]
 
 
+_ENDS = ("delivered", "dropped", "answer_dropped")
+_ONE_END: JsonDict = {"allOf": [{"not": {"required": [*pair]}} for pair in combinations(_ENDS, 2)]}
+
+
 class Drop(Model):
     """Where a packet is lost, and why; what is left out may be anything.
 
@@ -55,7 +61,7 @@ class Expectation(Model):
     not. `inspected_by` holds for either direction, in any order.
     """
 
-    model_config = ConfigDict(json_schema_extra={"not": {"required": ["dropped", "answer_dropped"]}})
+    model_config = ConfigDict(json_schema_extra=_ONE_END)
 
     senders: Names = Field(alias="from")
     receivers: Names = Field(alias="to")
@@ -79,7 +85,7 @@ class Expectation(Model):
 
     @model_validator(mode="after")
     def _one_end(self) -> Expectation:
-        given = [key for key in ("delivered", "dropped", "answer_dropped") if getattr(self, key) is not None]
+        given = [key for key in _ENDS if getattr(self, key) is not None]
         if len(given) > 1:
             raise ValueError(
                 f"expected one of the keys delivered, dropped and answer_dropped, got {' and '.join(given)}"
