@@ -119,6 +119,7 @@ def _clock_text(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds % 86400, UTC):%H:%M:%S}"
 
 
+@lru_cache(1 << 12)
 def tunnel_text(tunnel: TunnelLayer) -> str:
     """Return the GENEVE header: AWS's options by name, others by class, type and bytes, and every bit that is not
     usual.
