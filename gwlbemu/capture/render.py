@@ -29,7 +29,7 @@ def count_text(shown: int, total: int) -> str:
 def losses(reader: CaptureReader, name: str) -> Iterator[str]:
     """Yield what is not in a file that has been read: where a broken one ends and why, and what the taps lost."""
     if not reader.ending.complete:
-        yield plain(f"{name}: cannot be read beyond byte {reader.ending.offset}: {reader.ending.reason}")
+        yield plain(f"{name}: the file cannot be read beyond byte {reader.ending.offset}: {reader.ending.reason}")
     for interface, counts in reader.statistics.items():
         if counts.dropped:
             yield f"{plain(interface)}: {counts.dropped} packets were lost before the capture could write them"

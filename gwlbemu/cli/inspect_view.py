@@ -29,7 +29,7 @@ from gwlbemu.errors import WireError, plain
 
 OTHER_FLOW, HEALTH_CHECK = "other flow", "health check"
 _BLOCK = 256  # texts that are written at once
-_LONG = 10 << 20  # bytes that deserve a progress bar
+LONG = 10 << 20  # bytes that deserve a progress bar
 _STEP = 2000  # packets between two moves of it
 _MOST_REASONS = 5
 
@@ -62,12 +62,18 @@ class CaptureFile:
         return WireError(f"{self.name}: cannot be read: {error.strerror}")
 
 
+def shows_progress(captures: Sequence[CaptureFile], *, at_end: bool) -> bool:
+    """Return whether somebody waits: long files, a terminal for errors, and no packets on it before the end."""
+    long = sum(capture.size for capture in captures) >= LONG
+    return long and sys.stderr.isatty() and (at_end or not sys.stdout.isatty())
+
+
 class Progress:
     """A bar on the error output while long files are read, where that is a terminal which packets do not fill."""
 
     def __init__(self, captures: Sequence[CaptureFile], *, at_end: bool) -> None:
+        seen = shows_progress(captures, at_end=at_end)
         size = sum(capture.size for capture in captures)
-        seen = sys.stderr.isatty() and size >= _LONG and (at_end or not sys.stdout.isatty())
         self._bar = click.progressbar(length=size, label="reading", file=sys.stderr) if seen else None
         self._captures = captures
 
@@ -135,7 +141,7 @@ class View:
         """Print texts in blocks, and count the packets that they tell of."""
         kept = iter(deque(texts, self._limit)) if self._limit else texts
         while block := list(islice(kept, _BLOCK)):
-            click.echo("\n".join(text for text, _ in block))
+            echo("\n".join(text for text, _ in block))
             self._shown += sum(count for _, count in block)
 
     def _texts(self, capture: CaptureFile) -> Iterator[str]:

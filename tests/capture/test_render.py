@@ -158,7 +158,7 @@ def test_the_end_of_a_broken_file_and_the_losses_of_the_capture_are_told() -> No
     *_, count, broken, lost = lines(data[:-5])
     assert count == "1 packet"
     beyond = len(data) - len(block) + 8
-    assert broken.startswith(f"x.pcap: cannot be read beyond byte {beyond}: the file ends inside the block")
+    assert broken.startswith(f"x.pcap: the file cannot be read beyond byte {beyond}: the file ends inside the block")
     assert lost == "fw-a1/eth0: 4 packets were lost before the capture could write them"
 
 
