@@ -49,12 +49,14 @@ class Check(NamedTuple):
 
 def judge(dissection: Dissection) -> list[Check]:
     """Return the checks of every IP packet in a frame, outermost first."""
-    checks: list[Check] = []
-    for place, layer in _placed(dissection):
-        if layer.ip.version == 4:
-            checks.append(_judge_ip(f"{place}IP", layer))
-        if layer.ip.protocol in _FIELDS and (upper := _judge_upper(place, layer)):
-            checks.append(upper)
+    return [check for place, layer in _placed(dissection) for check in judge_layer(layer, place)]
+
+
+def judge_layer(layer: Layer, place: str = "") -> list[Check]:
+    """Return the checks of one IP packet: its header's, its upper layer's; `place` stands in front of their names."""
+    checks = [_judge_ip(f"{place}IP", layer)] if layer.ip.version == 4 else []
+    if layer.ip.protocol in _FIELDS and (upper := _judge_upper(place, layer)):
+        checks.append(upper)
     return checks
 
 

@@ -10,7 +10,7 @@ from gwlbemu.wire.build import build_ipv4, build_ipv6
 from gwlbemu.wire.tcp import build_tcp
 from gwlbemu.wire.udp import build_udp
 
-LINK_HEADS = {1: b"", 101: b"", 113: bytes(14), 276: bytes(20), 0: b"\2\0\0\0"}
+LINK_TYPES = (1, 101, 113, 276, 0)
 
 
 class Network:
@@ -37,7 +37,9 @@ class Network:
             return bytes(5) + b"\6" + bytes(8) + ethertype + packet
         if link_type == 276:
             return ethertype + bytes(2) + struct.pack(">IHBB8s", 2, 1, 0, 6, bytes(8)) + packet
-        return LINK_HEADS[link_type] + packet
+        if link_type == 0:
+            return (30 if packet[0] >> 4 == 6 else 2).to_bytes(4, "little") + packet
+        return packet
 
     def _packet(self, depth: int) -> bytes:
         dice = self._dice

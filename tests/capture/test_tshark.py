@@ -9,7 +9,7 @@ import pytest
 
 from tests.appliances.test_hostile import GOOD
 from tests.capture.capture_helpers import pcap_file
-from tests.capture.generated import LINK_HEADS, Network
+from tests.capture.generated import LINK_TYPES, Network
 from tests.capture.tshark_judge import Verdict, judge_file
 from tests.hostile import Hostile
 from tests.paths import SHARED
@@ -26,7 +26,7 @@ def test_recorded_captures(path: Path) -> None:
     assert verdict.fields
 
 
-@pytest.mark.parametrize("link_type", LINK_HEADS)
+@pytest.mark.parametrize("link_type", LINK_TYPES)
 def test_generated_captures(link_type: int, tmp_path: Path) -> None:
     path, verdict = tmp_path / f"link-{link_type}.pcap", Verdict()
     path.write_bytes(Network(link_type).capture(link_type, 400))

@@ -12,11 +12,10 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gwlbemu.capture.checks import Check, State, judge
+from gwlbemu.capture.checks import Check, State, judge_layer
 from gwlbemu.capture.dissect import Dissection, Layer, dissect
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
@@ -106,17 +105,18 @@ def _judge_packet(where: str, captured: CapturedPacket, theirs: list[tuple[str, 
     seconds, _, ticks = frame["frame.time_epoch"].partition(".")
     verdict.compare(where, "time", captured.at_ns, int(seconds) * 10**9 + int(ticks.ljust(9, "0")[:9]))
     dictionary(captured, ours)
-    vlans = [fields["vlan.id"] for name, fields in theirs if name == "vlan" and "vlan.id" in fields]
+    tags = [fields.get(f"{name}.id") for name, fields in theirs if name in ("vlan", "ieee8021ad")]
+    vlans = [tag for tag in tags if tag]
     verdict.compare(where, "vlans", ",".join(map(str, ours.vlans)), ",".join(vlans[: len(ours.vlans)]))
     packets = [index for index, (name, _) in enumerate(theirs) if name in ("ip", "ipv6")]
-    mine = list(_ours(ours))
-    for place, (layer, checks) in enumerate(mine):
+    mine = ours.layers
+    for place, layer in enumerate(mine):
         if place >= len(packets):
             told = "malformed" if any("malformed" in name for name, _ in theirs) else "not opened by tshark"
             verdict.aside[f"{told}: {theirs[0][1]['frame.protocols']}"] += 1
             return
         index = packets[place]
-        _judge_layer(f"{where} layer {place + 1}", layer, checks, theirs[index:], verdict)
+        _judge_layer(f"{where} layer {place + 1}", layer, theirs[index:], verdict)
     if len(packets) > len(mine):
         verdict.aside[f"not opened by us: {frame['frame.protocols']} ({ours.trouble})"] += 1
     tunnels = [fields for name, fields in theirs if name == "geneve"]
@@ -124,28 +124,13 @@ def _judge_packet(where: str, captured: CapturedPacket, theirs: list[tuple[str, 
         _judge_tunnel(where, tunnel, fields, verdict)
 
 
-def _ours(dissection: Dissection) -> Iterator[tuple[Layer, list[Check]]]:
-    """Each IP packet with its checks."""
-    checks = judge(dissection)
-    for layer in dissection.layers:
-        mine = []
-        if layer.ip.version == 4:
-            mine.append(checks.pop(0))
-        if checks and not checks[0].layer.endswith("IP"):
-            mine.append(checks.pop(0))
-        yield layer, mine
-
-
 def _tunnels(dissection: Dissection) -> list[TunnelLayer]:
     inside = [carried.tunnel for carried in dissection.carried]
     return [tunnel for tunnel in (dissection.tunnel, *inside) if tunnel]
 
 
-def _judge_layer(
-    where: str, layer: Layer, checks: list[Check], theirs: list[tuple[str, Fields]], verdict: Verdict
-) -> None:
-    name, fields = theirs[0]
-    ip = layer.ip
+def _judge_layer(where: str, layer: Layer, theirs: list[tuple[str, Fields]], verdict: Verdict) -> None:
+    (name, fields), ip, checks = theirs[0], layer.ip, judge_layer(layer)
     verdict.compare(where, "version", "ip" if ip.version == 4 else "ipv6", name)
     if name != ("ip" if ip.version == 4 else "ipv6"):
         return
@@ -179,6 +164,8 @@ def _judge_layer(
             "tcp.flags": f"0x{tcp.flags:04x}", "tcp.seq_raw": tcp.sequence, "tcp.ack_raw": tcp.acknowledgement,
             "tcp.len": tcp.payload_length, "tcp.window_size_value": tcp.window,
         }  # fmt: skip
+    if flags := found.get("tcp.flags"):
+        found = found | {"tcp.flags": f"0x{int(flags, 16) & 0xFF:04x}"}  # we tell eight of them
     _compare(where, told, found, verdict)
     if checks and not checks[-1].layer.endswith("IP"):
         _compare_state(where, checks[-1], upper, found, verdict)
