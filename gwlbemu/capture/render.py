@@ -45,7 +45,10 @@ def line(
     what became of every checksum.
     """
     checks = judge(dissection) if checks is None else checks
-    parts = [content(dissection, captured.original_length, verbose=verbose), *map("({})".format, remarks(dissection, checks))]
+    parts = [
+        content(dissection, captured.original_length, verbose=verbose),
+        *map("({})".format, remarks(dissection, checks)),
+    ]
     if verbose and checks:
         parts.append("checksums: " + ", ".join(f"{check.layer} {check.state.value}" for check in checks))
     return framed(captured, "  ".join(parts))

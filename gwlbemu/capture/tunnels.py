@@ -111,7 +111,11 @@ def _options(data: bytes, end: int) -> tuple[list[geneve.Option], list[str], str
         name = f"option {option_class:04x}/{kind & 0x7F:02x}"
         if at + 4 + length > end:
             left = end - at - 4
-            return options, reserved, f"GENEVE {name} overruns: it claims {length} bytes, {left} of the options are left"
+            return (
+                options,
+                reserved,
+                f"GENEVE {name} overruns: it claims {length} bytes, {left} of the options are left",
+            )
         if data[at + 3] & 0xE0:
             reserved.append(name)
         options.append(geneve.Option(option_class, kind & 0x7F, data[at + 4 : at + 4 + length], bool(kind & 0x80)))

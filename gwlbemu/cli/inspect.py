@@ -27,7 +27,9 @@ from gwlbemu.views.capture import capture_files, capture_trouble
 )
 @click.option("--journeys", "by_journey", is_flag=True, help="Group by packet: every tap it crossed, and what changed.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the last N packets (or journeys).")
-@click.option("-v", "--verbose", is_flag=True, help="Also TTL, DF, length, VLAN of the outer packet, and each checksum.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also TTL, DF, length, VLAN of the outer packet, and each checksum."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per packet and line.")
 def inspect_command(
     files: tuple[Path, ...],

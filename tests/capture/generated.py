@@ -24,7 +24,11 @@ class Network:
         data = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, link_type)
         for number in range(count):
             frame = self._linked(link_type, self._packet(0))
-            kept = frame[: self._dice.randrange(34, len(frame) + 1)] if self._dice.random() < 0.15 and len(frame) > 60 else frame
+            kept = (
+                frame[: self._dice.randrange(34, len(frame) + 1)]
+                if self._dice.random() < 0.15 and len(frame) > 60
+                else frame
+            )
             data += struct.pack("<IIII", number, number * 1001, len(kept), len(frame)) + kept
         return data
 
@@ -46,7 +50,9 @@ class Network:
         six = dice.random() < 0.3
         size = 16 if six else 4
         source, destination = (bytes((0xFD if six else 10,)) + dice.randbytes(size - 1) for _ in range(2))
-        kind = dice.choice(("tcp", "tcp", "udp", "udp", "ping", "fragment", "options", "geneve", "geneve", "vxlan", "gre", "ipip"))
+        kind = dice.choice(
+            ("tcp", "tcp", "udp", "udp", "ping", "fragment", "options", "geneve", "geneve", "vxlan", "gre", "ipip")
+        )
         payload = dice.randbytes(dice.choice((0, 1, 8, 33, 200, 1400)))
         ports = dice.choice((0, 20000, 40001)), dice.choice((0, 30000, 40002))
         if depth < 3 and kind in ("geneve", "vxlan"):
@@ -62,7 +68,9 @@ class Network:
         if kind == "udp":
             return self._odd(build_udp(source, destination, *ports, payload))
         if kind == "ping" and not six:
-            return build_ipv4(source, destination, 1, b"\x08\0" + dice.randbytes(6) + payload, ttl=dice.randrange(1, 256))
+            return build_ipv4(
+                source, destination, 1, b"\x08\0" + dice.randbytes(6) + payload, ttl=dice.randrange(1, 256)
+            )
         if kind == "fragment" and not six:
             offset, more = dice.choice((0, 8, 800)), dice.random() < 0.5
             return build_ipv4(
@@ -96,7 +104,9 @@ class Network:
         if choice == "foreign":
             for _ in range(dice.randrange(4)):
                 words = dice.randrange(5)
-                options += struct.pack(">HBB", dice.getrandbits(16), dice.getrandbits(8), words | dice.choice((0, 0, 0xE0)))
+                options += struct.pack(
+                    ">HBB", dice.getrandbits(16), dice.getrandbits(8), words | dice.choice((0, 0, 0xE0))
+                )
                 options += dice.randbytes(words * 4)
         if choice == "ethernet":
             inner, kind = self._linked(1, inner), 0x6558
@@ -104,4 +114,8 @@ class Network:
         return struct.pack(">BBHI", len(options) // 4, flags, kind, dice.getrandbits(24) << 8) + options + inner
 
     def _vxlan(self, depth: int) -> bytes:
-        return b"\x08\0\0\0" + struct.pack(">I", self._dice.getrandbits(24) << 8) + self._linked(1, self._packet(depth + 1))
+        return (
+            b"\x08\0\0\0"
+            + struct.pack(">I", self._dice.getrandbits(24) << 8)
+            + self._linked(1, self._packet(depth + 1))
+        )

@@ -77,7 +77,9 @@ def test_what_cannot_be_judged_is_not_called_wrong() -> None:
     assert states(SEGMENT[:-2], missing=2) == {"IP": "right", "TCP": "unjudged"}
     routed = build_tcp(A6, B6, 1, 2)[40:]
     header = bytes((TCP, 2, 2, 1)) + bytes(4) + CLIENT * 4
-    packet = b"\x60\0\0\0" + (len(header) + len(routed)).to_bytes(2, "big") + bytes((43, 64)) + A6 + B6 + header + routed
+    packet = (
+        b"\x60\0\0\0" + (len(header) + len(routed)).to_bytes(2, "big") + bytes((43, 64)) + A6 + B6 + header + routed
+    )
     assert states(packet) == {"TCP": "unjudged"}
 
 
@@ -90,4 +92,3 @@ def test_icmp_is_judged() -> None:
     ping = build_ipv4(CLIENT, SERVER, 1, bytes.fromhex("080006f612340005") + b"ping")
     assert states(ping) == {"IP": "right", "ICMP": "right"}
     assert "(ICMP checksum 0x06f7, expected 0x06f6)" in told(changed(ping, 22, 0x06F7))
-

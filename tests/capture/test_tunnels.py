@@ -69,7 +69,10 @@ def test_reserved_bits_are_named() -> None:
 
 def test_an_option_that_overruns_is_called_that_and_the_packet_behind_it_is_told() -> None:
     text = geneve(bytes.fromhex("0200080000000000 0108011f cafebabe") + syn())
-    assert text == f"{OUTER}geneve | {SYN}  (GENEVE option 0108/01 overruns: it claims 124 bytes, 4 of the options are left)"
+    assert (
+        text
+        == f"{OUTER}geneve | {SYN}  (GENEVE option 0108/01 overruns: it claims 124 bytes, 4 of the options are left)"
+    )
 
 
 def test_more_options_than_bytes_are_called_that() -> None:
@@ -152,3 +155,9 @@ def test_a_snap_frame_is_opened_and_an_unknown_link_type_named() -> None:
     assert told(frame, link_type=147).endswith("(link type 147 is not read)")
     cooked = bytes(14) + bytes.fromhex("8100 0007 0800") + syn()
     assert told(cooked, link_type=113, verbose=True).startswith("tcp")
+
+
+def test_a_packet_of_the_other_ip_version_is_named() -> None:
+    frame = bytearray(ethernet(build_udp(A6, B6, 1, 2, b"")))
+    frame[12:14] = b"\x08\x00"
+    assert told(bytes(frame)).endswith("(IPv6 under ethertype 0x0800)")

@@ -61,7 +61,9 @@ def flow_frames(dice: random.Random) -> list[bytes]:
         if dice.random() < 0.2:
             bare[26 if packet[9] == 17 else 36] ^= 1
         if packet[9] == 6 and dice.random() < 0.2:
-            pseudo = sum(CLIENT[i] << 8 | CLIENT[i + 1] for i in (0, 2)) + sum(SERVER[i] << 8 | SERVER[i + 1] for i in (0, 2))
+            pseudo = sum(CLIENT[i] << 8 | CLIENT[i + 1] for i in (0, 2)) + sum(
+                SERVER[i] << 8 | SERVER[i + 1] for i in (0, 2)
+            )
             bare[36:38] = ((pseudo + 6 + len(packet) - 20) % 65535).to_bytes(2, "big")
         frames.append(ethernet(bytes(bare)) + bytes(dice.choice((0, 0, 6))))
         frames.append(ethernet(tunnelled(bytes(bare))))
@@ -87,7 +89,12 @@ def test_packets_of_flows_read_alike_on_both_ways(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_hostile_frames_read_alike_on_both_ways(seed: int) -> None:
     both, dice = Both(), random.Random(seed)
-    for frame in [*flow_frames(dice), GOLDEN_FRAME, SHORT_FRAGMENT, *Hostile(seed, [*GOOD, *flow_frames(dice)]).frames(2000)]:
+    for frame in [
+        *flow_frames(dice),
+        GOLDEN_FRAME,
+        SHORT_FRAGMENT,
+        *Hostile(seed, [*GOOD, *flow_frames(dice)]).frames(2000),
+    ]:
         both.look(frame)
     assert both.hot
 

@@ -80,9 +80,24 @@ def test_a_flow_is_chosen_among_usual_and_other_packets(gwlbemu: Any, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "data", "code", "words"),
     [
-        ("text.txt", b"no capture at all", 3, "text.txt: the file cannot be read beyond byte 0: not a pcap or pcapng file"),
-        ("x.gz", gzip.compress(b"x"), 3, "x.gz: the file cannot be read beyond byte 0: it is compressed: unpack it first"),
-        ("cut.pcap", pcap_file([(0, ethernet(syn())), (1, ethernet(syn()))])[:-3], 1, "cut.pcap: the file cannot be read"),
+        (
+            "text.txt",
+            b"no capture at all",
+            3,
+            "text.txt: the file cannot be read beyond byte 0: not a pcap or pcapng file",
+        ),
+        (
+            "x.gz",
+            gzip.compress(b"x"),
+            3,
+            "x.gz: the file cannot be read beyond byte 0: it is compressed: unpack it first",
+        ),
+        (
+            "cut.pcap",
+            pcap_file([(0, ethernet(syn())), (1, ethernet(syn()))])[:-3],
+            1,
+            "cut.pcap: the file cannot be read",
+        ),
         ("wifi.pcap", pcap_file([(0, bytes(30))], link_type=105), 0, "(link type 105 is not read)"),
     ],
 )
