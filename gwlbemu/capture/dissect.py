@@ -122,7 +122,7 @@ def _inside(opened: Opened, missing: int) -> tuple[Layer | None, str]:
     if opened.ethertype in (link.TYPE_IPV4, link.TYPE_IPV6):
         layer, trouble = _layer(opened.payload, missing, "inside: ", opened.ethertype)
         return layer, opened.trouble or trouble
-    if opened.trouble or opened.geneve is None and opened.kind == "geneve":
+    if opened.trouble or (opened.geneve is None and opened.kind == "geneve"):
         return None, opened.trouble
     if opened.geneve and not opened.ethertype:
         return None, f"inside: protocol type 0x{opened.geneve.header.protocol_type:04x}, {len(opened.payload)} bytes"

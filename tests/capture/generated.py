@@ -74,8 +74,8 @@ class Network:
         if kind == "fragment" and not six:
             offset, more = dice.choice((0, 8, 800)), dice.random() < 0.5
             return build_ipv4(
-                source, destination, dice.choice((6, 17)), dice.randbytes(40), fragment_offset=offset, more_fragments=more,
-                identification=dice.getrandbits(16), dscp=dice.randrange(64), dont_fragment=False,
+                source, destination, dice.choice((6, 17)), dice.randbytes(40), fragment_offset=offset,
+                more_fragments=more, identification=dice.getrandbits(16), dscp=dice.randrange(64), dont_fragment=False,
             )  # fmt: skip
         packet = build_tcp(
             source, destination, *ports, sequence=dice.getrandbits(32), acknowledgement=dice.getrandbits(32),

@@ -14,7 +14,7 @@ from tests.capture.tshark_judge import Verdict, judge_file
 from tests.hostile import Hostile
 from tests.paths import SHARED
 
-pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not there")
+pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark")
 CAPTURES = sorted([*SHARED.glob("pcaps/*.pcap*"), *SHARED.glob("cases/*/*.pcap*")])
 
 

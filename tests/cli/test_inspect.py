@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +141,13 @@ def test_a_long_file_shows_its_progress_at_a_terminal_that_packets_do_not_fill(
 
     path = tmp_path / "a.pcapng"
     path.write_bytes(section_header() + interface_description("x"))
-    with inspect_view.ExitStack() as stack:
+    with ExitStack() as stack:
         files = [inspect_view.CaptureFile(path, stack)]
         for longest, err, out, at_end, expected in (
             (1, True, False, False, True), (1, True, True, False, False), (1, True, True, True, True),
             (1, False, False, False, False), (1 << 30, True, False, False, False),
         ):  # fmt: skip
             monkeypatch.setattr(inspect_view, "LONG", longest)
-            monkeypatch.setattr(inspect_view.sys, "stderr", Terminal(err))
-            monkeypatch.setattr(inspect_view.sys, "stdout", Terminal(out))
+            monkeypatch.setattr(sys, "stderr", Terminal(err))
+            monkeypatch.setattr(sys, "stdout", Terminal(out))
             assert inspect_view.shows_progress(files, at_end=at_end) is expected
