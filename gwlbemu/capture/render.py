@@ -59,18 +59,18 @@ def framed(captured: CapturedPacket, text: str) -> str:
     number, at_ns, interface, data, length, direction, comments = captured
     cut = f"  (cut to {len(data)} of {length} bytes)" if length > len(data) else ""
     place, said = _place_text(interface.name, direction), _comments_text(comments) if comments else ""
-    line = f"{number:>5}  {_clock_text(at_ns // 1_000_000_000)}.{at_ns % 1_000_000_000:09}{place}  {text}{cut}{said}"
-    return line if line.isprintable() else plain(line)
+    seconds, nanoseconds = divmod(at_ns, 1_000_000_000)
+    return f"{number:>5}  {_clock_text(seconds)}.{nanoseconds:09}{place}  {text}{cut}{said}"
 
 
 @lru_cache
 def _place_text(interface: str, direction: str) -> str:
-    return f"  {interface} {direction}".rstrip() if interface or direction else ""
+    return plain(f"  {interface} {direction}".rstrip()) if interface or direction else ""
 
 
 @lru_cache(1 << 13)
 def _comments_text(comments: tuple[str, ...]) -> str:
-    return "  # " + " # ".join(" ".join(comment.split()) for comment in comments)
+    return plain("  # " + " # ".join(" ".join(comment.split()) for comment in comments))
 
 
 def content(dissection: Dissection, length: int, *, verbose: bool = False) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import json
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -32,6 +33,18 @@ _BLOCK = 256  # texts that are written at once
 LONG = 10 << 20  # bytes that deserve a progress bar
 _STEP = 2000  # packets between two moves of it
 _MOST_REASONS = 5
+_COLLECT_AFTER = 100_000  # objects
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """Let Python look for cycles rarely: packets are tuples, which have none, and there are many."""
+    usual = gc.get_threshold()
+    gc.set_threshold(_COLLECT_AFTER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 class CaptureFile:

@@ -53,7 +53,8 @@ def flow_frames(dice: random.Random) -> list[bytes]:
         payload = dice.randbytes(dice.choice(sizes))
         packet = build_tcp(
             CLIENT, SERVER, 40000, dice.choice((80, 0)), sequence=dice.getrandbits(32),
-            identification=dice.getrandbits(16), flags=dice.choice((SYN, ACK, ACK | PSH)), payload=payload, ttl=dice.choice((64, 63)),
+            identification=dice.getrandbits(16), flags=dice.choice((SYN, ACK, ACK | PSH)), payload=payload,
+            ttl=dice.choice((64, 63)),
             options=bytes(dice.choice((0, 4, 12))),
         )  # fmt: skip
         packet = dice.choice((packet, build_udp(CLIENT, SERVER, 0, dice.choice((53, 0, 4789, 6081)), payload)))
