@@ -75,12 +75,35 @@ def test_what_cannot_be_judged_is_not_called_wrong() -> None:
     fragment = build_ipv4(CLIENT, SERVER, UDP, bytes.fromhex("0001000200101234") + bytes(8), more_fragments=True)
     assert states(fragment) == {"IP": "right", "UDP": "unjudged"}
     assert states(SEGMENT[:-2], missing=2) == {"IP": "right", "TCP": "unjudged"}
-    routed = build_tcp(A6, B6, 1, 2)[40:]
-    header = bytes((TCP, 2, 2, 1)) + bytes(4) + CLIENT * 4
-    packet = (
-        b"\x60\0\0\0" + (len(header) + len(routed)).to_bytes(2, "big") + bytes((43, 64)) + A6 + B6 + header + routed
-    )
-    assert states(packet) == {"TCP": "unjudged"}
+    other = bytes((TCP, 2, 3, 1)) + bytes(20)
+    assert states(extended(43, other, build_tcp(A6, B6, 1, 2)[40:])) == {"TCP": "unjudged"}
+    source_route = build_ipv4(CLIENT, SERVER, TCP, SEGMENT[20:])
+    source_route = b"\x46" + source_route[1:20] + b"\x83\x04\x04\0" + source_route[20:]
+    assert states(changed(source_route, 2, len(source_route)))["TCP"] == "unjudged"
+
+
+def extended(following: int, header: bytes, segment: bytes) -> bytes:
+    """Put an extension header between IPv6 and a segment."""
+    length = (len(header) + len(segment)).to_bytes(2, "big")
+    return b"\x60\0\0\0" + length + bytes((following, 64)) + A6 + B6 + header + segment
+
+
+C6 = bytes.fromhex("fd00") + bytes(13) + b"\3"
+
+
+@pytest.mark.parametrize(
+    ("following", "header", "source", "destination"),
+    [
+        (43, bytes((TCP, 2, 0, 1)) + bytes(4) + C6, A6, C6),  # a routing header's last, RFC 8200 8.1
+        (43, bytes((TCP, 2, 0, 0)) + bytes(4) + C6, A6, B6),
+        (43, bytes((TCP, 4, 4, 1)) + bytes(4) + C6 + A6, A6, C6),  # the segment list is reversed, RFC 8754 2
+        (60, bytes((TCP, 2, 1, 2, 0, 0, 0xC9, 16)) + C6, C6, B6),  # RFC 6275 6.3
+    ],
+)
+def test_a_checksum_over_addresses_of_extension_headers_is_right(
+    following: int, header: bytes, source: bytes, destination: bytes
+) -> None:
+    assert states(extended(following, header, build_tcp(source, destination, 1, 2)[40:])) == {"TCP": "right"}
 
 
 def test_a_udp_length_that_does_not_fit_is_named() -> None:
