@@ -130,6 +130,12 @@ FIGURES = (
            ("lab-up", "two-zones"), unit="s", needed=2.5, aimed=1.5, at_most=True),
     Figure("lab-up-100", "lab of 100 instances, time per instance, against two-zones", "up",
            ("lab-up-instance", "hundred"), ("lab-up-instance", "two-zones"), needed=1.0, aimed=0.5, at_most=True),
+    Figure("inspect", "inspect with checksums judged, packets per second of CPU, against tshark -r", "inspect",
+           ("inspect", "plain"), ("inspect", "tshark"), needed=0.7, aimed=1.0),
+    Figure("inspect-journeys", "inspect --journeys, the same", "inspect",
+           ("inspect", "journeys"), ("inspect", "tshark"), needed=0.4, aimed=0.7),
+    Figure("inspect-memory", "memory of inspect, packets or journeys", "inspect",
+           ("inspect-memory", "journeys"), unit="MiB", needed=150, at_most=True),
 )  # fmt: skip
 EXPERIMENTS = tuple(dict.fromkeys(figure.experiment for figure in FIGURES))
 

@@ -10,7 +10,7 @@ from gwlbemu.bench.results import Results
 UNITS = {
     "tcp-super": "Gbit/s", "tcp-wire": "Gbit/s", "tcp-super-1500": "Gbit/s", "tcp-wire-1500": "Gbit/s",
     "packets": "packets/s", "round-trip": "us", "new-flows": "flows/s", "crowd": "packets/s", "memory": "bytes",
-    "lab-up": "s", "lab-up-instance": "s",
+    "inspect": "packets/s", "inspect-memory": "MiB", "lab-up": "s", "lab-up-instance": "s",
 }  # fmt: skip
 
 

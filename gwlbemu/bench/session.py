@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from gwlbemu.bench import loads, machine, plans
+from gwlbemu.bench import capture_file, loads, machine, plans, tools
 from gwlbemu.bench.figures import VERBS
 from gwlbemu.bench.labs import MeasuredPath, PathLabs, refuse_if_up
 from gwlbemu.bench.loads import Flows
@@ -26,6 +27,7 @@ WARM_RATE = 20_000  # packets/s that place new flows without loss on either path
 BURST_RATE = 100_000  # new flows/s offered
 FILL_BURST_SECONDS = 4
 PAUSES_SECONDS = 300.0
+CAPTURED_FLOWS = 1000
 BYTES_PER_CROWD_FLOW = 3000  # free memory that must be there for each
 
 
@@ -42,10 +44,21 @@ class Effort:
     labs: int = 3
     instances: int = 100
     table: int = 2_000_000  # flows of a full flow table: emulation.max_flows
+    captured: int = 110_000  # packets of a capture
 
 
 FULL = Effort()
-QUICK = Effort(rounds=2, seconds=0.5, tcp_seconds=1.0, echoes=500, crowd=100_000, fill_seconds=15, labs=1, table=50_000)
+QUICK = Effort(
+    rounds=2,
+    seconds=0.5,
+    tcp_seconds=1.0,
+    echoes=500,
+    crowd=100_000,
+    fill_seconds=15,
+    labs=1,
+    table=50_000,
+    captured=20_000,
+)
 
 
 class Session:
@@ -72,6 +85,7 @@ class Session:
             "flows": self._flows,
             "pauses": self._pauses,
             "up": self._labs,
+            "inspect": self._inspect,
         }[experiment]()
 
     def _each_round(self, experiment: str, paths: list[str], measure: Callable[[MeasuredPath], None]) -> None:
@@ -242,3 +256,22 @@ class Session:
             return
         self.results.add("lab-up", name, took)
         self.results.add("lab-up-instance", name, took / instances)
+
+    # ---- a capture ---------------------------------------------------------------------------------------------------
+    def _inspect(self) -> None:
+        """Read one long capture as packets, as journeys and with tshark; CPU time, since it is one process each."""
+        path = self._folder / "long.pcapng"
+        packets = capture_file.write(path, self.effort.captured, CAPTURED_FLOWS)
+        size = path.stat().st_size / 1e6
+        self.results.settings["capture"] = f"{packets:,} packets in {CAPTURED_FLOWS:,} flows, {size:.0f} MB"
+        ours = own_module("gwlbemu.cli.main", "inspect", str(path))
+        readers = {"plain": ours, "journeys": [*ours, "--journeys"], "tshark": ["tshark", "-r", str(path)]}
+        if shutil.which("tshark") is None:
+            self.results.missing["tshark"] = "not installed"
+            del readers["tshark"]
+        for number in range(self.effort.rounds):
+            self.say(f"inspect, round {number + 1} of {self.effort.rounds}")
+            for name, words in readers.items():
+                seconds, memory = tools.cost(words)
+                self.results.add("inspect", name, packets / seconds)
+                self.results.add("inspect-memory", name, memory / 2**20)

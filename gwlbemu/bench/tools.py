@@ -52,6 +52,24 @@ def output(
     return out
 
 
+def cost(argv: Sequence[str]) -> tuple[float, int]:
+    """Run a program whose output nobody reads; return the CPU seconds and the most bytes of memory that it took.
+
+    NetError when it fails.
+    """
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait()
+    if process.returncode:
+        raise NetError(f"{argv[0]} ended with {process.returncode}")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
 def _pin(pid: int, core: int | None) -> None:
     if core is not None:
         with suppress(ProcessLookupError):

@@ -12,12 +12,13 @@ from typing import NamedTuple
 from gwlbemu.capture.dissect import Dissection, Layer
 from gwlbemu.wire import geneve
 from gwlbemu.wire.checksum import internet, total
-from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
+from gwlbemu.wire.protocols import DESTINATION_OPTIONS, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP
 from gwlbemu.wire.protocols import name as protocol_name
 
 _FIELDS = {TCP: 16, UDP: 6, ICMP: 2, ICMPV6: 2}  # where the checksum stands in the upper layer's header
 _SMALLEST = {TCP: 20, UDP: 8, ICMP: 8, ICMPV6: 4}
-_ROUTING = 43
+_LAST_SEGMENT = {0: "last", 2: "last", 4: "first"}  # where a routing header of this type has its last segment
+_HOME_ADDRESS = b"\xc9\x10"
 _SOURCE_ROUTES = (131, 137)  # IPv4 options
 
 
@@ -49,12 +50,14 @@ class Check(NamedTuple):
 
 def judge(dissection: Dissection) -> list[Check]:
     """Return the checks of every IP packet in a frame, outermost first."""
-    checks: list[Check] = []
-    for place, layer in _placed(dissection):
-        if layer.ip.version == 4:
-            checks.append(_judge_ip(f"{place}IP", layer))
-        if layer.ip.protocol in _FIELDS and (upper := _judge_upper(place, layer)):
-            checks.append(upper)
+    return [check for place, layer in _placed(dissection) for check in judge_layer(layer, place)]
+
+
+def judge_layer(layer: Layer, place: str = "") -> list[Check]:
+    """Return the checks of one IP packet: its header's, its upper layer's; `place` stands in front of their names."""
+    checks = [_judge_ip(f"{place}IP", layer)] if layer.ip.version == 4 else []
+    if layer.ip.protocol in _FIELDS and (upper := _judge_upper(place, layer)):
+        checks.append(upper)
     return checks
 
 
@@ -98,14 +101,15 @@ def _judge_upper(place: str, layer: Layer) -> Check | None:
     if ip.protocol == UDP and not there:
         tunnel = geneve.PORT in (ip.source_port, ip.destination_port) or ip.destination_port == 4789
         return Check(name, 0, None, State.ABSENT) if ip.version == 4 or tunnel else _zero_over_ipv6(name, layer)
-    if ip.is_fragment or not layer.is_whole or len(segment) < _SMALLEST[ip.protocol] or _is_routed(layer):
+    ends = _ends(layer)
+    if ends is None or ip.is_fragment or not layer.is_whole or len(segment) < _SMALLEST[ip.protocol]:
         return Check(name, there, None, State.UNJUDGED)
     if ip.protocol == UDP and not layer.jumbo:
         length = _udp_length(layer)
         if not 8 <= length <= len(segment):
             return Check(name, there, None, State.UNJUDGED)
         segment = segment[:length]
-    pseudo = 0 if ip.protocol == ICMP else total(ip.source) + total(ip.destination) + ip.protocol + len(segment)
+    pseudo = 0 if ip.protocol == ICMP else total(ends) + ip.protocol + len(segment)
     number = total(segment) + pseudo
     if number % 65535 == 0:
         return Check(name, there, there, State.RIGHT)
@@ -128,15 +132,35 @@ def _udp_length(layer: Layer) -> int:
     return layer.payload[4] << 8 | layer.payload[5]
 
 
-def _is_routed(layer: Layer) -> bool:
-    """Whether the checksum may be for another destination than the header's: a source route's last (RFC 791 3.1,
-    RFC 8200 8.1).
+def _ends(layer: Layer) -> bytes | None:
+    """Return the addresses that an upper checksum is of; None when they cannot be told.
+
+    While segments are left, the destination is a routing header's last (RFC 8200 8.1); with a home address option, the
+    source is that address (RFC 6275 6.3); of IPv4's source routes nothing is known here.
     """
-    following, at = layer.data[6], 40
-    if layer.ip.version == 4:
-        return any(kind in layer.data[20 : layer.ip.header_length] for kind in _SOURCE_ROUTES)
-    while at + 8 <= layer.ip.header_length and following in (0, _ROUTING, 60):
-        if following == _ROUTING and layer.data[at + 3]:
-            return True
-        following, at = layer.data[at], at + (layer.data[at + 1] + 1) * 8
-    return False
+    ip, data = layer.ip, layer.data
+    if ip.version == 4:
+        routed = any(kind in data[20 : ip.header_length] for kind in _SOURCE_ROUTES)
+        return None if routed else ip.source + ip.destination
+    source, destination, following, at = ip.source, ip.destination, data[6], 40
+    while at + 8 <= ip.header_length and following in (HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS):
+        end = at + (data[at + 1] + 1) * 8
+        if following == ROUTING and data[at + 3]:
+            kind = data[at + 2]
+            if kind not in _LAST_SEGMENT or end - at < 24:
+                return None
+            last = at + 8 if _LAST_SEGMENT[kind] == "first" else end - 16
+            destination = data[last : last + 16]
+        elif following == DESTINATION_OPTIONS:
+            source = _home_address(data[at + 2 : end]) or source
+        following, at = data[at], end
+    return source + destination
+
+
+def _home_address(options: bytes) -> bytes:
+    at = 0
+    while at + 2 <= len(options):
+        if options[at : at + 2] == _HOME_ADDRESS:
+            return options[at + 2 : at + 18]
+        at += 1 if not options[at] else 2 + options[at + 1]
+    return b""

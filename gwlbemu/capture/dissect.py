@@ -93,7 +93,7 @@ def dissect_frame(frame: bytes, link_type: int = link.ETHERNET, *, missing: int 
     ethertype, payload, vlans = link.unlink(link_type, frame)
     if ethertype not in (link.TYPE_IPV4, link.TYPE_IPV6):
         return Dissection(ethertype, None, None, None, _no_network(link_type, missing), vlans)
-    outer, trouble = _layer(payload, missing, "")
+    outer, trouble = _layer(payload, missing, "", ethertype)
     if outer is None:
         return Dissection(ethertype, None, None, None, trouble, vlans)
     opened = open_tunnel(outer.ip, outer.payload, missing > 0)
@@ -101,8 +101,9 @@ def dissect_frame(frame: bytes, link_type: int = link.ETHERNET, *, missing: int 
         return Dissection(ethertype, outer, None, None, trouble, vlans)
     if opened.kind != "geneve":
         carried, more = _carried(opened, missing)
-        return Dissection(ethertype, outer, None, None, more, vlans, carried)
-    inner, trouble = _inside(opened, missing)
+        return Dissection(ethertype, outer, None, None, trouble or more, vlans, carried)
+    inner, more = _inside(opened, missing)
+    trouble = trouble or more
     carried = ()
     if inner is not None and (deeper := open_tunnel(inner.ip, inner.payload, missing > 0)):
         carried, more = _carried(deeper, missing)
@@ -119,9 +120,9 @@ def _no_network(link_type: int, missing: int) -> str:
 def _inside(opened: Opened, missing: int) -> tuple[Layer | None, str]:
     """The IP packet in a tunnel, and what was odd about either."""
     if opened.ethertype in (link.TYPE_IPV4, link.TYPE_IPV6):
-        layer, trouble = _layer(opened.payload, missing, "inside: ")
+        layer, trouble = _layer(opened.payload, missing, "inside: ", opened.ethertype)
         return layer, opened.trouble or trouble
-    if opened.trouble or opened.geneve is None and opened.kind == "geneve":
+    if opened.trouble or (opened.geneve is None and opened.kind == "geneve"):
         return None, opened.trouble
     if opened.geneve and not opened.ethertype:
         return None, f"inside: protocol type 0x{opened.geneve.header.protocol_type:04x}, {len(opened.payload)} bytes"
@@ -140,8 +141,8 @@ def _carried(opened: Opened | None, missing: int) -> tuple[tuple[Carried, ...], 
     return tuple(found), trouble
 
 
-def _layer(packet: bytes, missing: int, where: str) -> tuple[Layer | None, str]:
-    """An IP packet, or why it cannot be read."""
+def _layer(packet: bytes, missing: int, where: str, ethertype: int) -> tuple[Layer | None, str]:
+    """An IP packet, or why it cannot be read; and what is odd about one that can."""
     try:
         ip = decode_ip(packet, quoted=missing > 0)
     except WireError as error:
@@ -155,7 +156,8 @@ def _layer(packet: bytes, missing: int, where: str) -> tuple[Layer | None, str]:
         return None, f"{where}IPv{ip.version} total length {ip.total_length}, {len(packet) + missing} bytes there"
     if ip.version == 6 and ip.total_length == 40 and (jumbo := _jumbo(packet, missing)):
         return jumbo, ""
-    return Layer(ip, packet[: ip.total_length]), ""
+    odd = ethertype != (link.TYPE_IPV4 if ip.version == 4 else link.TYPE_IPV6)
+    return Layer(ip, packet[: ip.total_length]), f"{where}IPv{ip.version} under ethertype 0x{ethertype:04x}" * odd
 
 
 def _could_be_read(packet: bytes) -> bool:

@@ -27,7 +27,7 @@ from gwlbemu.wire.tcp import SYN
 
 LONGEST_NS = 2_000_000_000
 LASTING = 84  # bytes of TCP, UDP or whatever it is that count for a packet's identity
-_MOST_OPEN = 20_000  # journeys that may still go on
+MOST_OPEN = 20_000  # journeys that may still go on
 _new = tuple.__new__
 _UNSORTED = 4096  # sightings among which the order of time is restored
 _MSS = re.compile(rb"\x02\x04..", re.DOTALL)
@@ -149,10 +149,13 @@ def drop_reason(comments: tuple[str, ...]) -> str:
     return next((comment for comment in comments if comment.startswith("dropped")), "")
 
 
-def follow(sightings: Iterable[Sighting], *, longest_ns: int = LONGEST_NS) -> Iterator[Journey]:
+def follow(
+    sightings: Iterable[Sighting], *, longest_ns: int = LONGEST_NS, most_open: int = MOST_OPEN
+) -> Iterator[Journey]:
     """Yield journeys in the order of their first sighting, each when nothing more can come to it.
 
-    Sightings come nearly in the order of time. What is kept is bounded: the oldest journey ends when too many are open.
+    Sightings come nearly in the order of time. What is kept is bounded: the oldest journey
+    ends when more than `most_open` are.
     """
     latest: dict[PacketIdentity, Journey] = {}
     journeys: dict[int, Journey] = {}
@@ -167,7 +170,7 @@ def follow(sightings: Iterable[Sighting], *, longest_ns: int = LONGEST_NS) -> It
                 continue
         latest[identity] = journeys[last] = Journey(identity, each.summary, [each])
         last += 1
-        while last - first > _MOST_OPEN or journeys[first].sightings[-1].at_ns + longest_ns < each.at_ns:
+        while last - first > most_open or journeys[first].sightings[-1].at_ns + longest_ns < each.at_ns:
             done = journeys.pop(first)
             first += 1
             if latest.get(done.identity) is done:

@@ -106,7 +106,7 @@ def _usual_packet(stream: Stream, section: _Section, number: int) -> CapturedPac
         or block % 4
         or options_at > end - 4
         or end > len(chunk)
-        or chunk[end - 4 : end] != chunk[at + 4 : at + 8]
+        or section.word.unpack_from(chunk, end - 4)[0] != block
         or index >= len(section.interfaces)
     ):
         return None

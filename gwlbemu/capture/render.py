@@ -29,7 +29,7 @@ def count_text(shown: int, total: int) -> str:
 def losses(reader: CaptureReader, name: str) -> Iterator[str]:
     """Yield what is not in a file that has been read: where a broken one ends and why, and what the taps lost."""
     if not reader.ending.complete:
-        yield plain(f"{name}: cannot be read beyond byte {reader.ending.offset}: {reader.ending.reason}")
+        yield plain(f"{name}: the file cannot be read beyond byte {reader.ending.offset}: {reader.ending.reason}")
     for interface, counts in reader.statistics.items():
         if counts.dropped:
             yield f"{plain(interface)}: {counts.dropped} packets were lost before the capture could write them"
@@ -45,7 +45,10 @@ def line(
     what became of every checksum.
     """
     checks = judge(dissection) if checks is None else checks
-    parts = [content(dissection, captured.original_length, verbose=verbose), *map("({})".format, remarks(dissection, checks))]
+    parts = [
+        content(dissection, captured.original_length, verbose=verbose),
+        *map("({})".format, remarks(dissection, checks)),
+    ]
     if verbose and checks:
         parts.append("checksums: " + ", ".join(f"{check.layer} {check.state.value}" for check in checks))
     return framed(captured, "  ".join(parts))
@@ -56,18 +59,18 @@ def framed(captured: CapturedPacket, text: str) -> str:
     number, at_ns, interface, data, length, direction, comments = captured
     cut = f"  (cut to {len(data)} of {length} bytes)" if length > len(data) else ""
     place, said = _place_text(interface.name, direction), _comments_text(comments) if comments else ""
-    line = f"{number:>5}  {_clock_text(at_ns // 1_000_000_000)}.{at_ns % 1_000_000_000:09}{place}  {text}{cut}{said}"
-    return line if line.isprintable() else plain(line)
+    seconds, nanoseconds = divmod(at_ns, 1_000_000_000)
+    return f"{number:>5}  {_clock_text(seconds)}.{nanoseconds:09}{place}  {text}{cut}{said}"
 
 
 @lru_cache
 def _place_text(interface: str, direction: str) -> str:
-    return f"  {interface} {direction}".rstrip() if interface or direction else ""
+    return plain(f"  {interface} {direction}".rstrip()) if interface or direction else ""
 
 
 @lru_cache(1 << 13)
 def _comments_text(comments: tuple[str, ...]) -> str:
-    return "  # " + " # ".join(" ".join(comment.split()) for comment in comments)
+    return plain("  # " + " # ".join(" ".join(comment.split()) for comment in comments))
 
 
 def content(dissection: Dissection, length: int, *, verbose: bool = False) -> str:
@@ -119,6 +122,7 @@ def _clock_text(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds % 86400, UTC):%H:%M:%S}"
 
 
+@lru_cache(1 << 12)
 def tunnel_text(tunnel: TunnelLayer) -> str:
     """Return the GENEVE header: AWS's options by name, others by class, type and bytes, and every bit that is not
     usual.

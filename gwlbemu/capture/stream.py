@@ -35,7 +35,7 @@ class Stream:
         Raises BrokenCapture at the offset where they should have begun when they are not all there.
         """
         end = self.at + count
-        if 0 < count and end <= len(self.chunk):
+        if count > 0 and end <= len(self.chunk):
             data = self.chunk[self.at : end]
             self.at = end
             return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from gwlbemu.capture.dissect import Layer
@@ -17,6 +18,7 @@ _ICMPV6 |= {128: "echo request", 129: "echo reply", 133: "router solicitation", 
 _ICMPV6 |= {135: "neighbour solicitation", 136: "neighbour advertisement"}
 
 
+@lru_cache(1 << 12)
 def address_text(address: bytes) -> str:
     """Return an IPv4 (4 bytes) or IPv6 address (16 bytes) as text; any other length raises ValueError."""
     return str(IPv4Address(address)) if len(address) == 4 else str(IPv6Address(address))

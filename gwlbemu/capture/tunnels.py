@@ -5,6 +5,7 @@ Unlike `wire.geneve`, which refuses what a node must drop, this tells what is th
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from gwlbemu.capture import link
@@ -69,27 +70,35 @@ def _open_geneve(data: bytes, cut: bool) -> Opened:
     if data[0] >> 6:
         return Opened("geneve", 0, b"", None, f"GENEVE version {data[0] >> 6}, expected 0")
     end = geneve.BASE_LENGTH + (data[0] & 0x3F) * 4
-    options, reserved, trouble = _options(data, min(end, len(data)))
-    if data[1] & 0x3F or data[7]:
-        reserved.insert(0, "the header")
+    layer, trouble = _read_header(data[:end])
     if end > len(data):
         claimed = f"{end - geneve.BASE_LENGTH} bytes of options, {len(data) - geneve.BASE_LENGTH} there"
         trouble = "the capture ends in GENEVE's options" if cut else f"GENEVE claims {claimed}"
-    protocol_type = data[2] << 8 | data[3]
+        return Opened("geneve", 0, b"", layer, trouble)
+    ethertype, payload = layer.header.protocol_type, data[end:]
+    if ethertype == geneve.PROTOCOL_ETHERNET:
+        ethertype, payload, _ = link.unlink(link.ETHERNET, payload)
+    return Opened("geneve", ethertype, payload, layer, trouble)
+
+
+@lru_cache(1 << 12)
+def _read_header(data: bytes) -> tuple[TunnelLayer, str]:
+    """Read a header, as far as it is there, and say what is wrong with it; a flow's packets all have the same."""
+    options, reserved, trouble = _options(data, len(data))
+    if data[1] & 0x3F or data[7]:
+        reserved.insert(0, "the header")
     header = geneve.Header(
-        protocol_type, int.from_bytes(data[4:7], "big"), tuple(options), bool(data[1] & 0x80), bool(data[1] & 0x40)
+        data[2] << 8 | data[3],
+        int.from_bytes(data[4:7], "big"),
+        tuple(options),
+        bool(data[1] & 0x80),
+        bool(data[1] & 0x40),
     )
     try:
         ours = aws.parse(header)
     except WireError as error:
         ours, trouble = _NO_OPTIONS, trouble or str(error)
-    layer = TunnelLayer(header, ours, tuple(reserved))
-    if end > len(data):
-        return Opened("geneve", 0, b"", layer, trouble)
-    ethertype, payload = protocol_type, data[end:]
-    if protocol_type == geneve.PROTOCOL_ETHERNET:
-        ethertype, payload, _ = link.unlink(link.ETHERNET, payload)
-    return Opened("geneve", ethertype, payload, layer, trouble)
+    return TunnelLayer(header, ours, tuple(reserved)), trouble
 
 
 def _options(data: bytes, end: int) -> tuple[list[geneve.Option], list[str], str]:
@@ -102,7 +111,11 @@ def _options(data: bytes, end: int) -> tuple[list[geneve.Option], list[str], str
         name = f"option {option_class:04x}/{kind & 0x7F:02x}"
         if at + 4 + length > end:
             left = end - at - 4
-            return options, reserved, f"GENEVE {name} overruns: it claims {length} bytes, {left} of the options are left"
+            return (
+                options,
+                reserved,
+                f"GENEVE {name} overruns: it claims {length} bytes, {left} of the options are left",
+            )
         if data[at + 3] & 0xE0:
             reserved.append(name)
         options.append(geneve.Option(option_class, kind & 0x7F, data[at + 4 : at + 4 + length], bool(kind & 0x80)))

@@ -44,14 +44,14 @@ def _tunnelled(option_bytes: int) -> Struct:
 
 class UsualHead(NamedTuple):
     """What packets with one head have in common. `refused` says why they are not shown, "" when they are; `at` is where
-    the flow's packet begins; `pseudo` and `outer_pseudo` are the sums of addresses and protocol; `outer`, `flow` and
-    `after` are parts of the text.
+    the flow's packet begins; `pseudo` and `outer_pseudo` are the sums of addresses and protocol; `before`, `flow`
+    (the same without the tunnel) and `after` are parts of the text.
     """
 
     refused: str
     at: int
     protocol: int
-    outer: str
+    before: str
     flow: str
     after: str
     pseudo: int
@@ -74,7 +74,7 @@ class UsualPacket(NamedTuple):
     def text(self) -> str:
         """The packet as `render.content` has it."""
         head = self.head
-        return f"{head.outer}{head.flow}{self.doing} len {self.length}{head.after}"
+        return f"{head.before}{self.doing} len {self.length}{head.after}"
 
     def sighting(self, captured: CapturedPacket) -> Sighting:
         """The packet as `journey.sighting` has it."""
@@ -214,7 +214,7 @@ class UsualPackets:
             self._refuse(dissection),
             at,
             ip.protocol,
-            before,
+            before + head_text(layer),
             head_text(layer),
             tail_text(layer),
             total(ip.source) + total(ip.destination) + ip.protocol,

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gwlbemu.capture.dissect import Dissection
 from gwlbemu.capture.flowfilter import FlowFilter, parse_flow
 from gwlbemu.cli.common import echo, lab_option
-from gwlbemu.cli.inspect_view import HEALTH_CHECK, OTHER_FLOW, CaptureFile, Progress, View
-from gwlbemu.lab.running import RunningLab, open_lab
-from gwlbemu.views.capture import capture_files, capture_trouble
+from gwlbemu.cli.inspect_view import HEALTH_CHECK, OTHER_FLOW, CaptureFile, Progress, View, few_collections
+
+if TYPE_CHECKING:
+    from gwlbemu.lab.running import RunningLab
 
 
 @click.command("inspect")
@@ -27,7 +29,9 @@ from gwlbemu.views.capture import capture_files, capture_trouble
 )
 @click.option("--journeys", "by_journey", is_flag=True, help="Group by packet: every tap it crossed, and what changed.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the last N packets (or journeys).")
-@click.option("-v", "--verbose", is_flag=True, help="Also TTL, DF, length, VLAN of the outer packet, and each checksum.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also TTL, DF, length, VLAN of the outer packet, and each checksum."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per packet and line.")
 def inspect_command(
     files: tuple[Path, ...],
@@ -48,13 +52,13 @@ def inspect_command(
         raise click.UsageError("say what to inspect: capture FILEs, or --last for the running lab's capture")
     if by_journey and (as_json or verbose):
         raise click.UsageError(f"--journeys is text for people: choose it or {'--json' if as_json else '--verbose'}")
-    lab = open_lab(lab_name) if last else None
+    lab, paths = _capture_of_lab(lab_name) if last else (None, list(files))
     wanted = parse_flow(flow) if flow else None
-    paths = capture_files(lab) if lab else list(files)
     if lab and limit:
         paths = paths[-2:]  # the newest may have been begun a moment ago
     nodes, ports = _probe_ends(lab)
     with ExitStack() as stack:
+        stack.enter_context(few_collections())
         captures = [CaptureFile(path, stack) for path in paths]
         progress = stack.enter_context(Progress(captures, at_end=limit is not None))
         view = View(_refusal(wanted, nodes, ports), progress, limit=limit, as_json=as_json, verbose=verbose)
@@ -66,13 +70,29 @@ def inspect_command(
     if lab:
         if not as_json:
             echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
-        if trouble := capture_trouble(lab):
-            echo(f"! {trouble}", err=True)
-            return 1
-        return 0
+        return _tell_trouble(lab)
     if any(not capture.reader.ending.complete and not capture.total for capture in captures):
         return 3
     return 0 if all(capture.reader.ending.complete for capture in captures) else 1
+
+
+def _capture_of_lab(name: str | None) -> tuple[RunningLab, list[Path]]:
+    """Return a lab and its capture's files. Who reads a file of his own does not wait for these imports."""
+    from gwlbemu.lab.running import open_lab
+    from gwlbemu.views.capture import capture_files
+
+    lab = open_lab(name)
+    return lab, capture_files(lab)
+
+
+def _tell_trouble(lab: RunningLab) -> int:
+    """Say when the lab's capture records nothing now; return the exit code."""
+    from gwlbemu.views.capture import capture_trouble
+
+    trouble = capture_trouble(lab)
+    if trouble:
+        echo(f"! {trouble}", err=True)
+    return 1 if trouble else 0
 
 
 def _probe_ends(lab: RunningLab | None) -> tuple[set[bytes], set[int]]:

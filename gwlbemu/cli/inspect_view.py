@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import json
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from itertools import islice
+from contextlib import ExitStack, contextmanager
+from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -27,11 +28,23 @@ from gwlbemu.capture.usual import UsualPackets
 from gwlbemu.cli.common import echo
 from gwlbemu.errors import WireError, plain
 
-OTHER_FLOW, HEALTH_CHECK = "other flow", "health check"
+OTHER_FLOW, HEALTH_CHECK = "other flow", "health checks"
 _BLOCK = 256  # texts that are written at once
-_LONG = 10 << 20  # bytes that deserve a progress bar
+LONG = 10 << 20  # bytes that deserve a progress bar
 _STEP = 2000  # packets between two moves of it
 _MOST_REASONS = 5
+_COLLECT_AFTER = 100_000  # objects
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """Let Python look for cycles rarely: packets are tuples, which have none, and there are many."""
+    usual = gc.get_threshold()
+    gc.set_threshold(_COLLECT_AFTER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 class CaptureFile:
@@ -47,27 +60,29 @@ class CaptureFile:
         self.reader = CaptureReader(file)
 
     def __iter__(self) -> Iterator[CapturedPacket]:
-        packets = iter(self.reader)
-        while True:
-            try:
-                captured = next(packets, None)
-            except OSError as error:
-                raise self._refused(error) from error
-            if captured is None:
-                return
-            self.total = captured.number
-            yield captured
+        try:
+            for captured in self.reader:
+                self.total = captured.number
+                yield captured
+        except OSError as error:
+            raise self._refused(error) from error
 
     def _refused(self, error: OSError) -> WireError:
         return WireError(f"{self.name}: cannot be read: {error.strerror}")
+
+
+def shows_progress(captures: Sequence[CaptureFile], *, at_end: bool) -> bool:
+    """Return whether somebody waits: long files, a terminal for errors, and no packets on it before the end."""
+    long = sum(capture.size for capture in captures) >= LONG
+    return long and sys.stderr.isatty() and (at_end or not sys.stdout.isatty())
 
 
 class Progress:
     """A bar on the error output while long files are read, where that is a terminal which packets do not fill."""
 
     def __init__(self, captures: Sequence[CaptureFile], *, at_end: bool) -> None:
+        seen = shows_progress(captures, at_end=at_end)
         size = sum(capture.size for capture in captures)
-        seen = sys.stderr.isatty() and size >= _LONG and (at_end or not sys.stdout.isatty())
         self._bar = click.progressbar(length=size, label="reading", file=sys.stderr) if seen else None
         self._captures = captures
 
@@ -76,13 +91,15 @@ class Progress:
             self._bar.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar:
             self._bar.__exit__(kind, error, trace)
 
-    def move(self, captured: CapturedPacket) -> None:
+    def move(self) -> None:
         """Show how far the files were read."""
-        if self._bar and captured.number % _STEP == 0:
+        if self._bar:
             self._bar.update(sum(capture.reader.offset for capture in self._captures) - self._bar.pos)
 
 
@@ -106,7 +123,7 @@ class View:
 
     def show_packets(self, captures: Iterable[CaptureFile]) -> None:
         """Print a line for each packet."""
-        self._print((text, 1) for capture in captures for text in self._texts(capture))
+        self._print(chain.from_iterable(map(self._texts, captures)))
 
     def show_journeys(self, captures: Sequence[CaptureFile]) -> None:
         """Print a paragraph for each journey, through all files."""
@@ -135,32 +152,34 @@ class View:
         """Print texts in blocks, and count the packets that they tell of."""
         kept = iter(deque(texts, self._limit)) if self._limit else texts
         while block := list(islice(kept, _BLOCK)):
-            click.echo("\n".join(text for text, _ in block))
+            echo("\n".join(text for text, _ in block))
             self._shown += sum(count for _, count in block)
 
-    def _texts(self, capture: CaptureFile) -> Iterator[str]:
+    def _texts(self, capture: CaptureFile) -> Iterator[tuple[str, int]]:
         careful = self._as_json or self._verbose
         for captured in capture:
-            self._progress.move(captured)
+            if captured.number % _STEP == 0:
+                self._progress.move()
             usual = None if careful else self._usual.read(captured)
             if usual is not None:
                 if not usual.head.refused:
                     self._unfinished += usual.unfinished
-                    yield framed(captured, usual.text)
+                    yield framed(captured, usual.text), 1
                 continue
             dissection = dissect(captured)
             if self._refuse(dissection):
                 continue
             if self._as_json:
-                yield json.dumps(dictionary(captured, dissection))
+                yield json.dumps(dictionary(captured, dissection)), 1
                 continue
             checks = judge(dissection)
             self._unfinished += any(check.state is State.UNFINISHED for check in checks)
-            yield line(captured, dissection, checks, verbose=self._verbose)
+            yield line(captured, dissection, checks, verbose=self._verbose), 1
 
     def _sightings(self, capture: CaptureFile) -> Iterator[Sighting]:
         for captured in capture:
-            self._progress.move(captured)
+            if captured.number % _STEP == 0:
+                self._progress.move()
             usual = self._usual.read(captured)
             if usual is not None:
                 if not usual.head.refused:

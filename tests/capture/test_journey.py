@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from gwlbemu.capture.journey import TapFrame, journey_lines, journeys
+from gwlbemu.capture.dissect import dissect
+from gwlbemu.capture.journey import Sighting, TapFrame, follow, journey_lines, journeys, sighting
+from gwlbemu.capture.packet import CapturedPacket, Interface
 from gwlbemu.wire import icmp
 from gwlbemu.wire.tcp import build_tcp
 from gwlbemu.wire.udp import build_udp
@@ -119,3 +123,56 @@ def test_a_syn_whose_mss_a_transit_gateway_has_lowered_is_the_same_packet() -> N
     assert journey.taps == ("tgw/left-a", "tgw/hub-a")
     other = build_tcp(CLIENT, SERVER, 40000, 80, sequence=2, flags=2, identification=7, options=b"\x02\x04\x21\x0c")
     assert len(journeys([TapFrame("tgw/left-a", 1, offering(8460)), TapFrame("tgw/hub-a", 2, ethernet(other))])) == 2
+
+
+def seen(packet: bytes, tap: str, at_ns: int, *, keep: int | None = None, comments: tuple[str, ...] = ()) -> Sighting:
+    frame = ethernet(packet)
+    captured = CapturedPacket(1, at_ns, Interface(tap, "", 1), frame[:keep], len(frame), "", comments)
+    found = sighting(captured, dissect(captured))
+    assert found
+    return found
+
+
+def test_the_reason_for_which_a_node_dropped_a_packet_is_told() -> None:
+    comments = ("tcp a > b", "dropped at vpce-fw-a: MidstreamTcp")
+    (journey,) = follow([seen(syn(), "client/eth0", 0), seen(syn(), "firewall-a", 1_000_000, comments=comments)])
+    assert journey_lines(journey)[1:] == [
+        "    +0.000 ms  client/eth0",
+        "    +1.000 ms  firewall-a        dropped at vpce-fw-a: MidstreamTcp",
+    ]
+
+
+def test_what_is_wrong_with_a_packet_is_told_where_it_was_seen() -> None:
+    bad = bytearray(syn())
+    bad[36] ^= 1
+    (journey,) = follow([seen(bytes(syn()), "a", 0), seen(bytes(bad), "b", 1)])
+    first, second = journey_lines(journey)[1:]
+    assert "checksum" not in first
+    assert "(TCP checksum 0x" in second
+
+
+def test_a_capture_that_kept_only_the_beginning_of_packets_still_joins_them() -> None:
+    packet = build_tcp(CLIENT, SERVER, 1, 2, payload=bytes(range(200)), identification=7)
+    kept = [seen(packet, "a", 0, keep=200), seen(tunnelled(packet), "b", 1, keep=200), seen(packet, "c", 2)]
+    assert [journey.taps for journey in follow(kept)] == [("a", "b", "c")]
+
+
+def test_journeys_are_told_while_packets_still_come() -> None:
+    taken = []
+
+    def packets() -> Iterator[Sighting]:
+        for number in range(30_000):
+            taken.append(number)
+            yield seen(build_udp(CLIENT, SERVER, 1, 2, number.to_bytes(4, "big")), "a", number * 1_000_000)
+
+    first = next(follow(packets()))
+    assert first.sightings[0].at_ns == 0
+    assert len(taken) < 20_000
+    assert sum(len(journey.sightings) for journey in follow(packets())) == 30_000
+
+
+def test_the_oldest_journey_ends_when_too_many_are_open() -> None:
+    sightings = [seen(build_udp(CLIENT, SERVER, 1, 2, n.to_bytes(4, "big")), "a", n) for n in range(100)]
+    again = [each._replace(tap="b", at_ns=1000 + n) for n, each in enumerate(sightings)]
+    assert len(list(follow([*sightings, *again]))) == 100
+    assert len(list(follow([*sightings, *again], most_open=50))) > 100

@@ -47,7 +47,8 @@ def test_every_verb_explains_itself(gwlbemu: Any) -> None:
 @pytest.mark.parametrize(
     "words",
     [("no-such-verb",), ("up",), ("fail", "nonsense", "x"), ("set", "firewalls"), ("status", "--wrong"),
-     ("up", str(MINIMAL), "--wait", "-1"), ("inspect", "x.pcapng", "--journeys", "--json")],
+     ("up", str(MINIMAL), "--wait", "-1"), ("inspect", "x.pcapng", "--journeys", "--json"),
+     ("inspect", "x.pcapng", "--journeys", "-v")],
 )  # fmt: skip
 def test_a_wrong_command_line_is_2(gwlbemu: Any, words: tuple[str, ...]) -> None:
     said = gwlbemu(*words)
@@ -101,7 +102,7 @@ def test_of_several_captures_the_one_that_cannot_be_read_is_named(gwlbemu: Any, 
     good, bad = tmp_path / "good.pcapng", tmp_path / "bad.pcapng"
     good.write_bytes(section_header())
     bad.write_text("no capture")
-    assert "\nthe file cannot be read beyond byte 0" in gwlbemu("inspect", str(bad)).out
+    assert f"\n{bad}: the file cannot be read beyond byte 0" in gwlbemu("inspect", str(bad)).out
     assert f"\n{bad}: the file cannot be read beyond byte 0" in gwlbemu("inspect", str(good), str(bad)).out
 
 
