@@ -58,16 +58,16 @@ def launch(record: Record, name: str, plan: Launch, entry_for: Callable[[Process
     when the program cannot be started; `name` is whose it is.
     """
     with contextlib.ExitStack() as opened:
-        gate, gate_writer = _ends(opened, os.pipe())
-        trouble, trouble_writer = _ends(opened, os.pipe())
+        theirs = opened.enter_context(contextlib.ExitStack())  # closed once: a number may be another thread's by then
+        gate, gate_writer = _pipe(theirs, opened)
+        trouble, trouble_writer = _pipe(opened, theirs)
         # A pid is another number in another pid namespace: the kernel translates the one in a socket's credentials.
         news, teller = (opened.enter_context(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
         news.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         first = os.fork()
         if first == 0:
             _be_first_child(plan, teller.fileno(), gate_writer, gate, trouble_writer)
-        for end in (gate, trouble_writer):
-            os.close(end)
+        theirs.close()
         teller.close()
         pid = _sender(news)
         os.waitpid(first, 0)
@@ -85,15 +85,12 @@ def launch(record: Record, name: str, plan: Launch, entry_for: Callable[[Process
         return entry
 
 
-def _ends(opened: contextlib.ExitStack, pipe: tuple[int, int]) -> tuple[int, int]:
-    for end in pipe:
-        opened.callback(_close_quietly, end)
-    return pipe
-
-
-def _close_quietly(fd: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(fd)
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed with one of the stacks each."""
+    here, there = os.pipe()
+    reader.callback(os.close, here)
+    writer.callback(os.close, there)
+    return here, there
 
 
 def _sender(news: socket.socket) -> int:

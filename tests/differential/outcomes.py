@@ -55,7 +55,8 @@ def _observed(
         resource, role = seen[-1].resource, seen[-1].role
     elif which[1]:
         resource = watch.delivered.get((which[0], False), "")
-    rounds = Counter((one.resource, one.device) for one in seen if one.role in ROUTERS and not one.outgoing)
+    arrivals = [one for one in seen if one.role in ROUTERS and not one.outgoing and one.tunnel is None]
+    rounds = Counter((one.resource, one.device) for one in arrivals)
     if delivered:
         sign = ""
     elif rounds and max(rounds.values()) >= ROUND:

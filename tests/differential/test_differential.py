@@ -13,7 +13,8 @@ from tests.differential.observe import observe
 from tests.differential.probes import probes
 from tests.differential.run import run
 
-SEEDS = (1, 2, 11, 13, 15, 28, 39, 41)  # every design, and six of the faults
+# Every design, seven of the faults; 59: a packet with a TTL of 9 that a loop uses up, seen thrice in a tunnel.
+SEEDS = (1, 2, 11, 13, 15, 19, 28, 41, 59)
 
 
 @pytest.mark.namespace

@@ -407,6 +407,20 @@ def test_appliance_mode_leaves_the_zone_open_and_is_the_same_both_ways() -> None
     assert found.there.alternatives
 
 
+def test_a_lost_zone_takes_the_flows_that_appliance_mode_sends_there_and_no_other() -> None:
+    home = (
+        "{name: server-b, subnet: right-b, address: 10.2.2.10",
+        "{name: server-b, subnet: right-a, address: 10.2.1.10",
+    )
+    lost = States(broken=frozenset({("zone", "b")}))
+    found = exchange(transit(home), ACROSS, lost)
+    assert [ended(each.there)[:2] for each in found.possible] == [
+        ("delivered", "server-b"),
+        ("dropped", "attachment-b"),
+    ]
+    assert exchange(transit(home, OFF), ACROSS, lost).answered
+
+
 def test_ways_that_end_differently_are_ambiguous() -> None:
     half = ("{name: to-vpce-b, routes: [{destination: 0.0.0.0/0, target: vpce-b}]}", "{name: to-vpce-b, routes: []}")
     found = exchange(transit(half), ACROSS)
