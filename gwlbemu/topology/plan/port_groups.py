@@ -14,7 +14,7 @@ from netaddr import IPAddress, IPNetwork
 from gwlbemu.core.gateway.settings import GENEVE_PORT
 from gwlbemu.topology.file.schema import SecurityGroup, SecurityGroupRule
 from gwlbemu.topology.plan.rulesets import chain, counted_drop
-from gwlbemu.topology.plan.values import InstancePort
+from gwlbemu.topology.plan.values import InstancePort, OpenRule
 
 _FLOWS = 100_000  # of each protocol and family; beyond it a new flow's answers are dropped
 # Idle timeouts in seconds. EC2 guide, "Connection tracking": TCP 350 (Nitro v6), UDP streams 180.
@@ -48,6 +48,30 @@ class Groups:
             for rule in group.egress or ()
             for line in _rule(rule, rule.destination, self.members, "daddr", "dport")
         ]
+
+    def open_rules(self) -> tuple[OpenRule, ...]:
+        """Return what the rules of a port let in and answers to it out without looking at what was before.
+
+        Nothing where egress is bound: then answers need a record. A rule of TCP and UDP over IPv4 for each protocol and
+        network; others are not told.
+        """
+        if self.egress() is not None:
+            return ()
+        rules = [rule for group in self.groups for rule in group.ingress]
+        return tuple(
+            OpenRule(network, protocol, *_port_range(rule.ports))
+            for rule in rules
+            for protocol in ("tcp", "udp")
+            if rule.protocol in (protocol, "all")
+            for family, networks in _peers(rule.source, self.members)
+            if family == "ip"
+            for network in networks
+        )
+
+
+def _port_range(ports: str | None) -> tuple[int, int]:
+    first, _, last = (ports or "0-65535").partition("-")
+    return int(first), int(last or first)
 
 
 @dataclass(frozen=True, slots=True)
