@@ -58,7 +58,7 @@ def test_a_port_with_groups_has_a_place_for_what_they_let_in_without_a_record() 
         found = [each.instance for each in places(plan_of(change), "app-a") if each.device == "web"]
         return [astuple(rule) for port in found if port for rule in port.open_rules]
 
-    def ingress(*rules: dict[str, object]) -> Callable[[Data], object]:
+    def ingress(*rules: dict[str, str]) -> Callable[[Data], object]:
         return put("vpcs.0.security_groups.0.ingress", list(rules))
 
     assert open_rules() == [("0.0.0.0/0", "tcp", 80, 80)]
