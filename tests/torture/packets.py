@@ -69,8 +69,8 @@ def frames(tally: Tally) -> Iterator[Callable[[int], None]]:
         back = [returned(frame) for frame in far_eni.recv()]
 
         def one_round(seed: int) -> None:
+            fitting = [each for each in _hostile(seed, GOOD) if len(each) <= 9015 and not _tagged(each)]
             for name, wire in wires.items():
-                fitting = [each for each in _hostile(seed, GOOD) if len(each) <= 9015 and not _tagged(each)]
                 sent[name] += len(fitting)
                 counters = wire.throw(fitting)
                 if wire.faults.counts or not counters["received"] == sent[name] == accounted(counters):

@@ -16,7 +16,7 @@ from gwlbemu.topology.file.schema import SecurityGroup, SecurityGroupRule
 from gwlbemu.topology.plan.rulesets import chain, counted_drop
 from gwlbemu.topology.plan.values import InstancePort, OpenRule
 
-_FLOWS = 100_000  # of each protocol and family; beyond it a new flow's answers are dropped
+_FLOWS = 100_000  # of each protocol and family; beyond it a new flow's answers are dropped, counted as `group`
 # Idle timeouts in seconds. EC2 guide, "Connection tracking": TCP 350 (Nitro v6), UDP streams 180.
 _SECONDS = {"tcp": 350, "udp": 180, "echo": 30, "other": 600}
 _DATAGRAMS, _REASSEMBLY = 10_000, 30  # those of which the first fragment was let through; seconds
@@ -215,7 +215,9 @@ class _Family:
         yield f"{_OTHERS} {self._flow(way, ('meta l4proto',))} @{self._name('other')} {keep}"
         if way == "sent":  # GENEVE that comes back from an appliance has the ports that it came with
             yield f"udp dport {GENEVE_PORT} {self._flow(way, ('th dport', 'th sport'))} @{self._name('udp')} {go_on}"
-        # nft 1.0.6 has no set in which to look for a quoted packet: that it is the instance's own has to do.
+        # That the quoted packet is the instance's own has to do. nft 1.0.6 cannot look for its addresses and ports in a
+        # set of flows (raw fields have no type in a concatenation), and what `_sent` lets out without a record, whose
+        # errors have to come in, stands in none.
         own = port.address if self.at.version == 4 else port.ipv6_address
         quotes = self.at.quoted_addresses[way == "sent"]
         if not port.source_dest_check:
