@@ -17,8 +17,20 @@ from pathlib import Path
 from gwlbemu.fastpath import libbpf
 from gwlbemu.fastpath.perfect_hash import collision_free_factor, hash_of
 
-_SETTINGS, _PLACE = struct.Struct("<QI4x"), struct.Struct("<6s2xIII4s16s")
+_SETTINGS, _PLACE, _OPEN_WAY = struct.Struct("<QI4x"), struct.Struct("<6s2xIII4s16s"), struct.Struct("<4s4sHHB3x")
+_MOST_OPEN_WAYS = 4  # OPEN_WAYS of vpc.c
 _ONLY = bytes(4)  # the key of an array's first entry
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWay:
+    """What security groups let in, see `struct open_way` of vpc.c. `network` and `mask` are packed IPv4."""
+
+    network: bytes
+    mask: bytes
+    protocol: int
+    first_port: int
+    last_port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +43,23 @@ class Place:
     instance: bool = False  # at `device` is an instance: what comes from there is judged by MAC and lengths
     one_way: bool = False  # nothing is put there: such a frame is the kernel's
     checked: bool = False  # from and for these addresses only
+    stateful: bool = False  # what goes none of the `open_ways` is the kernel's; the program has room for some of them
+    open_ways: Sequence[OpenWay] = ()
     address: bytes = bytes(4)
     ipv6_address: bytes = bytes(16)
 
     @property
     def guard(self) -> int:
-        """The flags GUARDED, CHECKED and ONE_WAY of vpc.c."""
-        return self.instance | self.checked << 1 | self.one_way << 2
+        """The flags GUARDED, CHECKED, ONE_WAY and STATEFUL of vpc.c."""
+        return self.instance | self.checked << 1 | self.one_way << 2 | self.stateful << 3
+
+    def packed_ways(self) -> bytes:
+        """Return the first of `open_ways` as they stand in the map."""
+        ways = self.open_ways[:_MOST_OPEN_WAYS]
+        packed = [
+            _OPEN_WAY.pack(each.network, each.mask, each.first_port, each.last_port, each.protocol) for each in ways
+        ]
+        return b"".join(packed).ljust(_MOST_OPEN_WAYS * _OPEN_WAY.size, b"\0")
 
 
 def attach(compiled: Path, places: Sequence[Place], devices: Iterable[str], guarded: Collection[str] = ()) -> None:
@@ -55,7 +77,7 @@ def attach(compiled: Path, places: Sequence[Place], devices: Iterable[str], guar
         for place in places:
             bridge = index(place.bridge) if place.bridge else 0
             packed = _PLACE.pack(place.mac, index(place.device), bridge, place.guard, place.address, place.ipv6_address)
-            known.update(hash_of(place.mac, factor, bits).to_bytes(4, "little"), packed)
+            known.update(hash_of(place.mac, factor, bits).to_bytes(4, "little"), packed + place.packed_ways())
         programs = {name: loaded.program(name) for name in ("forward", "forward_guarded")}
         attached: list[str] = []
         try:

@@ -7,8 +7,8 @@
  *
  * It decides nothing. Where a MAC is stands in `places`, one map per namespace, filled from the plan's forwarding entries; where an
  * address is routed is asked of the kernel's own route and neighbour tables. Whatever is unusual (broadcast, fragments, IP options, a
- * TTL that runs out, a packet that does not fit, GENEVE, an address of the router itself, a port with rules or a rate) goes on to the
- * kernel as if nobody stood here. So does what the port of an instance has to drop: it is dropped and counted there, by nftables.
+ * TTL that runs out, a packet that does not fit, GENEVE on its way through a router, an address of the router itself, a port with a
+ * rate) goes on to the kernel as if nobody stood here. So does what the port of an instance has to drop: it is dropped and counted there, by nftables.
  *
  * Layouts of `settings` and `place` are mirrored in forwarding.py.
  */
@@ -32,6 +32,17 @@ struct settings {
 };
 struct settings settings SEC(".data");
 
+/* What the security groups of an instance let in, and answers to it out, with no record of the flow. Addresses as in packets. */
+struct open_way {
+	__u32 network;
+	__u32 mask;
+	__u16 first_port; /* of the instance */
+	__u16 last_port;
+	__u8 protocol; /* 0 in what is not used */
+	__u8 pad[3];
+};
+#define OPEN_WAYS 4
+
 /* With `bridge` the MAC is the router's own, at interface `index`; otherwise it is at the other end of `index`. */
 struct place {
 	__u64 mac;
@@ -40,10 +51,12 @@ struct place {
 	__u32 guard;
 	__u32 address; /* of the instance that is there; 0 for none */
 	__u64 address6[2];
+	struct open_way open_ways[OPEN_WAYS];
 };
 #define GUARDED 1 /* an instance is there: only plain packets, and from there only with this MAC */
 #define CHECKED 2 /* and only from and for its addresses */
 #define ONE_WAY 4 /* what goes there is the kernel's */
+#define STATEFUL 8 /* it has security groups: only what goes an open way */
 
 /* An array with gaps: the kernel looks into it without a call, and every packet asks some ten times on its way. */
 struct {
@@ -140,9 +153,39 @@ static __always_inline int is_own(struct __sk_buff *skb, void *p, void *end, str
 	return p + 40 <= end && place->address6[0] && U64(p, offset6) == place->address6[0] && U64(p, offset6 + 8) == place->address6[1];
 }
 
+/* Whether a plain packet goes an open way of `place`: the peer's address and the instance's port are at these offsets. */
+static __always_inline int is_open(struct __sk_buff *skb, void *p, void *end, struct place *place, __u32 peer_at, __u32 port_at)
+{
+	if (skb->protocol != IP4 || p + 28 > end)
+		return 0;
+	__u8 protocol = U8(p, 9);
+	__u32 peer = U32(p, peer_at), length = bpf_ntohs(U16(p, 2));
+	__u16 port = bpf_ntohs(U16(p, port_at));
+	if (protocol == IPPROTO_TCP ? length < 40 : protocol != IPPROTO_UDP || length < 28)
+		return 0; /* nftables drops what ends in its transport header */
+	for (int i = 0; i < OPEN_WAYS; i++) {
+		struct open_way *way = &place->open_ways[i];
+		if (way->protocol == protocol && !((peer ^ way->network) & way->mask) && port >= way->first_port && port <= way->last_port)
+			return 1;
+	}
+	return 0;
+}
+
 static __always_inline int may_get(struct __sk_buff *skb, void *p, void *end, struct place *to)
 {
-	return !(to->guard & CHECKED) || is_own(skb, p, end, to, 16, 24);
+	if (to->guard & CHECKED && !is_own(skb, p, end, to, 16, 24))
+		return 0;
+	return !(to->guard & STATEFUL) || is_open(skb, p, end, to, 12, 22);
+}
+
+static __always_inline int may_send(struct __sk_buff *skb, void *p, void *end, struct place *from)
+{
+	if (from->guard & CHECKED && !is_own(skb, p, end, from, 12, 8))
+		return 0;
+	if (!(from->guard & STATEFUL) || is_open(skb, p, end, from, 16, 20))
+		return 1;
+	/* What comes back from an appliance: the ruleset, too, lets GENEVE out without a record. */
+	return skb->protocol == IP4 && p + 28 <= end && U8(p, 9) == IPPROTO_UDP && U16(p, 22) == bpf_htons(GENEVE) && bpf_ntohs(U16(p, 2)) >= 28;
 }
 
 /* The packet is for the router: ask the kernel where it goes, and take a hop off as the kernel would. */
@@ -178,7 +221,7 @@ static __always_inline int forward_any(struct __sk_buff *skb, int guarded)
 		struct place *from = find(p + 6);
 		if (!from || from->index != skb->ifindex || !plain(skb, p + ETH_HLEN, end))
 			return PASS;
-		if (from->guard & CHECKED && !is_own(skb, p + ETH_HLEN, end, from, 12, 8))
+		if (!may_send(skb, p + ETH_HLEN, end, from))
 			return PASS;
 	}
 	struct place *to = find(p);

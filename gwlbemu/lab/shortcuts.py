@@ -8,10 +8,11 @@ installed, and why there are none on a machine that has none.
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from gwlbemu.fastpath import forwarding
@@ -19,6 +20,7 @@ from gwlbemu.fastpath.build import VPC, cache_folder, compile_object, missing
 from gwlbemu.lab.state import State
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
+from gwlbemu.topology.plan.machine_half import OpenRule
 from gwlbemu.topology.plan.shortcuts import MacEntry, Shortcut, shortcuts
 from gwlbemu.topology.plan.values import Plan
 
@@ -93,6 +95,16 @@ def _place(entry: MacEntry) -> forwarding.Place:
         instance=True,
         one_way=entry.one_way,
         checked=port.source_dest_check,
+        stateful=port.stateful,
+        open_ways=[_open_way(rule) for rule in port.open_rules],
         address=ip_address(port.address).packed,
         ipv6_address=ip_address(port.ipv6_address or "::").packed,
+    )
+
+
+def _open_way(rule: OpenRule) -> forwarding.OpenWay:
+    network = ip_network(rule.network, strict=False)
+    protocol = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}[rule.protocol]
+    return forwarding.OpenWay(
+        network.network_address.packed, network.netmask.packed, protocol, rule.first_port, rule.last_port
     )

@@ -27,6 +27,7 @@ from gwlbemu.errors import NetError
 from gwlbemu.net import kernel, processes
 from gwlbemu.net.inside import CALLER, inside
 from gwlbemu.net.launch import Launch, launch
+from gwlbemu.net.limits import set_limits
 from gwlbemu.net.namespaces import DIRECTORY, path_of
 from gwlbemu.net.record import Contents, OwnedInit, Record
 
@@ -163,9 +164,9 @@ def within(init: OwnedInit, directory: Path | None = None) -> Iterator[Joined]:
     """Let the calling thread's children begin in the network and pid namespace of an instance, while the block runs.
 
     The mount view is joined by the child (`Joined.enter`, as Popen's preexec_fn); it is in `directory` then, or where
-    the caller is, or in / when the view has no such place. Where the kernel would not let the caller's thread back to
-    its own pid namespace (in a user namespace without one), that one is not left. Raises NetError when the init is
-    dead.
+    the caller is, or in / when the view has no such place, and has the bounds of `limits`. Where the kernel would not
+    let the caller's thread back to its own pid namespace (in a user namespace without one), that one is not left.
+    Raises NetError when the init is dead.
     """
     where = os.getcwd() if directory is None else str(directory)
     handle = processes.open_handle(init.id)
@@ -178,6 +179,7 @@ def within(init: OwnedInit, directory: Path | None = None) -> Iterator[Joined]:
             os.chdir(where)
         except OSError:
             os.chdir("/")
+        set_limits()
 
     home = -1
     pids = -1
@@ -187,7 +189,8 @@ def within(init: OwnedInit, directory: Path | None = None) -> Iterator[Joined]:
         try:
             kernel.set_namespace(handle, kernel.CLONE_NEWNET | (kernel.CLONE_NEWPID if back else 0))
         except OSError as error:
-            raise NetError(f"cannot enter {init.namespace}: {error.strerror}") from error
+            why = "its init has just ended" if processes.has_ended(handle) else error.strerror
+            raise NetError(f"cannot enter {init.namespace}: {why}") from error
         try:
             yield Joined(enter)
         finally:

@@ -72,10 +72,11 @@ def launch(record: Record, name: str, plan: Launch, entry_for: Callable[[Process
         pid = _sender(news)
         os.waitpid(first, 0)
         if not pid:
-            raise NetError(f"cannot start {name}: {_reason(trouble) or 'no second process can be made'}")
+            told = _reason(trouble) or "no second process can be made"
+            raise NetError(f"cannot start {name}: {_end_of_home(plan) or told}")
         process = processes.identify(pid)
         if process is None:
-            raise NetError(f"cannot start {name}: it died before it could begin")
+            raise NetError(f"cannot start {name}: {_end_of_home(plan) or 'it died before it could begin'}")
         entry = entry_for(process)
         record.add(entry)
         os.write(gate_writer, _GO)
@@ -91,6 +92,13 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[i
     reader.callback(os.close, here)
     writer.callback(os.close, there)
     return here, there
+
+
+def _end_of_home(plan: Launch) -> str:
+    """Say that the init which a process was to join has ended: the kernel says "no such process" or "no memory"."""
+    if plan.home is None or not processes.has_ended(plan.home):
+        return ""
+    return "the init of its instance has just ended, and everything there with it"
 
 
 def _sender(news: socket.socket) -> int:

@@ -59,6 +59,13 @@ def open_handle(process: ProcessId) -> int | None:
     return handle
 
 
+def has_ended(handle: int) -> bool:
+    """Whether the process of a handle is dead."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def send_signal(process: ProcessId, number: signal.Signals) -> bool:
     """Send a signal to exactly this process; False when it is dead."""
     handle = open_handle(process)

@@ -68,10 +68,10 @@ def test_comments_of_flows_that_are_gone_are_forgotten_and_those_of_live_ones_ke
     live, described = ethernet(tunnelled(syn(), cookie=0)), 0
     real = Annotator._describe
 
-    def describe(self: Annotator, frame: bytes) -> tuple[str, ...]:
+    def describe(self: Annotator, frame: bytes, missing: int) -> tuple[str, ...]:
         nonlocal described
         described += frame == live
-        return real(self, frame)
+        return real(self, frame, missing)
 
     monkeypatch.setattr(Annotator, "_describe", describe)
     for cookie in range(1, 1000):

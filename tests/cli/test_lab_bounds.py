@@ -6,6 +6,8 @@ import os
 import resource
 import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,18 @@ def test_every_process_of_a_lab_has_its_limits(hungry: Lab) -> None:
         assert int(soft) <= int(hard) == LIMITS[resource.RLIMIT_DATA][1], process.name
         assert int(limit(process.pid, "Max open files")[0]) == LIMITS[resource.RLIMIT_NOFILE][0], process.name
         assert limit(process.pid, "Max core file size")[0] == "0"
+
+
+def test_what_is_run_in_an_instance_has_the_limits_too_and_they_bite(hungry: Lab) -> None:
+    most = LIMITS[resource.RLIMIT_DATA][0]
+    eat = f"import resource as r; print(r.getrlimit(r.RLIMIT_CORE)[0], flush=True); bytearray({most} + (1 << 20))"
+    done = hungry.exec("client", [sys.executable, "-c", eat])
+    assert done.stdout == "0\n"
+    assert done.stderr.strip().endswith("MemoryError")
+    command = [sys.executable, "-m", "gwlbemu", "exec", "--lab", hungry.name, "client", "--", sys.executable, "-c", eat]
+    done_there = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done_there.stdout == "0\n"
+    assert done_there.stderr.strip().endswith("MemoryError")
 
 
 def test_no_process_leaves_the_cgroup_of_its_starter(hungry: Lab) -> None:

@@ -19,6 +19,7 @@ from gwlbemu.lab.shortcuts import installed
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology import names
+from gwlbemu.topology.plan import port_groups
 from gwlbemu.views.port_drops import read_port_drops
 from tests.waiting import wait_until
 
@@ -306,6 +307,40 @@ def test_egress_rules_bind_whoever_writes_frames_and_let_answers_out(lab: Lab) -
     assert taken(lab, "client", "bound", [to_router("client", udp(CLIENT, BOUND, 53))])
     assert taken(lab, "bound", "client", [answer])
     refused(lab, "bound", "client", [elsewhere], "bound sent group")
+
+
+@pytest.mark.parametrize("shortcuts", ["true", "false"])
+def test_a_flood_of_flows_fills_a_record_of_bounded_size_and_what_it_keeps_out_is_counted(
+    monkeypatch: pytest.MonkeyPatch, shortcuts: str
+) -> None:
+    monkeypatch.setattr(port_groups, "_FLOWS", 8)
+    with Lab(VPC.format(lab="full", shortcuts=shortcuts)) as lab:
+        ports = range(5000, 5040)
+        asked = IP(src=GUARDED, dst=CLIENT)
+        with raw(lab, "client") as reader:
+            asks = [to_router("guarded", asked / UDP(sport=port, dport=7) / Raw(MARK)) for port in ports]
+            send(lab, "guarded", *asks)
+            found: list[bytes] = []
+
+            def all_left() -> bool:
+                found.extend(arrived(reader))
+                return len(found) == len(ports)
+
+            wait_until(all_left)
+        answers = [IP(src=CLIENT, dst=GUARDED) / UDP(sport=7, dport=port) / Raw(MARK) for port in ports]
+        with raw(lab, "guarded") as reader:
+            send(lab, "client", *(to_router("client", answer) for answer in answers))
+            kept: list[bytes] = []
+
+            def all_judged() -> bool:
+                kept.extend(
+                    each for each in arrived(reader) if IP(each[14:]).proto == 17
+                )  # no error about what was asked
+                return len(kept) + dropped(lab).get(("guarded", "received", "group"), 0) == len(ports)
+
+            wait_until(all_judged, what=lambda: (len(kept), dropped(lab)))
+        assert 0 < len(kept) <= 8
+        assert taken(lab, "client", "guarded", [to_router("client", udp(CLIENT, GUARDED, 53))])  # needs no record
 
 
 def test_connections_and_pings_of_every_kind_go_on_as_before(lab: Lab) -> None:

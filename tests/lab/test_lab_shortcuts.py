@@ -197,6 +197,25 @@ def test_packets_do_not_walk_through_the_fabrics_bridge(both: tuple[Lab, Lab]) -
     assert [walked(lab) - count for lab, count in zip(both, before, strict=True)] == [0, 6]
 
 
+def test_what_a_group_lets_in_takes_the_shortcut_and_what_needs_a_record_is_the_port_s(both: tuple[Lab, Lab]) -> None:
+    def left_by_the_port(lab: Lab) -> int:
+        return int(counters(lab, "right", "guarded")["tx"]["packets"])
+
+    let_in = IP(src=LEFT, dst=ADDRESSES["guarded"]) / UDP(sport=1, dport=7) / b"x"
+    answers = IP(src=LEFT, dst=ADDRESSES["guarded"]) / TCP(sport=7, dport=5000, flags="SA")
+    asks = Ether(src=names.mac("guarded", "eth0"), dst=names.mac("right", "subnet"))
+    asks /= IP(src=ADDRESSES["guarded"], dst=LEFT) / TCP(sport=5000, dport=7, flags="S")
+    for lab, walks in zip(both, (0, 3), strict=True):
+        before = left_by_the_port(lab)
+        assert len(outcome(lab, [frame(let_in)] * 3, "guarded")[0]) == 3
+        assert left_by_the_port(lab) - before == walks
+        assert outcome(lab, [frame(answers)], "guarded")[0] == []
+        assert lab.exec("guarded", [sys.executable, "-c", SEND], stdin=bytes(asks).hex()).code == 0
+        before = left_by_the_port(lab)
+        assert len(outcome(lab, [frame(answers)], "guarded")[0]) == 1
+        assert left_by_the_port(lab) - before == 1
+
+
 def test_a_pulled_cable_is_pulled_and_healing_brings_the_shortcut_back() -> None:
     with Lab(vpc("pull")) as lab:
         subnet = names.namespace("pull", "right")

@@ -8,8 +8,11 @@ import pytest
 from scapy.layers.inet import UDP
 
 from gwlbemu import Lab
+from gwlbemu.fastpath.build import available, cache_folder
 from tests.lab.oracles import sniffed
-from tests.lab.worlds import world
+from tests.lab.talkers import until_unhealthy
+from tests.lab.worlds import DATAPATH, world
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -61,3 +64,51 @@ def test_without_a_linger_a_closed_connection_is_forgotten_at_once(lab: Lab) -> 
     lab.exec("client", ["curl", "-s", "http://203.0.113.10/"])
     while flows := lab.flows():
         assert all(flow.expires_in_seconds > 3 for flow in flows)  # the usual linger is 3 s
+
+
+UPLOAD = """
+import socket, time
+with socket.create_server(("", 7000)) as server:
+    print("ready", flush=True)
+    connection, _ = server.accept()
+    try:
+        while True:
+            connection.sendall(b"x" * 100)
+            time.sleep(0.02)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+"""
+DOWNLOAD = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 7000), 30) as connection:
+    connection.settimeout(None)
+    connection.recv(100)
+    print("begun", flush=True)
+    try:
+        while connection.recv(65536):
+            pass
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+"""
+
+
+@pytest.mark.contract("FL-14")
+@pytest.mark.parametrize("datapath", ["python", "ebpf"])
+@pytest.mark.parametrize("ends", ["sender", "both"])
+def test_who_only_downloads_is_told_of_a_target_that_fails_when_both_ends_are(datapath: str, ends: str) -> None:
+    if datapath == "ebpf" and (missing := available(cache_folder())):
+        pytest.skip(missing)
+    text = world(group={"send_tcp_reset.on_unhealthy.enabled": True}, emulation={"reset_ends": ends})
+    with Lab(text.replace(f"datapath: {DATAPATH}", f"datapath: {datapath}"), capture=False, wait=PATIENCE) as lab:
+        sending = lab.spawn("server-a", [sys.executable, "-c", UPLOAD])
+        wait_until(lambda: "ready" in sending.output())
+        loading = lab.spawn("client", [sys.executable, "-c", DOWNLOAD, "203.0.113.10"])
+        wait_until(lambda: "begun" in loading.output(), loading.output)
+        lab.fail("health", "fw")
+        until_unhealthy(lab, "fw")
+        wait_until(lambda: "ConnectionResetError" in sending.output(), sending.output)
+        if ends == "both":
+            wait_until(lambda: "ConnectionResetError" in loading.output(), loading.output)
+        else:
+            assert loading.output() == "begun\n"
+        assert lab.metric("TCP_GWLB_Reset_Count") >= (2 if ends == "both" else 1)

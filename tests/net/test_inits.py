@@ -14,8 +14,9 @@ import pytest
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.net import namespaces, processes, record, remove
-from gwlbemu.net.inits import ensure_init, living, within
+from gwlbemu.net.inits import ensure_init, living, start_init, within
 from gwlbemu.net.inside import in_fresh_namespace
+from gwlbemu.net.processes import ProcessId
 from gwlbemu.net.record import Entry, OwnedInit, OwnedNamespace, Record
 from gwlbemu.net.spawn import spawn
 from tests.waiting import PATIENCE, wait_until
@@ -154,6 +155,30 @@ def test_everything_ends_with_init(opened: Record) -> None:
     processes.end_inits([init.id])
     wait_until(lambda: not any(alive(number) for number in (1000, 1001, 1002, 1003)))
     with pytest.raises(NetError, match="is dead"), within(init):
+        pass
+
+
+def test_an_init_that_ends_while_somebody_joins_it_is_told_as_that(
+    opened: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's own words are "no such process"."""
+    really, init = processes.open_handle, start(opened)
+
+    def ends_just_then(process: ProcessId) -> int | None:
+        handle = really(process)
+        assert handle is not None
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        wait_until(lambda: processes.has_ended(handle))
+        return handle
+
+    monkeypatch.setattr(processes, "open_handle", ends_just_then)
+    place = namespaces.path_of("place")
+    with pytest.raises(NetError, match=r"cannot start mine: the init of its instance has just ended, and everything"):
+        spawn(opened, "mine", ("sleep", "60"), namespace=place, log=tmp_path / "log", init=init)
+    monkeypatch.setattr(processes, "open_handle", really)
+    again = start_init(opened, "place", own=None, cache=tmp_path)
+    monkeypatch.setattr(processes, "open_handle", ends_just_then)
+    with pytest.raises(NetError, match="cannot enter place: its init has just ended"), within(again):
         pass
 
 

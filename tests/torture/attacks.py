@@ -25,7 +25,8 @@ ATTACKS: dict[str, Attack] = {
     "kills": kills, "frames": frames, "packets": packets, "files": files, "controls": controls, "churn": churn,
     "disks": disks, "overload": overload,
 }  # fmt: skip
-SHARES = {"kills": 4, "frames": 2, "packets": 3, "files": 1, "controls": 1, "churn": 5, "disks": 1, "overload": 1}
+SHARES = {"kills": 5, "frames": 2, "packets": 4, "files": 1, "controls": 1, "churn": 5, "disks": 1, "overload": 1}
+RESIDENT = "churn"  # in a run of all attacks it takes no turn, but lasts throughout
 
 MOST_BROKEN = 5  # rounds that raise, then an attack is given up
 

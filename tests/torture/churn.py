@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from gwlbemu import Lab
 from gwlbemu.errors import GwlbemuError, LabError, NetError
 from tests.torture.tally import Tally
-from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, flat, mend, settle, topology
+from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, flat, mend, settle, then, topology
 from tests.waiting import PATIENCE, wait_until
 
 CHANGES = 12  # in a round
@@ -27,6 +27,7 @@ def talk():
                     while connection.recv(65536):
                         pass
                     answered[0] += 1
+                time.sleep(0.05)
             except OSError:
                 time.sleep(0.02)
 for _ in range(8):
@@ -83,8 +84,8 @@ def churn(tally: Tally) -> Iterator[Callable[[int], None]]:
             tally.counts["requests answered"] += answered() - begun
 
         one_round(-1)  # warm: every appliance has begun anew, every path has been gone
-        with flat(lab, tally, "churn", more_memory=32 << 10):
-            yield one_round
+        with flat(lab, tally, "churn", more_memory=32 << 10) as look:
+            yield then(one_round, look)
 
 
 def _change(lab: Lab, dice: random.Random) -> None:

@@ -13,7 +13,7 @@ from gwlbemu import Lab
 from gwlbemu.lab.running import CAPTURE
 from gwlbemu.ports.control import FAULT
 from tests.torture.tally import Tally
-from tests.torture.worlds import GOOD_PROGRAMS, flat, settle, topology
+from tests.torture.worlds import GOOD_PROGRAMS, flat, settle, then, topology
 
 EACH = 150  # requests of a round for each process
 READ_SECONDS = 60.0  # for an answer on a busy machine
@@ -65,8 +65,8 @@ def controls(tally: Tally) -> Iterator[Callable[[int], None]]:
                     tally.problem("controls", seed, f"{name}: {answer}")
             settle(lab, tally, "controls", seed)
 
-        with flat(lab, tally, "controls"):
-            yield one_round
+        with flat(lab, tally, "controls") as look:
+            yield then(one_round, look)
 
 
 def _fuzz(path: Path, dice: random.Random, count: int) -> tuple[int, list[str]]:

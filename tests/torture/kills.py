@@ -25,7 +25,7 @@ CHANGES = (
     ("fail", "instance", "fw"), ("heal", "instance", "fw"), ("fail", "link", "server-a"), ("heal", "link", "server-a"),
     ("fail", "process", "pass"), ("heal", "process", "pass"), ("exec", "client", "--", "sleep", "0.2"),
 )  # fmt: skip
-SLOWEST = 120.0  # seconds for a command that nobody kills
+SLOWEST = 300.0  # seconds for a command that nobody kills
 
 
 class Storm:
@@ -41,7 +41,10 @@ class Storm:
         dice = random.Random(seed)
         kind = dice.choice(("up", "down", "parts", "change", "up"))
         if kind == "up":
-            self._killed(seed, dice, "up", "up", str(self._file), "--wait", "0")
+            for _ in range(dice.choice((1, 2, 3))):  # each time over the ruins of the one before
+                self._killed(seed, dice, "up", "up", str(self._file), "--wait", "0")
+                if list_labs():
+                    self._killed(seed, dice, "down", "down")
         else:
             self._whole(seed, "up", "up", str(self._file), "--wait", "0")
             if kind == "parts":

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from gwlbemu import Lab
 from tests.torture.churn import CURL
 from tests.torture.tally import Tally
-from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, flat, settle, topology
+from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, flat, settle, then, topology
 from tests.waiting import wait_until
 
 MOST_FLOWS, MORE = 3000, 6000
@@ -65,8 +65,8 @@ def overload(tally: Tally) -> Iterator[Callable[[int], None]]:
             wait_until(lambda: lab.exec("client", CURL).code == 0, "a request to be answered")
 
         one_round(-1)
-        with flat(lab, tally, "overload"):
-            yield one_round
+        with flat(lab, tally, "overload") as look:
+            yield then(one_round, look)
 
 
 def _gauges(lab: Lab) -> Iterator[dict[str, int]]:

@@ -29,10 +29,10 @@ from tests.programs.gateway.test_hostile import GOOD as FOR_NODES
 from tests.programs.gateway.test_hostile import returned, throw
 from tests.torture.tally import Tally
 from tests.torture.worlds import APPLIANCES as KINDS
-from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, SERVER_6, datapaths, flat, settle, topology
+from tests.torture.worlds import GOOD_PROGRAMS, PUBLIC, SERVER_6, datapaths, flat, settle, then, topology
 
 BATCH = 500  # frames of a round for each process in memory
-POOL, TIMES = 1500, 8  # frames of a round in a lab, and how often each is sent
+POOL, TIMES = 1500, 16  # frames of a round in a lab, and how often each is sent
 SENDER = f"""
 import json, socket, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -69,8 +69,8 @@ def frames(tally: Tally) -> Iterator[Callable[[int], None]]:
         back = [returned(frame) for frame in far_eni.recv()]
 
         def one_round(seed: int) -> None:
+            fitting = [each for each in _hostile(seed, GOOD) if len(each) <= 9015 and not _tagged(each)]
             for name, wire in wires.items():
-                fitting = [each for each in _hostile(seed, GOOD) if len(each) <= 9015 and not _tagged(each)]
                 sent[name] += len(fitting)
                 counters = wire.throw(fitting)
                 if wire.faults.counts or not counters["received"] == sent[name] == accounted(counters):
@@ -122,16 +122,17 @@ def packets(tally: Tally) -> Iterator[Callable[[int], None]]:
             )
             for each in datapaths()
         ]
+        looks = []
         for lab in labs:
             _send(lab, 0, tally, times=1)
-            stack.enter_context(flat(lab, tally, "packets", more_memory=64 << 10))  # the flow table grows
+            looks.append(stack.enter_context(flat(lab, tally, "packets", more_memory=64 << 10)))  # the flow table grows
 
         def one_round(seed: int) -> None:
             for lab in labs:
                 _send(lab, seed, tally)
                 settle(lab, tally, "packets", seed)
 
-        yield one_round
+        yield then(one_round, *looks)
         for lab in labs:
             _count_what_arrived(lab, tally)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -17,9 +18,11 @@ from gwlbemu.fastpath.build import available, cache_folder
 from gwlbemu.net.record import ROOT
 from tests.lab.worlds import world
 from tests.machine import namespaces, strays
-from tests.torture.tally import Figures, Tally
-from tests.waiting import wait_until
+from tests.torture.tally import Tally, at_mark
+from tests.waiting import PATIENCE, wait_until
 
+T = TypeVar("T")
+LONG_PATIENCE = 3 * PATIENCE  # for a process to answer: what is slow is not dead
 SERVER, SERVER_6 = "10.0.1.10", "2001:db8:1:1::10"
 PUBLIC = "203.0.113.10"
 FIREWALL = {
@@ -73,16 +76,46 @@ def figures(lab: Lab) -> dict[str, tuple[int, int]]:
     return found
 
 
+LONG = 1200.0  # seconds from which on memory has to be flat from the first quarter on
+MORE_WHEN_LONG = 16 << 10  # KiB, after the first quarter of a long time
+
+
 @contextmanager
-def flat(lab: Lab, tally: Tally, attack: str, *, more_memory: int = 24 << 10, more_files: int = 8) -> Iterator[None]:
-    """Compare memory (KiB) and open files of the processes of a lab that is warm with those after the block."""
-    before = figures(lab)
-    yield
-    for name, (memory, files) in figures(lab).items():
-        if name in before:
-            tally.figures[name] = Figures((before[name][0], memory), (before[name][1], files))
-            if memory > before[name][0] + more_memory or files > before[name][1] + more_files:
-                tally.problem(attack, 0, f"{name} is not flat: {before[name]} -> {(memory, files)} (KiB, files)")
+def flat(
+    lab: Lab, tally: Tally, attack: str, *, more_memory: int = 24 << 10, more_files: int = 8
+) -> Iterator[Callable[[], None]]:
+    """Compare memory (KiB) and open files of the processes of a lab that is warm with those after the block.
+
+    Gives what is to be called after each round, so that what happens between is in the tally.
+    """
+
+    def look() -> None:
+        tally.look(figures(lab))
+
+    for name in figures(lab):
+        tally.looks.pop(name, None)  # of a lab before this one
+    look()
+    yield look
+    look()
+    for name in figures(lab):
+        looks = tally.looks[name]
+        first, last, quarter = looks[0], looks[-1], at_mark(looks, 1)
+        if last.memory > first.memory + more_memory or last.files > first.files + more_files:
+            tally.problem(attack, 0, f"{name} is not flat: {first} -> {last} (KiB)")
+        later = max(look.memory for look in looks if look.at >= quarter.at)
+        if last.at - first.at > LONG and later > quarter.memory + MORE_WHEN_LONG:
+            tally.problem(attack, 0, f"{name} is not flat: {quarter} after a quarter of the time, then {later} KiB")
+
+
+def then(one_round: Callable[[int], None], *looks: Callable[[], None]) -> Callable[[int], None]:
+    """Return a round that ends with the looks of `flat`."""
+
+    def watched(seed: int) -> None:
+        one_round(seed)
+        for look in looks:
+            look()
+
+    return watched
 
 
 APPLIANCES = ("firewall", "ids", "passthrough", "broken")
@@ -149,28 +182,49 @@ def settle(lab: Lab, tally: Tally, attack: str, seed: int) -> None:
         tally.problem(attack, seed, line)
         return
     try:
-        wait_until(lambda: not _silent(lab))
+        wait_until(lambda: not _silent(lab), seconds=LONG_PATIENCE)
     except AssertionError:
         tally.problem(attack, seed, f"silent: {_silent(lab)}")
         return
-    for line in faults(lab):
+    for line in patiently(lambda: list(faults(lab)), "faults"):
         tally.problem(attack, seed, f"fault: {line}")
     try:
-        wait_until(lambda: unexplained(lab)[0] == 0, "the counters to add up", seconds=30)
+        wait_until(lambda: patiently(lambda: unexplained(lab), "counters")[0] == 0, "the counters to add up")
     except AssertionError:
         lost, where = unexplained(lab)
         tally.counts["unexplained"] += lost
         tally.problem(attack, seed, f"unexplained: {where}")
 
 
+def patiently(ask: Callable[[], T], what: str) -> T:
+    """Return what `ask` does; who does not answer is asked again: on a busy machine it begins late, and is not dead."""
+    found: list[T] = []
+    trouble = ""
+
+    def answered() -> bool:
+        nonlocal trouble
+        try:
+            found.append(ask())
+        except GwlbemuError as error:
+            trouble = str(error)
+        return bool(found)
+
+    wait_until(answered, lambda: f"{what}: {trouble}", seconds=LONG_PATIENCE)
+    return found[0]
+
+
 def mend(lab: Lab, names: Iterable[str]) -> None:
     """Heal whatever is broken and register every target again: first who is dead or frozen."""
     order = ("instance", "process", "link", "zone", "health")
-    while failures := lab.status().failures:  # a program that begins anew is broken in no other way any more
-        broken = min(failures, key=lambda each: order.index(each.kind))
-        lab.heal(broken.kind, broken.name)
+
+    def heal() -> None:
+        while failures := lab.status().failures:  # a program that begins anew is broken in no other way any more
+            broken = min(failures, key=lambda each: order.index(each.kind))
+            lab.heal(broken.kind, broken.name)
+
+    patiently(heal, "healing")
     for name in names:
-        lab.register("firewalls", name)
+        patiently(partial(lab.register, "firewalls", name), f"registering {name}")
 
 
 def leftovers() -> set[str]:

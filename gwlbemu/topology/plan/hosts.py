@@ -10,6 +10,7 @@ from gwlbemu.topology.plan import rulesets
 from gwlbemu.topology.plan.layout import INTERNET, Layout, NetworkInterface, gateway, with_length
 from gwlbemu.topology.plan.machine import INTERNET_MTU, VPC_MTU, Blueprint, Settings, interface_neighbours
 from gwlbemu.topology.plan.machine_half import InstancePort, KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.port_groups import Groups
 
 
 def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instance: Instance) -> Blueprint:
@@ -56,7 +57,7 @@ def node_blueprint(
 
 
 def instance_port(
-    interface: NetworkInterface, *, source_dest_check: bool = True, stateful: bool = False
+    interface: NetworkInterface, *, source_dest_check: bool = True, groups: Groups | None = None
 ) -> InstancePort:
     """Return what the bridge port that leads to an instance's interface lets through."""
     return InstancePort(
@@ -65,7 +66,8 @@ def instance_port(
         interface.address,
         interface.ipv6_address,
         source_dest_check,
-        stateful,
+        groups is not None,
+        groups.open_rules() if groups else (),
     )
 
 

@@ -75,6 +75,16 @@ class ForwardingEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRule:
+    """TCP or UDP packets that a port lets in from `network`, and their answers out, without a record of the flow."""
+
+    network: str  # IPv4
+    protocol: str  # tcp, udp
+    first_port: int  # of the instance
+    last_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class InstancePort:
     """A bridge port that carries frames of one interface only: what its ruleset says, for those who have to obey it."""
 
@@ -83,7 +93,8 @@ class InstancePort:
     address: str
     ipv6_address: str  # "" for none
     source_dest_check: bool  # every packet is from or for these addresses
-    stateful: bool  # what may come depends on what was sent: the ruleset has to see every packet
+    stateful: bool  # it has security groups: the ruleset has to see every packet that `open_rules` do not let through
+    open_rules: tuple[OpenRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

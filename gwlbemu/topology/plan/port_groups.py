@@ -13,10 +13,10 @@ from netaddr import IPAddress, IPNetwork
 
 from gwlbemu.core.gateway.settings import GENEVE_PORT
 from gwlbemu.topology.file.schema import SecurityGroup, SecurityGroupRule
-from gwlbemu.topology.plan.machine_half import InstancePort
+from gwlbemu.topology.plan.machine_half import InstancePort, OpenRule
 from gwlbemu.topology.plan.rulesets import chain, counted_drop
 
-_FLOWS = 100_000  # of each protocol and family; beyond it a new flow's answers are dropped
+_FLOWS = 100_000  # of each protocol and family; beyond it a new flow's answers are dropped, counted as `group`
 # Idle timeouts in seconds. EC2 guide, "Connection tracking": TCP 350 (Nitro v6), UDP streams 180.
 _SECONDS = {"tcp": 350, "udp": 180, "echo": 30, "other": 600}
 _DATAGRAMS, _REASSEMBLY = 10_000, 30  # those of which the first fragment was let through; seconds
@@ -48,6 +48,30 @@ class Groups:
             for rule in group.egress or ()
             for line in _rule(rule, rule.destination, self.members, "daddr", "dport")
         ]
+
+    def open_rules(self) -> tuple[OpenRule, ...]:
+        """Return what the rules of a port let in and answers to it out without looking at what was before.
+
+        Nothing where egress is bound: then answers need a record. A rule of TCP and UDP over IPv4 for each protocol and
+        network; others are not told.
+        """
+        if self.egress() is not None:
+            return ()
+        rules = [rule for group in self.groups for rule in group.ingress]
+        return tuple(
+            OpenRule(network, protocol, *_port_range(rule.ports))
+            for rule in rules
+            for protocol in ("tcp", "udp")
+            if rule.protocol in (protocol, "all")
+            for family, networks in _peers(rule.source, self.members)
+            if family == "ip"
+            for network in networks
+        )
+
+
+def _port_range(ports: str | None) -> tuple[int, int]:
+    first, _, last = (ports or "0-65535").partition("-")
+    return int(first), int(last or first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +215,9 @@ class _Family:
         yield f"{_OTHERS} {self._flow(way, ('meta l4proto',))} @{self._name('other')} {keep}"
         if way == "sent":  # GENEVE that comes back from an appliance has the ports that it came with
             yield f"udp dport {GENEVE_PORT} {self._flow(way, ('th dport', 'th sport'))} @{self._name('udp')} {go_on}"
-        # nft 1.0.6 has no set in which to look for a quoted packet: that it is the instance's own has to do.
+        # That the quoted packet is the instance's own has to do. nft 1.0.6 cannot look for its addresses and ports in a
+        # set of flows (raw fields have no type in a concatenation), and what `_sent` lets out without a record, whose
+        # errors have to come in, stands in none.
         own = port.address if self.at.version == 4 else port.ipv6_address
         quotes = self.at.quoted_addresses[way == "sent"]
         if not port.source_dest_check:

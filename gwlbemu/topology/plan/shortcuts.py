@@ -3,8 +3,8 @@
 A shortcut is an eBPF program (`fastpath/vpc.c`) on every interface of such a namespace. It does what the namespace's
 forwarding entries and route table say, and no more, so it stands only where nothing else has a say: in the fabrics
 and subnets of VPCs and on the internet. Internet, NAT and transit gateways translate or mark: they are the kernel's.
-The port of an instance has rules. What they certainly let through is carried; everything else is left to them, and
-where they keep a record of flows, every packet is.
+The port of an instance has rules. What they certainly let through is carried; everything else is left to them, so with
+security groups all but what the groups let in, and its answers, without a record of the flow.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
     for entry in namespace.forwarding_entries:
         instance = instances.get(entry.port)
         narrow = entry.port in by_name and _delays(by_name[entry.port], namespace)
-        if entry.port in by_name and not (instance.stateful if instance else narrow):
+        closed = instance.stateful and not instance.open_rules if instance else narrow
+        if entry.port in by_name and not closed:
             places.append(MacEntry(entry.mac, entry.port, instance=instance, one_way=narrow))
     if namespace.forwarding:
         (bridge,) = namespace.bridges

@@ -97,5 +97,5 @@ def _instance_ports(settings: Settings, vpc: Vpc, subnet: Subnet) -> Iterator[tu
         if instance.subnet == subnet.name:
             own = tuple(group for group in vpc.security_groups if group.name in instance.security_groups)
             interface = settings.layout.interface(subnet.name, instance.name)
-            port = instance_port(interface, source_dest_check=instance.source_dest_check, stateful=bool(own))
-            yield port, Groups(own, members) if own else None
+            groups = Groups(own, members) if own else None
+            yield instance_port(interface, source_dest_check=instance.source_dest_check, groups=groups), groups

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import astuple
+
 from gwlbemu.topology import names
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.shortcuts import MacEntry, shortcuts
 from gwlbemu.topology.plan.values import Plan
 from tests.paths import TOPOLOGIES
-from tests.topology.builder import plan_of, put
+from tests.topology.builder import Data, plan_of, put
 
 
 def known(plan: Plan, resource: str) -> dict[str, tuple[str, str]]:
@@ -39,16 +42,38 @@ def test_a_subnet_routes_what_is_sent_to_its_own_macs() -> None:
     assert places[names.mac("fw-a", "eth0")] == ("fw-a", "")
 
 
-def test_ports_with_security_groups_or_a_rate_are_the_kernels() -> None:
-    assert names.mac("web", "eth0") not in known(plan_of(), "app-a")
+EGRESS = [{"protocol": "tcp", "destination": "10.0.0.0/8"}]
+ANYTHING = {"protocol": "all", "source": "0.0.0.0/0"}
+
+
+def test_ports_whose_groups_bind_what_is_sent_and_ports_with_a_rate_are_the_kernels() -> None:
+    assert names.mac("web", "eth0") not in known(plan_of(put("vpcs.0.security_groups.0.egress", EGRESS)), "app-a")
     plan = plan_of(put("vpcs.1.instances.0.rate_mbit", 100))
     assert names.mac("fw-a", "eth0") not in known(plan, "sec-a")
     assert names.mac("fw-b", "eth0") in known(plan, "sec-b")
 
 
-def test_a_port_with_groups_has_no_place_and_one_with_a_rate_is_left_by_a_shortcut_only() -> None:
-    web, firewall = names.mac("web", "eth0"), names.mac("fw-a", "eth0")
-    assert web not in {place.mac for place in places(plan_of(), "app-a")}
+def test_a_port_with_groups_has_a_place_for_what_they_let_in_without_a_record() -> None:
+    def open_rules(change: Callable[[Data], object] | None = None) -> list[tuple[str, str, int, int]]:
+        found = [each.instance for each in places(plan_of(change), "app-a") if each.device == "web"]
+        return [astuple(rule) for port in found if port for rule in port.open_rules]
+
+    def ingress(*rules: dict[str, str]) -> Callable[[Data], object]:
+        return put("vpcs.0.security_groups.0.ingress", list(rules))
+
+    assert open_rules() == [("0.0.0.0/0", "tcp", 80, 80)]
+    assert open_rules(put("vpcs.0.security_groups.0.egress", EGRESS)) == []
+    assert open_rules(ingress({"protocol": "icmp", "source": "0.0.0.0/0"}, {"protocol": "udp", "source": "::/0"})) == []
+    assert open_rules(ingress({"protocol": "udp", "ports": "7-9", "source": "10.0.0.0/8"}, ANYTHING)) == [
+        ("10.0.0.0/8", "udp", 7, 9),
+        ("0.0.0.0/0", "tcp", 0, 65535),
+        ("0.0.0.0/0", "udp", 0, 65535),
+    ]
+    assert open_rules(ingress({"protocol": "tcp", "source": "web"})) == [("10.0.1.10", "tcp", 0, 65535)]
+
+
+def test_a_port_with_a_rate_is_left_by_a_shortcut_only() -> None:
+    firewall = names.mac("fw-a", "eth0")
     plan = plan_of(put("vpcs.1.instances.0.rate_mbit", 100))
     assert {place.mac: place.one_way for place in places(plan, "sec-a")}[firewall] is True
 
