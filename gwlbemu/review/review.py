@@ -52,8 +52,8 @@ def _mended(trial: Trial) -> Iterator[Finding]:
         fault, mend = first, trial.mend(first)
         for other in trial.now.faults if mend and mend.edit.rank else ():
             if mend and other.key in mend.mended - told - {first.key} and other.severity == first.severity:
-                likelier = trial.mend(other)
-                if likelier and likelier.edit.rank < mend.edit.rank and first.key in likelier.mended:
+                likelier = trial.mend(other, below=mend.edit.rank)
+                if likelier and first.key in likelier.mended:
                     fault, mend = other, likelier
         told |= mend.mended if mend else {first.key}
         yield _finding(fault, mend)
