@@ -8,6 +8,7 @@ from gwlbemu.paths.values import Exchange
 from gwlbemu.review.balancing import balancing_faults
 from gwlbemu.review.fault import Fault
 from gwlbemu.review.finding import SEVERITIES, Finding
+from gwlbemu.review.hints import hints
 from gwlbemu.review.instances import instance_faults, mtu_faults
 from gwlbemu.review.mends import Key, Mend, Trial
 from gwlbemu.review.standing import standing_faults
@@ -36,6 +37,7 @@ def _faults(talk: Talk, walks: dict[Pair, Exchange], mtus: Mapping[str, int]) ->
         *instance_faults(talk),
         *mtu_faults(talk.topology, mtus),
         *standing_faults(talk, walks),
+        *hints(talk, walks),
     ]
     return sorted(found, key=lambda fault: SEVERITIES.index(fault.severity))
 
