@@ -48,19 +48,20 @@ class Trial:
         self.now = Examined(talk, walks, look(talk, walks))
         self._met = {pair: places_met(found) for pair, found in walks.items()}
         self._left = MOST
+        self._tried: dict[tuple[Path, str], Examined] = {}  # by the change: what was walked in full
 
-    def mend(self, fault: Fault) -> Mend | None:
+    def mend(self, fault: Fault, *, below: int | None = None) -> Mend | None:
         """Return the first change of one line that mends a fault and does no harm; None when none was found.
 
         What was inspected on its way to nowhere need not be so by the change, but a change by which it is comes first.
+        With `below` only changes are tried whose rank is smaller.
         """
         second: Mend | None = None
         for edit in candidates(self.now.talk.topology, fault)[:MOST_FOR_ONE]:
-            if self._left <= 0:
+            if self._left <= 0 or (below is not None and edit.rank >= below):
                 break
             self._left -= 1
-            changed = _taken(edit, self.now.talk.topology)
-            after = self._after(fault, Talk(changed)) if changed is not None else None
+            after = self._after(fault, edit)
             if after is not None:
                 left = {each.key for each in after.faults}
                 found = Mend(edit, frozenset(each.key for each in self.now.faults if each.key not in left))
@@ -69,19 +70,25 @@ class Trial:
                 second = second or found
         return second
 
-    def _after(self, fault: Fault, talk: Talk) -> Examined | None:
+    def _after(self, fault: Fault, edit: Edit) -> Examined | None:
         """Return a changed design; None when the fault is there yet, or something else is worse."""
-        sample = next(iter(fault.pairs), None)
-        if sample is not None and not self._is_mended(fault, sample, talk.walk(sample), strictly=False):
-            return None
-        walks = self._again(talk)
+        found = self._tried.get((edit.path, edit.change))
+        if found is None:
+            changed = _taken(edit, self.now.talk.topology)
+            if changed is None:
+                return None
+            talk, sample = Talk(changed), next(iter(fault.pairs), None)
+            if sample is not None and not self._is_mended(fault, sample, talk.walk(sample), strictly=False):
+                return None
+            walks = self._again(talk)
+            found = self._tried[edit.path, edit.change] = Examined(talk, walks, self._look(talk, walks))
+        walks = found.walks
         if not all(self._is_mended(fault, pair, walks[pair], strictly=False) for pair in fault.pairs if pair in walks):
             return None
-        if any(_is_worse(walks[pair], found) for pair, found in self.now.walks.items() if pair in walks):
+        if any(_is_worse(walks[pair], before) for pair, before in self.now.walks.items() if pair in walks):
             return None
-        after = self._look(talk, walks)
-        gone = fault.key not in {each.key for each in after}
-        return Examined(talk, walks, after) if gone and _has_nothing_new(self.now.faults, after) else None
+        gone = fault.key not in {each.key for each in found.faults}
+        return found if gone and _has_nothing_new(self.now.faults, found.faults) else None
 
     def _is_mended(self, fault: Fault, pair: Pair, after: Exchange, *, strictly: bool = True) -> bool:
         """Whether what failed is answered now, and inspected both ways if any of its halves was that arrived.

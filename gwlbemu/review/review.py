@@ -8,6 +8,7 @@ from gwlbemu.paths.values import Exchange
 from gwlbemu.review.balancing import balancing_faults
 from gwlbemu.review.fault import Fault
 from gwlbemu.review.finding import SEVERITIES, Finding
+from gwlbemu.review.hints import hints
 from gwlbemu.review.instances import instance_faults, mtu_faults
 from gwlbemu.review.mends import Key, Mend, Trial
 from gwlbemu.review.standing import standing_faults
@@ -36,6 +37,7 @@ def _faults(talk: Talk, walks: dict[Pair, Exchange], mtus: Mapping[str, int]) ->
         *instance_faults(talk),
         *mtu_faults(talk.topology, mtus),
         *standing_faults(talk, walks),
+        *hints(talk, walks),
     ]
     return sorted(found, key=lambda fault: SEVERITIES.index(fault.severity))
 
@@ -52,8 +54,8 @@ def _mended(trial: Trial) -> Iterator[Finding]:
         fault, mend = first, trial.mend(first)
         for other in trial.now.faults if mend and mend.edit.rank else ():
             if mend and other.key in mend.mended - told - {first.key} and other.severity == first.severity:
-                likelier = trial.mend(other)
-                if likelier and likelier.edit.rank < mend.edit.rank and first.key in likelier.mended:
+                likelier = trial.mend(other, below=mend.edit.rank)
+                if likelier and first.key in likelier.mended:
                     fault, mend = other, likelier
         told |= mend.mended if mend else {first.key}
         yield _finding(fault, mend)
