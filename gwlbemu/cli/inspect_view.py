@@ -32,7 +32,7 @@ OTHER_FLOW, HEALTH_CHECK = "other flow", "health checks"
 _BLOCK = 256  # texts that are written at once
 LONG = 10 << 20  # bytes that deserve a progress bar
 _STEP = 2000  # packets between two moves of it
-_MOST_REASONS = 5
+_MOST_REASONS, _MOST_REASONS_KEPT = 5, 1000
 _COLLECT_AFTER = 100_000  # objects
 
 
@@ -186,14 +186,19 @@ class View:
                     self._unfinished += usual.unfinished
                     yield usual.sighting(captured)
                 elif usual.head.refused != OTHER_FLOW:
-                    self._left_out[usual.head.refused] += 1
+                    self._leave_out(usual.head.refused)
                 continue
             dissection = dissect(captured)
             reason = self._refuse(dissection)
             if not reason and (seen := sighting(captured, dissection)):
                 yield seen
             elif reason != OTHER_FLOW:
-                self._left_out[reason or _without_flow(dissection)] += 1
+                self._leave_out(reason or _without_flow(dissection))
+
+    def _leave_out(self, reason: str) -> None:
+        """Count a packet that belongs to no journey; reasons with numbers in them may be many."""
+        known = reason in self._left_out or len(self._left_out) < _MOST_REASONS_KEPT
+        self._left_out[reason if known else "unreadable"] += 1
 
 
 def _without_flow(dissection: Dissection) -> str:
