@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE
 from gwlbemu.core.gateway.flows import Flow
+from gwlbemu.core.gateway.former import Former
 from gwlbemu.core.gateway.key import flow_key, quoted_key
 from gwlbemu.core.gateway.placement import Placement
 from gwlbemu.core.gateway.settings import LONGEST_PACKET
@@ -94,8 +95,10 @@ class Return:
         if not known and not flags & SYN:
             key, swapped = keys[0]
             former = self._placement.former.find(options.endpoint_id, key, now)
-            if former is not None and former.cookie == options.flow_cookie:
-                known = [(former, swapped)]
+            if former is None or former.flow.cookie != options.flow_cookie or (former.reset and not flags & RST):
+                former = None
+            else:
+                known = [(former.flow, swapped)]
         if not known:
             return drop(Reason.INVALID_FLOW_COOKIE if live else Reason.MISSING_FLOW_ENTRY)
         if len(packet) > LONGEST_PACKET:
@@ -104,8 +107,8 @@ class Return:
         step = exit_step(self._settings.emulation.ttl_decrement, swapped == flow.state.from_high)
         if step and ip.ttl <= step:
             return drop(Reason.TTL_EXPIRED)
-        if flow is former:
-            return self._forward_late(flow, packet, flags=flags, step=step)
+        if former is not None:
+            return self._forward_late(former, packet, flags=flags, step=step)
         return self._forward(flow, packet, protocol=ip.protocol, flags=flags, swapped=swapped, step=step, now=now)
 
     def _keys(self, packet: bytes, ip: IpPacket) -> list[tuple[int, bool]]:
@@ -131,17 +134,16 @@ class Return:
             self._close(flow, flags, swapped)
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
 
-    def _forward_late(self, former: Flow, packet: bytes, *, flags: int, step: int) -> ToEndpoint:
+    def _forward_late(self, former: Former, packet: bytes, *, flags: int, step: int) -> ToEndpoint:
         """Let a packet of a former flow out, which touches nothing of the present one."""
-        target = former.target
+        flow, target = former.flow, former.flow.target
         if self._placement.group.by_address.get(target.address) is target:
             target.packets_from += 1
             target.bytes_from += len(packet)
         else:
             self._counters.add_late(0, 1, 0, len(packet))
-        if flags & RST:
-            self._placement.former.forget(former)
-        return ToEndpoint(former.tunnel.endpoint, decrement(packet, step) if step else packet)
+        former.reset |= bool(flags & RST)
+        return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
 
     def _close(self, flow: Flow, flags: int, swapped: bool) -> None:
         """Follow TCP's end: judged here, where the appliance has let the packet pass.
