@@ -306,6 +306,23 @@ REUSES = [
         ),
     ),
     Reuse(
+        "the same, and the first RST has come back before the SYN",
+        ("FL-09",),
+        (
+            *_OPEN,
+            Enter(OLD_RESET, 0),
+            GiveBack(OLD_RESET, 0),
+            GiveBack(OLD_RESET, 0, _MISSING),
+            Enter(NEW_SYN, 1),
+            GiveBack(NEW_SYN, 1),
+            Enter(OLD_RESET, 0),
+            GiveBack(OLD_RESET, 0),
+            Enter(_SYN_ACK, 1),
+            GiveBack(_SYN_ACK, 1),
+            *_CARRIED,
+        ),
+    ),
+    Reuse(
         "an appliance keeps the old cookie behind a RST",
         ("GV-12",),
         (

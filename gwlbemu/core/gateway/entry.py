@@ -73,7 +73,7 @@ class Entry:
             self._placement.end(flow)
             flow = None
         elif flow is not None and flow.state.is_reusable and flags & (SYN | ACK) == SYN:
-            self._placement.end_reused(flow, now, sequence, swapped)
+            self._placement.end_connection(flow, now, reset=False)
             flow = None
         late = self._late_reset(endpoint, key, flags, sequence, swapped, now)
         if late is not None:
@@ -95,6 +95,8 @@ class Entry:
             if isinstance(placed, Reason):
                 return drop(placed)
             flow = placed
+            if flags & SYN:
+                self._placement.former.note_syn(endpoint, key, now, sequence, swapped)
         if flags & RST and late is None and self._placement.attributes.stickiness == FIVE_TUPLE:
             flow.change_state(reset_sent=True)
         return self._forward(flow, ip, packet, step, now)

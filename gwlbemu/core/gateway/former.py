@@ -16,20 +16,22 @@ CAPACITY = 1 << 12  # then the oldest is forgotten
 
 @dataclass(slots=True)
 class Former:
-    """A flow that has left the table, until when it is remembered, and the SYN that has taken its ports.
+    """A flow that has left the table, until when it is known, and the SYN that has taken its ports (None: none yet).
 
     `from_high` tells whether that came from the higher end of the key. Once a RST has come back, nothing else may.
     """
 
     flow: Flow
     until: float
-    sequence: int
-    from_high: bool
+    sequence: int | None = None
+    from_high: bool = False
     reset: bool = False
 
     def is_before(self, sequence: int, from_high: bool) -> bool:
         """Whether a sequence number of that end is one from before the SYN (RFC 9293 section 3.4: modulo 2^32)."""
-        return from_high == self.from_high and 0 < (self.sequence - sequence) & 0xFFFFFFFF < 1 << 31
+        if self.sequence is None or from_high != self.from_high:
+            return False
+        return 0 < (self.sequence - sequence) & 0xFFFFFFFF < 1 << 31
 
 
 class FormerFlows:
@@ -39,8 +41,8 @@ class FormerFlows:
         self._linger = linger
         self._flows: dict[tuple[int, int], Former] = {}  # whose time ends first is the first
 
-    def add(self, flow: Flow, now: float, sequence: int, from_high: bool) -> None:
-        """Remember a flow that has left the table, with the sequence number of the SYN that has ended it."""
+    def add(self, flow: Flow, now: float, *, reset: bool = False) -> None:
+        """Remember a flow that leaves the table, `reset` when a RST has come back."""
         place = flow.tunnel.endpoint, flow.key
         self._flows.pop(place, None)
         while self._flows:
@@ -48,7 +50,13 @@ class FormerFlows:
             if now < former.until and len(self._flows) < CAPACITY:
                 break
             del self._flows[oldest]
-        self._flows[place] = Former(flow, now + self._linger, sequence, from_high)
+        self._flows[place] = Former(flow, now + self._linger, reset=reset)
+
+    def note_syn(self, endpoint: int, key: int, now: float, sequence: int, from_high: bool) -> None:
+        """Note the SYN that takes the ports of a former flow, if there is one and none has yet."""
+        former = self.find(endpoint, key, now)
+        if former is not None and former.sequence is None:
+            former.sequence, former.from_high = sequence, from_high
 
     def find(self, endpoint: int, key: int, now: float) -> Former | None:
         """Return the former flow of an endpoint and key, unless its time is over."""

@@ -151,14 +151,13 @@ class Placement:
         self.forget_target(flow.target)
         self.changes.flow_removed(flow)
 
-    def end_reused(self, flow: Flow, now: float, sequence: int, from_high: bool) -> None:
-        """Take a connection's flow out, since a SYN begins another one on its ports.
+    def end_connection(self, flow: Flow, now: float, *, reset: bool) -> None:
+        """Take a connection's flow out, since a RST has come back (`reset`) or a SYN begins another on its ports.
 
-        `sequence` is that SYN's, `from_high` whether it comes from the higher end of the key. What is still on its way
-        is known for a while.
+        What is still on its way is known for a while.
         """
         self.end(flow)
-        self.former.add(flow, now, sequence, from_high)
+        self.former.add(flow, now, reset=reset)
 
     def forget_target(self, member: GatewayMember) -> None:
         """Let a target go whose last flow has gone, keeping what it counted."""

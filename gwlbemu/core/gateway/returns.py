@@ -95,10 +95,10 @@ class Return:
         if not known and not flags & SYN:
             key, swapped = keys[0]
             former = self._placement.former.find(options.endpoint_id, key, now)
-            if former is None or former.flow.cookie != options.flow_cookie or (former.reset and not flags & RST):
-                former = None
-            else:
+            if former is not None and self._is_of(former, options.flow_cookie, flags):
                 known = [(former.flow, swapped)]
+            else:
+                former = None
         if not known:
             return drop(Reason.INVALID_FLOW_COOKIE if live else Reason.MISSING_FLOW_ENTRY)
         if len(packet) > LONGEST_PACKET:
@@ -131,8 +131,15 @@ class Return:
             if flow.state.is_carriable:
                 self._placement.changes.flow_placed(flow)
         if flags & (FIN | RST) and self._placement.attributes.stickiness == FIVE_TUPLE:
-            self._close(flow, flags, swapped)
+            self._close(flow, flags, swapped, now)
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
+
+    @staticmethod
+    def _is_of(former: Former, cookie: int, flags: int) -> bool:
+        """Tell whether a packet is one that a former flow has left behind, now that others have its ports."""
+        if former.sequence is None or former.flow.cookie != cookie:
+            return False
+        return not former.reset or bool(flags & RST)
 
     def _forward_late(self, former: Former, packet: bytes, *, flags: int, step: int) -> ToEndpoint:
         """Let a packet of a former flow out, which touches nothing of the present one."""
@@ -145,13 +152,13 @@ class Return:
         former.reset |= bool(flags & RST)
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
 
-    def _close(self, flow: Flow, flags: int, swapped: bool) -> None:
+    def _close(self, flow: Flow, flags: int, swapped: bool, now: float) -> None:
         """Follow TCP's end: judged here, where the appliance has let the packet pass.
 
         Guide, Gateway Load Balancers: a flow ends when its connection does.
         """
         if flags & RST:
-            self._placement.end(flow)
+            self._placement.end_connection(flow, now, reset=True)
             return
         was_closed = flow.state.is_closed
         if swapped:
