@@ -257,6 +257,8 @@ class Reuse:
 
 
 _BACK = {flags: build_tcp(SERVER, CLIENT, 80, 40000, flags=flags) for flags in (SYN | ACK, ACK, FIN | ACK, RST)}
+OLD_RESET, NEW_RESET = (build_tcp(CLIENT, SERVER, 40000, 80, flags=RST, sequence=n) for n in (1000, 0x80000001))
+NEW_SYN = build_tcp(CLIENT, SERVER, 40000, 80, flags=SYN, sequence=0x80000000)
 _LAST = build_tcp(CLIENT, SERVER, 40000, 80, flags=FIN | ACK)
 _SYN_ACK, _BYE, _SERVERS_RST = _BACK[SYN | ACK], _BACK[FIN | ACK], _BACK[RST]
 _OPEN = (Enter(OPENING, 0), GiveBack(OPENING, 0), Enter(_SYN_ACK, 0), GiveBack(_SYN_ACK, 0))
@@ -294,6 +296,44 @@ REUSES = [
         ),
     ),
     Reuse(
+        "a client resets what is left of the old connection behind its SYN",
+        ("FL-09",),
+        (
+            *_OPEN,
+            Enter(OLD_RESET, 0),
+            Enter(NEW_SYN, 1),
+            GiveBack(OLD_RESET, 0),
+            GiveBack(NEW_SYN, 1),
+            Enter(_BACK[ACK], 1),
+            GiveBack(_BACK[ACK], 1),
+            Enter(OLD_RESET, 0),
+            GiveBack(OLD_RESET, 0),
+            Enter(_SYN_ACK, 1),
+            GiveBack(_SYN_ACK, 1),
+            *_CARRIED,
+            Enter(NEW_RESET, 1),
+            GiveBack(NEW_RESET, 1),
+            Enter(NEW_SYN, 2),
+        ),
+    ),
+    Reuse(
+        "the same, and the first RST has come back before the SYN",
+        ("FL-09",),
+        (
+            *_OPEN,
+            Enter(OLD_RESET, 0),
+            GiveBack(OLD_RESET, 0),
+            GiveBack(OLD_RESET, 0, _MISSING),
+            Enter(NEW_SYN, 1),
+            GiveBack(NEW_SYN, 1),
+            Enter(OLD_RESET, 0),
+            GiveBack(OLD_RESET, 0),
+            Enter(_SYN_ACK, 1),
+            GiveBack(_SYN_ACK, 1),
+            *_CARRIED,
+        ),
+    ),
+    Reuse(
         "an appliance keeps the old cookie behind a RST",
         ("GV-12",),
         (
@@ -302,7 +342,7 @@ REUSES = [
             Enter(OPENING, 1),
             GiveBack(OPENING, 0, _COOKIE),
             GiveBack(RESET, 0),
-            GiveBack(RESET, 0, _COOKIE),
+            GiveBack(DATA, 0, _COOKIE),
         ),
     ),
     Reuse(

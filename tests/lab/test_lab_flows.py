@@ -286,3 +286,26 @@ def test_without_any_target_a_packet_is_dropped_and_its_flow_counted_as_rejected
     assert lab.inject(udp=7)[0].outcome == "dropped"
     assert (lab.metric("RejectedFlowCount"), lab.metric("RejectedFlowCount_TCP")) == (2, 1)
     assert lab.flows() == []
+
+
+REUSE = """
+import socket, struct, sys
+for _ in range(10):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close is a RST
+        sock.settimeout(30)
+        sock.bind(("", 56000))
+        sock.connect((sys.argv[1], 80))
+        sock.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+        print(sock.recv(12).decode())
+"""
+
+
+@pytest.mark.contract("FL-09")
+@pytest.mark.topology(world({"fw-1": "a", "fw-2": "a"}), capture=False)
+def test_a_port_that_is_used_again_right_behind_a_rst_is_a_new_flow_each_time(lab: Lab) -> None:
+    with lab.trace_flow("client", "server-a", tcp=80) as trace:
+        answers = lab.exec("client", [sys.executable, "-c", REUSE, "203.0.113.10"])
+    assert answers.stdout.split("\n")[:-1] == ["HTTP/1.1 200"] * 10
+    assert len({hop.cookie for hop in trace.hops if hop.verdict == "to-target"}) >= 10

@@ -4,6 +4,7 @@ packet                                              verdict                     
 longer than 8500 bytes                              Drop TOO_LONG, silently       Gateway Load Balancers, MTU
 of a live flow                                      ToTarget, that flow's target  Flow stickiness
 TCP SYN behind a RST, or FINs of both ends          a new flow, ToTarget          ours
+TCP RST of the connection before, see `former`      ToTarget, in the old flow     ours
 TCP without SYN, no live flow                       Drop MIDSTREAM                Idle timeout
   and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender           Listeners
 anything else without a live flow                   a new flow, ToTarget          Idle timeout
@@ -55,10 +56,10 @@ class Entry:
         try:
             ip = decode_ip(packet)
             packet = packet[: ip.total_length]  # short frames are padded
-            flags = 0
+            flags = sequence = 0
             if ip.protocol == TCP and not ip.is_fragment:
                 tcp = decode_tcp(packet, ip)
-                flags = tcp.flags
+                flags, sequence = tcp.flags, tcp.sequence
                 if self._emulation.mss_clamp:
                     packet = clamp(packet, ip, tcp)
             if ip.is_fragment and self._emulation.fragments == "drop":
@@ -72,9 +73,12 @@ class Entry:
             self._placement.end(flow)
             flow = None
         elif flow is not None and flow.state.is_reusable and flags & (SYN | ACK) == SYN:
-            self._placement.end_reused(flow, now)
+            self._placement.end_connection(flow, now, reset=False)
             flow = None
-        if flow is None:
+        late = self._late_reset(endpoint, key, flags, sequence, swapped, now)
+        if late is not None:
+            flow = late
+        elif flow is None:
             refused = self._refuse(endpoint, packet, connection, flags)
             if refused is not None:
                 return refused
@@ -91,7 +95,9 @@ class Entry:
             if isinstance(placed, Reason):
                 return drop(placed)
             flow = placed
-        if flags & RST and self._placement.attributes.stickiness == FIVE_TUPLE:
+            if flags & SYN:
+                self._placement.former.note_syn(endpoint, key, now, sequence, swapped)
+        if flags & RST and late is None and self._placement.attributes.stickiness == FIVE_TUPLE:
             flow.change_state(reset_sent=True)
         return self._forward(flow, ip, packet, step, now)
 
@@ -105,6 +111,14 @@ class Entry:
 
     def _is_error(self, packet: bytes, ip: IpPacket) -> bool:
         return quoted_key(packet, ip, self._placement.attributes.stickiness) is not None
+
+    def _late_reset(self, endpoint: int, key: int, flags: int, sequence: int, swapped: bool, now: float) -> Flow | None:
+        """Return the former flow that a RST is of: by it an end answers what is left of the connection before."""
+        former = self._placement.former.find(endpoint, key, now) if flags & RST else None
+        if former is None or not former.is_before(sequence, swapped):
+            return None
+        target = former.flow.target
+        return former.flow if self._placement.group.by_address.get(target.address) is target else None
 
     def _refuse(self, endpoint: int, packet: bytes, connection: bool, flags: int) -> Verdict | None:
         """Judge a packet of no flow: only a SYN (without ACK) begins a TCP flow."""

@@ -1,14 +1,37 @@
-"""Flows whose ports a new connection uses already, while packets of theirs may still be at their targets.
+"""Flows whose ports a new connection uses already, while packets of theirs are still on their way.
 
-Without this a RST that an appliance returns behind the next SYN would end nothing and arrive nowhere. AWS does not say
-how long; ours is fin_linger_seconds.
+Without this a RST that an appliance returns behind the next SYN would arrive nowhere, and a RST by which an end answers
+what is left of the old connection would end the new one's flow. AWS does not say what becomes of them, and how long;
+ours is fin_linger_seconds.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gwlbemu.core.gateway.flows import Flow
 
 CAPACITY = 1 << 12  # then the oldest is forgotten
+
+
+@dataclass(slots=True)
+class Former:
+    """A flow that has left the table, until when it is known, and the SYN that has taken its ports (None: none yet).
+
+    `from_high` tells whether that came from the higher end of the key. Once a RST has come back, nothing else may.
+    """
+
+    flow: Flow
+    until: float
+    sequence: int | None = None
+    from_high: bool = False
+    reset: bool = False
+
+    def is_before(self, sequence: int, from_high: bool) -> bool:
+        """Whether a sequence number of that end is one from before the SYN (RFC 9293 section 3.4: modulo 2^32)."""
+        if self.sequence is None or from_high != self.from_high:
+            return False
+        return 0 < (self.sequence - sequence) & 0xFFFFFFFF < 1 << 31
 
 
 class FormerFlows:
@@ -16,23 +39,26 @@ class FormerFlows:
 
     def __init__(self, linger: float) -> None:
         self._linger = linger
-        self._flows: dict[tuple[int, int], tuple[Flow, float]] = {}  # with the end of its time, the first to end first
+        self._flows: dict[tuple[int, int], Former] = {}  # whose time ends first is the first
 
-    def add(self, flow: Flow, now: float) -> None:
-        """Remember a flow that has left the table."""
-        self.forget(flow)
+    def add(self, flow: Flow, now: float, *, reset: bool = False) -> None:
+        """Remember a flow that leaves the table, `reset` when a RST has come back."""
+        place = flow.tunnel.endpoint, flow.key
+        self._flows.pop(place, None)
         while self._flows:
-            oldest, (_, until) = next(iter(self._flows.items()))
-            if now < until and len(self._flows) < CAPACITY:
+            oldest, former = next(iter(self._flows.items()))
+            if now < former.until and len(self._flows) < CAPACITY:
                 break
             del self._flows[oldest]
-        self._flows[flow.tunnel.endpoint, flow.key] = flow, now + self._linger
+        self._flows[place] = Former(flow, now + self._linger, reset=reset)
 
-    def find(self, endpoint: int, key: int, now: float) -> Flow | None:
+    def note_syn(self, endpoint: int, key: int, now: float, sequence: int, from_high: bool) -> None:
+        """Note the SYN that takes the ports of a former flow, if there is one and none has yet."""
+        former = self.find(endpoint, key, now)
+        if former is not None and former.sequence is None:
+            former.sequence, former.from_high = sequence, from_high
+
+    def find(self, endpoint: int, key: int, now: float) -> Former | None:
         """Return the former flow of an endpoint and key, unless its time is over."""
-        flow, until = self._flows.get((endpoint, key), (None, 0.0))
-        return flow if now < until else None
-
-    def forget(self, flow: Flow) -> None:
-        """Forget the former flow with the endpoint and key of `flow`."""
-        self._flows.pop((flow.tunnel.endpoint, flow.key), None)
+        former = self._flows.get((endpoint, key))
+        return former if former is not None and now < former.until else None

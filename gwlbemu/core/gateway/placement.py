@@ -153,13 +153,13 @@ class Placement:
         self.forget_target(flow.target)
         self.changes.flow_removed(flow)
 
-    def end_reused(self, flow: Flow, now: float) -> None:
-        """Take a connection's flow out, since a SYN begins another one on its ports.
+    def end_connection(self, flow: Flow, now: float, *, reset: bool) -> None:
+        """Take a connection's flow out, since a RST has come back (`reset`) or a SYN begins another on its ports.
 
-        What is still on its way in its tunnel may come back for a while.
+        What is still on its way is known for a while.
         """
         self.end(flow)
-        self.former.add(flow, now)
+        self.former.add(flow, now, reset=reset)
 
     def forget_target(self, member: GatewayMember) -> None:
         """Let a target go whose last flow has gone, keeping what it counted."""

@@ -27,6 +27,7 @@ from ipaddress import ip_address
 
 from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE
 from gwlbemu.core.gateway.flows import Flow
+from gwlbemu.core.gateway.former import Former
 from gwlbemu.core.gateway.key import flow_key, quoted_key
 from gwlbemu.core.gateway.placement import Placement
 from gwlbemu.core.gateway.settings import LONGEST_PACKET
@@ -108,8 +109,10 @@ class Return:
         if not known and not flags & SYN:
             key, swapped = keys[0]
             former = self._placement.former.find(options.endpoint_id, key, now)
-            if former is not None and former.cookie == options.flow_cookie:
-                known = [(former, swapped)]
+            if former is not None and self._is_of(former, options.flow_cookie, flags):
+                known = [(former.flow, swapped)]
+            else:
+                former = None
         if not known:
             if not live:
                 return drop(Reason.MISSING_FLOW_ENTRY, Mismatch("inner packet", _ends(ip), "one of a live flow"))
@@ -121,8 +124,8 @@ class Return:
         step = exit_step(self._settings.emulation.ttl_decrement, swapped == flow.state.from_high)
         if step and ip.ttl <= step:
             return drop(Reason.TTL_EXPIRED, Mismatch("inner TTL", str(ip.ttl), f"more than {step}"))
-        if flow is former:
-            return self._forward_late(flow, packet, flags=flags, step=step)
+        if former is not None:
+            return self._forward_late(former, packet, flags=flags, step=step)
         return self._forward(flow, packet, protocol=ip.protocol, flags=flags, swapped=swapped, step=step, now=now)
 
     def _not_to_us(self, outer: Outer) -> Mismatch:
@@ -154,28 +157,34 @@ class Return:
             if flow.state.is_carriable:
                 self._placement.changes.flow_placed(flow)
         if flags & (FIN | RST) and self._placement.attributes.stickiness == FIVE_TUPLE:
-            self._close(flow, flags, swapped)
+            self._close(flow, flags, swapped, now)
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
 
-    def _forward_late(self, former: Flow, packet: bytes, *, flags: int, step: int) -> ToEndpoint:
+    @staticmethod
+    def _is_of(former: Former, cookie: int, flags: int) -> bool:
+        """Tell whether a packet is one that a former flow has left behind, now that others have its ports."""
+        if former.sequence is None or former.flow.cookie != cookie:
+            return False
+        return not former.reset or bool(flags & RST)
+
+    def _forward_late(self, former: Former, packet: bytes, *, flags: int, step: int) -> ToEndpoint:
         """Let a packet of a former flow out, which touches nothing of the present one."""
-        target = former.target
+        flow, target = former.flow, former.flow.target
         if self._placement.group.by_address.get(target.address) is target:
             former.tally.packets_from += 1
             former.tally.bytes_from += len(packet)
         else:
             self._counters.add_late(0, 1, 0, len(packet))
-        if flags & RST:
-            self._placement.former.forget(former)
-        return ToEndpoint(former.tunnel.endpoint, decrement(packet, step) if step else packet)
+        former.reset |= bool(flags & RST)
+        return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
 
-    def _close(self, flow: Flow, flags: int, swapped: bool) -> None:
+    def _close(self, flow: Flow, flags: int, swapped: bool, now: float) -> None:
         """Follow TCP's end: judged here, where the appliance has let the packet pass.
 
         Guide, Gateway Load Balancers: a flow ends when its connection does.
         """
         if flags & RST:
-            self._placement.end(flow)
+            self._placement.end_connection(flow, now, reset=True)
             return
         was_closed = flow.state.is_closed
         if swapped:
