@@ -8,6 +8,7 @@ Exit codes are in `EXIT_CODES` and in the README; which error ends with which co
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -151,7 +152,9 @@ def _run(argv: list[str] | None) -> int:
         sys.stdout, sys.stderr = output, errors  # click's own end when the reader of our output went away
         raise BrokenPipeError from None
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(plain_lines(said.getvalue()), err=True, nl=False)
         return 2
     except click.Abort:
         return _interrupted()

@@ -94,6 +94,12 @@ def test_a_name_that_nothing_has(capsys: pytest.CaptureFixture[str], tmp_path: P
         harmless(said.out + said.err)
 
 
+@pytest.mark.parametrize("words", [["labs", HOSTILE], ["status", f"--{HOSTILE}"], [HOSTILE]])
+def test_a_command_line_that_is_not_understood(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word.replace("\n", "") for word in words]) == 2
+    harmless(capsys.readouterr().err)
+
+
 def test_watch() -> None:
     lines = _table(Section(("A", "B"), (((HOSTILE, "bold"), ("b", "")),), 4, frozenset()), 10, 80)
     for line in cast(list[Text], list(lines)):
