@@ -9,7 +9,6 @@ from gwlbemu.paths.values import Cause, Exchange, Way
 from gwlbemu.topology.plan.values import Plan
 
 FIREWALL, LOOP, RESET = Cause.FIREWALL.value, Cause.LOOP.value, Cause.RESET.value
-OWN_PROGRAM = "OwnProgram"  # the path model's word for a program of the user's, which may keep a packet or return it
 # Causes of which packets show only where they were seen last: nobody says a word.
 SILENT = frozenset(
     cause.value
@@ -103,7 +102,7 @@ def if_returned(outcomes: Sequence[Outcome]) -> list[int]:
 
 def _is_kept(outcome: Outcome) -> bool:
     lost = outcome.lost or outcome.answer_lost
-    return lost is not None and lost.reason == OWN_PROGRAM
+    return lost is not None and lost.reason == Cause.OWN_PROGRAM.value
 
 
 def outcome_of(plan: Plan, found: Exchange) -> Outcome:

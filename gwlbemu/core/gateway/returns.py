@@ -171,8 +171,8 @@ class Return:
         """Let a packet of a former flow out, which touches nothing of the present one."""
         flow, target = former.flow, former.flow.target
         if self._placement.group.by_address.get(target.address) is target:
-            former.tally.packets_from += 1
-            former.tally.bytes_from += len(packet)
+            flow.tally.packets_from += 1
+            flow.tally.bytes_from += len(packet)
         else:
             self._counters.add_late(0, 1, 0, len(packet))
         former.reset |= bool(flags & RST)

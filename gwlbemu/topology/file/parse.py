@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -126,12 +126,20 @@ def _unknown_key(path: Path, value: object) -> str:
     near = [each for each in get_close_matches(key, known, n=1) if abs(len(each) - len(key)) <= 2]
     if not near:
         return f"unknown key: {wanted}"
-    many = _fields(_model(path[:-1]))[near[0]].annotation
-    is_list = get_origin(_bare(many)) is tuple
-    shape = ", a list" if is_list and not isinstance(value, tuple) else ""
+    meant = _fields(_model(path[:-1]))[near[0]]
+    is_list = get_origin(_bare(meant.annotation)) is tuple
+    shape = ", a list" if is_list and not isinstance(value, tuple) and not _takes_one(meant) else ""
     if not is_list and isinstance(value, tuple):
         shape = ", one of them"
     return f"unknown key: did you mean {near[0]}{shape}? {wanted}"
+
+
+def _takes_one(field: FieldInfo) -> bool:
+    """Whether a list of one may be written without the brackets: a validator makes it a list."""
+    annotations = [*field.metadata]
+    for choice in get_args(field.annotation):
+        annotations += getattr(choice, "__metadata__", ())
+    return any(isinstance(each, BeforeValidator) for each in annotations)
 
 
 def _keys(path: Path) -> list[str]:

@@ -68,11 +68,12 @@ def test_the_capture_s_memory_is_flat_however_many_flows_come_and_go(recorder: R
     recorder._annotator = annotate.Annotator(recorder._config.names(), remembered=FLOWS // 2)
     tracemalloc.start()
     try:
-        warm, *later = kept_after_rounds(recorder, 5, tmp_path / "discards")
+        # Texts of addresses and ports are remembered, some thousands of them: those are full after a few rounds.
+        *_, warm, fourth, fifth, sixth = kept_after_rounds(recorder, 6, tmp_path / "discards")
     finally:
         tracemalloc.stop()
-    assert max(later) < warm + SLACK, (warm, later)
-    assert recorder.status({})["packets"] == 5 * FLOWS * 105 // 100
+    assert max(fourth, fifth, sixth) < warm + SLACK
+    assert recorder.status({})["packets"] == 6 * FLOWS * 105 // 100
 
 
 def test_a_burst_that_nobody_has_time_to_write_is_bounded_in_bytes(recorder: Recorder) -> None:
