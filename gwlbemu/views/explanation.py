@@ -74,7 +74,7 @@ def _direction(way: Way) -> Iterator[str]:
         yield from wrapped(f"= {way.end.sentence}", "  ", "    ")
         for number, one in enumerate(way.alternatives, 1):
             yield from wrapped(f"{number}. {'; '.join(one.choices) or 'as chosen there'}", "  ", "     ")
-            yield from (f"  {line}" for line in _hops(one.hops[len(way.hops) :]))
+            yield from _hops(one.hops[len(way.hops) :], indent="    ")
             yield from wrapped(_end_text(one), "    ", "      ")
         return
     yield from wrapped(_end_text(way), "  ", "    ")
@@ -94,11 +94,11 @@ def _end_text(way: Way) -> str:
     return f"= {way.end.kind.value}: {way.end.sentence}{reason}"
 
 
-def _hops(hops: tuple[Hop, ...]) -> Iterator[str]:
+def _hops(hops: tuple[Hop, ...], indent: str = "  ") -> Iterator[str]:
     width = min(max((len(hop.at) for hop in hops), default=0), 24)
     for hop in hops:
         text = hop.rule + (f" ({hop.detail})" if hop.detail else "")
-        yield from wrapped(text, f"  {hop.at:<{width}}  ", " " * (width + 4))
+        yield from wrapped(text, f"{indent}{hop.at:<{width}}  ", " " * (len(indent) + width + 2))
 
 
 def conclusion(found: Exchange) -> str:
