@@ -8,11 +8,34 @@ import sys
 
 
 def main() -> int:
-    """Run the command of the process's arguments and return its exit code (see `gwlbemu.cli.main`)."""
-    sys.path[:] = demoted(sys.path, os.environ.get("PYTHONPATH", ""))
-    from gwlbemu.cli.main import main
+    """Run the command of the process's arguments and return its exit code (see `gwlbemu.cli.main`).
 
-    return main()
+    A signal that ends a command is heard from here on, also while modules are loaded; when the command is over it
+    changes nothing more: the process does nothing after this but exit.
+    """
+    sys.path[:] = demoted(sys.path, os.environ.get("PYTHONPATH", ""))
+    import signal
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard = [each for each in ends if signal.getsignal(each) != signal.SIG_IGN]
+    try:
+        for number in heard:
+            signal.signal(number, interrupt)
+        from gwlbemu.cli.main import main
+
+        return main()
+    except KeyboardInterrupt:
+        try:
+            os.write(2, b"interrupted\n")
+        except OSError:  # nobody reads it
+            pass
+        return 130  # as gwlbemu.cli.main has it
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def demoted(path: list[str], python_path: str) -> list[str]:

@@ -55,6 +55,37 @@ def test_a_signal_that_the_caller_ignores_is_ignored(monkeypatch: pytest.MonkeyP
         signal.signal(signal.SIGHUP, before)
 
 
+EARLY = """
+import signal, sys
+from gwlbemu.cli import script
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "gwlbemu.cli.main":
+            signal.raise_signal(int(sys.argv[1]))
+sys.meta_path.insert(0, Finder())
+sys.exit(script.main())
+"""
+LATE = """
+import signal, sys
+from gwlbemu.cli import script
+number = int(sys.argv.pop())
+code = script.main()
+signal.raise_signal(number)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_is_heard_while_the_command_is_loaded_and_no_more_when_it_is_over(number: signal.Signals) -> None:
+    early = subprocess.run([sys.executable, "-c", EARLY, str(int(number))], text=True, capture_output=True, check=False)
+    assert (early.returncode, early.stdout, early.stderr) == (130, "", "interrupted\n")
+    words = ["labs", "--no-such-option"]
+    late = subprocess.run(
+        [sys.executable, "-c", LATE, *words, str(int(number))], text=True, capture_output=True, check=False
+    )
+    assert (late.returncode, late.stdout) == (2, "")
+
+
 def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "gwlbemu", *words], text=True, check=False, **options)
 
