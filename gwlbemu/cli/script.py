@@ -28,10 +28,10 @@ def main() -> int:
 
         return main()
     except KeyboardInterrupt:
-        try:
+        from contextlib import suppress
+
+        with suppress(OSError):  # nobody reads it
             os.write(2, b"interrupted\n")
-        except OSError:  # nobody reads it
-            pass
         return 130  # as gwlbemu.cli.main has it
     finally:
         for number in heard:
