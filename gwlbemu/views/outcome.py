@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from gwlbemu.paths.values import Cause, Exchange, Way
 from gwlbemu.topology.plan.values import Plan
@@ -56,6 +56,18 @@ class Outcome:
     def answered(self) -> bool:
         """Whether the packet arrived, and its answer, too."""
         return self.lost is None and self.answer_lost is None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as values that JSON can carry; `lost` is the packet, or its answer where that did not arrive."""
+        lost = self.lost or self.answer_lost
+        return {
+            "delivered": self.delivered,
+            "answered": self.answered,
+            "inspected_there": list(self.there),
+            "inspected_back": list(self.back),
+            "same_appliance": self.same_appliance,
+            "lost": asdict(lost) if lost else None,
+        }
 
     @property
     def word(self) -> str:
