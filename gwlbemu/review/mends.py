@@ -59,7 +59,7 @@ class Trial:
 
         What was inspected on its way to nowhere need not be so by the change, a hint may come by it, and a pair may go
         on failing of another fault that was there before; but a change of which none of that is so comes first.
-        With `below` only changes are tried whose rank is smaller.
+        With `below` only such a one is looked for, of a smaller rank.
         """
         second: Mend | None = None
         for edit in candidates(self.now.talk.topology, fault)[:MOST_FOR_ONE]:
@@ -76,7 +76,7 @@ class Trial:
                 if wholly and self._has_nothing_new(after.faults, hints=True):
                     return found
                 second = second or found
-        return second
+        return second if below is None else None
 
     def _after(self, fault: Fault, edit: Edit) -> Examined | None:
         """Return a changed design; None when the fault is there yet, or something else is worse."""
