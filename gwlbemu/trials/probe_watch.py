@@ -18,7 +18,7 @@ from gwlbemu.trials.probe_packets import Probe, Probes
 from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire import geneve
 from gwlbemu.wire.outer import decapsulate
-from gwlbemu.wire.protocols import TCP, UDP
+from gwlbemu.wire.protocols import UDP
 
 ETH_P_ALL, PACKET_OUTGOING, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 3, 4, 33, 35  # linux/if_ether.h, if_packet.h, asm/socket.h
 SOL_PACKET, PACKET_STATISTICS = 263, 6  # linux/if_packet.h
@@ -179,14 +179,12 @@ def open_socket(namespace: str, family: int, kind: int, protocol: int = 0) -> so
 def sent(watch: Watch, probe: Probe) -> Iterator[None]:
     """Send a probe; its socket stays open for the answer, so that nobody else gets the port."""
     family = socket.AF_INET6 if probe.is_ipv6 else socket.AF_INET
-    kind, protocol = (socket.SOCK_DGRAM, 0) if probe.protocol == UDP else (socket.SOCK_RAW, probe.protocol)
+    kind, protocol, own_port, port = socket.SOCK_RAW, probe.protocol, 0, 0
+    if probe.protocol == UDP:
+        kind, protocol, own_port, port = socket.SOCK_DGRAM, 0, probe.source_port, probe.destination_port
     with open_socket(probe.sender.namespace, family, kind, protocol) as sock:
         try:
-            if probe.protocol == TCP or kind == socket.SOCK_RAW:
-                sock.bind((probe.source, 0))
-            else:
-                sock.bind((probe.source, probe.source_port))
-            port = probe.destination_port if probe.protocol == UDP else 0
+            sock.bind((probe.source, own_port))
             sock.sendto(probe.segment(), (probe.destination, port))
         except OSError as error:
             watch.not_sent[probe.number] = str(error.strerror)
@@ -214,7 +212,7 @@ def answering(watch: Watch, instance: Instance, port: int, family: int) -> Itera
         watch.forget(sock)
 
 
-def is_refused(events: list[TracedPacket]) -> TracedPacket | None:
+def refusal(events: list[TracedPacket]) -> TracedPacket | None:
     """Return the verdict by which a node ended a packet, if one did."""
     return next((event for event in events if event.verdict in ("drop", "reset")), None)
 

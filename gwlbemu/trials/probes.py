@@ -21,7 +21,7 @@ from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.ends import destination_address, instance_at, instance_named, source_address
 from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.probe_packets import MARK_LENGTH, Probe, Probes
-from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, is_refused, sent, watching
+from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, refusal, sent, watching
 from gwlbemu.trials.sightings import Seen, Sightings
 from gwlbemu.trials.trace import TraceSession
 from gwlbemu.views.appliance_logs import ApplianceLogs
@@ -149,7 +149,7 @@ class _Batch:
         """How long after it was seen last something may become of a packet, in seconds."""
         number, is_answer = which
         events, last = self.watch.events.get(which, []), seen[-1]
-        if is_refused(events) or last.error:
+        if refusal(events) or last.error:
             return 0.0
         given = Counter(one.resource for one in seen if one.role == "node" and not one.outgoing and not one.error)
         told = Counter(event.node for event in events)
