@@ -225,3 +225,8 @@ class Exchange:
     def possible(self) -> tuple[Exchange, ...]:
         """Every exchange that the open choices allow; this one alone when nothing was open."""
         return self.alternatives or (self,)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The way there, and the way back if there is one."""
+        return (self.there,) if self.back is None else (self.there, self.back)

@@ -132,8 +132,7 @@ def conclusion(found: Exchange) -> str:
 
 def _kept_by(found: Exchange) -> str:
     """Return the instance whose own program may have kept the packet or its answer; "" for none."""
-    ends = [way.end for way in (found.there, found.back) if way is not None]
-    return next((end.at for end in ends if end.reason == Cause.OWN_PROGRAM.value), "")
+    return next((way.end.at for way in found.ways if way.end.reason == Cause.OWN_PROGRAM.value), "")
 
 
 def wrapped(text: str, first: str, others: str) -> list[str]:
