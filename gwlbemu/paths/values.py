@@ -200,6 +200,11 @@ class Parting:
     back: Hop | None
     sentence: str
 
+    @property
+    def sides(self) -> tuple[tuple[str, Hop], ...]:
+        """The hops that decided, each with its direction: there, back."""
+        return tuple((word, hop) for word, hop in (("there", self.there), ("back", self.back)) if hop is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:

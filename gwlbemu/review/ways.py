@@ -135,7 +135,7 @@ class Judge:
         there = found.there
         zones = {one.name: one.zone for one in self._talk.plan.endpoints}
         services = {one.name: (one.vpc, one.load_balancer) for one in self._talk.plan.endpoints}
-        decided = [hop.path for hop in ((found.parting.back, found.parting.there) if found.parting else ()) if hop]
+        decided = [hop.path for _, hop in reversed(found.parting.sides)] if found.parting else []
         cause = frozenset(path for path in decided if path)
         lines = [*decided, *lines_of(back)[::-1], *lines_of(there)[::-1]]
         only_back = [name for name in back.endpoints if name not in there.endpoints]
@@ -268,6 +268,5 @@ def _told(found: Exchange) -> str:
     """Where the two directions part, with both lines, for people."""
     if found.parting is None:
         return ""
-    hops = [hop for hop in (found.parting.there, found.parting.back) if hop is not None and hop.path]
-    rules = " against ".join(dict.fromkeys(hop.rule for hop in hops))
+    rules = " against ".join(dict.fromkeys(hop.rule for _, hop in found.parting.sides if hop.path))
     return f" ({found.parting.sentence}{f': {rules}' if rules else ''})"

@@ -20,7 +20,7 @@ from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.evidence import Evidence
-from gwlbemu.trials.expectation import Model
+from gwlbemu.trials.expectation import SenderModel
 from gwlbemu.trials.kept import Kept
 from gwlbemu.trials.packet_report import PacketReport
 from gwlbemu.trials.recognise import SeenPacket, flows_to_trace, nat_addresses
@@ -55,7 +55,7 @@ def inject(
         raise SettingError(f"inject: interval {interval!r}: expected seconds from 0 to {LONGEST_INTERVAL}")
     gateway = _next_hop_mac(lab, source)
     plan, states, _ = present_states(lab)
-    model, kept = Model(Paths(plan), states, source), Kept(lab, states.broken)
+    model, kept = SenderModel(Paths(plan), states, source), Kept(lab, states.broken)
     names = {name for packet in packets for name in model.receivers(packet)}
     names |= {source.name} | ({destination.name} if destination else set())
     drops = read_port_drops(lab)

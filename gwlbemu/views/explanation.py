@@ -55,11 +55,10 @@ def explanation(found: Exchange, places: Places) -> Iterator[str]:
     yield from wrapped(conclusion(found), "", "")
     if found.parting is not None:
         yield from wrapped(f"The two directions part: {found.parting.sentence}.", "", "")
-        for word, hop in (("there", found.parting.there), ("back", found.parting.back)):
-            if hop is not None:
-                yield from wrapped(f"{hop.at}: {hop.rule}", f"  {word:<6} ", " " * 9)
-                if where := places.at(hop.path):
-                    yield f"         {where}"
+        for word, hop in found.parting.sides:
+            yield from wrapped(f"{hop.at}: {hop.rule}", f"  {word:<6} ", " " * 9)
+            if where := places.at(hop.path):
+                yield f"         {where}"
 
 
 def _first(way: Way) -> Packet:
