@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.review.finding import Finding, Severity
-from gwlbemu.review.places import HINT, Places
-from gwlbemu.review.seen import PortDropped, Seen
+from gwlbemu.review.finding import HINT, Finding, Severity
+from gwlbemu.review.places import Places
+from gwlbemu.review.seen import PortDrops, Seen
 from gwlbemu.topology.plan.port_rules import REASONS
 
+_DIRECTIONS = {"sent": "sent", "received": "was to receive"}
 _SHARE = 0.01  # of what was sent to an appliance; less is told and is no reason to fail
 
 
@@ -36,7 +37,7 @@ def drop_findings(places: Places, seen: Seen) -> Iterator[Finding]:
         yield Finding("wrong-checksum", "warning", text, places.anything(wrong.name), change)
 
 
-def _port(places: Places, drop: PortDropped) -> Iterator[Finding]:
+def _port(places: Places, drop: PortDrops) -> Iterator[Finding]:
     path = places.instance(drop.instance)
     if path is None:
         return
@@ -51,6 +52,3 @@ def _port(places: Places, drop: PortDropped) -> Iterator[Finding]:
     else:
         change = "nothing to change here: no VPC carries such packets"
         yield Finding("port-drop", HINT, text, path, change)
-
-
-_DIRECTIONS = {"sent": "sent", "received": "was to receive"}
