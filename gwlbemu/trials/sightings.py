@@ -24,11 +24,6 @@ class Seen:
     outcome: Outcome
     journey: tuple[str, ...]
 
-    @classmethod
-    def nothing(cls, sender: str, sentence: str) -> Seen:
-        """Return what was seen of a packet that could not be."""
-        return cls(Outcome(Lost((sender,), "", sentence), None, (), (), False), ())
-
 
 class Sightings:
     """What was seen of a batch."""
