@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 
 import click
@@ -134,12 +133,4 @@ def _plain(pair: Pair) -> dict[str, object]:
 
 
 def _outcome(outcome: Outcome) -> dict[str, object]:
-    return {
-        "delivered": outcome.delivered,
-        "answered": outcome.answered,
-        "inspected_there": list(outcome.there),
-        "inspected_back": list(outcome.back),
-        "same_appliance": outcome.same_appliance,
-        "lost": dataclasses.asdict(lost) if (lost := outcome.lost or outcome.answer_lost) else None,
-        "sentence": outcome.sentence,
-    }
+    return outcome.as_dict() | {"sentence": outcome.sentence}

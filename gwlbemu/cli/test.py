@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +74,7 @@ def _lines(source: str, result: Result) -> Iterator[str]:
 
 
 def _plain(source: str, result: Result) -> dict[str, object]:
-    case, outcome = result.case, result.outcome
+    case = result.case
     return {
         "file": source,
         "line": case.line,
@@ -87,12 +86,7 @@ def _plain(source: str, result: Result) -> dict[str, object]:
         "after": list(case.expected.after),
         "held": result.held,
         "problems": list(result.problems),
-        "delivered": outcome.delivered,
-        "answered": outcome.answered,
-        "inspected_there": list(outcome.there),
-        "inspected_back": list(outcome.back),
-        "same_appliance": outcome.same_appliance,
-        "lost": dataclasses.asdict(lost) if (lost := outcome.lost or outcome.answer_lost) else None,
+        **result.outcome.as_dict(),
         "explained": list(result.explained),
         "seconds": round(result.seconds, 3),
     }

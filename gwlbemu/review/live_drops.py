@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from gwlbemu.review.finding import HINT, Finding, Severity
 from gwlbemu.review.places import Places
 from gwlbemu.review.seen import PortDrops, Seen
-from gwlbemu.topology.plan.port_rules import REASONS
+from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS
 
-_DIRECTIONS = {"sent": "sent", "received": "was to receive"}
 _SHARE = 0.01  # of what was sent to an appliance; less is told and is no reason to fail
 
 
@@ -41,7 +40,7 @@ def _port(places: Places, drop: PortDrops) -> Iterator[Finding]:
     path = places.instance(drop.instance)
     if path is None:
         return
-    text = f"the port of {drop.instance} has dropped {drop.packets} packets that it {_DIRECTIONS[drop.direction]}"
+    text = f"the port of {drop.instance} has dropped {drop.packets} packets that it {DIRECTIONS[drop.direction]}"
     text += f": {REASONS[drop.reason]}"
     if drop.reason == "address":
         change = f"source_dest_check: false, if {drop.instance} is to forward packets of others"

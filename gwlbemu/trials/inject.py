@@ -16,7 +16,7 @@ from dataclasses import replace
 from gwlbemu.errors import LabError, NetError, SettingError, TraceGoneError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.paths.walk import Paths
-from gwlbemu.topology.plan.port_rules import REASONS
+from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS
 from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.evidence import Evidence
@@ -118,7 +118,7 @@ def _port_drops(before: Sequence[PortDrops], after: Sequence[PortDrops], names: 
         count = each.packets - known.get((each.instance, each.direction, each.reason), 0)
         if each.instance in names and each.reason != "frame" and count > 0:
             packets = "1 packet" if count == 1 else f"{count} packets"
-            what = f"the port of {each.instance} dropped {packets} that it {each.direction} meanwhile"
+            what = f"the port of {each.instance} dropped {packets} that it {DIRECTIONS[each.direction]} meanwhile"
             found.append(f"{what}: {REASONS[each.reason]}")
     return tuple(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from gwlbemu.paths.values import Cause, Exchange, Way
 from gwlbemu.topology.plan.values import Plan
@@ -62,11 +62,9 @@ class Outcome:
 
     @property
     def inspected(self) -> str:
-        """Who looked at both directions: same | different | one-way | none; of one that is lost, of the way there."""
+        """Who looked at both directions of one that is answered: same | different | one-way | none."""
         if not self.there and not self.back:
             return "none"
-        if not self.answered:
-            return "one-way" if self.delivered else "same"
         if not self.there or not self.back:
             return "one-way"
         return "same" if self.same_appliance else "different"
@@ -78,7 +76,7 @@ class Outcome:
             return f"not delivered: {self.lost.sentence}"
         if self.answer_lost is not None:
             return f"delivered, and its answer is lost: {self.answer_lost.sentence}"
-        if not self.there and not self.back:
+        if self.inspected == "none":
             return "delivered and answered; not inspected"
         if self.inspected == "same":
             return f"delivered and answered; inspected both ways by {', '.join(self.there)}"
@@ -87,6 +85,18 @@ class Outcome:
         seen, missing = ("there", "back") if self.there else ("back", "there")
         by = ", ".join(self.there or self.back)
         return f"delivered and answered; inspected on the way {seen} by {by}, not on the way {missing}"
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as `reach --json` and `test --json` print it."""
+        lost = self.lost or self.answer_lost
+        return {
+            "delivered": self.delivered,
+            "answered": self.answered,
+            "inspected_there": list(self.there),
+            "inspected_back": list(self.back),
+            "same_appliance": self.same_appliance,
+            "lost": asdict(lost) if lost else None,
+        }
 
 
 def if_returned(outcomes: Sequence[Outcome]) -> list[int]:
