@@ -10,6 +10,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from gwlbemu.capture.dissect import Dissection, Layer
+from gwlbemu.capture.tunnels import VXLAN_PORT
 from gwlbemu.wire import geneve
 from gwlbemu.wire.checksum import internet, total
 from gwlbemu.wire.protocols import DESTINATION_OPTIONS, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP
@@ -99,7 +100,7 @@ def _judge_upper(place: str, layer: Layer) -> Check | None:
     name = f"{place}{protocol_name(ip.protocol).upper().replace('V6', 'v6')}"
     there = segment[at] << 8 | segment[at + 1]
     if ip.protocol == UDP and not there:
-        tunnel = geneve.PORT in (ip.source_port, ip.destination_port) or ip.destination_port == 4789
+        tunnel = geneve.PORT in (ip.source_port, ip.destination_port) or ip.destination_port == VXLAN_PORT
         return Check(name, 0, None, State.ABSENT) if ip.version == 4 or tunnel else _zero_over_ipv6(name, layer)
     ends = _ends(layer)
     if ends is None or ip.is_fragment or not layer.is_whole or len(segment) < _SMALLEST[ip.protocol]:

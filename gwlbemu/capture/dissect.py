@@ -92,7 +92,8 @@ def dissect_frame(frame: bytes, link_type: int = link.ETHERNET, *, missing: int 
     """Take a frame apart; `missing` bytes at its end were not captured."""
     ethertype, payload, vlans = link.unlink(link_type, frame)
     if ethertype not in (link.TYPE_IPV4, link.TYPE_IPV6):
-        return Dissection(ethertype, None, None, None, _no_network(link_type, missing), vlans)
+        trouble = "" if link_type in link.KNOWN else f"link type {link_type} is not read"
+        return Dissection(ethertype, None, None, None, trouble, vlans)
     outer, trouble = _layer(payload, missing, "", ethertype)
     if outer is None:
         return Dissection(ethertype, None, None, None, trouble, vlans)
@@ -111,18 +112,12 @@ def dissect_frame(frame: bytes, link_type: int = link.ETHERNET, *, missing: int 
     return Dissection(ethertype, outer, opened.geneve, inner, trouble, vlans, carried)
 
 
-def _no_network(link_type: int, missing: int) -> str:
-    if link_type not in link.KNOWN:
-        return f"link type {link_type} is not read"
-    return ""
-
-
 def _inside(opened: Opened, missing: int) -> tuple[Layer | None, str]:
     """The IP packet in a tunnel, and what was odd about either."""
     if opened.ethertype in (link.TYPE_IPV4, link.TYPE_IPV6):
         layer, trouble = _layer(opened.payload, missing, "inside: ", opened.ethertype)
         return layer, opened.trouble or trouble
-    if opened.trouble or (opened.geneve is None and opened.kind == "geneve"):
+    if opened.trouble:
         return None, opened.trouble
     if opened.geneve and not opened.ethertype:
         return None, f"inside: protocol type 0x{opened.geneve.header.protocol_type:04x}, {len(opened.payload)} bytes"

@@ -106,9 +106,7 @@ def identify(layer: Layer) -> PacketIdentity:
     """Return the identity of a packet."""
     ip = layer.ip
     length = ip.total_length - ip.header_length
-    return PacketIdentity(
-        ip.version, ip.protocol, ip.identification, length, ip.fragment_offset, _lasting(layer)
-    )  # fmt: skip
+    return PacketIdentity(ip.version, ip.protocol, ip.identification, length, ip.fragment_offset, _lasting(layer))
 
 
 def look(dissection: Dissection, layer: Layer) -> Look:
@@ -204,20 +202,19 @@ def journeys(records: Iterable[TapFrame], *, longest_ns: int = LONGEST_NS) -> li
 def journey_lines(journey: Journey) -> list[str]:
     """Return a journey for people: the packet, then a line per sighting: time since the first, tap, what changed."""
     start = journey.sightings[0].at_ns
-    width = max(len(plain(sighting.tap)) for sighting in journey.sightings)
+    width = max(len(plain(each.tap)) for each in journey.sightings)
     lines = [plain(journey.summary)]
     before = journey.sightings[0].look
-    for sighting in journey.sightings:
-        look = sighting.look
-        text = f"{(sighting.at_ns - start) / 1e6:+10.3f} ms  {_place_text(sighting.tap, sighting.direction, width)}"
-        if look.tunnel:
-            text = f"{text}  {look.tunnel}"
-        if look is not before:
-            text += _changes(before, look)
-        if sighting.remark:
-            text = f"{text}  {plain(sighting.remark)}"
+    for each in journey.sightings:
+        text = f"{(each.at_ns - start) / 1e6:+10.3f} ms  {_place_text(each.tap, each.direction, width)}"
+        if each.look.tunnel:
+            text = f"{text}  {each.look.tunnel}"
+        if each.look is not before:
+            text += _changes(before, each.look)
+        if each.remark:
+            text = f"{text}  {plain(each.remark)}"
         lines.append(text.rstrip())
-        before = look
+        before = each.look
     return lines
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 ETHERNET, RAW, COOKED, IPV4, IPV6, COOKED2, NULL, LOOP = 1, 101, 113, 228, 229, 276, 0, 108
-KNOWN = frozenset((ETHERNET, RAW, COOKED, IPV4, IPV6, COOKED2, NULL, LOOP, 12, 14))
-_RAW_TYPES = frozenset((RAW, IPV4, IPV6, 12, 14))
+_RAW_TYPES = frozenset((RAW, IPV4, IPV6, 12, 14))  # 12 and 14: DLT_RAW, which some systems have written
+KNOWN = _RAW_TYPES | {ETHERNET, COOKED, COOKED2, NULL, LOOP}
 _VLAN_TAGS = frozenset((0x8100, 0x88A8, 0x9100))
 _LONGEST_LENGTH = 0x5DC  # a smaller "ethertype" is a length, IEEE 802.3
 _SNAP = b"\xaa\xaa\x03\x00\x00\x00"  # RFC 1042

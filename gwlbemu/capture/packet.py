@@ -32,11 +32,6 @@ class CapturedPacket(NamedTuple):
     direction: Direction = ""
     comments: tuple[str, ...] = ()
 
-    @property
-    def is_cut(self) -> bool:
-        """The file has less than there was."""
-        return self.original_length > len(self.data)
-
 
 class Statistics(NamedTuple):
     """How many packets an interface has received since its capture began, and how many of them the capture lost."""

@@ -16,8 +16,6 @@ from gwlbemu.capture.stream import Stream
 SECTION_START = bytes.fromhex("0a0d0d0a")
 _OLD_PACKET = 2
 _DIRECTIONS: dict[int, Direction] = {pcapng.INBOUND: "in", pcapng.OUTBOUND: "out"}
-
-
 _PACKET_BYTES = 32  # of a block with an empty packet
 _MOST_KNOWN = 1 << 13
 _new = tuple.__new__

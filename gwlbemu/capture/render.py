@@ -112,11 +112,6 @@ def _vlan_text(dissection: Dissection, verbose: bool) -> str:
     return "".join(f" vlan {vlan}" for vlan in dissection.vlans) if verbose else ""
 
 
-def time_text(at_ns: int) -> str:
-    """Return the time of day, UTC, with nanoseconds."""
-    return f"{_clock_text(at_ns // 1_000_000_000)}.{at_ns % 1_000_000_000:09}"
-
-
 @lru_cache
 def _clock_text(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds % 86400, UTC):%H:%M:%S}"

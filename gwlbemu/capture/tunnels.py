@@ -16,7 +16,6 @@ from gwlbemu.wire.protocols import GRE, UDP
 
 VXLAN_PORT = 4789
 _IP_IN_IP = {4: link.TYPE_IPV4, 41: link.TYPE_IPV6}  # protocol numbers, RFC 2003 and RFC 4213
-_NO_OPTIONS = aws.AwsOptions(None, None, None)
 _GRE_CHECKSUM, _GRE_ROUTING, _GRE_KEY, _GRE_SEQUENCE, _GRE_VERSION = 0x8000, 0x4000, 0x2000, 0x1000, 7
 
 
@@ -97,7 +96,7 @@ def _read_header(data: bytes) -> tuple[TunnelLayer, str]:
     try:
         ours = aws.parse(header)
     except WireError as error:
-        ours, trouble = _NO_OPTIONS, trouble or str(error)
+        ours, trouble = aws.AwsOptions(), trouble or str(error)
     return TunnelLayer(header, ours, tuple(reserved)), trouble
 
 

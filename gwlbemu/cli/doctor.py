@@ -51,6 +51,7 @@ def _plain(report: Report, number: int) -> dict[str, object]:
         "line": line,
         "path": path,
         "change": finding.change,
+        "tried": finding.tried,
         "also": [dict(zip(("file", "line", "path"), report.place_of(each), strict=True)) for each in finding.also],
     }
 
@@ -60,8 +61,10 @@ def _text(report: Report) -> str:
     for finding in report.findings:
         file, line, path = report.place(finding)
         lines.append(f"{finding.severity}: {finding.text} [{finding.kind}]")
-        lines.append(f"  {'mend' if finding.change else 'see '}  {file}:{line}: {path}")
-        lines.append(f"        {finding.change or 'no single line mends it'}")
+        label = "see " if not finding.change else "mend" if finding.tried else "try "
+        lines.append(f"  {label}  {file}:{line}: {path}")
+        if finding.change or finding.tried:
+            lines.append(f"        {finding.change or 'no single line mends it'}")
         also = [report.place_of(each) for each in finding.also]
         lines += [*(f"  also  {source}:{number}: {key}" for source, number, key in also), ""]
     counts = Counter(finding.severity for finding in report.findings)

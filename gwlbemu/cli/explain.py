@@ -19,7 +19,6 @@ from gwlbemu.views.explanation import Places, conclusion, explanation, wrapped
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
 
-WIDTH = 80
 NAMES = {name: number for number, name in protocols.NAMES.items()}
 
 

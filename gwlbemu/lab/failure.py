@@ -61,12 +61,7 @@ def failures(lab: RunningLab) -> list[tuple[str, str]]:
 
 
 def _apply(lab: RunningLab, kind: str, name: str, *, broken: bool) -> list[str]:
-    if kind not in KINDS:
-        raise SettingError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
-    known = sorted(names_of(lab.plan, kind))
-    if name not in known:
-        what = "instance with a health check" if kind == "health" else kind
-        raise UnknownNameError(f"no {what} {name}; there are: {', '.join(known)}")
+    refuse_unknown(lab.plan, kind, name)
     with open_existing(lab.plan.lab, root=lab.state.root) as record:
         return _fail(lab, kind, name) if broken else _heal(lab, kind, name, record)
 
@@ -133,7 +128,17 @@ def _set_cables(cables: Iterable[End], *, up: bool) -> list[str]:
     ]
 
 
-def names_of(plan: Plan, kind: str) -> set[str]:
+def refuse_unknown(plan: Plan, kind: str, name: str) -> None:
+    """Raise SettingError for a kind that nothing can be broken by, UnknownNameError for a name that is not of it."""
+    if kind not in KINDS:
+        raise SettingError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
+    known = sorted(_names_of(plan, kind))
+    if name not in known:
+        what = "instance with a health check" if kind == "health" else kind
+        raise UnknownNameError(f"no {what} {name}; there are: {', '.join(known)}")
+
+
+def _names_of(plan: Plan, kind: str) -> set[str]:
     """Return the names that `fail KIND` takes."""
     programs = {program.instance for program in plan.programs}
     if kind == "zone":
@@ -197,7 +202,7 @@ def _freeze(lab: RunningLab, name: str, broken: bool) -> list[str]:
             return [f"process {entry.pid} of {name} {'frozen' if broken else 'goes on'}"] if changed else []
     again = (
         f"{command('heal', '--lab', lab.plan.lab, 'instance', name)} starts it again"
-        if name in names_of(lab.plan, "instance")
+        if name in _names_of(lab.plan, "instance")
         else "a node does not come back: take the lab down and up"
     )
     raise LabError(f"{name} is dead, there is nothing to {'freeze' if broken else 'wake'}: {again}")

@@ -40,8 +40,8 @@ class Sockets:
 
 def read_sockets() -> Sockets:
     """Read the sockets of the calling thread's network namespace. What its kernel does not tell is left out."""
-    counts = _counters("snmp") | _counters("netstat")
-    drops = [("UDP sockets", counts.get("Udp.RcvbufErrors", 0) + counts.get("Udp6.RcvbufErrors", 0))]
+    counts = _counters()
+    drops = [("UDP sockets", counts.get("Udp.RcvbufErrors", 0) + counts.get("Udp6RcvbufErrors", 0))]
     # A socket that takes nothing at all, to keep the kernel quiet, counts drops as well; those are no full buffer.
     drops += [("raw socket", int(row[-1])) for name in ("raw", "raw6") for row in _rows(name) if row[-1].isdigit()]
     with suppress(OSError, struct.error):
@@ -60,7 +60,7 @@ def wrong_checksums() -> dict[str, int]:
     """Return how many packets the kernel of the calling thread's network namespace dropped for a wrong checksum, by
     whose it was: IP header, TCP, UDP, ICMP. Without those that dropped none.
     """
-    counts = _counters("snmp") | _counters("netstat")
+    counts = _counters()
     names = {"IP header": "IpExt", "TCP": "Tcp", "UDP": "Udp", "ICMP": "Icmp"}
     return {layer: count for layer, name in names.items() if (count := counts.get(f"{name}.InCsumErrors", 0))}
 
@@ -76,22 +76,22 @@ def _port(row: list[str]) -> int:
     return int(row[1].rpartition(":")[2], 16)
 
 
-def _counters(name: str) -> dict[str, int]:
-    """Read a table of two lines for each protocol: names, then values."""
+def _counters() -> dict[str, int]:
+    """Return what a namespace counts of each protocol, such as Udp.RcvbufErrors and Udp6RcvbufErrors."""
     found: dict[str, int] = {}
+    for name in ("snmp", "netstat"):  # two lines for each protocol: names, then values
+        with suppress(OSError, ValueError):
+            lines = (_NET / name).read_text().splitlines()
+            for heading, values in zip(lines[::2], lines[1::2], strict=False):
+                protocol, *names = heading.split()
+                found |= {
+                    f"{protocol}{each}".replace(":", "."): int(value)
+                    for each, value in zip(names, values.split()[1:], strict=False)
+                }
     with suppress(OSError, ValueError):
-        lines = (_NET / name).read_text().splitlines()
-        for heading, values in zip(lines[::2], lines[1::2], strict=False):
-            protocol, *names = heading.split()
-            found |= {
-                f"{protocol}{each}".replace(":", "."): int(value)
-                for each, value in zip(names, values.split()[1:], strict=False)
-            }
-    with suppress(OSError, ValueError):
-        if name == "snmp":
-            for line in (_NET / "snmp6").read_text().splitlines():
-                key, value = line.split()
-                found[f"Udp6.{key[4:]}" if key.startswith("Udp6") else key] = int(value)
+        for line in (_NET / "snmp6").read_text().splitlines():
+            key, value = line.split()
+            found[key] = int(value)
     return found
 
 

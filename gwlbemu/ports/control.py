@@ -14,10 +14,10 @@ import asyncio
 import json
 import os
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,7 +44,8 @@ class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     asked_at: float
-    unread: bytes = b""
+    lines: deque[bytes] = field(default_factory=deque)  # that have come and are not answered yet
+    unread: bytes = b""  # the beginning of the next one
     busy: bool = False
 
 
@@ -82,6 +83,9 @@ class ControlServer:
                 writer.write(await self._answer(line))
                 async with asyncio.timeout(PATIENCE):
                     await writer.drain()
+                await asyncio.sleep(
+                    0
+                )  # what came meanwhile, packets above all, is not kept waiting by a queue of requests
                 connection.busy, connection.asked_at = False, asyncio.get_running_loop().time()
             writer.close()
         except SettingError as error:
@@ -106,15 +110,15 @@ class ControlServer:
         """Return the next line without its end, b"" when there is none. Raises SettingError for one without end."""
         patience, began = IDLE_SECONDS, False
         while True:
-            line, newline, rest = connection.unread.partition(b"\n")
-            if len(line) > LONGEST_REQUEST:
-                raise SettingError(f"a request longer than {LONGEST_REQUEST} bytes")
-            if newline:
-                connection.unread = rest
+            while connection.lines:
+                line = connection.lines.popleft()
+                if len(line) > LONGEST_REQUEST:
+                    raise SettingError(f"a request longer than {LONGEST_REQUEST} bytes")
                 if line.strip():
                     return line
-                continue
-            if line and not began:
+            if len(connection.unread) > LONGEST_REQUEST:
+                raise SettingError(f"a request longer than {LONGEST_REQUEST} bytes")
+            if connection.unread and not began:
                 began, patience = True, asyncio.get_running_loop().time() + PATIENCE
             try:
                 async with asyncio.timeout_at(patience if began else asyncio.get_running_loop().time() + patience):
@@ -124,9 +128,10 @@ class ControlServer:
                     raise SettingError(f"half a request, and nothing more for {PATIENCE:g} s") from None
                 return b""
             if not data:
-                connection.unread = b""
+                line, connection.unread = connection.unread, b""
                 return line
-            connection.unread += data
+            *whole, connection.unread = (connection.unread + data).split(b"\n")
+            connection.lines.extend(whole)
 
     async def _answer(self, line: bytes) -> bytes:
         name: object = None

@@ -23,6 +23,7 @@ from typing import NamedTuple
 RESPONSE_CODE_MISMATCH = "Target.ResponseCodeMismatch"
 TIMEOUT = "Target.Timeout"
 FAILED = "Target.FailedHealthChecks"
+INTERNAL_ERROR = "Elb.InternalError"
 USER_AGENT = "ELB-HealthChecker/2.0"
 LONGEST_ANSWER_HEAD = 65536
 READ_BYTES = 16384

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from gwlbemu.ports.loop import Loop
-from gwlbemu.ports.probe import Check, ProbeResult, probe
+from gwlbemu.ports.probe import INTERNAL_ERROR, Check, ProbeResult, probe
 
 
 class Probed(Protocol):
@@ -82,7 +82,7 @@ class Prober:
         except Exception as error:  # a bug; the target is not told healthy by it, and is probed again
             self._loop.faults.note("a health check", error)
             words = f"Health checks failed due to an internal error: {type(error).__name__}"
-            result = ProbeResult(False, "Elb.InternalError", words)
+            result = ProbeResult(False, INTERNAL_ERROR, words)
         finally:
             self._busy.discard(target.id)
         try:

@@ -55,12 +55,16 @@ def _table(topology: Topology, fault: Fault, vpc: Vpc, line: Path) -> Iterator[E
             if target != route.target:
                 yield _retarget(line, target, rank)
         yield removing(line, 4)
-    known = {(route.destination, route.target) for each in vpc.route_tables for route in each.routes}
+    known = set(_siblings(topology, vpc))
+    translated = {one.subnet for one in vpc.nat_gateways}
+    if any(one.name in translated and one.route_table == table.name for one in vpc.subnets):
+        for one in vpc.nat_gateways:  # which a NAT gateway's own packets have passed
+            targets[one.name] += 4
     for destination, order in _destinations(topology, fault, vpc, path).items():
         if destination not in {route.destination for route in table.routes}:
             for target, rank in targets.items():
-                likely = order if (destination, target) in known else rank + order
-                yield _add(path, destination, target, likely + (2 if is_line(line) else 0))
+                unlikely = rank - 1 if (destination, target) in known else rank
+                yield _add(path, destination, target, max(unlikely, 0) + order + (2 if is_line(line) else 0))
 
 
 def _zones(vpc: Vpc, table: RouteTable, wanted: set[str]) -> set[str]:
@@ -83,9 +87,21 @@ def _targets(topology: Topology, vpc: Vpc, zones: set[str]) -> dict[str, int]:
     return {**found, LOCAL: 3}
 
 
+def _siblings(topology: Topology, vpc: Vpc) -> list[tuple[str, str]]:
+    """Destination and target of the lines of a VPC, and of those of others that lead to a transit gateway of it."""
+    hubs = {one.name for one in topology.transit_gateways if any(each.vpc == vpc.name for each in one.attachments)}
+    return [
+        (route.destination, route.target)
+        for one in topology.vpcs
+        for table in one.route_tables
+        for route in table.routes
+        if one is vpc or route.target in hubs
+    ]
+
+
 def _destinations(topology: Topology, fault: Fault, vpc: Vpc, path: Path) -> dict[str, int]:
     """Destinations that cover what is wanted of a table, with how unlikely each is: all, or what is inside VPCs."""
-    siblings = [route.destination for table in vpc.route_tables for route in table.routes]
+    siblings = [destination for destination, _ in _siblings(topology, vpc)]
     subnets = [cidr for one in vpc.subnets for cidr in (one.cidr, one.ipv6_cidr) if cidr]
     networks = [cidr for one in topology.vpcs for cidr in (one.cidr, one.ipv6_cidr) if cidr]
     found: dict[str, int] = {}
@@ -176,6 +192,10 @@ def _transit(topology: Topology, fault: Fault, line: Path) -> Iterator[Edit]:
 
 def _transit_destinations(topology: Topology, fault: Fault, path: Path) -> dict[str, int]:
     wanted = fault.wanted.get(path, set())
+    table = at(topology, path)
+    assert isinstance(table, RouteTable)
+    lost = {address for address in wanted if not any(covers(route.destination, address) for route in table.routes)}
+    wanted = lost or wanted
     versions = {ip_network(address).version for address in wanted}
     if len(versions) != 1:
         return {}

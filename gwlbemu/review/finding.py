@@ -16,8 +16,8 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", HINT)
 class Finding:
     """One thing that is wrong. `kind` is a stable word for scripts, `text` a sentence for people.
 
-    `path` is where in the file to mend it, `change` what to write there; of a design it has been tried. "" when no
-    single line mends it: then `path` is the likeliest line. `also` has other lines that take part.
+    `path` is where in the file to mend it, `change` what to write there, or to do. Of a design it was `tried`, and ""
+    when no single line mends it: then `path` is the likeliest line. `also` has other lines that take part.
     """
 
     kind: str
@@ -26,6 +26,7 @@ class Finding:
     path: Path
     change: str
     also: tuple[Path, ...] = ()
+    tried: bool = False
 
 
 def listed(names: list[str], most: int = 3) -> str:

@@ -120,10 +120,10 @@ def _zones_without_health(
         others = {zone for home in homes for zone in home.values()} - {node.zone, EVERY_ZONE}
         path: Path = (*places.balancer(balancer.name), "attributes", CROSS_ZONE)
         change = f"{CROSS_ZONE}: true, so that healthy targets of other zones help"
-        broken = [seen.on_purpose(places.name(one), str(one["zone"])) for one in scope]
-        known = [each for each in broken if each is not None]
-        if known:
-            path, change = places.thing(known[0].kind, known[0].name), healed_by(known[0])
+        names = {("zone", str(one["zone"])) for one in scope} | {("", places.name(one)) for one in scope}
+        broken = [each for each in seen.broken if (each.kind if each.kind == "zone" else "", each.name) in names]
+        if broken:
+            path, change = places.thing(broken[0].kind, broken[0].name), healed_by(*broken)
         elif cross_zone(balancer) or not others:
             path, change = mend_of_health(places, seen, node.load_balancer, scope)
         yield Finding("zone-without-health", "error", text, path, change)

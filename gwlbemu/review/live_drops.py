@@ -9,6 +9,7 @@ from gwlbemu.review.places import Places
 from gwlbemu.review.seen import PortDrops, Seen
 from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS
 
+_MANY = 5  # packets with a wrong checksum; fewer may be somebody's test
 _SHARE = 0.01  # of what was sent to an appliance; less is told and is no reason to fail
 
 
@@ -31,9 +32,12 @@ def drop_findings(places: Places, seen: Seen) -> Iterator[Finding]:
     for drop in seen.port_drops:
         yield from _port(places, drop)
     for wrong in seen.wrong_checksums:
-        text = f"{wrong.kind} {wrong.name} has dropped {wrong.packets} packets whose {wrong.layer} checksum is wrong"
-        change = "whatever changes packets without mending their checksums: a trace of one tells where (gwlbemu inject)"
-        yield Finding("wrong-checksum", "warning", text, places.anything(wrong.name), change)
+        who = wrong.name if wrong.kind == wrong.name else f"{wrong.kind} {wrong.name}"
+        packets = "1 packet" if wrong.packets == 1 else f"{wrong.packets} packets"
+        text = f"{who} has dropped {packets} whose {wrong.layer} checksum is wrong; whose doing that is was not seen"
+        change = "journeys of the capture name wrong checksums at the first tap that saw them (gwlbemu inspect)"
+        severity = "warning" if wrong.packets >= _MANY else HINT
+        yield Finding("wrong-checksum", severity, text, places.anything(wrong.name), change)
 
 
 def _port(places: Places, drop: PortDrops) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from gwlbemu.topology.plan.values import Plan
 
 MOST_FOR_ONE = 60  # changes that are tried for one fault
 MOST = 300  # and for all
+SAMPLES = 4  # pairs of a fault of which a change has to mend one, before all are walked again
 
 Look = Callable[[Talk, dict[Pair, Exchange]], list[Fault]]
 
@@ -45,6 +46,9 @@ class Trial:
         self._look = look
         walks = {pair: talk.walk(pair) for pair in talk.pairs()}
         self.now = Examined(talk, walks, look(talk, walks))
+        self._known = {each.key: set(each.pairs) for each in self.now.faults if each.severity != "hint"}
+        self._hinted = {each.key: set(each.pairs) for each in self.now.faults if each.severity == "hint"}
+        self._troubled = set().union(*self._known.values())
         self._met = {pair: places_met(found) for pair, found in walks.items()}
         self._left = MOST
         self._tried: dict[tuple[Path, str], Examined] = {}  # by the change: what was walked in full
@@ -52,7 +56,8 @@ class Trial:
     def mend(self, fault: Fault, *, below: int | None = None) -> Mend | None:
         """Return the first change of one line that mends a fault and does no harm; None when none was found.
 
-        What was inspected on its way to nowhere need not be so by the change, but a change by which it is comes first.
+        What was inspected on its way to nowhere need not be so by the change, a hint may come by it, and a pair may go
+        on failing of another fault that was there before; but a change of which none of that is so comes first.
         With `below` only changes are tried whose rank is smaller.
         """
         second: Mend | None = None
@@ -64,7 +69,10 @@ class Trial:
             if after is not None:
                 left = {each.key for each in after.faults}
                 found = Mend(edit, frozenset(each.key for each in self.now.faults if each.key not in left))
-                if all(self._is_mended(fault, pair, after.walks[pair]) for pair in fault.pairs if pair in after.walks):
+                wholly = all(
+                    self._is_mended(fault, pair, after.walks[pair]) for pair in fault.pairs if pair in after.walks
+                )
+                if wholly and self._has_nothing_new(after.faults, hints=True):
                     return found
                 second = second or found
         return second
@@ -76,18 +84,31 @@ class Trial:
             changed = _taken(edit, self.now.talk.topology)
             if changed is None:
                 return None
-            talk, sample = Talk(changed), next(iter(fault.pairs), None)
-            if sample is not None and not self._is_mended(fault, sample, talk.walk(sample), strictly=False):
+            talk, samples = Talk(changed), [*fault.pairs][:SAMPLES]
+            if samples and not any(self._is_mended(fault, each, talk.walk(each), strictly=False) for each in samples):
                 return None
             walks = self._again(talk)
             found = self._tried[edit.path, edit.change] = Examined(talk, walks, self._look(talk, walks))
         walks = found.walks
-        if not all(self._is_mended(fault, pair, walks[pair], strictly=False) for pair in fault.pairs if pair in walks):
+        mended = {p: self._is_mended(fault, p, walks[p], strictly=False) for p in fault.pairs if p in walks}
+        others = {
+            pair for each in found.faults if each.key != fault.key and each.key in self._known for pair in each.pairs
+        }
+        if mended and (not any(mended.values()) or any(not good and p not in others for p, good in mended.items())):
             return None
         if any(_is_worse(walks[pair], before) for pair, before in self.now.walks.items() if pair in walks):
             return None
         gone = fault.key not in {each.key for each in found.faults}
-        return found if gone and _has_nothing_new(self.now.faults, found.faults) else None
+        return found if gone and self._has_nothing_new(found.faults) else None
+
+    def _has_nothing_new(self, after: Iterable[Fault], *, hints: bool = False) -> bool:
+        """Whether no fault is there that was not, or that what worked has come to; with `hints`, no hint either."""
+        return all(
+            fault.key in self._known and set(fault.pairs) <= self._known[fault.key] | self._troubled
+            if fault.severity != "hint"
+            else not hints or (fault.key in self._hinted and set(fault.pairs) <= self._hinted[fault.key])
+            for fault in after
+        )
 
     def _is_mended(self, fault: Fault, pair: Pair, after: Exchange, *, strictly: bool = True) -> bool:
         """Whether what failed is answered now, and inspected both ways if any of its halves was that arrived.
@@ -140,8 +161,3 @@ def _is_worse(after: Exchange, before: Exchange) -> bool:
     """Whether something that was answered is not any more."""
     was = {one.there.choices for one in before.possible if one.answered}
     return any(not one.answered and (before.answered or one.there.choices in was) for one in after.possible)
-
-
-def _has_nothing_new(before: Iterable[Fault], after: Iterable[Fault]) -> bool:
-    known = {fault.key: set(fault.pairs) for fault in before}
-    return all(fault.key in known and set(fault.pairs) <= known[fault.key] for fault in after)

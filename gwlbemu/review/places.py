@@ -80,6 +80,7 @@ class Places:
         return self.balancer(nodes[name]) if name in nodes else ("internet", "instances", internet.index(name))
 
 
-def healed_by(broken: OnPurpose) -> str:
+def healed_by(*broken: OnPurpose) -> str:
     """Return the advice about what was broken on purpose."""
-    return f"broken on purpose: {broken.heal} puts it back"
+    heals = " and ".join(each.heal for each in broken)
+    return f"broken on purpose: {heals} put{'s' if len(broken) == 1 else ''} it back"

@@ -64,7 +64,7 @@ def _mended(trial: Trial) -> Iterator[Finding]:
 def _finding(fault: Fault, mend: Mend | None) -> Finding:
     path = mend.edit.path if mend else fault.lines[0]
     also = tuple(each for each in sorted(fault.cause, key=str) if fault.pairs and path[: len(each)] != each)
-    return Finding(fault.kind, fault.severity, fault.text, path, mend.edit.change if mend else "", also)
+    return Finding(fault.kind, fault.severity, fault.text, path, mend.edit.change if mend else "", also, tried=True)
 
 
 def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:

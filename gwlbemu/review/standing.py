@@ -112,20 +112,32 @@ def _zones_without_a_default(talk: Talk, walks: Walks) -> Iterator[Fault]:
                 having.setdefault(one.vpc, set()).add(one.zone)
     for (vpc, zone), subnets in lost.items():
         others = having.get(vpc, set())
-        for subnet, pair in subnets.items() if others and zone not in others else ():
+        for subnet, pair in subnets.items() if zone not in others else ():
             place = talk.plan.places[subnet]
             table = table_at(talk.topology, place)
             if table is None or all(route.target == LOCAL for route in table.routes):
                 continue  # local routes only are a decision
-            why = (
-                f"route table {table.name} has no line to the internet, and nobody in zone {zone} of VPC {vpc} has one,"
-                f" while zone {', '.join(sorted(others))} does"
-            )
+            why = f"route table {table.name} has no line to the internet, and nobody in "
+            if others:
+                why += f"zone {zone} of VPC {vpc} has one, while zone {', '.join(sorted(others))} does"
+            else:
+                hubs = {route.target for route in table.routes}
+                twins = [one for one in having if _leads_out_by(talk, one, hubs)]
+                if not twins:
+                    continue
+                why += f"VPC {vpc} has one, while VPC {listed(sorted(twins))} has, by the same transit gateway"
             fault = Fault(
                 "no-default", "warning", why, (place,), frozenset([place]), {pair: {()}}, subject=f"subnet {subnet}"
             )
             fault.note_tables(walks[pair])
             yield fault
+
+
+def _leads_out_by(talk: Talk, vpc: str, hubs: set[str]) -> bool:
+    """Whether a default route of a VPC's tables in use leads to one of these transit gateways."""
+    known = {gateway.name for gateway in talk.topology.transit_gateways} & hubs
+    lines = (line for table in lines_in_use(talk.topology, vpc) for line in table)
+    return any(line.target in known and line.destination == "0.0.0.0/0" for line in lines)
 
 
 def _attachments_without_a_route(talk: Talk) -> Iterator[Fault]:

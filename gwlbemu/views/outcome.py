@@ -55,6 +55,18 @@ class Outcome:
         """Whether the packet arrived, and its answer, too."""
         return self.lost is None and self.answer_lost is None
 
+    def as_dict(self) -> dict[str, object]:
+        """Return it as values that JSON can carry; `lost` is the packet, or its answer where that did not arrive."""
+        lost = self.lost or self.answer_lost
+        return {
+            "delivered": self.delivered,
+            "answered": self.answered,
+            "inspected_there": list(self.there),
+            "inspected_back": list(self.back),
+            "same_appliance": self.same_appliance,
+            "lost": asdict(lost) if lost else None,
+        }
+
     @property
     def word(self) -> str:
         """How it ended: answered | answer-lost | lost."""
@@ -85,18 +97,6 @@ class Outcome:
         seen, missing = ("there", "back") if self.there else ("back", "there")
         by = ", ".join(self.there or self.back)
         return f"delivered and answered; inspected on the way {seen} by {by}, not on the way {missing}"
-
-    def as_dict(self) -> dict[str, object]:
-        """Return it as `reach --json` and `test --json` print it."""
-        lost = self.lost or self.answer_lost
-        return {
-            "delivered": self.delivered,
-            "answered": self.answered,
-            "inspected_there": list(self.there),
-            "inspected_back": list(self.back),
-            "same_appliance": self.same_appliance,
-            "lost": asdict(lost) if lost else None,
-        }
 
 
 def if_returned(outcomes: Sequence[Outcome]) -> list[int]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gwlbemu.errors import SettingError, UnknownNameError
+from gwlbemu.errors import SettingError
 from gwlbemu.lab.change import deregistered, nodes_of_group, registered, with_attributes
-from gwlbemu.lab.failure import KINDS, names_of
+from gwlbemu.lab.failure import refuse_unknown
 from gwlbemu.paths.values import States
 from gwlbemu.topology.file.changes import read_change
 from gwlbemu.topology.plan.values import Plan
@@ -35,11 +35,7 @@ def suppose(plan: Plan, states: States, text: str) -> tuple[Plan, States]:
 
 def _broken(plan: Plan, states: States, failure: tuple[str, str], *, broken: bool) -> States:
     kind, name = failure
-    if kind not in KINDS:
-        raise SettingError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
-    known = sorted(names_of(plan, kind))
-    if name not in known:
-        raise UnknownNameError(f"no {kind} {name}; there are: {', '.join(known)}")
+    refuse_unknown(plan, kind, name)
     now = states.broken | {failure} if broken else states.broken - {failure}
     before, after = set(_unfit(plan, states.broken)), set(_unfit(plan, now))
     targets = dict(states.targets)

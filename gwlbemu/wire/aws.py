@@ -25,9 +25,9 @@ _VPCE = "vpce-0"
 class AwsOptions(NamedTuple):
     """What a header says in AWS's terms; None for an option that is not there."""
 
-    endpoint_id: int | None
-    attachment_id: int | None
-    flow_cookie: int | None
+    endpoint_id: int | None = None
+    attachment_id: int | None = None
+    flow_cookie: int | None = None
 
 
 def encode_header(protocol_type: int, endpoint_id: int, flow_cookie: int, attachment_id: int = 0) -> bytes:

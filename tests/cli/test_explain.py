@@ -136,6 +136,7 @@ def test_changes_add_up(gwlbemu: Any) -> None:
         (["client", "web-a:80", "--proto", "icmp"], 3, "protocol icmp has no ports"),
         (["client", "web-a", "--after", "shout"], 3, "--after 'shout': expected fail KIND NAME, heal KIND NAME"),
         (["client", "web-a", "--after", "fail instance nobody"], 3, "no instance nobody; there are: client, fw-a1"),
+        (["client", "web-a", "--after", "heal health web-a"], 3, "no instance with a health check web-a; there are: "),
         (["client", "web-a", "--after", "fail"], 3, "--after 'fail': expected fail KIND NAME"),
     ],
 )

@@ -104,7 +104,7 @@ def test_inject_tells_the_fate_of_crafted_packets_and_of_scapys(lab: Lab) -> Non
     fates = lab.inject(udp=9, count=3, payload="x")
     assert [fate.number for fate in fates] == [1, 2, 3]
     (fate,) = lab.inject(IP(dst="10.0.1.10") / UDP(dport=9) / b"y", source="client")
-    assert (fate.outcome, fate.hops) == ("rejected", ())  # no route on the internet leads to a private address
+    assert (fate.outcome, fate.hops) == ("lost", ())  # no route on the internet leads to a private address
     (fate,) = lab.inject("IP(dst='203.0.113.10')/UDP(dport=9)/b'z'")
     assert (fate.outcome, fate.delivered_to) == ("delivered", "server-a")
     with pytest.raises(dataclasses.FrozenInstanceError):

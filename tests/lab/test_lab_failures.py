@@ -27,7 +27,7 @@ def test_a_failed_health_check_fails_where_the_group_checks_by_tcp() -> None:
 def test_an_ip_target_of_the_vpc_needs_no_zone_and_takes_no_other() -> None:
     text = world(targets=["10.254.1.11"])
     with Lab(text.replace("target_type: instance", "target_type: ip"), capture=False) as lab:
-        with pytest.raises(SettingError, match="is in zone a of VPC security, not in b"):
+        with pytest.raises(SettingError, match="VPC security has no zone b; there are: a, all"):
             lab.register("firewalls", "10.254.1.99", zone="b")
         lab.register("firewalls", "10.254.1.99")
         assert {each.id: each.zone for each in lab.targets()}["10.254.1.99"] == "a"

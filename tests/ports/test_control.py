@@ -124,6 +124,27 @@ def test_a_request_of_almost_a_megabyte_is_answered(tmp_path: Path) -> None:
     run(tmp_path, work)
 
 
+def test_a_queue_of_requests_keeps_nothing_else_waiting(tmp_path: Path) -> None:
+    async def work(talk: Talk) -> None:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        going = asyncio.create_task(others())
+        try:
+            before = turns
+            assert len(await talk.ask(*[GOOD] * 500)) == 500
+            assert turns - before >= 500
+        finally:
+            going.cancel()
+
+    run(tmp_path, work)
+
+
 def test_half_a_request_is_given_up_and_one_without_a_newline_at_the_end_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,25 @@ def test_a_zone_without_a_default_is_found_where_the_other_has_one() -> None:
     assert found.change == "add {destination: 0.0.0.0/0, target: tgw}"
 
 
+def test_a_vpc_whose_default_is_too_narrow_is_found_where_another_has_one_by_the_same_hub() -> None:
+    data = d7()
+    data["vpcs"][0]["route_tables"] = [table("red", "10.0.0.0/8 tgw")]
+    (found,) = reviewed(data)
+    assert told([found]) == [("no-default", "vpcs[0].route_tables[0]", "add {destination: 0.0.0.0/0, target: tgw}")]
+
+
+def test_each_of_two_mistakes_has_its_mend_although_the_other_goes_on() -> None:
+    data = d7()
+    public = next(each for each in data["vpcs"][2]["route_tables"] if each["name"] == "pub-a")
+    public["routes"] = [each for each in public["routes"] if each["target"] != "igw"]
+    inspected = data["transit_gateways"][0]["route_tables"][1]
+    inspected["routes"] = [each for each in inspected["routes"] if each["target"] != "t-blue"]
+    assert [(dotted(each.path), each.change) for each in reviewed(data)] == [
+        ("vpcs[2].route_tables[2]", "add {destination: 0.0.0.0/0, target: igw}"),
+        ("transit_gateways[0].route_tables[1]", "add {destination: 10.2.0.0/16, target: t-blue}"),
+    ]
+
+
 def test_a_design_without_anybody_on_the_internet_is_walked_all_the_same() -> None:
     data = d2()
     del data["internet"]["instances"]

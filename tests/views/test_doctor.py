@@ -334,6 +334,7 @@ def test_findings_as_json(skips: Path, capsys: pytest.CaptureFixture[str]) -> No
         "line": line_with(skips, "{name: servers, routes"),
         "path": "vpcs[0].route_tables[1].routes[0].target",
         "change": "target: vpce",
+        "tried": True,
         "also": [
             {
                 "file": str(skips),

@@ -195,10 +195,14 @@ class TargetGroup(Generic[M, A]):
             if member.membership is Membership.REGISTERED and self.is_in_scope(member)
         )
 
+    def knows(self, member: M) -> bool:
+        """Whether a member has not been forgotten."""
+        return self.members.get(member.id) is member
+
     def is_forgettable(self, member: M) -> bool:
         """Whether a member is gone, for the packets too, and nothing refers to it any more."""
         gone = member.membership is Membership.GONE and not member.in_service
-        return gone and not member.is_referenced and self.members.get(member.id) is member
+        return gone and not member.is_referenced and self.knows(member)
 
     def forget(self, member: M) -> None:
         """Drop a forgettable member; its weight index is free again."""

@@ -268,11 +268,7 @@ class Balancer:
         if member is None:
             self._counters.add_late(packets, returned_packets, bytes, returned_bytes)
             return
-        if flow is not None and member is flow.target:
-            tally = flow.tally
-        else:
-            endpoint, number = keys.from_key_bytes(key)
-            tally = member.tally(endpoint, keys.key_parts(number).protocol)
+        tally = flow.tally if flow is not None and member is flow.target else member.tally(*keys.from_key_bytes(key))
         tally.packets_to += packets
         tally.bytes_to += bytes
         tally.packets_from += returned_packets

@@ -5,6 +5,7 @@ longer than 8500 bytes                              Drop TOO_LONG, silently     
 of a live flow                                      ToTarget, that flow's target  Flow stickiness
 TCP SYN behind a RST, or FINs of both ends          a new flow, ToTarget          ours
 TCP RST of the connection before, see `former`      ToTarget, in the old flow     ours
+  and its target has been forgotten                 Drop MIDSTREAM                ours
 TCP without SYN, no live flow                       Drop MIDSTREAM                Idle timeout
   and send_tcp_reset.on_idle_timeout.enabled        Reset to its sender           Listeners
 anything else without a live flow                   a new flow, ToTarget          Idle timeout
@@ -77,6 +78,8 @@ class Entry:
             flow = None
         late = self._late_reset(endpoint, key, flags, sequence, swapped, now)
         if late is not None:
+            if not self._placement.group.knows(late.target):
+                return drop(Reason.MIDSTREAM)
             flow = late
         elif flow is None:
             refused = self._refuse(endpoint, packet, connection, flags)
@@ -115,10 +118,7 @@ class Entry:
     def _late_reset(self, endpoint: int, key: int, flags: int, sequence: int, swapped: bool, now: float) -> Flow | None:
         """Return the former flow that a RST is of: by it an end answers what is left of the connection before."""
         former = self._placement.former.find(endpoint, key, now) if flags & RST else None
-        if former is None or not former.is_before(sequence, swapped):
-            return None
-        target = former.flow.target
-        return former.flow if self._placement.group.by_address.get(target.address) is target else None
+        return former.flow if former is not None and former.is_before(sequence, swapped) else None
 
     def _refuse(self, endpoint: int, packet: bytes, connection: bool, flags: int) -> Verdict | None:
         """Judge a packet of no flow: only a SYN (without ACK) begins a TCP flow."""

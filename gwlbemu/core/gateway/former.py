@@ -10,15 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gwlbemu.core.gateway.flows import Flow
+from gwlbemu.wire.tcp import RST, SYN
 
 CAPACITY = 1 << 12  # then the oldest is forgotten
 
 
 @dataclass(slots=True)
 class Former:
-    """A flow that has left the table, until when it is known, and the SYN that has taken its ports (None: none yet).
+    """A flow that has left the table, and until when it is known.
 
-    `from_high` tells whether that came from the higher end of the key. Once a RST has come back, nothing else may.
+    `sequence` is that of the SYN that has taken its ports (None: none has yet), `from_high` tells whether that came
+    from the higher end of the key, and `reset` whether a RST of the flow has come back.
     """
 
     flow: Flow
@@ -28,10 +30,19 @@ class Former:
     reset: bool = False
 
     def is_before(self, sequence: int, from_high: bool) -> bool:
-        """Whether a sequence number of that end is one from before the SYN (RFC 9293 section 3.4: modulo 2^32)."""
+        """Whether that end has sent a sequence number before its SYN (RFC 9293 section 3.4: modulo 2^32)."""
         if self.sequence is None or from_high != self.from_high:
             return False
         return 0 < (self.sequence - sequence) & 0xFFFFFFFF < 1 << 31
+
+    def may_return(self, cookie: int, flags: int) -> bool:
+        """Whether a segment that comes back in the tunnel is one of it that goes on.
+
+        Nothing does before another connection has its ports, then all but a SYN; behind a RST nothing but RSTs.
+        """
+        if self.sequence is None or cookie != self.flow.cookie:
+            return False
+        return not flags & SYN and (not self.reset or flags & RST != 0)
 
 
 class FormerFlows:

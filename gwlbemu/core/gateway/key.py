@@ -107,6 +107,11 @@ def key_parts(value: int) -> KeyParts:
     )
 
 
+def key_protocol(value: int) -> int:
+    """Return the protocol of a key, 0 where flows go by their addresses alone."""
+    return value >> 2 * (_V6_END if value & _V6_MARK else _V4_END) & 0xFF
+
+
 def key_bytes(endpoint: int, value: int) -> bytes:
     """Write endpoint and key as bytes, always the same number of them."""
     return endpoint.to_bytes(8, "big") + value.to_bytes(KEY_LENGTH - 8, "big")

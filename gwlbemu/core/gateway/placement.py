@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 
 from gwlbemu.core.elb import choice
-from gwlbemu.core.elb.gateway_attributes import TWO_TUPLE, GatewayAttributes
+from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
 from gwlbemu.core.gateway import marks
 from gwlbemu.core.gateway.changes import Changes
 from gwlbemu.core.gateway.counters import Counters
@@ -92,7 +92,7 @@ class Placement:
             key,
             target,
             tunnel,
-            target.tally(endpoint, 0 if self.attributes.stickiness == TWO_TUPLE else ip.protocol),
+            target.tally(endpoint, key),
             cookie=marks.flow_cookie(self._seed, name, self._cookie_numbers.take(endpoint, key)),
             idle_timeout=0.0,
             state=self._first_states[from_high][is_error],
@@ -131,7 +131,7 @@ class Placement:
         flow.target.flows -= 1
         self.forget_target(flow.target)
         flow.target = target
-        flow.tally = target.tally(flow.tunnel.endpoint, key_parts(flow.key).protocol)
+        flow.tally = target.tally(flow.tunnel.endpoint, flow.key)
         target.flows += 1
         version = 4 if flow.tunnel.protocol_type == 0x0800 else 6
         flow.tunnel = self._tunnel(target, flow.tunnel.source_port, flow.tunnel.endpoint, version)

@@ -39,7 +39,7 @@ from gwlbemu.wire.ip import IpPacket, decode_ip
 from gwlbemu.wire.mismatch import Mismatch, mismatch_of
 from gwlbemu.wire.outer import Outer, decapsulate
 from gwlbemu.wire.protocols import TCP
-from gwlbemu.wire.tcp import FIN, RST, SYN, decode_tcp
+from gwlbemu.wire.tcp import FIN, RST, decode_tcp
 from gwlbemu.wire.ttl import decrement
 
 _VERSIONS = {geneve.PROTOCOL_IPV4: 4, geneve.PROTOCOL_IPV6: 6}
@@ -105,14 +105,10 @@ class Return:
             if (flow := table.get(key)) is not None and not self._placement.table.is_over(flow, now)
         ]
         known = [(flow, swapped) for flow, swapped in live if flow.cookie == options.flow_cookie]
-        former = None
-        if not known and not flags & SYN:
-            key, swapped = keys[0]
-            former = self._placement.former.find(options.endpoint_id, key, now)
-            if former is not None and self._is_of(former, options.flow_cookie, flags):
-                known = [(former.flow, swapped)]
-            else:
-                former = None
+        key, swapped = keys[0]
+        former = None if known else self._former(options.endpoint_id, key, options.flow_cookie, flags, now)
+        if former is not None:
+            known = [(former.flow, swapped)]
         if not known:
             if not live:
                 return drop(Reason.MISSING_FLOW_ENTRY, Mismatch("inner packet", _ends(ip), "one of a live flow"))
@@ -160,22 +156,20 @@ class Return:
             self._close(flow, flags, swapped, now)
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
 
-    @staticmethod
-    def _is_of(former: Former, cookie: int, flags: int) -> bool:
-        """Tell whether a packet is one that a former flow has left behind, now that others have its ports."""
-        if former.sequence is None or former.flow.cookie != cookie:
-            return False
-        return not former.reset or bool(flags & RST)
+    def _former(self, endpoint: int, key: int, cookie: int, flags: int, now: float) -> Former | None:
+        """Return the former flow that a packet is of and may still come back in."""
+        former = self._placement.former.find(endpoint, key, now)
+        if former is None or not former.may_return(cookie, flags):
+            return None
+        return former if self._placement.group.knows(former.flow.target) else None
 
-    def _forward_late(self, former: Former, packet: bytes, *, flags: int, step: int) -> ToEndpoint:
+    @staticmethod
+    def _forward_late(former: Former, packet: bytes, *, flags: int, step: int) -> ToEndpoint:
         """Let a packet of a former flow out, which touches nothing of the present one."""
-        flow, target = former.flow, former.flow.target
-        if self._placement.group.by_address.get(target.address) is target:
-            flow.tally.packets_from += 1
-            flow.tally.bytes_from += len(packet)
-        else:
-            self._counters.add_late(0, 1, 0, len(packet))
-        former.reset |= bool(flags & RST)
+        flow = former.flow
+        flow.tally.packets_from += 1
+        flow.tally.bytes_from += len(packet)
+        former.reset |= flags & RST != 0
         return ToEndpoint(flow.tunnel.endpoint, decrement(packet, step) if step else packet)
 
     def _close(self, flow: Flow, flags: int, swapped: bool, now: float) -> None:

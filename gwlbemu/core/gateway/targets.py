@@ -13,6 +13,7 @@ from gwlbemu.core.elb.states import Membership
 from gwlbemu.core.elb.target import Target
 from gwlbemu.core.elb.target_group import GroupSettings, TargetGroup
 from gwlbemu.core.gateway.fates import Fate, fate_of
+from gwlbemu.core.gateway.key import key_protocol
 from gwlbemu.core.gateway.settings import Settings
 from gwlbemu.core.gateway.tally import Tally
 from gwlbemu.core.gateway.tunnel import OuterHeaders
@@ -40,11 +41,12 @@ class GatewayMember(Member):
         self.flows = 0
         self.tallies: dict[tuple[int, int], Tally] = {}
 
-    def tally(self, endpoint: int, protocol: int) -> Tally:
-        """Return the tally for an endpoint and a protocol (0 where flows go by their addresses alone)."""
-        known = self.tallies.get((endpoint, protocol))
+    def tally(self, endpoint: int, key: int) -> Tally:
+        """Return the tally in which a flow with this endpoint and key is counted."""
+        place = endpoint, key_protocol(key)
+        known = self.tallies.get(place)
         if known is None:
-            known = self.tallies[endpoint, protocol] = Tally(self.outer_headers, self.return_addresses)
+            known = self.tallies[place] = Tally(self.outer_headers, self.return_addresses)
         return known
 
     def note_answers(self) -> None:

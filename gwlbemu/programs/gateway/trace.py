@@ -159,7 +159,7 @@ class TracingJudge:
         verdict = self._balancer.receive_packet(endpoint, packet, now=now)
         target, cookie = "", ""
         if isinstance(verdict, ToTarget):
-            target, cookie = verdict.target, _cookie(verdict.datagram[OUTER_HEADERS:])
+            target, cookie = verdict.target, _cookie(_options(verdict.datagram[OUTER_HEADERS:]))
         self._note(packet, verdict, endpoint=endpoint, direction="out", target=target, cookie=cookie)
         return verdict
 
@@ -167,18 +167,15 @@ class TracingJudge:
         source = datagram[12:16]
         verdict = self._balancer.receive_return(source, datagram, now=now)
         tunnel = datagram[(datagram[0] & 15) * 4 + 8 :] if datagram else b""
-        try:
-            endpoint = aws.parse(geneve.decode(tunnel)[0]).endpoint_id or 0
-        except WireError:
-            endpoint = 0
+        options = _options(tunnel)
         length = geneve.BASE_LENGTH + (tunnel[0] & 0x3F) * 4 if tunnel else 0  # as every version has it, so far
         self._note(
             tunnel[length:],
             verdict,
-            endpoint=endpoint,
+            endpoint=options.endpoint_id or 0,
             direction="back",
             target=self._target_name(source) if len(source) == 4 else "",
-            cookie=_cookie(tunnel),
+            cookie=_cookie(options),
         )
         return verdict
 
@@ -230,10 +227,13 @@ def _describe(verdict: Verdict) -> tuple[str, str]:
     return ("to-endpoint" if isinstance(verdict, ToEndpoint) else "reset"), ""
 
 
-def _cookie(tunnel: bytes) -> str:
-    """The flow cookie of a GENEVE header, as text; empty when there is none."""
+def _options(tunnel: bytes) -> aws.AwsOptions:
+    """AWS's options of a GENEVE header; none of them where it cannot be read."""
     try:
-        cookie = aws.parse(geneve.decode(tunnel)[0]).flow_cookie
+        return aws.parse(geneve.decode(tunnel)[0])
     except WireError:
-        return ""
-    return "" if cookie is None else f"0x{cookie:08x}"
+        return aws.AwsOptions()
+
+
+def _cookie(options: aws.AwsOptions) -> str:
+    return "" if options.flow_cookie is None else f"0x{options.flow_cookie:08x}"

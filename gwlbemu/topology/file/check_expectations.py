@@ -57,21 +57,12 @@ def groups_of(topology: Topology) -> dict[str, tuple[str, ...]]:
     return found | {ANY: tuple(everybody), INTERNET: outside}
 
 
-def is_address(text: str) -> bool:
-    """Tell whether a text is an address of either family."""
-    try:
-        IPAddress(text)
-    except (AddrFormatError, ValueError):
-        return False
-    return True
-
-
 def _ends(topology: Topology, expected: Expectation, path: Path) -> Iterator[Problem]:
     groups = groups_of(topology)
     known = f"an instance, a VPC, a subnet, {INTERNET} or {ANY}"
     for key, given in (("from", expected.senders), ("to", expected.receivers)):
         for place, name in enumerate(given):
-            if key == "to" and is_address(name):
+            if key == "to" and _is_address(name):
                 continue
             if name not in groups:
                 also = ", or an address" if key == "to" else ""
@@ -120,3 +111,11 @@ def _changeable(topology: Topology) -> dict[str, Collection[str]]:
         "group": groups,
         "resource": [*(each.name for each in topology.load_balancers), *groups],
     }
+
+
+def _is_address(text: str) -> bool:
+    try:
+        IPAddress(text)
+    except (AddrFormatError, ValueError):
+        return False
+    return True

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gwlbemu.core.elb.gateway_attributes import FIVE_TUPLE, THREE_TUPLE, TWO_TUPLE
-from gwlbemu.core.gateway.key import ends_of_key, flow_key, key_of_ends
+from gwlbemu.core.gateway.key import ends_of_key, flow_key, key_of_ends, key_parts, key_protocol
 from gwlbemu.wire.build import build_ip
 from gwlbemu.wire.ip import decode_ip
 from gwlbemu.wire.tcp import build_tcp
@@ -40,3 +40,14 @@ def test_both_ways_of_a_packet_lead_to_its_key_and_the_key_to_both(
 )
 def test_another_key_has_no_such_ends(packet: bytes, stickiness: str) -> None:
     assert ends_of_key(flow_key(decode_ip(packet), stickiness)[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("stickiness", "protocol"), [(FIVE_TUPLE, 17), (THREE_TUPLE, 17), (TWO_TUPLE, 0)], ids=["5", "3", "2"]
+)
+@pytest.mark.parametrize("ends", [(CLIENT, SERVER), (CLIENT6, SERVER6)], ids=["IPv4", "IPv6"])
+def test_a_key_tells_its_protocol_unless_flows_go_by_addresses_alone(
+    ends: tuple[bytes, bytes], stickiness: str, protocol: int
+) -> None:
+    key, _ = flow_key(decode_ip(build_udp(*ends, 1, 2, b"")), stickiness)
+    assert key_protocol(key) == key_parts(key).protocol == protocol

@@ -74,6 +74,20 @@ def test_what_a_former_flow_left_is_not_waited_for_for_ever() -> None:
     assert give_back(balancer, reset, now=5.0) == Drop(Reason.INVALID_FLOW_COOKIE)
 
 
+def test_a_reset_of_the_connection_before_whose_target_has_gone_does_not_end_the_present_one() -> None:
+    balancer = node(group={"deregistration_delay.timeout_seconds": "0"})
+    old = balancer.receive_packet(VPCE_A, syn(sequence=1000), now=1.0)
+    give_back(balancer, old, now=1.0)
+    balancer.deregister(sent(old).target, now=2.0)
+    old_reset = data(flags=RST, sequence=1001)
+    assert sent(balancer.receive_packet(VPCE_A, old_reset, now=3.0)).target == sent(old).target
+    new = balancer.receive_packet(VPCE_A, syn(sequence=5000), now=3.1)
+    assert sent(new).target != sent(old).target
+    assert balancer.receive_packet(VPCE_A, old_reset, now=3.2) == Drop(Reason.MIDSTREAM)
+    give_back(balancer, new, now=3.3)
+    assert sent(balancer.receive_packet(VPCE_A, data(sequence=5001), now=3.4)).target == sent(new).target
+
+
 def test_a_flow_that_moves_after_its_ports_were_used_again_has_a_cookie_of_its_own() -> None:
     balancer = node(
         group={"target_failover.on_unhealthy": "rebalance", "target_failover.on_deregistration": "rebalance"}
