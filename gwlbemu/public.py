@@ -31,7 +31,7 @@ from gwlbemu.trials.inject import inject
 from gwlbemu.trials.injection import check_number, prepare
 from gwlbemu.trials.packet_report import PacketReport
 from gwlbemu.trials.verify import Expectations
-from gwlbemu.views.expectations import Case, Result
+from gwlbemu.views.expectations import PROTOCOLS, Case, Result
 from gwlbemu.views.flows import EndedFlow, EndedFlows, LiveFlow, read_flows
 from gwlbemu.views.metrics import NodeCounters, read_counters
 from gwlbemu.views.status import LabStatus, read_status
@@ -45,7 +45,6 @@ __all__ = [
 ]  # fmt: skip
 
 POLL = 0.02  # seconds between two looks of `wait_until`
-PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
 
 T = TypeVar("T")
 

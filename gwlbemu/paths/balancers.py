@@ -14,7 +14,8 @@ from gwlbemu.paths.gateway import Node
 from gwlbemu.paths.index import Paths
 from gwlbemu.paths.machine import MAIN, Arrival, Space
 from gwlbemu.paths.octets import with_ttl_of
-from gwlbemu.paths.step import Routers, Trip, dropped
+from gwlbemu.paths.step import Routers
+from gwlbemu.paths.trip import Trip, dropped
 from gwlbemu.paths.values import Cause, End, Kind, Packet, States
 from gwlbemu.topology.plan.values import Endpoint, GatewayNode
 from gwlbemu.wire.protocols import TCP, UDP

@@ -137,10 +137,6 @@ class Node:
         """Return AWS's state of a target by its id."""
         return self._group.members[target].status.state
 
-    def targets_in_scope(self) -> int:
-        """Return how many targets this node would use, whatever their health."""
-        return sum(self._group.is_in_scope(member) for member in self._group.members.values())
-
     def _bring_about(self, plan: Plan) -> None:
         """Let the targets be in the states that are given, healthy where nothing is said."""
         mine = {target: state for (node, target), state in self._states.targets.items() if node == self.node.name}

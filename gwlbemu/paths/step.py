@@ -13,14 +13,15 @@ node              the load balancer: see `gateway`; its targets: see `appliance`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.filters import allowed_in, allowed_out, begins
 from gwlbemu.paths.index import Paths
 from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space, covers
 from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
-from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States, Way
+from gwlbemu.paths.trip import Trip, dropped
+from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States
 from gwlbemu.topology import names as interfaces
 from gwlbemu.topology.plan.layout import INTERNET
 from gwlbemu.topology.plan.machine_half import KernelRoute
@@ -29,44 +30,6 @@ from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
 
 NAT_PROTOCOLS = (TCP, UDP, ICMP)
-
-
-@dataclass(slots=True)
-class Trip:
-    """What a packet has met so far, and how it looks now."""
-
-    packet: Packet
-    hops: list[Hop] = field(default_factory=list)
-    endpoints: list[str] = field(default_factory=list)
-    targets: list[tuple[str, str]] = field(default_factory=list)
-    seen: dict[tuple[object, ...], list[tuple[int, int, int]]] = field(default_factory=dict)
-
-    def note(self, at: str, kind: HopKind, rule: str, detail: str = "", path: Path = ()) -> None:
-        """Add a hop."""
-        self.hops.append(Hop(at, kind, rule, self.packet, detail, path))
-
-    def goes_in_circles(self, place: tuple[object, ...]) -> bool:
-        """Note that the packet is at a place and tell whether it comes there for ever.
-
-        A node may refuse in the second round what it let pass in the first: a RST has ended its flow. The third round
-        is as the second. What was met since the second visit is forgotten then.
-        """
-        visits = self.seen.setdefault(place, [])
-        visits.append((len(self.hops), len(self.endpoints), len(self.targets)))
-        if len(visits) < 3:
-            return False
-        hops, endpoints, targets = visits[1]
-        del self.hops[hops:], self.endpoints[endpoints:], self.targets[targets:]
-        return True
-
-    def way(self, end: End) -> Way:
-        """Return the way that ends so."""
-        return Way(tuple(self.hops), end, self.packet, tuple(self.endpoints), tuple(self.targets))
-
-
-def dropped(at: str, cause: Cause | str, sentence: str, path: Path = ()) -> End:
-    """Return the end of a packet that goes no further; without `path`, what decides at `at` is what stopped it."""
-    return End(Kind.DROPPED, at, cause.value if isinstance(cause, Cause) else cause, sentence, path)
 
 
 class Routers:

@@ -200,6 +200,11 @@ class Parting:
     back: Hop | None
     sentence: str
 
+    @property
+    def sides(self) -> tuple[tuple[str, Hop], ...]:
+        """The hops that decided, each with its direction: there, back."""
+        return tuple((word, hop) for word, hop in (("there", self.there), ("back", self.back)) if hop is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -225,3 +230,8 @@ class Exchange:
     def possible(self) -> tuple[Exchange, ...]:
         """Every exchange that the open choices allow; this one alone when nothing was open."""
         return self.alternatives or (self,)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The way there, and the way back if there is one."""
+        return (self.there,) if self.back is None else (self.there, self.back)

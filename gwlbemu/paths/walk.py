@@ -13,7 +13,8 @@ from gwlbemu.paths.choices import Choices, every
 from gwlbemu.paths.compare import joined_exchanges, joined_ways, parting
 from gwlbemu.paths.ends import Ends, resolve
 from gwlbemu.paths.index import Paths
-from gwlbemu.paths.values import End, Exchange, Kind, Packet, States, Way
+from gwlbemu.paths.trip import dropped
+from gwlbemu.paths.values import Cause, Exchange, Packet, States, Way
 from gwlbemu.paths.walker import Walker
 
 HEALTHY = States()
@@ -76,4 +77,4 @@ def _there(walker: Walker, ends: Ends, choices: Choices) -> Way:
 
 def _astray(found: Way, wanted: str) -> Way:
     sentence = f"it arrived at {found.end.at}, which has that address, and not at {wanted}"
-    return replace(found, end=End(Kind.DROPPED, found.end.at, "NO_POSSIBLE_DESTINATION", sentence))
+    return replace(found, end=dropped(found.end.at, Cause.UNKNOWN_ADDRESS, sentence))

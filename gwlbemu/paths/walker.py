@@ -8,7 +8,8 @@ from gwlbemu.paths.balancers import LoadBalancers
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.index import Paths
 from gwlbemu.paths.machine import Arrival
-from gwlbemu.paths.step import Routers, Trip, dropped
+from gwlbemu.paths.step import Routers
+from gwlbemu.paths.trip import Trip, dropped
 from gwlbemu.paths.values import Cause, End, Kind, Packet, States, Way
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gwlbemu.paths.values import Exchange, Way
 from gwlbemu.review.edit import Edit
 from gwlbemu.review.finding import Severity, listed
 from gwlbemu.review.talk import Pair
@@ -11,6 +12,8 @@ from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import RouteTable, Topology
 
 Choices = tuple[str, ...]  # how open choices were decided, as `Way.choices` tells
+Key = tuple[str, frozenset[Path]]  # by which a fault is known again: its kind and its cause
+ROUTING = ("route", "edge", "transit")  # the kinds of hops at which a route table decides
 
 
 @dataclass(slots=True)
@@ -35,15 +38,24 @@ class Fault:
     to_be_inspected: bool = False  # a mend is one only if all pairs are inspected by it
 
     @property
-    def key(self) -> tuple[str, frozenset[Path]]:
-        """Return by what it is known again."""
+    def key(self) -> Key:
+        """By what it is known again."""
         return self.kind, self.cause or frozenset(self.lines[:1])
 
     @property
     def text(self) -> str:
-        """Return what is wrong in a sentence."""
+        """What is wrong, in a sentence."""
         subject = self.subject or self._subject()
         return f"{subject}: {self.why}" if subject else self.why
+
+    def note_tables(self, found: Exchange) -> None:
+        """Note in `wanted` each table that decided in an exchange, with the destination that it decided about."""
+        for way in found.ways:
+            for hop in way.hops:
+                if hop.kind in ROUTING and hop.path:
+                    self.wanted.setdefault(table_path(hop.path), set()).add(hop.packet.destination)
+            if way.end.path:
+                self.wanted.setdefault(table_path(way.end.path), set()).add(way.packet.destination)
 
     def _subject(self) -> str:
         """The pairs of which the sentence is true word by word, and how many others fail by the same lines."""
@@ -77,3 +89,8 @@ def table_at(topology: Topology, path: Path) -> RouteTable | None:
 def table_path(path: Path) -> Path:
     """Return the path of the table that a line stands in; that of a table itself as it is."""
     return path[:-2] if is_line(path) else path
+
+
+def lines_of(way: Way) -> list[Path]:
+    """Return the lines and tables that decided about a way, in its order."""
+    return [hop.path for hop in way.hops if hop.kind in ROUTING and hop.path]

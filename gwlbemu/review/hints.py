@@ -11,7 +11,7 @@ from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.paths.values import Exchange, Hop, Way
 from gwlbemu.review.balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
 from gwlbemu.review.edit import setting
-from gwlbemu.review.fault import Fault
+from gwlbemu.review.fault import ROUTING, Fault
 from gwlbemu.review.finding import listed
 from gwlbemu.review.talk import Pair, Talk
 from gwlbemu.topology.file.document import Path
@@ -31,9 +31,7 @@ def every_way(walks: Walks) -> Iterator[tuple[Pair, Exchange, Way]]:
     """Yield every way of every pair, with the exchange that it belongs to."""
     for pair, found in walks.items():
         for one in found.possible:
-            for way in (one.there, one.back):
-                if way is not None:
-                    yield pair, one, way
+            yield from ((pair, one, way) for way in one.ways)
 
 
 def lines_in_use(topology: Topology, vpc: str) -> Iterator[tuple[Route, ...]]:
@@ -51,7 +49,7 @@ def _other_zones(talk: Talk, walks: Walks) -> Iterator[Fault]:
     found: dict[tuple[str, str], Fault] = {}
     passed: dict[tuple[str, str], dict[str, None]] = {}
     for pair, one, way in every_way(walks):
-        zones = {talk.instances[name].zone for name in (pair.first, pair.second)} - {""}
+        zones = talk.zones_of(pair)
         if not one.answered or (one.there.choices and way is not one.there):
             continue
         zone = zones.pop() if len(zones) == 1 and not one.there.choices else ""
@@ -68,7 +66,7 @@ def _other_zones(talk: Talk, walks: Walks) -> Iterator[Fault]:
                 fault.pairs.setdefault(pair, set()).add(one.there.choices)
                 fault.lines = tuple(dict.fromkeys([*fault.lines, before.path]))
                 passed.setdefault((zone, there), {})[hop.at] = None
-            if hop.kind in ("route", "edge", "transit"):
+            if hop.kind in ROUTING:
                 before = hop
     for (zone, there), fault in found.items():
         fault.subject = f"zone {zone}"
@@ -111,8 +109,7 @@ def _single_zones(talk: Talk, walks: Walks) -> Iterator[Fault]:
     for pair, _, way in every_way(walks):
         for name in way.endpoints:
             service = talk.paths.endpoint_named[name].load_balancer
-            zones = {talk.instances[each].zone for each in (pair.first, pair.second)} - {""}
-            zones_of.setdefault(service, set()).update(zones)
+            zones_of.setdefault(service, set()).update(talk.zones_of(pair))
     for number, balancer in enumerate(talk.topology.load_balancers):
         mine = [one for one in talk.plan.endpoints if one.load_balancer == balancer.name and one.name in routes]
         served = sorted(zones_of.get(balancer.name, ()))

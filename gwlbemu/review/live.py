@@ -11,11 +11,11 @@ from typing import Any
 
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
-from gwlbemu.review.finding import Finding, listed
+from gwlbemu.review.finding import HINT, Finding, listed
 from gwlbemu.review.live_drops import drop_findings
 from gwlbemu.review.live_health import mend_of_health, why
 from gwlbemu.review.live_traffic import traffic_findings
-from gwlbemu.review.places import HINT, Places, healed_by
+from gwlbemu.review.places import Places, healed_by
 from gwlbemu.review.seen import OnPurpose, Seen, Targets
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Topology
@@ -39,7 +39,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
 def _dead_nodes(topology: Topology, plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
     for node in plan.gateway_nodes:
         if node.name in seen.targets and seen.targets[node.name] is None:
-            state, where = seen.nodes.get(node.name, ""), f"load balancer {node.load_balancer} in zone {node.zone}"
+            state, where = seen.processes.get(node.name, ""), f"load balancer {node.load_balancer} in zone {node.zone}"
             if state == "dead":
                 text = f"node {node.name} is dead: what reaches {where} is lost"
             elif state == "frozen":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.review.finding import Finding, Severity
-from gwlbemu.review.places import HINT, Places
-from gwlbemu.review.seen import PortDropped, Seen
-from gwlbemu.topology.plan.port_rules import REASONS
+from gwlbemu.review.finding import HINT, Finding, Severity
+from gwlbemu.review.places import Places
+from gwlbemu.review.seen import PortDrops, Seen
+from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS
 
 _MANY = 5  # packets with a wrong checksum; fewer may be somebody's test
 _SHARE = 0.01  # of what was sent to an appliance; less is told and is no reason to fail
@@ -40,11 +40,11 @@ def drop_findings(places: Places, seen: Seen) -> Iterator[Finding]:
         yield Finding("wrong-checksum", severity, text, places.anything(wrong.name), change)
 
 
-def _port(places: Places, drop: PortDropped) -> Iterator[Finding]:
+def _port(places: Places, drop: PortDrops) -> Iterator[Finding]:
     path = places.instance(drop.instance)
     if path is None:
         return
-    text = f"the port of {drop.instance} has dropped {drop.packets} packets that it {_DIRECTIONS[drop.direction]}"
+    text = f"the port of {drop.instance} has dropped {drop.packets} packets that it {DIRECTIONS[drop.direction]}"
     text += f": {REASONS[drop.reason]}"
     if drop.reason == "address":
         change = f"source_dest_check: false, if {drop.instance} is to forward packets of others"
@@ -55,6 +55,3 @@ def _port(places: Places, drop: PortDropped) -> Iterator[Finding]:
     else:
         change = "nothing to change here: no VPC carries such packets"
         yield Finding("port-drop", HINT, text, path, change)
-
-
-_DIRECTIONS = {"sent": "sent", "received": "was to receive"}

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gwlbemu.review.places import Places
-from gwlbemu.review.seen import InstanceSeen, Seen
+from gwlbemu.review.seen import Seen
 from gwlbemu.topology.file.document import Path
 
 
 def why(places: Places, seen: Seen, target: Mapping[str, Any]) -> str:
     """Return what is known of a target's state, to be put behind it: what the check and the instance itself show."""
-    instance = seen.instances.get(places.name(target), InstanceSeen())
+    instance = seen.instance(places.name(target))
     known = [str(target.get("description", ""))] if target["state"] != "healthy" else []
-    if instance.program in ("dead", "frozen"):
+    if instance.stands_still:
         known.append(f"its program is {instance.program}")
     if target["state"] == "unhealthy" and instance.accept_overflows:
         known.append(f"a queue for its TCP connections was full {instance.accept_overflows} times")
@@ -27,9 +27,9 @@ def mend_of_health(places: Places, seen: Seen, balancer: str, targets: Sequence[
     path, group = places.group(balancer)
     check, target = group.health_check, targets[0]
     name, reason = places.name(target), str(target.get("reason", ""))
-    instance = seen.instances.get(name, InstanceSeen())
+    instance = seen.instance(name)
     program = places.program(name, balancer)
-    if instance.program in ("dead", "frozen"):
+    if instance.stands_still:
         return program, f"a program that runs: that of {name} is {instance.program}"
     listening = instance.tcp_listening
     if reason == "Target.ResponseCodeMismatch":

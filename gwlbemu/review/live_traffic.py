@@ -11,13 +11,14 @@ from itertools import combinations
 from typing import NamedTuple
 
 from gwlbemu.core.gateway.settings import GENEVE_PORT, LONGEST_PACKET
-from gwlbemu.review.finding import Finding, Severity, listed
-from gwlbemu.review.places import HINT, Places
-from gwlbemu.review.seen import Carried, IcmpAnswers, InstanceSeen, RefusedReturns, Seen
+from gwlbemu.review.finding import HINT, Finding, Severity, listed
+from gwlbemu.review.places import Places
+from gwlbemu.review.seen import Carried, IcmpAnswers, RefusedReturns, Seen
 from gwlbemu.topology.file.document import Path
+from gwlbemu.wire.protocols import NAMES
 
 ENOUGH = 5  # packets without an answer; fewer may be on their way, or a firewall's honest denial of one client
-_NAMES = {0: "any protocol", 1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
+_NAMES = {**NAMES, 0: "any protocol"}
 _UNCHANGED = "outer addresses swapped, UDP port 6081, the GENEVE header unchanged"
 _MENDS = {
     "PacketsDroppedCount_InvalidGeneveTunnel": f"a program that returns what it got: {_UNCHANGED}",
@@ -46,7 +47,7 @@ def traffic_findings(places: Places, seen: Seen) -> Iterator[Finding]:
         refused = [each for each in seen.refused if each.load_balancer == balancer]
         yield from _refused(places, balancer, refused, cells)
         explained = {each.target for each in refused} | {
-            name for name, instance in seen.instances.items() if instance.program in ("dead", "frozen")
+            name for name, instance in seen.instances.items() if instance.stands_still
         }
         for finding, target in _icmp(places, seen, balancer, cells):
             explained.add(target)
@@ -130,7 +131,7 @@ def _mend(seen: Seen, targets: Sequence[str]) -> str:
     """What the appliances themselves say, or else what they would have to do."""
     said = []
     for name in targets:
-        counters = seen.instances.get(name, InstanceSeen()).said or {}
+        counters = seen.instance(name).said or {}
         said += [
             f"{name} itself has counted {count} {word}"
             for word, count in counters.items()
@@ -172,7 +173,7 @@ def _icmp(places: Places, seen: Seen, balancer: str, cells: Sequence[_Cell]) -> 
             rows.setdefault((each.sender, each.destination, each.words, each.port), []).append(each)
     for (sender, destination, words, port), each_of in rows.items():
         target = places.at(destination)
-        if seen.instances.get(target, InstanceSeen()).program in ("dead", "frozen"):
+        if seen.instance(target).stands_still:
             continue
         own = [cell for cell in cells if cell.target == target]
         if own and not any(cell.unanswered for cell in own):
@@ -181,7 +182,7 @@ def _icmp(places: Places, seen: Seen, balancer: str, cells: Sequence[_Cell]) -> 
         by = f"target {target} answers" if sender == destination else f"{places.at(sender)} answers for target {target}"
         lost = sum(cell.unanswered for cell in own)
         unanswered = f"; none of the last {lost} packets came back" if lost >= ENOUGH else ""
-        bound = seen.instances.get(target, InstanceSeen()).udp_bound
+        bound = seen.instance(target).udp_bound
         now = ""
         if words == "port unreachable" and bound is not None:
             now = f"; a socket is bound to UDP port {port} now" if port in bound else "; no socket there is bound to it"

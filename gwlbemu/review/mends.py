@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gwlbemu.paths.values import Exchange
 from gwlbemu.review.candidates import candidates
 from gwlbemu.review.edit import Edit
-from gwlbemu.review.fault import Fault
+from gwlbemu.review.fault import Fault, Key
 from gwlbemu.review.talk import Pair, Talk, places_met
 from gwlbemu.topology.file.checks import problems_of
 from gwlbemu.topology.file.document import Path
@@ -19,7 +19,6 @@ MOST_FOR_ONE = 60  # changes that are tried for one fault
 MOST = 300  # and for all
 SAMPLES = 4  # pairs of a fault of which a change has to mend one, before all are walked again
 
-Key = tuple[str, frozenset[Path]]
 Look = Callable[[Talk, dict[Pair, Exchange]], list[Fault]]
 
 
@@ -117,7 +116,7 @@ class Trial:
         Strictly: if anybody can be inspected, and if any half was on its way to nowhere.
         """
         before = self.now.walks[pair]
-        ways = [way for one in before.possible for way in (one.there, one.back) if way is not None]
+        ways = [way for one in before.possible for way in one.ways]
         was_inspected = fault.to_be_inspected or any(way.endpoints for way in ways if strictly or way.delivered)
         was_inspected |= strictly and pair.kind != "inside" and bool(self.now.talk.plan.endpoints)
         failed, known = fault.pairs[pair], {one.there.choices for one in before.possible}

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gwlbemu.review.finding import SEVERITIES, Severity
 from gwlbemu.review.instances import instances_by_name
 from gwlbemu.review.seen import OnPurpose
 from gwlbemu.topology.file.balancing import TargetGroup
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan.values import Plan
-
-HINT: Severity = SEVERITIES[-1]  # what leaves the exit code 0
 
 
 class Places:

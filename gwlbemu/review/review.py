@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from gwlbemu.paths.values import Exchange
 from gwlbemu.review.balancing import balancing_faults
-from gwlbemu.review.fault import Fault
+from gwlbemu.review.fault import Fault, Key
 from gwlbemu.review.finding import SEVERITIES, Finding
 from gwlbemu.review.hints import hints
 from gwlbemu.review.instances import instance_faults, mtu_faults
-from gwlbemu.review.mends import Key, Mend, Trial
+from gwlbemu.review.mends import Mend, Trial
 from gwlbemu.review.standing import standing_faults
 from gwlbemu.review.talk import Pair, Talk
 from gwlbemu.review.ways import Judge

@@ -71,13 +71,18 @@ class InstanceSeen:
     xdp: str = ""  # mode of an XDP program at its interface: xdp | xdpgeneric
     said: Mapping[str, int] | None = None
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether it has a program that does nothing any more."""
+        return self.program in ("dead", "frozen")
+
 
 @dataclass(frozen=True, slots=True)
-class PortDropped:
-    """Packets that the port of an instance dropped. `direction`: sent or received by the instance."""
+class PortDrops:
+    """Packets that the port of an instance dropped for one reason, since the lab came up."""
 
     instance: str
-    direction: str
+    direction: str  # sent | received, by the instance
     reason: str  # a key of `port_rules.REASONS`
     packets: int
 
@@ -100,19 +105,20 @@ class Seen:
     """
 
     targets: Mapping[str, Targets | None]
-    nodes: Mapping[str, str] = field(default_factory=dict)  # running | frozen | dead, of every process, by name
+    processes: Mapping[str, str] = field(default_factory=dict)  # running | frozen | dead | ended, by name
     carried: tuple[Carried, ...] = ()
     refused: tuple[RefusedReturns, ...] = ()
     icmp: tuple[IcmpAnswers, ...] = ()
     broken: tuple[OnPurpose, ...] = ()
     instances: Mapping[str, InstanceSeen] = field(default_factory=dict)
-    port_drops: tuple[PortDropped, ...] = ()
+    port_drops: tuple[PortDrops, ...] = ()
     wrong_checksums: tuple[WrongChecksums, ...] = ()
     too_long: Mapping[str, int] = field(default_factory=dict)
 
+    def instance(self, name: str) -> InstanceSeen:
+        """Return what was seen of an instance; of one that was not looked at, nothing."""
+        return self.instances.get(name, InstanceSeen())
+
     def on_purpose(self, name: str, zone: str) -> OnPurpose | None:
         """Return what is broken on purpose about an instance or a node in a zone; None for nothing."""
-        return next(
-            (each for each in self.broken if each.name == (zone if each.kind == "zone" else name)),
-            None,
-        )
+        return next((each for each in self.broken if each.name == (zone if each.kind == "zone" else name)), None)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gwlbemu.paths.values import Cause, Exchange
-from gwlbemu.review.fault import Fault, is_line, table_at
+from gwlbemu.review.fault import Fault, is_line, lines_of, table_at
 from gwlbemu.review.finding import listed
 from gwlbemu.review.hints import Walks, every_way, lines_in_use
 from gwlbemu.review.talk import Pair, Talk
-from gwlbemu.review.ways import lines_of, tables_met
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import LOCAL
 
@@ -74,11 +73,12 @@ def _endpoints_that_a_zone_forgot(talk: Talk, walks: Walks) -> Iterator[Fault]:
                 f"it leads nowhere but into its VPC, and nothing passes {endpoint.name} of its zone {endpoint.zone},"
                 f" while other zones use {listed(twins)}"
             )
-            fault = Fault("forgotten-zone", "warning", why, (place,), frozenset([place]), own, subject=one.subnet)
-            fault.subject, fault.to_be_inspected = f"subnet {one.subnet}", True
+            fault = Fault(
+                "forgotten-zone", "warning", why, (place,), frozenset([place]), own,
+                subject=f"subnet {one.subnet}", to_be_inspected=True,
+            )  # fmt: skip
             for pair in own:
-                for table, destination in tables_met(pairs[pair]):
-                    fault.wanted.setdefault(table, set()).add(destination)
+                fault.note_tables(pairs[pair])
             yield fault
 
 
@@ -94,10 +94,9 @@ def _note_uninspected(fault: Fault, walks: Walks, vpc: Path) -> None:
     outer = [(pair, one) for pair, one in found if pair.kind != "inside"]
     for pair, one in outer or found:
         fault.pairs.setdefault(pair, set()).add(one.there.choices)
-        lines = [line for way in (one.there, one.back) if way for line in lines_of(way) if line[:2] == vpc]
+        lines = [line for way in one.ways for line in lines_of(way) if line[:2] == vpc]
         fault.lines = tuple(dict.fromkeys([*fault.lines, *lines]))
-        for table, destination in tables_met(one):
-            fault.wanted.setdefault(table, set()).add(destination)
+        fault.note_tables(one)
 
 
 def _zones_without_a_default(talk: Talk, walks: Walks) -> Iterator[Fault]:
@@ -127,10 +126,10 @@ def _zones_without_a_default(talk: Talk, walks: Walks) -> Iterator[Fault]:
                 if not twins:
                     continue
                 why += f"VPC {vpc} has one, while VPC {listed(sorted(twins))} has, by the same transit gateway"
-            fault = Fault("no-default", "warning", why, (place,), frozenset([place]), {pair: {()}})
-            fault.subject = f"subnet {subnet}"
-            for each, destination in tables_met(walks[pair]):
-                fault.wanted.setdefault(each, set()).add(destination)
+            fault = Fault(
+                "no-default", "warning", why, (place,), frozenset([place]), {pair: {()}}, subject=f"subnet {subnet}"
+            )
+            fault.note_tables(walks[pair])
             yield fault
 
 
@@ -181,7 +180,7 @@ def _uninspected(talk: Talk, walks: Walks) -> Iterator[Fault]:
     seen = set()
     for pair, found in walks.items():
         kind = "across" if pair.kind == "across" else "internet"
-        is_inspected = any(way.endpoints for one in found.possible for way in (one.there, one.back) if way)
+        is_inspected = any(way.endpoints for one in found.possible for way in one.ways)
         for name in (pair.first, pair.second):
             if is_inspected:
                 seen.add(name)
@@ -206,8 +205,7 @@ def _uninspected(talk: Talk, walks: Walks) -> Iterator[Fault]:
             frozenset(lines[:1]), {pair: {each.there.choices for each in found.possible}},
             subject=f"instance {name} in subnet {instance.subnet}", to_be_inspected=True,
         )  # fmt: skip
-        for table, destination in tables_met(one):
-            fault.wanted.setdefault(table, set()).add(destination)
+        fault.note_tables(one)
         yield fault
 
 

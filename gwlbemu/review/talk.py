@@ -7,7 +7,7 @@ internet gateway and nobody on the internet, somebody is put there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import permutations
@@ -62,6 +62,10 @@ class Talk:
         """Return all pairs that are worth a walk."""
         return [*_with_the_internet(self), *_with_each_other(self)]
 
+    def zones_of(self, pair: Pair) -> set[str]:
+        """Return the zones of a pair's ends; the internet has none."""
+        return {self.instances[name].zone for name in (pair.first, pair.second)} - {""}
+
     def walk(self, pair: Pair) -> Exchange:
         """Return what becomes of a connection of the pair's first to its second, and of the answer."""
         source, destination = PORTS
@@ -70,7 +74,7 @@ class Talk:
 
 def places_met(found: Exchange) -> set[str]:
     """Return every place that an exchange may meet, by its name."""
-    ways = [way for one in found.possible for way in (one.there, one.back) if way is not None]
+    ways = [way for one in found.possible for way in one.ways]
     return {hop.at for way in ways for hop in way.hops} | {way.end.at for way in ways}
 
 
@@ -178,8 +182,3 @@ def _classes(topology: Topology) -> dict[str, object]:
 def _overlap(plan: Plan, *vpcs: str) -> bool:
     one, other = (ip_network(vpc.cidr) for vpc in plan.vpcs if vpc.name in vpcs)
     return one.overlaps(other)
-
-
-def walked(talk: Talk, pairs: Iterable[Pair]) -> dict[Pair, Exchange]:
-    """Return the exchange of each pair."""
-    return {pair: talk.walk(pair) for pair in pairs}

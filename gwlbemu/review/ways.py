@@ -7,18 +7,18 @@ the same endpoint); Transit Gateway guide, Appliance mode; contract EP-06, EP-07
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 
 from gwlbemu.core.gateway.verdict import Reason
 from gwlbemu.paths.machine import covers
 from gwlbemu.paths.values import Cause, Exchange, Hop, Kind, Way
-from gwlbemu.review.fault import Fault, at, is_line, table_at, table_path
+from gwlbemu.review.fault import ROUTING, Fault, Key, at, is_line, lines_of, table_at, table_path
 from gwlbemu.review.finding import Severity
 from gwlbemu.review.talk import Pair, Talk
 from gwlbemu.topology.file.document import Path
-from gwlbemu.topology.file.schema import LOCAL, Instance, Route
+from gwlbemu.topology.file.schema import LOCAL, Route
 
 TOLD_ELSEWHERE = {Reason.NO_TARGET.value, Cause.SOURCE_DESTINATION_CHECK.value}  # see balancing, instances
 
@@ -28,7 +28,7 @@ class Judge:
 
     def __init__(self, talk: Talk, found: Mapping[Pair, Exchange]) -> None:
         self._talk, self._found, self._topology = talk, found, talk.topology
-        self._faults: dict[tuple[str, frozenset[Path]], Fault] = {}
+        self._faults: dict[Key, Fault] = {}
         self._used = self._lines_that_lead_somewhere()
 
     def faults(self) -> list[Fault]:
@@ -49,8 +49,7 @@ class Judge:
         if pair not in known.whys or (severity == "error" and known.whys[pair] != known.why):
             known.whys[pair] = why
         known.lines = tuple(dict.fromkeys([*known.lines, *fault.lines]))
-        for table, destination in tables_met(found):
-            known.wanted.setdefault(table, set()).add(destination)
+        known.note_tables(found)
         if severity == "error" and known.severity != "error":
             known.severity, known.why = severity, why
 
@@ -70,8 +69,7 @@ class Judge:
         end = way.end
         if end.reason in TOLD_ELSEWHERE or self._may_leave_by_appliance(pair, way):
             return
-        other = found.there if answer else None
-        lines = [end.path, *lines_of(way)[::-1], *(lines_of(other)[::-1] if other else ())]
+        lines = [end.path, *lines_of(way)[::-1], *(lines_of(found.there)[::-1] if answer else ())]
         reason = end.reason
         kind, why = "no-answer" if answer else "leads-nowhere", end.sentence
         if end.kind is Kind.LOOP:
@@ -91,7 +89,7 @@ class Judge:
             # It came to an internet gateway or the internet and belongs elsewhere: the table in front lacks a line.
             last = next((hop for hop in reversed(way.hops) if hop.kind == "route" and hop.path), None)
             if last is not None:
-                lines = [last.path[:-2] if is_line(last.path) else last.path, *lines]
+                lines = [table_path(last.path), *lines]
                 why = f"{last.rule} leads {way.packet.destination} to the internet, where it is lost: {why}"
         elif reason == Cause.BLACKHOLE.value:
             kind = "blackhole"
@@ -108,18 +106,15 @@ class Judge:
             return False
         endpoint = self._talk.paths.endpoint_named[way.endpoints[-1]]
         targets = {target.id for target in self._talk.plan.group_of(endpoint.load_balancer).targets}
-        forwards = {one.name for one in self._topology_instances() if not one.source_dest_check}
+        forwards = {one.name for vpc in self._topology.vpcs for one in vpc.instances if not one.source_dest_check}
         return way.end.at == endpoint.subnet and not self._has_lines(way.end.path) and bool(targets & forwards)
-
-    def _topology_instances(self) -> Iterator[Instance]:
-        return (instance for vpc in self._topology.vpcs for instance in vpc.instances)
 
     def _has_lines(self, path: Path) -> bool:
         table = table_at(self._topology, path)
         return any(route.target != LOCAL for route in (table.routes if table else ()))
 
     def _loop(self, way: Way, lines: list[Path]) -> tuple[str, list[Path], str]:
-        circle = [hop for hop in way.hops if hop.kind in ("route", "edge", "transit") and is_line(hop.path)]
+        circle = [hop for hop in way.hops if hop.kind in ROUTING and is_line(hop.path)]
         repeated = [hop for hop in circle if circle.count(hop) > 1] or circle[-2:]
         own = [hop for hop in repeated if self._is_own_endpoint(hop)]
         here = [hop.path for hop in (own or repeated[::-1])]
@@ -140,7 +135,7 @@ class Judge:
         there = found.there
         zones = {one.name: one.zone for one in self._talk.plan.endpoints}
         services = {one.name: (one.vpc, one.load_balancer) for one in self._talk.plan.endpoints}
-        decided = [hop.path for hop in ((found.parting.back, found.parting.there) if found.parting else ()) if hop]
+        decided = [hop.path for _, hop in reversed(found.parting.sides)] if found.parting else []
         cause = frozenset(path for path in decided if path)
         lines = [*decided, *lines_of(back)[::-1], *lines_of(there)[::-1]]
         only_back = [name for name in back.endpoints if name not in there.endpoints]
@@ -174,13 +169,13 @@ class Judge:
 
     def _is_out_of_its_zone(self, pair: Pair, endpoint: str) -> bool:
         """Whether the way there is the one that crosses into another zone, as far as one end has a zone."""
-        zones = {self._talk.instances[name].zone for name in (pair.first, pair.second)} - {""}
+        zones = self._talk.zones_of(pair)
         return len(zones) == 1 and self._talk.paths.endpoint_named[endpoint].zone not in zones
 
     # ---- what is a decision, and no fault ----
     def _is_wanted(self, pair: Pair, way: Way) -> bool:
         """Whether a packet that does not arrive was meant to."""
-        routing = [hop for hop in way.hops if hop.kind in ("route", "edge", "transit")]
+        routing = [hop for hop in way.hops if hop.kind in ROUTING]
         if pair.kind == "outward" and way.end.reason == Cause.NO_PUBLIC_ADDRESS.value:
             return self._wants_nat(pair, way)
         if way.end.kind is Kind.LOOP or way.endpoints:
@@ -273,22 +268,5 @@ def _told(found: Exchange) -> str:
     """Where the two directions part, with both lines, for people."""
     if found.parting is None:
         return ""
-    hops = [hop for hop in (found.parting.there, found.parting.back) if hop is not None and hop.path]
-    rules = " against ".join(dict.fromkeys(hop.rule for hop in hops))
+    rules = " against ".join(dict.fromkeys(hop.rule for _, hop in found.parting.sides if hop.path))
     return f" ({found.parting.sentence}{f': {rules}' if rules else ''})"
-
-
-def lines_of(way: Way) -> list[Path]:
-    """Return the lines and tables that decided about a way, in its order."""
-    return [hop.path for hop in way.hops if hop.kind in ("route", "edge", "transit") and hop.path]
-
-
-def tables_met(found: Exchange) -> Iterator[tuple[Path, str]]:
-    """Yield each table that decided in an exchange, by its path, and the destination that it decided about."""
-    for way in (found.there, found.back):
-        if way is not None:
-            for hop in way.hops:
-                if hop.kind in ("route", "edge", "transit") and hop.path:
-                    yield table_path(hop.path), hop.packet.destination
-            if way.end.path:
-                yield table_path(way.end.path), way.packet.destination

@@ -13,7 +13,6 @@ from gwlbemu.trials.packet_report import Answer, NodeVerdict, PacketReport
 from gwlbemu.trials.recognise import (
     Mark,
     SeenPacket,
-    addresses,
     answers,
     answers_at,
     arrival,
@@ -59,7 +58,7 @@ class Evidence:
         """
         # An answer may happen to carry the same IP id: it comes from none of the addresses that the sender has.
         try:
-            mark = mark_of(crafted.packet, {crafted.source, *addresses(self._sender), *self._nat})
+            mark = mark_of(crafted.packet, {crafted.source, *self._sender.addresses, *self._nat})
         except WireError as error:
             return PacketReport(number, crafted.summary, wrong=mismatch_of(error)), None
         own = self._steps(mark, sent_at)
@@ -106,8 +105,7 @@ class Evidence:
         last = next((step for step in reversed(own) if step.verdict != "drop" or step.direction == "out"), None)
         if last is None or last.verdict != "to-target" or report.hops[-1].is_refusal:
             return report
-        flow = LoggedFlow(last.protocol, last.source, last.source_port, last.destination, last.destination_port)
-        return replace(report, said=explain(last.target, flow))
+        return replace(report, said=explain(last.target, LoggedFlow.of(last)))
 
     def _steps(self, mark: Mark, since: float) -> list[TracedPacket]:
         """Return the verdicts on a packet. Who had it last is who returned what was refused, whatever that claimed."""
@@ -142,7 +140,7 @@ class Evidence:
         self, sent: SeenPacket, sent_by: str, receiver: Instance | None, crafted: CraftedPacket, sent_at: float
     ) -> Answer:
         """Return what became of an answer: until its sender sends another that looks the same, what is seen is its."""
-        others = addresses(receiver if receiver and receiver.name == sent_by else None)
+        others = receiver.addresses if receiver and receiver.name == sent_by else ()
         mark = mark_of(sent.packet, {crafted.destination, _source(sent.packet), *others})
         alike = [each for each in self._seen if _is_sent_by(each, sent_by) and _identity(each) == mark.identity]
         steps = self._steps(mark, alike[0].at)

@@ -20,7 +20,7 @@ from gwlbemu.wire.tcp import SYN, decode_tcp
 _BY_CONNECTION = (Cause.SECURITY_GROUP.value, Cause.NAT_NO_SESSION.value)
 
 
-class Model:
+class SenderModel:
     """The path model of a lab in the states that it was in when `sender` sent packets."""
 
     def __init__(self, paths: Paths, states: States, sender: Instance) -> None:
@@ -97,17 +97,11 @@ class Model:
         """Return where a lost ICMP error ends by the routes. What rules and translations make of one, which quotes the
         packet, is not in the model: nothing is said of those.
         """
-        ip = decode_ip(data, quoted=True)
-        packet = Packet(
-            answer.sent_by,
-            str(ip_address(ip.destination)),
-            ip.protocol,
-            size=ip.total_length,
-            ttl=ip.ttl,
-            is_answer=True,
-        )
         if answer.after is not None:
             return ()
+        ip = decode_ip(data, quoted=True)
+        destination = str(ip_address(ip.destination))
+        packet = Packet(answer.sent_by, destination, ip.protocol, size=ip.total_length, ttl=ip.ttl, is_answer=True)
         try:
             found = way(self._paths, packet, self._states)
         except SettingError:
@@ -186,8 +180,7 @@ def _ends(ways: Iterable[Way]) -> tuple[str, ...]:
 def _parting(found: Exchange) -> tuple[str, ...]:
     if found.parting is None:
         return ()
-    sides = (("there", found.parting.there), ("back", found.parting.back))
-    return found.parting.sentence, *(f"{word:<5} {hop.at}: {hop.rule}" for word, hop in sides if hop is not None)
+    return found.parting.sentence, *(f"{word:<5} {hop.at}: {hop.rule}" for word, hop in found.parting.sides)
 
 
 def _told(way: Way) -> str:
@@ -197,13 +190,14 @@ def _told(way: Way) -> str:
     end = f"arrives at {way.end.at}" if way.delivered else f"{way.end.kind.value}: {way.end.sentence}"
     if way.end.reason == Cause.SECURITY_GROUP.value:
         end += ", unless its port knows a connection of the two"  # which is not among the states that are asked for
-    return f"{'by ' if met else 'past every endpoint, '}{', '.join([*met, end])}"
+    return _by(met, end)
 
 
 def _seen(hops: Sequence[NodeVerdict], end: str) -> str:
-    met = _once(
-        f"{hop.endpoint} ({hop.target})" if hop.target else hop.endpoint for hop in hops if not hop.returned
-    )  # fmt: skip
+    return _by(_once(f"{h.endpoint} ({h.target})" if h.target else h.endpoint for h in hops if not h.returned), end)
+
+
+def _by(met: Sequence[str], end: str) -> str:
     return f"{'by ' if met else 'past every endpoint, '}{', '.join([*met, end])}"
 
 

@@ -80,7 +80,6 @@ def following(lab: RunningLab, pattern: Pattern) -> Iterator[FlowTrace]:
 def addresses_of(plan: Plan, name: str) -> frozenset[str]:
     """Return every address of an instance, or the address itself and its translation by an internet gateway."""
     for instance in plan.instances:
-        own = {instance.address, instance.public_address, instance.ipv6_address} - {""}
-        if name == instance.name or name in own:
-            return frozenset(own | ({name} if name != instance.name else set()))
+        if name == instance.name or name in instance.addresses:
+            return instance.addresses
     return frozenset((name,))

@@ -16,11 +16,11 @@ from dataclasses import replace
 from gwlbemu.errors import LabError, NetError, SettingError, TraceGoneError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.paths.walk import Paths
-from gwlbemu.topology.plan.port_rules import REASONS
+from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS
 from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.evidence import Evidence
-from gwlbemu.trials.expectation import Model
+from gwlbemu.trials.expectation import SenderModel
 from gwlbemu.trials.kept import Kept
 from gwlbemu.trials.packet_report import PacketReport
 from gwlbemu.trials.recognise import SeenPacket, flows_to_trace, nat_addresses
@@ -55,7 +55,7 @@ def inject(
         raise SettingError(f"inject: interval {interval!r}: expected seconds from 0 to {LONGEST_INTERVAL}")
     gateway = _next_hop_mac(lab, source)
     plan, states, _ = present_states(lab)
-    model, kept = Model(Paths(plan), states, source), Kept(lab, states.broken)
+    model, kept = SenderModel(Paths(plan), states, source), Kept(lab, states.broken)
     names = {name for packet in packets for name in model.receivers(packet)}
     names |= {source.name} | ({destination.name} if destination else set())
     drops = read_port_drops(lab)
@@ -118,7 +118,7 @@ def _port_drops(before: Sequence[PortDrops], after: Sequence[PortDrops], names: 
         count = each.packets - known.get((each.instance, each.direction, each.reason), 0)
         if each.instance in names and each.reason != "frame" and count > 0:
             packets = "1 packet" if count == 1 else f"{count} packets"
-            what = f"the port of {each.instance} dropped {packets} that it {each.direction} meanwhile"
+            what = f"the port of {each.instance} dropped {packets} that it {DIRECTIONS[each.direction]} meanwhile"
             found.append(f"{what}: {REASONS[each.reason]}")
     return tuple(found)
 

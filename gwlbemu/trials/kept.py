@@ -31,14 +31,7 @@ class Kept:
     def is_in_hand(self, traced: Sequence[TracedPacket]) -> bool:
         """Whether a target that runs may still be at work on a packet: it got it last, and its log says nothing."""
         last = {(step.identity, step.source): step for step in sorted(traced, key=lambda step: step.at)}
-        flows = {
-            (
-                step.target,
-                LoggedFlow(step.protocol, step.source, step.source_port, step.destination, step.destination_port),
-            )
-            for step in last.values()
-            if step.verdict == "to-target"
-        }
+        flows = {(step.target, LoggedFlow.of(step)) for step in last.values() if step.verdict == "to-target"}
         return any(
             self._state(self._owner(target)) == "running" and RULED not in self._logs.sentence(target, flow)
             for target, flow in flows

@@ -112,7 +112,8 @@ class Probes:
         probe = self._by_length.get((event.protocol, event.length))
         if probe is None:
             return None
-        sender, receiver = _addresses(probe.sender), _addresses(probe.receiver) | {probe.destination}
+        sender = probe.sender.addresses
+        receiver = {probe.destination, *(probe.receiver.addresses if probe.receiver else ())}
         if event.source in receiver and event.destination not in receiver - sender:
             return Recognised(probe.number, is_answer=True)
         return Recognised(probe.number, is_answer=False) if event.destination in receiver else None
@@ -152,9 +153,3 @@ class Probes:
             return Recognised(number, is_answer=False)
         number = self._by_ports.get((protocol, destination_port, source_port))
         return None if number is None else Recognised(number, is_answer=True)
-
-
-def _addresses(instance: Instance | None) -> set[str]:
-    if instance is None:
-        return set()
-    return {instance.address, instance.public_address, instance.ipv6_address} - {""}

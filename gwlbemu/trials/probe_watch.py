@@ -14,19 +14,17 @@ from gwlbemu.errors import LabError, WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import Instance, Plan
+from gwlbemu.trials.frame_sockets import ANCILLARY, ETH_P_ALL, IP_TYPES, PACKET_OUTGOING, SO_TIMESTAMPNS, stamped_at
 from gwlbemu.trials.probe_packets import Probe, Probes
 from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire import geneve
 from gwlbemu.wire.outer import decapsulate
-from gwlbemu.wire.protocols import TCP, UDP
+from gwlbemu.wire.protocols import UDP
 
-ETH_P_ALL, PACKET_OUTGOING, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 3, 4, 33, 35  # linux/if_ether.h, if_packet.h, asm/socket.h
-SOL_PACKET, PACKET_STATISTICS = 263, 6  # linux/if_packet.h
+SO_RCVBUFFORCE, SOL_PACKET, PACKET_STATISTICS = 33, 263, 6  # asm-generic/socket.h, linux/socket.h, linux/if_packet.h
 BUFFER = 8 << 20
 ROLES = ("instance", "subnet", "internet", "internet-gateway", "nat-gateway", "transit-gateway", "node")
-_IP = (b"\x08\x00", b"\x86\xdd")
 _GENEVE_PORT = geneve.PORT.to_bytes(2, "big")
-_TIMESPEC = struct.Struct("qq")
 
 Which = tuple[int, bool]  # a probe's number, and whether its answer is meant
 
@@ -86,11 +84,10 @@ class Watch:
         def receive() -> None:
             with suppress(BlockingIOError):
                 while True:
-                    frame, ancillary, _, address = sock.recvmsg(65535, 64)
-                    if frame[12:14] in _IP and address[0] != "lo":
-                        self._note(
-                            (resource, role, address[0], address[2] == PACKET_OUTGOING), _stamp(ancillary), frame[14:]
-                        )
+                    frame, ancillary, _, address = sock.recvmsg(65535, ANCILLARY)
+                    if frame[12:14] in IP_TYPES and address[0] != "lo":
+                        where = (resource, role, address[0], address[2] == PACKET_OUTGOING)
+                        self._note(where, stamped_at(ancillary), frame[14:])
 
         self._selector.register(sock, selectors.EVENT_READ, receive)
 
@@ -179,14 +176,12 @@ def open_socket(namespace: str, family: int, kind: int, protocol: int = 0) -> so
 def sent(watch: Watch, probe: Probe) -> Iterator[None]:
     """Send a probe; its socket stays open for the answer, so that nobody else gets the port."""
     family = socket.AF_INET6 if probe.is_ipv6 else socket.AF_INET
-    kind, protocol = (socket.SOCK_DGRAM, 0) if probe.protocol == UDP else (socket.SOCK_RAW, probe.protocol)
+    kind, protocol, own_port, port = socket.SOCK_RAW, probe.protocol, 0, 0
+    if probe.protocol == UDP:
+        kind, protocol, own_port, port = socket.SOCK_DGRAM, 0, probe.source_port, probe.destination_port
     with open_socket(probe.sender.namespace, family, kind, protocol) as sock:
         try:
-            if probe.protocol == TCP or kind == socket.SOCK_RAW:
-                sock.bind((probe.source, 0))
-            else:
-                sock.bind((probe.source, probe.source_port))
-            port = probe.destination_port if probe.protocol == UDP else 0
+            sock.bind((probe.source, own_port))
             sock.sendto(probe.segment(), (probe.destination, port))
         except OSError as error:
             watch.not_sent[probe.number] = str(error.strerror)
@@ -214,14 +209,6 @@ def answering(watch: Watch, instance: Instance, port: int, family: int) -> Itera
         watch.forget(sock)
 
 
-def is_refused(events: list[TracedPacket]) -> TracedPacket | None:
+def refusal(events: list[TracedPacket]) -> TracedPacket | None:
     """Return the verdict by which a node ended a packet, if one did."""
     return next((event for event in events if event.verdict in ("drop", "reset")), None)
-
-
-def _stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for _, _, data in ancillary:
-        if len(data) == _TIMESPEC.size:
-            seconds, nanoseconds = _TIMESPEC.unpack(data)
-            return int(seconds) * 1_000_000_000 + int(nanoseconds)
-    return time.time_ns()

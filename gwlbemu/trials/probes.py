@@ -13,20 +13,21 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 
 from gwlbemu.errors import LabError, SettingError, TraceGoneError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.ends import destination_address, instance_at, instance_named, source_address
 from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.probe_packets import MARK_LENGTH, Probe, Probes
-from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, is_refused, sent, watching
+from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, refusal, sent, watching
 from gwlbemu.trials.sightings import Seen, Sightings
 from gwlbemu.trials.trace import TraceSession
 from gwlbemu.views.appliance_logs import ApplianceLogs
 from gwlbemu.views.ask import ask
 from gwlbemu.views.model import Question
+from gwlbemu.views.outcome import Outcome
 from gwlbemu.wire.protocols import ICMP, ICMPV6, UDP
 
 BATCH = 100  # probes in flight at a time
@@ -45,7 +46,7 @@ def observe(lab: RunningLab, asked: Sequence[Question]) -> Iterator[tuple[Questi
     """
     waiting = iter(asked)
     ports = random.sample(range(*_EPHEMERAL), min(len(asked), _EPHEMERAL[1] - _EPHEMERAL[0]))
-    free = iter(ports * (len(asked) // max(1, len(ports)) + 1))
+    free = cycle(ports)
     mark = os.urandom(MARK_LENGTH)
     with watching(lab.plan) as watch, TraceSession(lab) as session:
         while batch := [*islice(waiting, BATCH)]:
@@ -53,13 +54,9 @@ def observe(lab: RunningLab, asked: Sequence[Question]) -> Iterator[tuple[Questi
             found = _Batch(lab, watch, session, {one.number: one for one in probes if isinstance(one, Probe)}).run()
             for number, (question, probe) in enumerate(zip(batch, probes, strict=True)):
                 if isinstance(probe, str):
-                    yield question, Seen.nothing(question.sender, probe)
+                    yield question, Seen(Outcome.never_sent(question.sender, probe), ())
                 else:
-                    own = probe.source_port or None
-                    yield (
-                        Question(question.sender, question.receiver, question.protocol, question.port, own),
-                        found[number],
-                    )
+                    yield replace(question, source_port=probe.source_port or None), found[number]
 
 
 def _probe(lab: RunningLab, number: int, mark: bytes, asked: Question, own_port: int) -> Probe | str:
@@ -149,7 +146,7 @@ class _Batch:
         """How long after it was seen last something may become of a packet, in seconds."""
         number, is_answer = which
         events, last = self.watch.events.get(which, []), seen[-1]
-        if is_refused(events) or last.error:
+        if refusal(events) or last.error:
             return 0.0
         given = Counter(one.resource for one in seen if one.role == "node" and not one.outgoing and not one.error)
         told = Counter(event.node for event in events)

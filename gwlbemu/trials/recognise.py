@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gwlbemu.errors import WireError
-from gwlbemu.topology.plan.values import Instance, Plan
+from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.trace import Match
 from gwlbemu.views.traces import TracedPacket
@@ -65,13 +65,6 @@ def mark_of(packet: bytes, sources: Iterable[str]) -> Mark:
 def nat_addresses(plan: Plan) -> frozenset[str]:
     """Return the addresses that NAT gateways may give packets, private and public."""
     return frozenset(each for gateway in plan.nat_gateways for each in (gateway.address, gateway.public_address))
-
-
-def addresses(instance: Instance | None) -> frozenset[str]:
-    """Return every address of an instance; none without one."""
-    if instance is None:
-        return frozenset()
-    return frozenset({instance.address, instance.public_address, instance.ipv6_address} - {""})
 
 
 def flows_to_trace(plan: Plan, packets: Sequence[CraftedPacket]) -> list[Match]:

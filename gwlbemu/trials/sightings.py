@@ -9,7 +9,7 @@ from itertools import groupby
 
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.probe_packets import Probe
-from gwlbemu.trials.probe_watch import Sighting, Watch, is_refused
+from gwlbemu.trials.probe_watch import Sighting, Watch, refusal
 from gwlbemu.views.appliance_logs import ApplianceLogs, LoggedFlow
 from gwlbemu.views.outcome import FIREWALL, LOOP, RESET, Lost, Outcome, names_of_place
 from gwlbemu.views.traces import TracedPacket
@@ -23,11 +23,6 @@ class Seen:
 
     outcome: Outcome
     journey: tuple[str, ...]
-
-    @classmethod
-    def nothing(cls, sender: str, sentence: str) -> Seen:
-        """Return what was seen of a packet that could not be."""
-        return cls(Outcome(Lost((sender,), "", sentence), None, (), (), False), ())
 
 
 class Sightings:
@@ -106,7 +101,7 @@ class Sightings:
             return Lost((sender.name, sender.subnet), "", f"not sent: {self._watch.not_sent[probe.number]}")
         if (loop := _loop(seen)) is not None:
             return loop
-        refused = is_refused(events)
+        refused = refusal(events)
         if refused is not None:
             at = refused.endpoint if refused.direction == "out" else refused.node
             reason = refused.reason or RESET
@@ -141,8 +136,7 @@ class Sightings:
         name = next((each for each in owners if self._was_at(each, seen)), "")
         if not name or any(one.resource == name and one.tunneled and one.outgoing for one in seen):
             return None
-        flow = LoggedFlow(event.protocol, event.source, event.source_port, event.destination, event.destination_port)
-        sentence = self._logs.sentence(event.target, flow)
+        sentence = self._logs.sentence(event.target, LoggedFlow.of(event))
         ruled = self._kinds.get(name) == "firewall" and "dropped it: rule" in sentence
         names = names_of_place(self._plan, event.target, ((event.node, event.target),))
         return Lost(tuple(dict.fromkeys((name, *names))), FIREWALL if ruled else "", sentence)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import groupby
 
@@ -17,12 +17,12 @@ from gwlbemu.errors import LabError
 from gwlbemu.lab import change, failure
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.lab.topology_file import read_topology
-from gwlbemu.lab.up import OnStep, up
-from gwlbemu.net.remove import down
+from gwlbemu.lab.up import OnStep
 from gwlbemu.topology.file.changes import Change, read_change
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
+from gwlbemu.trials.own_lab import own_lab
 from gwlbemu.trials.probes import observe
 from gwlbemu.views.expectations import Case, Result, cases_of, judge, judge_by_model, supposed
 from gwlbemu.views.explanation import Places
@@ -30,9 +30,7 @@ from gwlbemu.views.model import Model
 from gwlbemu.views.reach import Pair
 from gwlbemu.views.states import present_states
 from gwlbemu.views.targets import read_targets
-from gwlbemu.views.waiting import wait_until_healthy
 
-HEALTHY_WITHIN = 60.0  # seconds after `up`
 MARGIN = 60.0  # seconds beyond what health checks need by their settings
 POLL = 0.05
 GONE = ("draining", "unused", "")  # what a target is after it was deregistered
@@ -75,7 +73,8 @@ def judge_in_a_lab(
     """
     chosen = cases_of(parsed) if cases is None else cases  # what is wrong with the file is told before there is a lab
     on_step("bring up a lab")
-    with _lab(resolve(parsed, lab=name or f"{parsed.topology.lab[:27]}-test")) as lab:
+    plan = resolve(parsed, lab=name or f"{parsed.topology.lab[:27]}-test")
+    with own_lab(replace(plan, shortcuts=False)) as lab:  # kernels route every packet: each is seen where it is
         yield from judge_by_packets(lab, parsed, chosen, goes=True, on_step=on_step)
 
 
@@ -125,19 +124,6 @@ def _judged(lab: RunningLab, parsed: Parsed, cases: list[Case]) -> Iterator[Resu
 def _model(lab: RunningLab, parsed: Parsed) -> Model:
     plan, states, _ = present_states(lab)
     return Model(plan, states, Places(parsed.source, parsed.lines))
-
-
-@contextmanager
-def _lab(plan: Plan) -> Iterator[RunningLab]:
-    """Bring up a lab without a capture, with kernels that route every packet, so that each is seen where it is."""
-    plan = replace(plan, capture=replace(plan.capture, enabled=False), shortcuts=False)
-    lab = up(plan)
-    try:
-        if troubles := wait_until_healthy(lab, HEALTHY_WITHIN):
-            raise LabError(f"lab {plan.lab} is not well after {HEALTHY_WITHIN:g} s: {'; '.join(troubles)}")
-        yield lab
-    finally:
-        down(plan.lab)
 
 
 # ---- changes ----

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,11 +11,8 @@ from contextlib import ExitStack, contextmanager
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import Instance
+from gwlbemu.trials.frame_sockets import ANCILLARY, ETH_P_ALL, IP_TYPES, PACKET_OUTGOING, SO_TIMESTAMPNS, stamped_at
 from gwlbemu.trials.recognise import SeenPacket
-
-ETH_P_ALL, PACKET_OUTGOING, SO_TIMESTAMPNS = 3, 4, 35  # linux/if_ether.h, linux/if_packet.h, asm-generic/socket.h
-_TIMESPEC = struct.Struct("qq")
-_IP = (b"\x08\x00", b"\x86\xdd")
 
 
 class Watchers:
@@ -35,20 +31,13 @@ class Watchers:
         for sock in ready:
             while True:
                 try:
-                    frame, control, _, address = sock.recvmsg(65535, socket.CMSG_SPACE(_TIMESPEC.size))
+                    frame, ancillary, _, address = sock.recvmsg(65535, ANCILLARY)
                 except BlockingIOError:
                     break
-                if frame[12:14] in _IP:
-                    outgoing = address[2] == PACKET_OUTGOING
-                    seen.append(SeenPacket(self._at(control), self._names[sock], frame[14:], outgoing))
+                if frame[12:14] in IP_TYPES:
+                    at, outgoing = stamped_at(ancillary) / 1e9 - self._behind, address[2] == PACKET_OUTGOING
+                    seen.append(SeenPacket(at, self._names[sock], frame[14:], outgoing))
         return seen
-
-    def _at(self, control: list[tuple[int, int, bytes]]) -> float:
-        for level, kind, data in control:
-            if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS) and len(data) == _TIMESPEC.size:
-                seconds, nanoseconds = _TIMESPEC.unpack(data)
-                return float(seconds + nanoseconds / 1e9 - self._behind)
-        return time.monotonic()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from gwlbemu.errors import plain
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.ports.logfile import older
 from gwlbemu.topology.plan.ends import owner_of
+from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire.protocols import TCP, UDP, name
 
 
@@ -26,6 +27,11 @@ class LoggedFlow(NamedTuple):
     source_port: int
     destination: str
     destination_port: int
+
+    @classmethod
+    def of(cls, step: TracedPacket) -> LoggedFlow:
+        """Return the flow of a packet that a node sent to the appliance."""
+        return cls(step.protocol, step.source, step.source_port, step.destination, step.destination_port)
 
 
 class ApplianceLogs:

@@ -11,7 +11,7 @@ from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.ports.interface import mtu
-from gwlbemu.review.finding import Finding
+from gwlbemu.review.finding import HINT, Finding
 from gwlbemu.review.live import live_findings
 from gwlbemu.review.review import planned_mtus, review, sorted_findings, with_changes
 from gwlbemu.topology.file.document import Path, dotted, line_of
@@ -31,7 +31,7 @@ class Report:
     @property
     def sound(self) -> bool:
         """Nothing that needs mending; hints do not count."""
-        return all(finding.severity == "hint" for finding in self.findings)
+        return all(finding.severity == HINT for finding in self.findings)
 
     def place(self, finding: Finding) -> tuple[str, int, str]:
         """The file, the line, and the key as a person would write it."""

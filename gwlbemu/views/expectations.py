@@ -44,9 +44,9 @@ class Case:
         """IANA's number of the protocol."""
         return PROTOCOLS[self.expected.protocol]
 
-    def question(self, source_port: int | None = None) -> Question:
-        """Return what the path model is asked."""
-        return Question(self.sender, self.receiver, self.protocol, self.port, source_port)
+    def question(self) -> Question:
+        """Return what the path model, or a lab, is asked."""
+        return Question(self.sender, self.receiver, self.protocol, self.port)
 
     def __str__(self) -> str:
         port = f" {self.port}" if self.port else ""
@@ -142,14 +142,9 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(names)) or "none"
 
 
-def model_of(parsed: Parsed, plan: Plan) -> Model:
-    """Return the path model of a file."""
-    return Model(plan, places=Places(parsed.source, parsed.lines))
-
-
 def judge_by_model(parsed: Parsed, plan: Plan, cases: Sequence[Case] | None = None) -> Iterator[Result]:
     """Yield, for each case of a file (or for these), whether it holds by the path model. Raises TopologyError."""
-    now = model_of(parsed, plan)
+    now = Model(plan, places=Places(parsed.source, parsed.lines))
     models: dict[tuple[str, ...], Model] = {}
     for case in cases_of(parsed) if cases is None else cases:
         began = time.monotonic()

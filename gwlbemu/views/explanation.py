@@ -55,11 +55,10 @@ def explanation(found: Exchange, places: Places) -> Iterator[str]:
     yield from wrapped(conclusion(found), "", "")
     if found.parting is not None:
         yield from wrapped(f"The two directions part: {found.parting.sentence}.", "", "")
-        for word, hop in (("there", found.parting.there), ("back", found.parting.back)):
-            if hop is not None:
-                yield from wrapped(f"{hop.at}: {hop.rule}", f"  {word:<6} ", " " * 9)
-                if where := places.at(hop.path):
-                    yield f"         {where}"
+        for word, hop in found.parting.sides:
+            yield from wrapped(f"{hop.at}: {hop.rule}", f"  {word:<6} ", " " * 9)
+            if where := places.at(hop.path):
+                yield f"         {where}"
 
 
 def _first(way: Way) -> Packet:
@@ -132,8 +131,7 @@ def conclusion(found: Exchange) -> str:
 
 def _kept_by(found: Exchange) -> str:
     """Return the instance whose own program may have kept the packet or its answer; "" for none."""
-    ends = [way.end for way in (found.there, found.back) if way is not None]
-    return next((end.at for end in ends if end.reason == Cause.OWN_PROGRAM.value), "")
+    return next((way.end.at for way in found.ways if way.end.reason == Cause.OWN_PROGRAM.value), "")
 
 
 def wrapped(text: str, first: str, others: str) -> list[str]:

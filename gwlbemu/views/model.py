@@ -10,7 +10,7 @@ from gwlbemu.paths.values import Exchange, Packet, States
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.views.explanation import Places, explanation
-from gwlbemu.views.outcome import Lost, Outcome, outcome_of
+from gwlbemu.views.outcome import Outcome, outcome_of
 from gwlbemu.views.suppose import suppose
 from gwlbemu.wire.protocols import TCP
 
@@ -61,7 +61,7 @@ class Model:
         try:
             found = exchange(self._paths, packet, self.states, expected_answer(self.plan, packet))
         except SettingError as error:
-            return Said((), (Outcome(Lost((asked.sender,), "", str(error)), None, (), (), False),))
+            return Said((), (Outcome.never_sent(asked.sender, str(error)),))
         return Said(found.possible, tuple(outcome_of(self.plan, one) for one in found.possible))
 
     def explained(self, said: Said, number: int) -> tuple[str, ...]:

@@ -9,15 +9,8 @@ from gwlbemu.paths.values import Cause, Exchange, Way
 from gwlbemu.topology.plan.values import Plan
 
 FIREWALL, LOOP, RESET = Cause.FIREWALL.value, Cause.LOOP.value, Cause.RESET.value
-# Causes of which packets show only where they were seen last: nobody says a word.
-SILENT = frozenset(
-    cause.value
-    for cause in (
-        Cause.NO_ROUTE, Cause.BLACKHOLE, Cause.SECURITY_GROUP, Cause.SOURCE_DESTINATION_CHECK, Cause.NO_PUBLIC_ADDRESS,
-        Cause.UNKNOWN_ADDRESS, Cause.NO_SUCH_SUBNET, Cause.NAT_NO_SESSION, Cause.TOO_BIG, Cause.LINK_TOO_BIG, Cause.TTL,
-        Cause.BROKEN, Cause.NODE, Cause.APPLIANCE, Cause.NO_APPLIANCE, Cause.NOT_RETURNED, Cause.FIREWALL, Cause.LOOP,
-    )
-)  # fmt: skip
+# Causes of which packets may show only where they were seen last; what a node does to a packet, it says.
+SILENT = frozenset(cause.value for cause in Cause) - {RESET}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +39,11 @@ class Outcome:
     there: tuple[str, ...]
     back: tuple[str, ...]
     same_appliance: bool
+
+    @classmethod
+    def never_sent(cls, sender: str, sentence: str) -> Outcome:
+        """Return the outcome of a packet that its sender cannot make; `sentence` says why."""
+        return cls(Lost((sender,), "", sentence), None, (), (), False)
 
     @property
     def delivered(self) -> bool:
@@ -76,11 +74,9 @@ class Outcome:
 
     @property
     def inspected(self) -> str:
-        """Who looked at both directions: same | different | one-way | none; of one that is lost, of the way there."""
+        """Who looked at both directions of one that is answered: same | different | one-way | none."""
         if not self.there and not self.back:
             return "none"
-        if not self.answered:
-            return "one-way" if self.delivered else "same"
         if not self.there or not self.back:
             return "one-way"
         return "same" if self.same_appliance else "different"
@@ -92,7 +88,7 @@ class Outcome:
             return f"not delivered: {self.lost.sentence}"
         if self.answer_lost is not None:
             return f"delivered, and its answer is lost: {self.answer_lost.sentence}"
-        if not self.there and not self.back:
+        if self.inspected == "none":
             return "delivered and answered; not inspected"
         if self.inspected == "same":
             return f"delivered and answered; inspected both ways by {', '.join(self.there)}"

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from gwlbemu.errors import NetError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.firewall import counters
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
+from gwlbemu.review.seen import PortDrops as PortDrops
 from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS, TABLE
-
-
-@dataclass(frozen=True, slots=True)
-class PortDrops:
-    """Packets that the port of an instance dropped for one reason, since the lab came up."""
-
-    instance: str
-    direction: str  # sent | received, by the instance
-    reason: str  # a key of `port_rules.REASONS`
-    packets: int
 
 
 def read_port_drops(lab: RunningLab) -> tuple[PortDrops, ...]:

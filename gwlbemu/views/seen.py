@@ -22,7 +22,6 @@ from gwlbemu.review.seen import (
     IcmpAnswers,
     InstanceSeen,
     OnPurpose,
-    PortDropped,
     RefusedReturns,
     Seen,
     WrongChecksums,
@@ -58,7 +57,7 @@ def read_seen(lab: RunningLab) -> Seen:
             else None
             for node in plan.gateway_nodes
         },
-        nodes={process.name: process.state for process in lab.processes()},
+        processes={process.name: process.state for process in lab.processes()},
         carried=tuple(
             Carried(load_balancer=node.load_balancer, node=node.name, **each)
             for node in nodes
@@ -74,9 +73,7 @@ def read_seen(lab: RunningLab) -> Seen:
             OnPurpose(kind, name, command("heal", "--lab", plan.lab, kind, name)) for kind, name in failures(lab)
         ),
         instances=_instances(lab),
-        port_drops=tuple(
-            PortDropped(each.instance, each.direction, each.reason, each.packets) for each in read_port_drops(lab)
-        ),
+        port_drops=read_port_drops(lab),
         wrong_checksums=tuple(_wrong_checksums(lab)),
         too_long={node.name: int(answers[node.name]["metrics"]["metrics"].get(_TOO_LONG, 0)) for node in nodes},
     )

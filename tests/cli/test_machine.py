@@ -22,7 +22,7 @@ from gwlbemu.lab.running import open_lab
 from gwlbemu.net.namespaces import DIRECTORY
 from gwlbemu.net.record import ROOT, list_labs
 from gwlbemu.net.remove import down
-from gwlbemu.review.places import HINT
+from gwlbemu.review.finding import HINT
 from tests.paths import TOPOLOGIES
 from tests.waiting import wait_until
 

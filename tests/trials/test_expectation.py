@@ -10,7 +10,7 @@ from gwlbemu.paths.values import Packet, States
 from gwlbemu.paths.walk import Paths
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.trials.craft import CraftedPacket, PacketSpec, craft
-from gwlbemu.trials.expectation import Model, in_model
+from gwlbemu.trials.expectation import SenderModel, in_model
 from gwlbemu.trials.packet_report import Answer, NodeVerdict, PacketReport
 from gwlbemu.wire.mismatch import Mismatch
 from gwlbemu.wire.protocols import ICMP, TCP
@@ -24,9 +24,9 @@ CROSSED = (TO_TARGET, RETURNED)
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
+def model() -> SenderModel:
     plan = load(world(), "here")
-    return Model(Paths(plan), States(), next(each for each in plan.instances if each.name == "client"))
+    return SenderModel(Paths(plan), States(), next(each for each in plan.instances if each.name == "client"))
 
 
 def syn(destination: str = PUBLIC, source: str = CLIENT) -> CraftedPacket:
@@ -52,7 +52,7 @@ def test_a_packet_is_in_the_models_words() -> None:
     assert in_model(b"\x45") is None
 
 
-def test_what_went_as_expected_needs_no_words(model: Model) -> None:
+def test_what_went_as_expected_needs_no_words(model: SenderModel) -> None:
     told = model.held_against(WELL, syn(), syn_ack())
     assert told is not None
     assert (told.agrees, told.ends, told.parting) == (True, (), ())
@@ -81,14 +81,14 @@ def test_what_went_as_expected_needs_no_words(model: Model) -> None:
     ],
 )
 def test_what_departs_from_it_is_told_beside_what_was_expected(
-    model: Model, report: PacketReport, expected: str, seen: str
+    model: SenderModel, report: PacketReport, expected: str, seen: str
 ) -> None:
     told = model.held_against(report, syn(), syn_ack())
     assert told is not None
     assert (told.agrees, told.expected, told.seen) == (False, expected, seen)
 
 
-def test_an_end_that_was_expected_comes_with_its_reason(model: Model) -> None:
+def test_an_end_that_was_expected_comes_with_its_reason(model: SenderModel) -> None:
     sent = craft(PacketSpec("udp", 53), CLIENT, "203.0.113.77", ip_id=7, source_port=5000)
     told = model.held_against(PacketReport(1, "S"), sent, None)
     assert told is not None
@@ -103,15 +103,15 @@ def test_an_end_that_was_expected_comes_with_its_reason(model: Model) -> None:
         replace(WELL, wrong=Mismatch("IP checksum", "0x0001", "0x0002")),
     ],
 )
-def test_nothing_is_said_where_the_model_cannot_tell(model: Model, report: PacketReport) -> None:
+def test_nothing_is_said_where_the_model_cannot_tell(model: SenderModel, report: PacketReport) -> None:
     assert model.held_against(report, syn(), syn_ack()) is None
 
 
-def test_nothing_is_said_of_a_source_that_is_nobodys(model: Model) -> None:
+def test_nothing_is_said_of_a_source_that_is_nobodys(model: SenderModel) -> None:
     assert model.held_against(PacketReport(1, "S"), syn(source="192.0.2.1"), None) is None
 
 
-def test_what_a_silent_node_did_not_tell_is_no_departure(model: Model) -> None:
+def test_what_a_silent_node_did_not_tell_is_no_departure(model: SenderModel) -> None:
     silent = {"inspect-node-a"}
     unseen = PacketReport(1, "S", (), "server-a", 0.002, answer=replace(ANSWER, hops=()))
     told = model.held_against(unseen, syn(), syn_ack(), silent)
@@ -124,7 +124,7 @@ def test_what_a_silent_node_did_not_tell_is_no_departure(model: Model) -> None:
 def test_a_frozen_node_is_where_the_model_sees_a_packet_end() -> None:
     plan = load(world(), "here")
     states = States(broken=frozenset({("process", "inspect-node-a")}))
-    model = Model(Paths(plan), states, next(each for each in plan.instances if each.name == "client"))
+    model = SenderModel(Paths(plan), states, next(each for each in plan.instances if each.name == "client"))
     told = model.held_against(PacketReport(1, "S"), syn(), None, {"inspect-node-a"})
     assert told is not None
     assert told.ends == ("inspect-node-a is frozen [NodeFrozen]",)

@@ -132,7 +132,10 @@ def test_a_packet_past_every_endpoint_is_not_inspected(lab: Lab) -> None:
 def test_what_a_security_group_kept_out_is_counted_at_the_port(lab: Lab) -> None:
     (report,) = lab.inject(udp=53, source="client", destination="bare")
     assert report.outcome == "lost"
-    assert "the port of bare dropped 1 packet that it received meanwhile: no rule of the security groups" in report.why
+    assert (
+        "the port of bare dropped 1 packet that it was to receive meanwhile: no rule of the security groups"
+        in report.why
+    )
     assert report.expected is not None
     assert report.expected.agrees
     assert report.expected.ends[0].endswith("[ENI_SG_RULES_MISMATCH]")

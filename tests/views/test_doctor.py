@@ -14,15 +14,14 @@ import pytest
 from gwlbemu import Lab
 from gwlbemu.cli.main import main
 from gwlbemu.errors import LabError
-from gwlbemu.review.finding import Finding
+from gwlbemu.review.finding import HINT, Finding
 from gwlbemu.review.live import live_findings
-from gwlbemu.review.places import HINT
 from gwlbemu.review.seen import (
     Carried,
     IcmpAnswers,
     InstanceSeen,
     OnPurpose,
-    PortDropped,
+    PortDrops,
     RefusedReturns,
     Seen,
 )
@@ -186,7 +185,7 @@ def test_what_is_broken_on_purpose_is_told_as_that_and_the_one_advice_is_to_heal
 
 
 def test_drops_at_an_instance_are_told_with_port_direction_and_reason() -> None:
-    drops = (PortDropped("fw-a1", "sent", "address", 3), PortDropped("fw-a1", "received", "group", 2))
+    drops = (PortDrops("fw-a1", "sent", "address", 3), PortDrops("fw-a1", "received", "group", 2))
     spoofed, kept_out = found(healthy(), port_drops=drops)
     assert (spoofed.kind, spoofed.severity) == ("port-drop", "warning")
     assert spoofed.text == (
@@ -278,14 +277,14 @@ def test_a_node_that_does_not_answer_is_found() -> None:
 
 def test_a_frozen_node_is_not_said_to_lose_what_its_fast_path_carries() -> None:
     answers = healthy() | {"inspect-node-b": None}
-    (finding,) = found(answers, nodes={"inspect-node-b": "frozen"})
+    (finding,) = found(answers, processes={"inspect-node-b": "frozen"})
     assert finding.text == (
         "node inspect-node-b is frozen: new flows that reach load balancer inspect in zone b are lost, those that its"
         " fast path has go on"
     )
-    (finding,) = found(answers, TWO_ZONES + "\ndatapath: python\n", nodes={"inspect-node-b": "frozen"})
+    (finding,) = found(answers, TWO_ZONES + "\ndatapath: python\n", processes={"inspect-node-b": "frozen"})
     assert finding.text.endswith("in zone b are lost")
-    (finding,) = found(answers, nodes={"inspect-node-b": "dead"})
+    (finding,) = found(answers, processes={"inspect-node-b": "dead"})
     assert finding.text.endswith("is dead: what reaches load balancer inspect in zone b is lost")
 
 

@@ -40,6 +40,7 @@ def problems(outcome: Outcome, **keys: Any) -> list[str]:
         (AT_FIREWALL, {"dropped": {}}),
         (AT_FIREWALL, {"dropped": {"by": "fw", "reason": "FIREWALL_RULES_RESTRICTION"}, "inspected_by": "fw"}),
         (SILENT, {"dropped": {"by": "web", "reason": "ENI_SG_RULES_MISMATCH"}}),
+        (SILENT, {"dropped": {"reason": "OwnProgram"}}),
         (NO_ANSWER, {"answer_dropped": {"by": "fw", "reason": "MidstreamTcp"}}),
     ],
 )

@@ -15,7 +15,7 @@ from gwlbemu.topology.plan.port_groups import Groups, group_chains
 from gwlbemu.topology.plan.rulesets import chain, counted_drop, table
 
 TABLE = "netdev ports"
-DIRECTIONS = ("sent", "received")
+DIRECTIONS = {"sent": "sent", "received": "was to receive"}  # by the instance; how a sentence says it
 REASONS = {
     "frame": "neither IPv4 nor IPv6, lengths that contradict each other, broadcast, neighbour discovery",
     "mac": "another interface's MAC",

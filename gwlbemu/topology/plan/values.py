@@ -57,6 +57,11 @@ class Instance:
     instance_type: str = ""
     appliance: bool = False  # a target of a target group
 
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every address by which others may know it: its own, and the public one."""
+        return frozenset({self.address, self.ipv6_address, self.public_address} - {""})
+
 
 @dataclass(frozen=True, slots=True)
 class Subnet:

@@ -77,8 +77,8 @@ def _server(plan: Plan, sender: Instance, name: str) -> DrillServer:
     address, owner = receiver_of(plan, sender, name)
     if owner is None:
         return DrillServer(name, "", address, frozenset((address,)))
-    own = frozenset((owner.address, owner.public_address, owner.ipv6_address)) - {""}
-    return DrillServer(owner.name, owner.zone if owner.vpc else "", destination_address(sender, owner), own)
+    zone = owner.zone if owner.vpc else ""
+    return DrillServer(owner.name, zone, destination_address(sender, owner), owner.addresses)
 
 
 def _answers(process: Client) -> bool:

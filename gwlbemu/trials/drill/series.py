@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gwlbemu.errors import LabError, SettingError
+from gwlbemu.errors import SettingError
 from gwlbemu.lab.running import RunningLab, open_lab
-from gwlbemu.lab.up import up
-from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.drill.actions import put_policy_back, set_policy
 from gwlbemu.trials.drill.drill import Tell, run
 from gwlbemu.trials.drill.participants import NotPossible, choose_participants, healthy_by_node, healthy_in, why_not
 from gwlbemu.trials.drill.report import RunReport
-from gwlbemu.views.waiting import wait_until_healthy
-
-HEALTHY_SECONDS = 60.0
+from gwlbemu.trials.own_lab import own_lab
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +37,8 @@ def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> lis
     if impossible.keys() >= set(options.events):
         return _refusals(options, impossible)
     tell(f"bringing up lab {plan.lab}")
-    lab = up(dataclasses.replace(plan, capture=dataclasses.replace(plan.capture, enabled=False)))
-    try:
-        if troubles := wait_until_healthy(lab, HEALTHY_SECONDS):
-            raise LabError(f"lab {plan.lab} is not well: {'; '.join(troubles)}")
+    with own_lab(plan) as lab:
         return _drill(lab, options, tell, impossible)
-    finally:
-        down(plan.lab)
 
 
 def drill_running(name: str | None, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:

@@ -258,7 +258,7 @@ def test_what_cannot_be_is_said_before_a_lab_is_brought_up_or_a_packet_sent(
 ) -> None:
     """One target, one zone: nothing of it can be spared."""
     plan = load(Path(MINIMAL).read_text(), MINIMAL)
-    monkeypatch.setattr(series, "up", None)
+    monkeypatch.setattr(series, "own_lab", None)
     (run,) = drill_file(plan, Options([event], ["rebalance"]))
     assert run.impossible.startswith("a zone can be" if event == "zone" else "no target can be spared: ")
     monkeypatch.setattr(series, "choose_participants", None)
@@ -274,6 +274,6 @@ def test_a_target_that_is_ill_spares_no_other() -> None:
 
 
 def test_an_end_that_is_not_there_is_told_before_a_lab_is_brought_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(series, "up", None)
+    monkeypatch.setattr(series, "own_lab", None)
     with pytest.raises(UnknownNameError, match="no instance nobody; there are: client, web, fw"):
         drill_file(load(Path(MINIMAL).read_text(), MINIMAL), Options(["kill"], ["reset"], destinations=["nobody"]))
