@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +26,7 @@ from gwlbemu.review.seen import (
     PortDropped,
     RefusedReturns,
     Seen,
+    WrongChecksums,
 )
 from gwlbemu.topology.file.document import dotted
 from gwlbemu.topology.file.parse import parse
@@ -127,17 +129,77 @@ def test_every_silent_packet_is_in_one_finding_and_that_is_the_widest_one() -> N
 def test_what_was_returned_and_refused_is_not_called_silent() -> None:
     cookie = "PacketsDroppedCount_InvalidGwlbFlowCookie"
     wrong = "flow cookie 0x00000001, expected 0x00000002"
-    refused = RefusedReturns("inspect", "inspect-node-a", "fw-a1", "vpce-a", 6, cookie, 9, wrong)
-    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 0, 9),), refused=(refused,))
+    nine = RefusedReturns("inspect", "inspect-node-a", "fw-a1", "vpce-a", 6, cookie, 9, wrong)
+    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 0, 9),), refused=(nine,))
     assert (finding.kind, finding.severity) == ("refused-return", "error")
     assert finding.text == (
         "target fw-a1 returned 9 packets of vpce-a (tcp), which inspect-node-a refused:"
         f" {wrong} (in the last one; {cookie}); none was taken"
     )
     assert finding.change == "a program that leaves GENEVE option 3 (flow cookie) as it came"
-    few = replace(refused, packets=1)
+    few = replace(nine, packets=1)
     (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 8, 0),), refused=(few,))
     assert finding.severity == HINT
+
+
+TUNNEL = "PacketsDroppedCount_InvalidGeneveTunnel"
+
+
+def refused(packets: int, endpoint: str = "vpce-a", protocol: int | None = 6) -> RefusedReturns:
+    return RefusedReturns("inspect", "inspect-node-a", "fw-a1", endpoint, protocol, TUNNEL, packets, "")
+
+
+def test_a_refused_packet_explains_no_silence_of_another_protocol_or_endpoint() -> None:
+    rows = (carried("vpce-a", 6, 9, 0, 9), carried("vpce-a", 17, 30, 0, 30), carried("vpce-b", 6, 20, 0, 20))
+    first, second, third = found(healthy(), carried=rows, refused=(refused(9),))
+    assert first.kind == "refused-return"
+    assert (second.kind, "none of 20 packets that entered at vpce-b" in second.text) == ("silent-endpoint", True)
+    assert (third.kind, "none of 30 udp packets" in third.text) == ("silent-protocol", True)
+
+
+def test_refusals_explain_as_many_packets_without_an_answer_as_were_refused() -> None:
+    rows = (carried("vpce-a", 6, 50, 0, 50),)
+    first, second = found(healthy(), carried=rows, refused=(refused(1),))
+    assert first.text.startswith("target fw-a1 returned 1 packet of vpce-a (tcp), which")
+    assert second.kind == "silent-target"
+    assert second.text.endswith("has returned none of 49 other packets (1 came back and was refused)")
+    assert [each.kind for each in found(healthy(), carried=rows, refused=(refused(46),))] == ["refused-return"]
+
+
+def test_refusals_of_unknown_endpoint_or_protocol_explain_what_those_that_are_known_leave() -> None:
+    rows = (carried("vpce-a", 6, 9, 0, 9), carried("vpce-a", 17, 9, 0, 9))
+    both = (refused(9, "", None), refused(9))
+    assert [each.kind for each in found(healthy(), carried=rows, refused=both)] == ["refused-return"]
+    kinds = [each.kind for each in found(healthy(), carried=rows, refused=both[:1])]
+    assert kinds == ["refused-return", "silent-protocol"]
+
+
+def test_of_a_target_that_is_unhealthy_now_it_is_not_said_that_none_was_taken() -> None:
+    answers = healthy() | {"inspect-node-a": [target("fw-a1", state="unhealthy"), target("fw-a2")]}
+    findings = found(answers, carried=(carried("vpce-a", 17, 500, 400, 0),), refused=(refused(9),))
+    (finding,) = (each for each in findings if each.kind == "refused-return")
+    assert (finding.severity, finding.text.endswith("; 400 others were taken")) == ("warning", True)
+
+
+def test_one_is_told_as_one() -> None:
+    counts = InstanceSeen("running", lost=(("UDP sockets", 1),), accept_overflows=1)
+    answers = healthy() | {"inspect-node-a": [target("fw-a1", state="unhealthy"), target("fw-a2")]}
+    findings = found(
+        answers,
+        carried=(carried("vpce-a", 6, 2, 1, 0),),
+        refused=(refused(1),),
+        icmp=(IcmpAnswers("inspect-node-a", "10.254.1.11", "10.254.1.11", 6081, "port unreachable", 1),),
+        port_drops=(PortDropped("fw-a1", "sent", "address", 1),),
+        wrong_checksums=(WrongChecksums("subnet", "app-a", "TCP", 1),),
+        instances={"fw-a1": counts},
+        too_long={"inspect-node-a": 1},
+    )
+    texts = {each.kind: each.text for each in findings}
+    assert {"refused-return", "icmp-from-target", "port-drop", "wrong-checksum", "receive-buffer", "too-long"} <= set(
+        texts
+    )
+    assert not [text for text in texts.values() if re.search(r"\b1 (packets|times|others)", text)], texts
+    assert texts["refused-return"].endswith("; 1 other was taken")
 
 
 def test_icmp_from_a_target_explains_its_silence_and_one_of_the_past_is_passed_over() -> None:
