@@ -19,6 +19,7 @@ from gwlbemu.review.seen import Carried, IcmpAnswers, InstanceSeen, RefusedRetur
 from gwlbemu.topology.file.document import Path
 
 ENOUGH = 5  # packets without an answer; fewer may be on their way, or a firewall's honest denial of one client
+MOST_SAID = 5  # counters of the appliances in one advice
 _NAMES = {0: "any protocol", 1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 _UNCHANGED = "outer addresses swapped, UDP port 6081, the GENEVE header unchanged"
 _MENDS = {
@@ -176,7 +177,8 @@ def _mend(seen: Seen, targets: Sequence[str]) -> str:
             if word.startswith(("discarded: ", "undecodable: ")) and count
         ]
     if said:
-        return f"what {listed(list(targets))} is told to do: {'; '.join(said)}"
+        more = f"; and {len(said) - MOST_SAID} more" if len(said) > MOST_SAID else ""
+        return f"what {listed(list(targets))} is told to do: {'; '.join(said[:MOST_SAID])}{more}"
     return f"a program that sends back what it lets pass: {_UNCHANGED} (its log may tell whether it denies everything)"
 
 

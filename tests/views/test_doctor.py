@@ -268,6 +268,13 @@ def test_a_full_receive_buffer_is_a_warning_only_where_it_took_a_share_of_the_pa
     assert finding.severity == HINT
 
 
+def test_of_what_an_appliance_counted_an_advice_has_no_more_than_a_reader_reads() -> None:
+    known = {"fw-a1": InstanceSeen("running", said={f"discarded: {number}": 1 for number in range(900)})}
+    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 0, 9),), instances=known)
+    assert finding.change.startswith("what fw-a1 is told to do: fw-a1 itself has counted 1 discarded: 0; ")
+    assert finding.change.endswith("discarded: 4; and 895 more")
+
+
 def test_a_generic_xdp_program_behind_shortcuts_is_told_with_the_line_that_mends_it() -> None:
     known = {"fw-a1": InstanceSeen("running", xdp="xdpgeneric"), "fw-a2": InstanceSeen("running", xdp="xdp")}
     (finding,) = found(healthy(), instances=known)
