@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -380,8 +381,9 @@ def test_a_sound_file_is_said_to_be_sound(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_finding_names_the_line_that_mends_it_and_what_to_write_there(
-    skips: Path, capsys: pytest.CaptureFixture[str]
+    skips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     assert main(["doctor", str(skips)]) == 1
     head, mend, change, also, empty, total = capsys.readouterr().out.splitlines()
     assert head.startswith("error: web -> client (and 1 alike): the packet skips vpce, which its answer passes")
@@ -391,6 +393,49 @@ def test_a_finding_names_the_line_that_mends_it_and_what_to_write_there(
     edge = line_with(skips, "{name: edge, routes")
     assert also == f"  also  {skips}:{edge}: vpcs[0].route_tables[0].routes[0]"
     assert (change, empty, total) == ("        target: vpce", "", f"{skips}: 1 error")
+
+
+def test_text_is_as_wide_as_the_screen_and_no_path_is_broken(
+    skips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = skips.parent / "a folder with blanks-and-hyphens, whose name is longer than eighty columns are wide"
+    folder.mkdir()
+    file = skips.rename(folder / "x.yaml")
+    line = line_with(file, "{name: servers, routes")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", refuse)  # no terminal
+    told = []
+    for width in (80, 50):
+        if width != 80:
+            monkeypatch.setenv("COLUMNS", str(width))
+        assert main(["doctor", str(file)]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert max(len(each) for each in lines if str(file) not in each) <= width
+        assert f"  mend  {file}:{line}:" in lines
+        assert lines[lines.index(f"  mend  {file}:{line}:") + 1 :][:2] == [
+            "        vpcs[0].route_tables[1].routes[0].target",
+            "        target: vpce",
+        ]
+        text = lines[: lines.index(f"  mend  {file}:{line}:")]
+        assert len(text) > 2
+        assert all(each.startswith("        ") for each in text[1:])
+        assert text[-1].endswith("[skips-endpoint]")
+        told.append(" ".join(" ".join(text).split()))
+    assert told[0] == told[1]
+
+
+def refuse(*_: object) -> None:
+    raise OSError
+
+
+def test_a_key_stands_behind_its_line_where_both_fit(
+    skips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(skips.parent)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["doctor", "skips.yaml"]) == 1
+    line = line_with(skips, "{name: servers, routes")
+    assert f"  mend  skips.yaml:{line}: vpcs[0].route_tables[1].routes[0].target\n" in capsys.readouterr().out
 
 
 def test_findings_as_json(skips: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -467,7 +512,7 @@ def test_a_lab_that_is_ill_is_told_so_and_a_healthy_one_is_not(ill: Lab, capsys:
         str(source), line_with(source, "mode: no-return"), "vpcs[1].instances[0].program",
     )  # fmt: skip
     assert main(["doctor", "--lab", ill.name]) == 1
-    assert "an MTU of 1500" in capsys.readouterr().out
+    assert "an MTU of 1500" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.namespace
