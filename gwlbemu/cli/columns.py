@@ -36,3 +36,16 @@ def fitted(widths: Sequence[int], room: int, *, gap: int = 2) -> list[int]:
 def wrapped(sentence: str, width: int) -> list[str]:
     """Return a sentence as lines of at most `width` columns, the further ones indented."""
     return textwrap.wrap(sentence, width, subsequent_indent="    ", break_on_hyphens=False) or [""]
+
+
+def beside(label: str, text: str, width: int, *, indent: int) -> list[str]:
+    """Return text beside a label as lines of at most `width` columns, the further ones indented by `indent`.
+
+    It is broken at blanks alone: a longer word, a path for instance, stands whole in a line of its own.
+    """
+    blank = " " * indent
+    lines = textwrap.wrap(
+        text, max(width, indent + NARROWEST), initial_indent=label, subsequent_indent=blank, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return lines or [label.rstrip()]

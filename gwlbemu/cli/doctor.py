@@ -6,10 +6,14 @@ from collections import Counter
 
 import click
 
+from gwlbemu.cli.columns import beside, screen_width
 from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, print_json
+from gwlbemu.errors import plain
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.review.finding import SEVERITIES
 from gwlbemu.views.doctor import Report, examine_file, examine_lab
+
+_INDENT = 8  # of what belongs to a finding, so that it stands below its text
 
 
 @click.command("doctor")
@@ -30,7 +34,7 @@ def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int
     if as_json:
         print_json([_plain(report, number) for number in range(len(report.findings))])
     else:
-        echo(_text(report))
+        echo(_text(report, screen_width()))
     return 0 if report.sound else 1
 
 
@@ -56,17 +60,25 @@ def _plain(report: Report, number: int) -> dict[str, object]:
     }
 
 
-def _text(report: Report) -> str:
+def _text(report: Report, width: int) -> str:
     lines = []
     for finding in report.findings:
-        file, line, path = report.place(finding)
-        lines.append(f"{finding.severity}: {finding.text} [{finding.kind}]")
         label = "see " if not finding.change else "mend" if finding.tried else "try "
-        lines.append(f"  {label}  {file}:{line}: {path}")
+        lines += beside(f"{finding.severity}: ", f"{plain(finding.text)} [{finding.kind}]", width, indent=_INDENT)
+        lines += _place(label, report.place(finding), width)
         if finding.change or finding.tried:
-            lines.append(f"        {finding.change or 'no single line mends it'}")
-        also = [report.place_of(each) for each in finding.also]
-        lines += [*(f"  also  {source}:{number}: {key}" for source, number, key in also), ""]
+            change = plain(finding.change) or "no single line mends it"
+            lines += beside(" " * _INDENT, change, width, indent=_INDENT)
+        for each in finding.also:
+            lines += _place("also", report.place_of(each), width)
+        lines.append("")
     counts = Counter(finding.severity for finding in report.findings)
     told = ", ".join(f"{counts[each]} {each}{'s' if counts[each] > 1 else ''}" for each in SEVERITIES if counts[each])
-    return "\n".join([*lines, f"{report.parsed.source}: {told or 'nothing found'}"])
+    return "\n".join([*lines, f"{plain(report.parsed.source)}: {told or 'nothing found'}"])
+
+
+def _place(label: str, place: tuple[str, int, str], width: int) -> list[str]:
+    """Where something stands: in one line where it fits, else the key below it; neither is broken."""
+    file, line, key = place
+    where, key = f"  {label}  {plain(file)}:{line}:", plain(key)
+    return [f"{where} {key}"] if len(where) + 1 + len(key) <= width else [where, " " * _INDENT + key]

@@ -33,3 +33,8 @@ def listed(names: list[str], most: int = 3) -> str:
     """Return the first `most` names in words, such as `a, b, c and 2 more`."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words: `1 packet`, `2 packets`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -32,6 +32,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     yield from _unhealthy_targets(topology, plan, places, seen, said)
     yield from traffic_findings(places, seen)
     yield from drop_findings(places, seen)
+    yield from _unknown_counters(places, seen)
     yield from _passed_over_xdp(plan, seen)
     yield from _broken(places, seen, said)
 
@@ -77,6 +78,14 @@ def _dead_programs(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
             text = f"the program of {instance.name} has ended, and others that it started go on{words}"
             change = "nothing to change here, if it was meant to end; else a program that goes on running"
             yield Finding("ended-program", HINT, text, path, change)
+
+
+def _unknown_counters(places: Places, seen: Seen) -> Iterator[Finding]:
+    for name, instance in seen.instances.items():
+        path = places.instance(name, "program")
+        if instance.not_understood and path is not None:
+            text = f"what {name} itself has counted is not known: {instance.not_understood}"
+            yield Finding("unknown-counters", HINT, text, path, "nothing to change here: its log may tell why")
 
 
 def _passed_over_xdp(plan: Plan, seen: Seen) -> Iterator[Finding]:

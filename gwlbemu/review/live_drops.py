@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.review.finding import HINT, Finding, Severity
+from gwlbemu.review.finding import HINT, Finding, Severity, counted
 from gwlbemu.review.places import Places
 from gwlbemu.review.seen import PortDrops, Seen
 from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS
@@ -23,7 +23,7 @@ def drop_findings(places: Places, seen: Seen) -> Iterator[Finding]:
         path = places.instance(name, "program")
         if not instance.lost or path is None or seen.on_purpose(name, zones.get(name, "")) is not None:
             continue
-        what = " and ".join(f"{count} packets ({sockets})" for sockets, count in instance.lost)
+        what = " and ".join(f"{counted(count, 'packet')} ({sockets})" for sockets, count in instance.lost)
         share = sum(count for _, count in instance.lost) / max(sent.get(name, 0), 1)
         severity: Severity = "warning" if share >= _SHARE else HINT
         text = f"{name} has lost {what} for which a receive buffer in it had no room"
@@ -33,8 +33,8 @@ def drop_findings(places: Places, seen: Seen) -> Iterator[Finding]:
         yield from _port(places, drop)
     for wrong in seen.wrong_checksums:
         who = wrong.name if wrong.kind == wrong.name else f"{wrong.kind} {wrong.name}"
-        packets = "1 packet" if wrong.packets == 1 else f"{wrong.packets} packets"
-        text = f"{who} has dropped {packets} whose {wrong.layer} checksum is wrong; whose doing that is was not seen"
+        text = f"{who} has dropped {counted(wrong.packets, 'packet')} whose {wrong.layer} checksum is wrong"
+        text += "; whose doing that is was not seen"
         change = "journeys of the capture name wrong checksums at the first tap that saw them (gwlbemu inspect)"
         severity = "warning" if wrong.packets >= _MANY else HINT
         yield Finding("wrong-checksum", severity, text, places.anything(wrong.name), change)
@@ -44,8 +44,8 @@ def _port(places: Places, drop: PortDrops) -> Iterator[Finding]:
     path = places.instance(drop.instance)
     if path is None:
         return
-    text = f"the port of {drop.instance} has dropped {drop.packets} packets that it {DIRECTIONS[drop.direction]}"
-    text += f": {REASONS[drop.reason]}"
+    text = f"the port of {drop.instance} has dropped {counted(drop.packets, 'packet')} that it"
+    text += f" {DIRECTIONS[drop.direction]}: {REASONS[drop.reason]}"
     if drop.reason == "address":
         change = f"source_dest_check: false, if {drop.instance} is to forward packets of others"
         yield Finding("port-drop", "warning", text, (*path, "source_dest_check"), change)

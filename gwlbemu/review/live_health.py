@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gwlbemu.review.finding import counted
 from gwlbemu.review.places import Places
 from gwlbemu.review.seen import Seen
 from gwlbemu.topology.file.document import Path
@@ -17,7 +18,7 @@ def why(places: Places, seen: Seen, target: Mapping[str, Any]) -> str:
     if instance.stands_still:
         known.append(f"its program is {instance.program}")
     if target["state"] == "unhealthy" and instance.accept_overflows:
-        known.append(f"a queue for its TCP connections was full {instance.accept_overflows} times")
+        known.append(f"a queue for its TCP connections was full {counted(instance.accept_overflows, 'time')}")
     known = [each for each in known if each]
     return f" ({'; '.join(known)})" if known else ""
 

@@ -6,18 +6,21 @@ them together, and each packet is in one finding only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
 from gwlbemu.core.gateway.settings import GENEVE_PORT, LONGEST_PACKET
-from gwlbemu.review.finding import HINT, Finding, Severity, listed
+from gwlbemu.review.finding import HINT, Finding, Severity, counted, listed
 from gwlbemu.review.places import Places
 from gwlbemu.review.seen import Carried, IcmpAnswers, RefusedReturns, Seen
 from gwlbemu.topology.file.document import Path
 from gwlbemu.wire.protocols import NAMES
 
 ENOUGH = 5  # packets without an answer; fewer may be on their way, or a firewall's honest denial of one client
+MOST_SAID = 5  # counters of the appliances in one advice
 _NAMES = {**NAMES, 0: "any protocol"}
 _UNCHANGED = "outer addresses swapped, UDP port 6081, the GENEVE header unchanged"
 _MENDS = {
@@ -30,7 +33,10 @@ _MENDS = {
 
 
 class _Cell(NamedTuple):
-    """What went to a target by one endpoint and protocol, over all nodes of the load balancer."""
+    """What went to a target by one endpoint and protocol, over all nodes of the load balancer.
+
+    `refused` of what was sent came back and was not taken; `unanswered` is without those.
+    """
 
     target: str
     endpoint: str
@@ -38,27 +44,35 @@ class _Cell(NamedTuple):
     sent: int
     returned: int
     unanswered: int
+    refused: int = 0
 
 
 def traffic_findings(places: Places, seen: Seen) -> Iterator[Finding]:
     """Yield packets that were refused, answered by ICMP, not returned, or too long."""
+    names = {str(one["id"]): places.name(one) for targets in seen.targets.values() for one in targets or ()}
     for balancer in sorted({node.load_balancer for node in places.plan.gateway_nodes}):
         cells = list(_cells(places, seen, balancer))
-        refused = [each for each in seen.refused if each.load_balancer == balancer]
-        yield from _refused(places, balancer, refused, cells)
-        explained = {each.target for each in refused} | {
-            name for name, instance in seen.instances.items() if instance.stands_still
-        }
+        refused = [
+            replace(each, target=names.get(each.target, each.target))
+            for each in seen.refused
+            if each.load_balancer == balancer
+        ]
+        taken = Counter[str]()
+        for each in seen.carried:
+            if each.load_balancer == balancer:
+                taken[names.get(each.target, each.target)] += each.packets_from
+        yield from _refused(places, balancer, refused, taken)
+        explained = {name for name, instance in seen.instances.items() if instance.stands_still}
         for finding, target in _icmp(places, seen, balancer, cells):
             explained.add(target)
             yield finding
-        silent = [cell for cell in cells if cell.target not in explained]
+        silent = [cell for cell in _without_refused(cells, refused) if cell.target not in explained]
         yield from _silent(places, seen, balancer, silent)
     for node in places.plan.gateway_nodes:
         if count := seen.too_long.get(node.name, 0):
             text = (
-                f"{node.name} has dropped {count} packets longer than {LONGEST_PACKET} bytes without a word, as AWS"
-                " does (InnerPacketTooLong)"
+                f"{node.name} has dropped {counted(count, 'packet')} longer than {LONGEST_PACKET} bytes without a word,"
+                " as AWS does (InnerPacketTooLong)"
             )
             change = f"nothing to change here: an MTU of at most {LONGEST_PACKET} where those packets are made"
             yield Finding("too-long", "warning", text, places.balancer(node.load_balancer), change)
@@ -80,6 +94,26 @@ def _cells(places: Places, seen: Seen, balancer: str) -> Iterator[_Cell]:
     for key, all_of_it in found.items():
         sent, returned = sum(each.packets_to for each in all_of_it), sum(each.packets_from for each in all_of_it)
         yield _Cell(*key, sent, returned, sum(each.unanswered for each in all_of_it))
+
+
+def _without_refused(cells: Sequence[_Cell], refused: Sequence[RefusedReturns]) -> list[_Cell]:
+    """Take away what refusals account for: of their own target, endpoint and protocol, and no more than were refused.
+
+    One whose endpoint or protocol could not be read may be of any, so those that are known go first.
+    """
+    found = list(cells)
+    for each in sorted(refused, key=lambda one: (not one.endpoint) + (one.protocol is None)):
+        left = each.packets
+        for at, cell in enumerate(found):
+            if (
+                cell.target == each.target
+                and each.endpoint in ("", cell.endpoint)
+                and each.protocol in (None, cell.protocol)
+            ):
+                taken = min(left, cell.unanswered)
+                found[at] = cell._replace(unanswered=cell.unanswered - taken, refused=cell.refused + taken)
+                left -= taken
+    return found
 
 
 def _silent(places: Places, seen: Seen, balancer: str, cells: Sequence[_Cell]) -> Iterator[Finding]:
@@ -111,12 +145,18 @@ def _silence(
     what = f"{_protocols([cell.protocol for cell in cells])} " if "protocol" in by else ""
     where = f" that entered at {cells[0].endpoint}" if "endpoint" in by else ""
     noun, verb, has = ("target", "is", "has") if len(targets) == 1 else ("targets", "are", "have")
-    counted = f"none of {which}{unanswered} {what}packets{where}"
-    done = f"{earlier} came back before" if earlier else ""
+    refused = sum(cell.refused for cell in cells)
+    more = "other " if refused else ""
+    text = f"{noun} {listed(targets)} of load balancer {balancer} {verb} healthy and {has} returned none of"
+    text += f" {which}{unanswered} {more}{what}packets{where}"
+    done = []
     if others and "target" not in by[:1]:
-        done = f"{sum(cell.returned for cell in others)} others came back" + (f"; {done}" if done else "")
-    text = f"{noun} {listed(targets)} of load balancer {balancer} {verb} healthy and {has} returned {counted}"
-    text += f" ({done})" if done else ""
+        done.append(f"{counted(sum(cell.returned for cell in others), 'other')} came back")
+    if refused:
+        done.append(f"{refused} came back and {'was' if refused == 1 else 'were'} refused")
+    if earlier:
+        done.append(f"{earlier} came back before")
+    text += f" ({'; '.join(done)})" if done else ""
     path: Path = places.program(targets[0], balancer)
     kind = "silent-target"
     severity: Severity = "warning"
@@ -138,19 +178,20 @@ def _mend(seen: Seen, targets: Sequence[str]) -> str:
             if word.startswith(("discarded: ", "undecodable: ")) and count
         ]
     if said:
-        return f"what {listed(list(targets))} is told to do: {'; '.join(said)}"
+        more = f"; and {len(said) - MOST_SAID} more" if len(said) > MOST_SAID else ""
+        return f"what {listed(list(targets))} is told to do: {'; '.join(said[:MOST_SAID])}{more}"
     return f"a program that sends back what it lets pass: {_UNCHANGED} (its log may tell whether it denies everything)"
 
 
 def _refused(
-    places: Places, balancer: str, refused: Sequence[RefusedReturns], cells: Sequence[_Cell]
+    places: Places, balancer: str, refused: Sequence[RefusedReturns], taken: Mapping[str, int]
 ) -> Iterator[Finding]:
     rows: dict[tuple[str, str], list[RefusedReturns]] = {}
     for each in refused:
         rows.setdefault((each.target, each.reason), []).append(each)
     for (target, reason), each_of in rows.items():
         count = sum(each.packets for each in each_of)
-        accepted = sum(cell.returned for cell in cells if cell.target == target)
+        accepted = taken.get(target, 0)
         protocols = [each.protocol for each in each_of if each.protocol is not None]
         kinds = f" ({_protocols(protocols)})" if protocols else ""
         at = sorted({each.endpoint for each in each_of if each.endpoint})
@@ -158,8 +199,9 @@ def _refused(
         nodes = listed(sorted({each.node for each in each_of}))
         wrong = each_of[-1].wrong
         seen_wrong = f"{wrong} (in the last one; {reason})" if wrong else reason
-        text = f"target {target} returned {count} packets{of}{kinds}, which {nodes} refused: {seen_wrong}"
-        text += f"; {accepted} others were taken" if accepted else "; none was taken"
+        text = f"target {target} returned {counted(count, 'packet')}{of}{kinds}, which {nodes} refused: {seen_wrong}"
+        was = "was" if accepted == 1 else "were"
+        text += f"; {counted(accepted, 'other')} {was} taken" if accepted else "; none was taken"
         severity: Severity = "error" if not accepted else "warning" if count >= ENOUGH else HINT
         change = _MENDS.get(reason, "nothing to change here: what it returns breaks that rule")
         yield Finding("refused-return", severity, text, places.program(target, balancer), change)
@@ -186,7 +228,7 @@ def _icmp(places: Places, seen: Seen, balancer: str, cells: Sequence[_Cell]) -> 
         now = ""
         if words == "port unreachable" and bound is not None:
             now = f"; a socket is bound to UDP port {port} now" if port in bound else "; no socket there is bound to it"
-        text = f"{by} with ICMP {words} ({count} times, about UDP port {port}{now}){unanswered}"
+        text = f"{by} with ICMP {words} ({counted(count, 'time')}, about UDP port {port}{now}){unanswered}"
         change = (
             f"a program that takes packets to UDP port {GENEVE_PORT}"
             if words == "port unreachable"

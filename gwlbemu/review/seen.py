@@ -60,7 +60,11 @@ class OnPurpose:
 
 @dataclass(frozen=True, slots=True)
 class InstanceSeen:
-    """One instance from inside. `said` are the counters of a bundled appliance; None: it was not asked or is silent."""
+    """One instance from inside.
+
+    `said` are the counters of a bundled appliance, as far as they are understood; None: it was not asked or is silent.
+    `not_understood` tells what is unknown of them, and why, where it runs and was asked.
+    """
 
     program: str = ""  # running | frozen | dead | ended; "" for an instance without one
     last_words: str = ""  # of a program that does not run any more
@@ -70,6 +74,7 @@ class InstanceSeen:
     accept_overflows: int = 0
     xdp: str = ""  # mode of an XDP program at its interface: xdp | xdpgeneric
     said: Mapping[str, int] | None = None
+    not_understood: str = ""
 
     @property
     def stands_still(self) -> bool:

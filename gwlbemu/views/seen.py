@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,13 +10,14 @@ from dataclasses import asdict
 from typing import Any
 
 from gwlbemu.command import command
-from gwlbemu.errors import NetError
+from gwlbemu.errors import GwlbemuError, NetError
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.sockets import Sockets, read_sockets, wrong_checksums
 from gwlbemu.net.xdp import xdp_mode
+from gwlbemu.review.finding import listed
 from gwlbemu.review.live_traffic import ENOUGH
 from gwlbemu.review.seen import (
     Carried,
@@ -34,6 +36,9 @@ from gwlbemu.views.targets import targets_of
 
 _TOO_LONG = "Dropped_InnerPacketTooLong"
 _AGAIN_SECONDS = 0.5  # longer than a packet is with an appliance
+_KERNEL_DROPS = "kernel drops"  # the counter of its packet socket, which every bundled appliance has
+_LONGEST_NAME = 100  # characters of a counter's name
+_HIGHEST_COUNT = (1 << 64) - 1
 _COUNTING = ("firewall", "ids", "passthrough", "broken")  # kinds of appliances that answer with their counters
 _QUESTIONS: dict[str, dict[str, Any]] = {"targets": {}, "traffic": {}, "metrics": {}}
 
@@ -89,7 +94,6 @@ def _instances(lab: RunningLab) -> dict[str, InstanceSeen]:
     processes = {process.name: process for process in lab.processes()}
     counting = [program.instance for program in lab.plan.programs if program.kind in _COUNTING]
     commands = {program.instance for program in lab.plan.programs if program.kind == "command"}
-    answers, _ = ask(lab, counting, {"status": {}}, within_seconds=PATIENCE)
     found = {}
     for instance in lab.plan.instances:
         process = processes.get(instance.name)
@@ -97,11 +101,11 @@ def _instances(lab: RunningLab) -> dict[str, InstanceSeen]:
             if process is not None:
                 found[instance.name] = InstanceSeen(process.state, last_words(process))
             continue
-        said = answers[instance.name]["status"].get("counters", {}) if instance.name in answers else None
+        said, not_understood = _counters(lab, instance.name) if instance.name in counting else (None, "")
         sockets = _sockets(instance)
         lost = tuple((each.what, each.packets) for each in sockets.drops) if sockets else ()
-        if said is not None:  # it counts those of its own socket
-            lost = (("packet socket", said["kernel drops"]),) if said.get("kernel drops") else ()
+        if said is not None and _KERNEL_DROPS in said:  # it counts those of its own socket
+            lost = (("packet socket", said[_KERNEL_DROPS]),) if said[_KERNEL_DROPS] else ()
         found[instance.name] = InstanceSeen(
             program=process.state if process else "",
             last_words=last_words(process) if process else "",
@@ -111,8 +115,44 @@ def _instances(lab: RunningLab) -> dict[str, InstanceSeen]:
             accept_overflows=sockets.accept_overflows if sockets else 0,
             xdp=_xdp(instance) if instance.name in commands else "",
             said=said,
+            not_understood=not_understood,
         )
     return found
+
+
+def _counters(lab: RunningLab, name: str) -> tuple[dict[str, int] | None, str]:
+    """Return the counters of an appliance, and what is unknown of them, and why. What it answers may be anything."""
+    try:
+        answers, silent = ask(lab, [name], {"status": {}}, within_seconds=PATIENCE)
+    except GwlbemuError as error:
+        return None, f"it answers with an error ({error})"
+    if name in silent:
+        runs = name in {process.name for process in lab.processes()} and not silent[name].log
+        return None, silent[name].reason if runs else ""
+    said = answers[name]["status"].get("counters")
+    if not isinstance(said, dict):
+        return None, f"its counters are {_kind(said)}, expected an object"
+    found = {word: count for word, count in said.items() if _is_count(count) and len(word) <= _LONGEST_NAME}
+    wrong = [
+        f"{word[:_LONGEST_NAME]!r} is {_kind(count)}, expected a count"
+        for word, count in said.items()
+        if not _is_count(count)
+    ]
+    wrong += [f"there is no {_KERNEL_DROPS!r}"] if _KERNEL_DROPS not in said else []
+    wrong += ["a name is too long"] if any(len(word) > _LONGEST_NAME for word in said) else []
+    return found, listed(wrong)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _HIGHEST_COUNT
+
+
+def _kind(value: object) -> str:
+    """What a value is, in JSON's words."""
+    if isinstance(value, bool | None):
+        return json.dumps(value)
+    words = {str: "a string", list: "a list", dict: "an object", float: "a fraction"}
+    return words.get(type(value), "another number")
 
 
 def _xdp(instance: Instance) -> str:

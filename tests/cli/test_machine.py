@@ -286,7 +286,8 @@ def test_a_program_that_ends_and_leaves_others_at_work_is_not_called_dead(tmp_pa
         (program,) = (each for each in status.json["processes"] if each["name"] == "fw")
         assert (program["state"], status.code) == ("ended", 0)
         doctor = gwlbemu("doctor")
-        assert f"{HINT}: the program of fw has ended, and others that it started go on [ended-program]" in doctor.out
+        told = " ".join(doctor.out.split())  # it is wrapped
+        assert f"{HINT}: the program of fw has ended, and others that it started go on [ended-program]" in told
         assert doctor.code == 0
     finally:
         down("minimal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gwlbemu.cli.columns import fitted, shorten, wrapped
+from gwlbemu.cli.columns import beside, fitted, shorten, wrapped
 from gwlbemu.cli.common import table
 from gwlbemu.cli.status import privilege_lines, status_lines
 from gwlbemu.cli.watch_view import frame
@@ -180,3 +180,10 @@ def test_a_table_without_a_width_is_not_cut() -> None:
 def test_a_sentence_goes_on_indented() -> None:
     assert wrapped("! " + "word " * 20, 30)[1].startswith("    word")
     assert max(map(len, wrapped("/" + "folder" * 30, 40))) <= 40
+
+
+def test_text_beside_a_label_is_broken_at_blanks_alone() -> None:
+    path = "/a-folder/" * 10
+    assert beside("hint: ", f"see {path} there", 30, indent=8) == ["hint: see", f"        {path}", "        there"]
+    assert max(map(len, beside("hint: ", "word " * 50, 30, indent=8))) <= 30
+    assert beside("hint: ", "a b", 2, indent=8) == ["hint: a b"]  # what is narrower than its indent is no screen

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from gwlbemu.errors import AwsError, LabError, SettingError
-from gwlbemu.lab.control import call
+from gwlbemu.lab.control import LONGEST_ERROR, call
 from gwlbemu.lab.running import Process
 from gwlbemu.views.ask import NoAnswer, Reading, ask, ask_nodes, value_of
 from gwlbemu.views.status import PortCount
@@ -67,6 +71,71 @@ def test_a_client_that_gives_up_is_told_that_the_process_goes_on(tmp_path: Path)
         silent.listen()
         with pytest.raises(LabError, match=r"within 0\.05 s: if the process has read 'advance', it goes on with it$"):
             call(lab.state.control(A), "advance", within_seconds=0.05, seconds=1)
+
+
+def trickle(connection: socket.socket) -> None:
+    """Give a byte of an answer each hundredth of a second, for as long as somebody reads."""
+    with suppress(OSError):
+        while True:
+            connection.sendall(b" ")
+            select.select([connection], [], [], 0.01)
+
+
+def flood(connection: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            connection.sendall(b" " * (1 << 16))
+
+
+@contextmanager
+def talking(path: Path, talk: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Take one connection at `path`, and let `talk` answer what is asked there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                talk(connection)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        try:
+            yield
+        finally:
+            server.join()
+
+
+@pytest.mark.timeout(30)
+def test_an_answer_that_trickles_in_is_given_up_when_the_time_for_all_of_it_is_over(tmp_path: Path) -> None:
+    with talking(tmp_path / "x", trickle), pytest.raises(LabError, match=r"within 0\.2 s"):
+        call(tmp_path / "x", "status", within_seconds=0.2)
+
+
+def test_an_answer_without_an_end_is_given_up_when_it_is_too_long(tmp_path: Path) -> None:
+    with talking(tmp_path / "x", flood), pytest.raises(LabError, match=r"^control socket x gave an answer longer than"):
+        call(tmp_path / "x", "status")
+
+
+@pytest.mark.parametrize("line", [b"no json\n", b"[1]\n", b"null\n", b"[" * 100_000 + b"\n", b"\xff\xfe\n"])
+def test_an_answer_that_is_no_object_is_said_to_be_that(tmp_path: Path, line: bytes) -> None:
+    with (
+        talking(tmp_path / "x", lambda connection: connection.sendall(line)),
+        pytest.raises(LabError, match=r"^control socket x gave an answer that is not understood$"),
+    ):
+        call(tmp_path / "x", "status")
+
+
+@pytest.mark.parametrize("error", ["no " * 100_000, ["no "] * 100_000])
+def test_the_sentence_of_a_refusal_is_cut(tmp_path: Path, error: object) -> None:
+    refusal = {"ok": False, "error": error, "code": "X" * 100_000}
+    lab = fake_lab(tmp_path)
+    with answering(lab, A, {"one": lambda _: refusal}), pytest.raises(SettingError, match=r"\.\.\.$") as caught:
+        call(lab.state.control(A), "one")
+    assert (len(str(caught.value)), len(caught.value.code)) == (LONGEST_ERROR, LONGEST_ERROR)
 
 
 def test_one_that_was_frozen_after_it_was_looked_at_is_called_frozen(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +26,7 @@ from gwlbemu.review.seen import (
     PortDrops,
     RefusedReturns,
     Seen,
+    WrongChecksums,
 )
 from gwlbemu.topology.file.document import dotted
 from gwlbemu.topology.file.parse import parse
@@ -126,17 +129,77 @@ def test_every_silent_packet_is_in_one_finding_and_that_is_the_widest_one() -> N
 def test_what_was_returned_and_refused_is_not_called_silent() -> None:
     cookie = "PacketsDroppedCount_InvalidGwlbFlowCookie"
     wrong = "flow cookie 0x00000001, expected 0x00000002"
-    refused = RefusedReturns("inspect", "inspect-node-a", "fw-a1", "vpce-a", 6, cookie, 9, wrong)
-    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 0, 9),), refused=(refused,))
+    nine = RefusedReturns("inspect", "inspect-node-a", "fw-a1", "vpce-a", 6, cookie, 9, wrong)
+    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 0, 9),), refused=(nine,))
     assert (finding.kind, finding.severity) == ("refused-return", "error")
     assert finding.text == (
         "target fw-a1 returned 9 packets of vpce-a (tcp), which inspect-node-a refused:"
         f" {wrong} (in the last one; {cookie}); none was taken"
     )
     assert finding.change == "a program that leaves GENEVE option 3 (flow cookie) as it came"
-    few = replace(refused, packets=1)
+    few = replace(nine, packets=1)
     (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 8, 0),), refused=(few,))
     assert finding.severity == HINT
+
+
+TUNNEL = "PacketsDroppedCount_InvalidGeneveTunnel"
+
+
+def refused(packets: int, endpoint: str = "vpce-a", protocol: int | None = 6) -> RefusedReturns:
+    return RefusedReturns("inspect", "inspect-node-a", "fw-a1", endpoint, protocol, TUNNEL, packets, "")
+
+
+def test_a_refused_packet_explains_no_silence_of_another_protocol_or_endpoint() -> None:
+    rows = (carried("vpce-a", 6, 9, 0, 9), carried("vpce-a", 17, 30, 0, 30), carried("vpce-b", 6, 20, 0, 20))
+    first, second, third = found(healthy(), carried=rows, refused=(refused(9),))
+    assert first.kind == "refused-return"
+    assert (second.kind, "none of 20 packets that entered at vpce-b" in second.text) == ("silent-endpoint", True)
+    assert (third.kind, "none of 30 udp packets" in third.text) == ("silent-protocol", True)
+
+
+def test_refusals_explain_as_many_packets_without_an_answer_as_were_refused() -> None:
+    rows = (carried("vpce-a", 6, 50, 0, 50),)
+    first, second = found(healthy(), carried=rows, refused=(refused(1),))
+    assert first.text.startswith("target fw-a1 returned 1 packet of vpce-a (tcp), which")
+    assert second.kind == "silent-target"
+    assert second.text.endswith("has returned none of 49 other packets (1 came back and was refused)")
+    assert [each.kind for each in found(healthy(), carried=rows, refused=(refused(46),))] == ["refused-return"]
+
+
+def test_refusals_of_unknown_endpoint_or_protocol_explain_what_those_that_are_known_leave() -> None:
+    rows = (carried("vpce-a", 6, 9, 0, 9), carried("vpce-a", 17, 9, 0, 9))
+    both = (refused(9, "", None), refused(9))
+    assert [each.kind for each in found(healthy(), carried=rows, refused=both)] == ["refused-return"]
+    kinds = [each.kind for each in found(healthy(), carried=rows, refused=both[:1])]
+    assert kinds == ["refused-return", "silent-protocol"]
+
+
+def test_of_a_target_that_is_unhealthy_now_it_is_not_said_that_none_was_taken() -> None:
+    answers = healthy() | {"inspect-node-a": [target("fw-a1", state="unhealthy"), target("fw-a2")]}
+    findings = found(answers, carried=(carried("vpce-a", 17, 500, 400, 0),), refused=(refused(9),))
+    (finding,) = (each for each in findings if each.kind == "refused-return")
+    assert (finding.severity, finding.text.endswith("; 400 others were taken")) == ("warning", True)
+
+
+def test_one_is_told_as_one() -> None:
+    counts = InstanceSeen("running", lost=(("UDP sockets", 1),), accept_overflows=1)
+    answers = healthy() | {"inspect-node-a": [target("fw-a1", state="unhealthy"), target("fw-a2")]}
+    findings = found(
+        answers,
+        carried=(carried("vpce-a", 6, 2, 1, 0),),
+        refused=(refused(1),),
+        icmp=(IcmpAnswers("inspect-node-a", "10.254.1.11", "10.254.1.11", 6081, "port unreachable", 1),),
+        port_drops=(PortDrops("fw-a1", "sent", "address", 1),),
+        wrong_checksums=(WrongChecksums("subnet", "app-a", "TCP", 1),),
+        instances={"fw-a1": counts},
+        too_long={"inspect-node-a": 1},
+    )
+    texts = {each.kind: each.text for each in findings}
+    assert {"refused-return", "icmp-from-target", "port-drop", "wrong-checksum", "receive-buffer", "too-long"} <= set(
+        texts
+    )
+    assert not [text for text in texts.values() if re.search(r"\b1 (packets|times|others)", text)], texts
+    assert texts["refused-return"].endswith("; 1 other was taken")
 
 
 def test_icmp_from_a_target_explains_its_silence_and_one_of_the_past_is_passed_over() -> None:
@@ -203,6 +266,13 @@ def test_a_full_receive_buffer_is_a_warning_only_where_it_took_a_share_of_the_pa
     assert "fw-a1 has lost 9 packets (UDP sockets) for which a receive buffer in it had no room" in finding.text
     (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 10_000, 9991, 0),), instances=lost)
     assert finding.severity == HINT
+
+
+def test_of_what_an_appliance_counted_an_advice_has_no_more_than_a_reader_reads() -> None:
+    known = {"fw-a1": InstanceSeen("running", said={f"discarded: {number}": 1 for number in range(900)})}
+    (finding,) = found(healthy(), carried=(carried("vpce-a", 6, 9, 0, 9),), instances=known)
+    assert finding.change.startswith("what fw-a1 is told to do: fw-a1 itself has counted 1 discarded: 0; ")
+    assert finding.change.endswith("discarded: 4; and 895 more")
 
 
 def test_a_generic_xdp_program_behind_shortcuts_is_told_with_the_line_that_mends_it() -> None:
@@ -310,8 +380,9 @@ def test_a_sound_file_is_said_to_be_sound(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_finding_names_the_line_that_mends_it_and_what_to_write_there(
-    skips: Path, capsys: pytest.CaptureFixture[str]
+    skips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     assert main(["doctor", str(skips)]) == 1
     head, mend, change, also, empty, total = capsys.readouterr().out.splitlines()
     assert head.startswith("error: web -> client (and 1 alike): the packet skips vpce, which its answer passes")
@@ -321,6 +392,49 @@ def test_a_finding_names_the_line_that_mends_it_and_what_to_write_there(
     edge = line_with(skips, "{name: edge, routes")
     assert also == f"  also  {skips}:{edge}: vpcs[0].route_tables[0].routes[0]"
     assert (change, empty, total) == ("        target: vpce", "", f"{skips}: 1 error")
+
+
+def test_text_is_as_wide_as_the_screen_and_no_path_is_broken(
+    skips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = skips.parent / "a folder with blanks-and-hyphens, whose name is longer than eighty columns are wide"
+    folder.mkdir()
+    file = skips.rename(folder / "x.yaml")
+    line = line_with(file, "{name: servers, routes")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", refuse)  # no terminal
+    told = []
+    for width in (80, 50):
+        if width != 80:
+            monkeypatch.setenv("COLUMNS", str(width))
+        assert main(["doctor", str(file)]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert max(len(each) for each in lines if str(file) not in each) <= width
+        assert f"  mend  {file}:{line}:" in lines
+        assert lines[lines.index(f"  mend  {file}:{line}:") + 1 :][:2] == [
+            "        vpcs[0].route_tables[1].routes[0].target",
+            "        target: vpce",
+        ]
+        text = lines[: lines.index(f"  mend  {file}:{line}:")]
+        assert len(text) > 2
+        assert all(each.startswith("        ") for each in text[1:])
+        assert text[-1].endswith("[skips-endpoint]")
+        told.append(" ".join(" ".join(text).split()))
+    assert told[0] == told[1]
+
+
+def refuse(*_: object) -> None:
+    raise OSError
+
+
+def test_a_key_stands_behind_its_line_where_both_fit(
+    skips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(skips.parent)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["doctor", "skips.yaml"]) == 1
+    line = line_with(skips, "{name: servers, routes")
+    assert f"  mend  skips.yaml:{line}: vpcs[0].route_tables[1].routes[0].target\n" in capsys.readouterr().out
 
 
 def test_findings_as_json(skips: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -397,7 +511,7 @@ def test_a_lab_that_is_ill_is_told_so_and_a_healthy_one_is_not(ill: Lab, capsys:
         str(source), line_with(source, "mode: no-return"), "vpcs[1].instances[0].program",
     )  # fmt: skip
     assert main(["doctor", "--lab", ill.name]) == 1
-    assert "an MTU of 1500" in capsys.readouterr().out
+    assert "an MTU of 1500" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.namespace

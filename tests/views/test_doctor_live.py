@@ -112,7 +112,7 @@ def test_a_packet_that_is_too_long_is_told_as_that(clumsy: Clumsy) -> None:
     assert clumsy.lab.exec("web", [sys.executable, "-c", code]).code == 0
     told = wait_until(lambda: clumsy.findings().get("too-long"))
     assert told is not None
-    assert told.text.startswith("inspect-node-a has dropped 1 packets longer than 8500 bytes")
+    assert told.text.startswith("inspect-node-a has dropped 1 packet longer than 8500 bytes")
 
 
 def test_what_the_port_of_an_instance_drops_is_told_with_direction_and_reason(clumsy: Clumsy) -> None:
@@ -126,7 +126,7 @@ def test_what_the_port_of_an_instance_drops_is_told_with_direction_and_reason(cl
     told = wait_until(lambda: clumsy.findings().get("port-drop"))
     assert told is not None
     assert told.text == (
-        "the port of fw has dropped 1 packets that it sent: not the instance's own address (source/destination check)"
+        "the port of fw has dropped 1 packet that it sent: not the instance's own address (source/destination check)"
     )
 
 
