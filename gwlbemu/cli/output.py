@@ -13,7 +13,7 @@ from gwlbemu.errors import plain_lines
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print text as it is. When its reader has gone away (`| head -1`) the verb goes on unheard, to its own exit code."""
+    """Print text as it is. When its reader has gone away (`| head -1`) the verb goes on unheard, to its exit code."""
     try:
         click.echo(text, err=err, nl=nl)
     except BrokenPipeError:
