@@ -16,6 +16,9 @@ from gwlbemu.capture.stream import Stream
 SECTION_START = bytes.fromhex("0a0d0d0a")
 _OLD_PACKET = 2
 _DIRECTIONS: dict[int, Direction] = {pcapng.INBOUND: "in", pcapng.OUTBOUND: "out"}
+
+
+_MOST_INTERFACES = 1 << 16  # of one section; a capture of many machines has hundreds
 _PACKET_BYTES = 32  # of a block with an empty packet
 _MOST_KNOWN = 1 << 13
 _new = tuple.__new__
@@ -80,6 +83,8 @@ def read_pcapng(stream: Stream, statistics: dict[str, Statistics]) -> Iterator[C
                     number += 1
                     yield _PACKETS[what](body, section, number)
                 elif what == pcapng.INTERFACE:
+                    if len(section.interfaces) == _MOST_INTERFACES:
+                        raise BrokenCapture(start, f"more than {_MOST_INTERFACES} interfaces in one section")
                     section.interfaces.append(_interface(body, section))
                 elif what == pcapng.STATISTICS:
                     _count(body, section, statistics)

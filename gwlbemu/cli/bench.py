@@ -10,6 +10,7 @@ from gwlbemu.bench import report, svg
 from gwlbemu.bench.figures import EXPERIMENTS, FIGURES, chosen
 from gwlbemu.bench.results import Results
 from gwlbemu.cli.common import need_root
+from gwlbemu.cli.output import say
 from gwlbemu.errors import SettingError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -48,15 +49,15 @@ def bench_command(
     from gwlbemu.bench.session import FULL, QUICK
 
     _check_places(keep, folder)
-    results = measure(figures, QUICK if quick else FULL, lambda line: click.echo(f"  {line}", err=True))
+    results = measure(figures, QUICK if quick else FULL, lambda line: say(f"  {line}", err=True))
     if keep:
         keep.write_text(results.to_json())
     if folder:
         for name, text in svg.plots(results).items():
             (folder / name).write_text(text)
-    click.echo(report.text(figures, results))
+    say(report.text(figures, results))
     if before:
-        click.echo("\n" + report.comparison(figures, results, before))
+        say("\n" + report.comparison(figures, results, before))
 
 
 def _check_places(keep: Path | None, folder: Path | None) -> None:

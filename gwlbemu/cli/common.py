@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gwlbemu.cli.columns import fitted, shorten
+from gwlbemu.cli.output import say
 from gwlbemu.command import command
 from gwlbemu.errors import NetError, plain, plain_lines
 from gwlbemu.lab.topology_file import bundled_names, read_topology
@@ -60,12 +61,12 @@ def json_option(command: F) -> F:
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print text for people: newlines are ours, any other control sequence is somebody else's and escaped."""
-    click.echo(plain_lines(text), err=err, nl=nl)
+    say(plain_lines(text), err=err, nl=nl)
 
 
 def print_json(value: object) -> None:
     """Print what the json module takes, two spaces a level."""
-    click.echo(json.dumps(value, indent=2))
+    say(json.dumps(value, indent=2))
 
 
 def table(rows: list[list[str]], header: list[str], width: int | None = None) -> str:

@@ -45,7 +45,8 @@ def explain_command(
     """Say which way a packet from A to B and its answer take, and which rule decides at each hop. No packet is sent.
 
     A and B are instances or addresses; an IPv6 address with a port stands in brackets. Of FILE without root, or of the
-    running lab as it is now. A port that is not given is left open. Exit code 1 unless it is delivered and answered.
+    running lab as it is now. A port that is not given is left open; of FILE, so is what a lab's own seed would choose.
+    Exit code 1 unless it is delivered and answered.
     """
     if file is not None and lab_name is not None:
         raise click.UsageError("give a FILE or a --lab, not both")

@@ -39,8 +39,8 @@ WIDTH = 98
     help="Where they go; an instance is reached by the address the sender would use "
     "(default: a web server on whose way packets are inspected, by preference at a public address).",
 )
-@click.option("--tcp", type=click.IntRange(0, 65535), metavar="PORT", help="A TCP segment to PORT.")
-@click.option("--udp", type=click.IntRange(0, 65535), metavar="PORT", help="A UDP datagram to PORT.")
+@click.option("--tcp", type=click.IntRange(1, 65535), metavar="PORT", help="A TCP segment to PORT.")
+@click.option("--udp", type=click.IntRange(1, 65535), metavar="PORT", help="A UDP datagram to PORT.")
 @click.option("--icmp", is_flag=True, help="An ICMP echo request.")
 @click.option("--flags", default="S", show_default=True, metavar="FLAGS", help="TCP flags, letters out of FSRPAUEC.")
 @click.option("--payload", default="", metavar="TEXT", help="Payload of each packet.")

@@ -26,6 +26,7 @@ from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.render import count_text, dictionary, framed, line, losses
 from gwlbemu.capture.usual import UsualPackets
 from gwlbemu.cli.common import echo
+from gwlbemu.cli.output import stream
 from gwlbemu.errors import WireError, plain
 
 OTHER_FLOW, HEALTH_CHECK = "other flow", "health checks"
@@ -152,7 +153,7 @@ class View:
         """Print texts in blocks, and count the packets that they tell of."""
         kept = iter(deque(texts, self._limit)) if self._limit else texts
         while block := list(islice(kept, _BLOCK)):
-            echo("\n".join(text for text, _ in block))
+            stream("\n".join(text for text, _ in block))
             self._shown += sum(count for _, count in block)
 
     def _texts(self, capture: CaptureFile) -> Iterator[tuple[str, int]]:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import click
 
+from gwlbemu.cli.output import drop_output, say
 from gwlbemu.errors import AWS_CODES, GwlbemuError, NetError, plain_lines
 
 EXIT_CODES = {
@@ -95,6 +96,8 @@ class _LazyGroup(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"gwlbemu.cli.{VERBS[cmd_name]}")
+        if ctx.obj:  # a signal that some module caught while it was imported
+            raise KeyboardInterrupt
         command = getattr(module, f"{cmd_name}_command")
         assert isinstance(command, click.Command)
         return command
@@ -123,27 +126,31 @@ def main(argv: list[str] | None = None) -> int:
     done is undone.
     """
     os.umask(0o022)
-    with _signals_interrupt():
+    code = 0
+    with _signals_interrupt() as heard:
         try:
-            code = _run(argv)
+            code = _run(argv, heard)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except KeyboardInterrupt:
             code = _interrupted()
-        except BrokenPipeError:  # the reader of our output went away: `gwlbemu flows | head`
-            _drop_output()
-            return 0
+        except BrokenPipeError:  # the reader went away, from a stream or before the last of it: `gwlbemu labs | true`
+            drop_output(sys.stdout)
         except OSError as error:
-            _drop_output()
+            drop_output(sys.stdout)
             _complain(f"the output cannot be written: {error.strerror}")
             return NetError.exit_code
+        except Exception:
+            if not heard:
+                raise
+            code = _interrupted()  # raised where Python makes another exception of an interrupt (__set_name__)
     return code
 
 
-def _run(argv: list[str] | None) -> int:
+def _run(argv: list[str] | None, heard: list[int]) -> int:
     output, errors = sys.stdout, sys.stderr
     try:
-        result = cli.main(args=argv, prog_name="gwlbemu", standalone_mode=False)
+        result = cli.main(args=argv, prog_name="gwlbemu", standalone_mode=False, obj=heard)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except SystemExit:
@@ -154,7 +161,7 @@ def _run(argv: list[str] | None) -> int:
     except click.ClickException as error:
         said = io.StringIO()
         error.show(said)
-        click.echo(plain_lines(said.getvalue()), err=True, nl=False)
+        say(plain_lines(said.getvalue()), err=True, nl=False)
         return 2
     except click.Abort:
         return _interrupted()
@@ -185,28 +192,25 @@ def _complain(sentence: str) -> None:
         click.echo(f"gwlbemu: {sentence}", err=True)
 
 
-def _drop_output() -> None:
-    """Send what is still to be printed nowhere, so that the interpreter does not stumble over it at its end."""
-    with suppress(OSError, ValueError, AttributeError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-
-
 @contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does; one that our caller ignores (nohup) stays ignored."""
+def _signals_interrupt() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, and note each in the list that is yielded.
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    One that our caller ignores (nohup) stays ignored.
+    """
+    heard: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        heard.append(number)
         raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, interrupt)
     try:
-        yield
+        yield heard
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from gwlbemu.cli.common import json_option, lab_option, load_plan, name_silent, need_root, print_json
+from gwlbemu.cli.output import say
 from gwlbemu.errors import plain
 from gwlbemu.views.model import Model
 from gwlbemu.views.outcome import Outcome
@@ -46,7 +47,7 @@ def reach_command(
     if as_json:
         print_json([_plain(pair) for _, _, pairs in found for pair in pairs])
     else:
-        click.echo("\n\n".join("\n".join(_text(*each)) for each in found))  # its lines are plain, and some are red
+        say("\n\n".join("\n".join(_text(*each)) for each in found))  # its lines are plain, and some are red
     return 1 if any(pair.differs for _, _, pairs in found for pair in pairs) else 0
 
 

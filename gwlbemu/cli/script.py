@@ -16,7 +16,10 @@ def main() -> int:
     sys.path[:] = demoted(sys.path, os.environ.get("PYTHONPATH", ""))
     import signal
 
-    def interrupt(_number: int, _frame: object) -> None:
+    told: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        told.append(number)
         raise KeyboardInterrupt
 
     ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -27,7 +30,9 @@ def main() -> int:
         from gwlbemu.cli.main import main
 
         return main()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        if not told and not isinstance(error, KeyboardInterrupt):
+            raise  # with `told` it may be what Python has made of an interrupt (in __set_name__)
         from contextlib import suppress
 
         with suppress(OSError):  # nobody reads it

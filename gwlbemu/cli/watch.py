@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.live import Live
 
 from gwlbemu.cli.columns import screen_width
-from gwlbemu.cli.common import hint, lab_option
+from gwlbemu.cli.common import echo, hint, lab_option
+from gwlbemu.cli.output import say
 from gwlbemu.cli.watch_view import frame
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.snapshot import Snapshot, take_snapshot
@@ -50,7 +51,7 @@ def watch_command(lab_name: str | None, interval: float, once: bool) -> None:
     with suppress(KeyboardInterrupt), _keys() as pressed_q:
         _live(lab, interval, pressed_q)
     if not lab.state.plan.exists():
-        click.echo(f"{lab.plan.lab} is down")
+        echo(f"{lab.plan.lab} is down")
 
 
 def _live(lab: RunningLab, interval: float, pressed_q: Callable[[float], bool]) -> None:
@@ -78,17 +79,19 @@ def _print_once(lab: RunningLab, interval: float) -> None:
     console = Console(width=screen_width())
     now = take_snapshot(lab, now=time.monotonic())
     title = f"{time.strftime('%H:%M:%S')}   over {interval:g} s"
-    console.print(
-        frame(
-            now,
-            before,
-            partial(hint, lab.plan.lab),
-            width=console.width,
-            height=max(HEIGHT, console.height),
-            title=title,
-        ),
-        soft_wrap=True,
-    )
+    with console.capture() as printed:
+        console.print(
+            frame(
+                now,
+                before,
+                partial(hint, lab.plan.lab),
+                width=console.width,
+                height=max(HEIGHT, console.height),
+                title=title,
+            ),
+            soft_wrap=True,
+        )
+    say(printed.get(), nl=False)
 
 
 @contextmanager

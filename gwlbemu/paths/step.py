@@ -29,6 +29,7 @@ from gwlbemu.topology.plan.values import Path
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
 
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")  # RFC 1918, RFC 6598
 NAT_PROTOCOLS = (TCP, UDP, ICMP)
 
 
@@ -143,11 +144,18 @@ class Routers:
         if "." in source:
             if source in self._paths.gateways[name]:
                 return None
+            if self._is_private(packet.destination):
+                told = f"{packet.destination} is a private address, and {name} leads to the internet"
+                return dropped(name, Cause.NO_PUBLIC_ADDRESS, told)
             return dropped(name, Cause.NO_PUBLIC_ADDRESS, f"{source} has no public address at {name}")
         vpc = next(each for each in self._paths.plan.vpcs if each.internet_gateway == name)
         if vpc.ipv6_cidr and covers(vpc.ipv6_cidr, source):
             return None
         return dropped(name, Cause.NO_PUBLIC_ADDRESS, f"{source} is no address of VPC {vpc.name}, which {name} is for")
+
+    def _is_private(self, address: str) -> bool:
+        """Whether no packet finds an IPv4 address on the internet: it is reserved for that, or inside a VPC."""
+        return any(covers(each, address) for each in (*_PRIVATE, *(vpc.cidr for vpc in self._paths.plan.vpcs)))
 
     def _go_out(self, trip: Trip, here: Arrival, route: KernelRoute, detail: str) -> Arrival | End:
         """What is done after routing."""
@@ -160,11 +168,10 @@ class Routers:
             if route.device == "internet" and "." in packet.source:
                 public = self._paths.gateways[space.resource].get(packet.source)
                 if public is None:
-                    return dropped(
-                        space.resource,
-                        Cause.NO_PUBLIC_ADDRESS,
-                        f"{packet.source} has no public address at {space.resource}",
-                    )
+                    told = f"{packet.source} has no public address at {space.resource}"
+                    if here.device == "internet":
+                        told = f"{packet.destination} is no public address of {space.resource}"
+                    return dropped(space.resource, Cause.NO_PUBLIC_ADDRESS, told)
                 trip.packet = replace(packet, source=public)
                 kind, rule = "translate", f"source {packet.source} -> {public}"
         elif space.role == "nat-gateway":

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gwlbemu.errors import WireError
 from gwlbemu.wire.icmp import TIME_EXCEEDED, UNREACHABLE, decode_icmp
 from gwlbemu.wire.ip import decode_ip
+from gwlbemu.wire.protocols import ICMP
 
 _SOL_RAW, _ICMP_FILTER = 255, 1  # linux/socket.h; linux/icmp.h: a mask of the types that are not wanted
 _WANTED = 1 << UNREACHABLE | 1 << TIME_EXCEEDED
@@ -42,16 +43,23 @@ class IcmpErrors:
     def __init__(self, about: int) -> None:
         self._about = about
         self._counts: dict[tuple[str, str, int, str], int] = {}
+        self.undecodable = 0  # packets that are no ICMP error of IPv4, or quote no readable IPv4 packet
 
     def note(self, packet: bytes) -> None:
-        """Count an IPv4 packet, if it is such an error."""
+        """Count an IPv4 packet, if it is such an error; whatever anybody sends, nothing is raised."""
         try:
             ip = decode_ip(packet)
+            if (ip.version, ip.protocol) != (4, ICMP):
+                raise WireError("no ICMP of IPv4")
             head = decode_icmp(packet, ip)
         except WireError:
+            self.undecodable += 1
             return
         quoted = head.quoted
-        if quoted is None or quoted.protocol != self._about:
+        if quoted is None or quoted.version != 4:
+            self.undecodable += 1
+            return
+        if quoted.protocol != self._about:
             return
         words = _CODES.get(head.code, f"unreachable, code {head.code}") if head.type == UNREACHABLE else "TTL expired"
         sender, destination = socket.inet_ntoa(ip.source), socket.inet_ntoa(quoted.destination)

@@ -114,15 +114,23 @@ def summary(packet: bytes) -> str:
 def _evaluate(expression: object):  # type: ignore[no-untyped-def]  # a scapy packet; scapy is untyped
     import scapy.all
     from scapy.packet import Packet
+    from scapy.plist import PacketList
 
     if isinstance(expression, Packet):
         return expression.copy()
-    try:
-        packet = eval(
-            str(expression), {name: getattr(scapy.all, name) for name in dir(scapy.all)}
-        )  # the user's own shell, the user's own words
-    except Exception as error:
-        raise SettingError(f"inject: {expression!r} is not a scapy expression: {error}") from error
+    packet = expression
+    if isinstance(expression, str):
+        try:
+            packet = eval(
+                expression, {name: getattr(scapy.all, name) for name in dir(scapy.all)}
+            )  # the user's own shell, the user's own words
+        except Exception as error:
+            raise SettingError(f"inject: {expression!r} is not a scapy expression: {error}") from error
+    if isinstance(packet, list | tuple | PacketList):
+        raise SettingError(
+            f"inject: expected one packet, got {len(packet)} in a list: inject them one after the other; of fragments, "
+            "give IP an id and take [0], [1], ...: fragment(IP(dst='203.0.113.10', id=7)/UDP()/(b'x' * 3000))[0]"
+        )
     if not isinstance(packet, Packet):
         raise SettingError(f"inject: {expression!r}: expected a scapy packet, got {reprlib.repr(packet)}")
     return packet

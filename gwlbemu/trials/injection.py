@@ -62,7 +62,7 @@ def prepare(
     a name that is not known and for a number that does not fit.
     """
     for spec in specs:
-        check_number(f"inject: {spec.protocol}", spec.port, 0, 65535)
+        check_number(f"inject: {spec.protocol}", spec.port, 1 if spec.protocol in ("tcp", "udp") else 0, 65535)
         if not isinstance(spec.payload, bytes):
             raise SettingError(f"inject: payload {spec.payload!r}: expected bytes or text")
     check_number("inject: source_port", source_port, 0, 65535)

@@ -159,3 +159,16 @@ def test_what_editcap_makes_of_our_file_is_read(format_name: str, tmp_path: Path
         [n // 1000 * 1000 for n in expected] if format_name == "pcap" else expected
     )
     assert [packet.data for packet in packets] == [packet.data for packet in read(OURS)[0]]
+
+
+def test_a_section_of_more_interfaces_than_any_machine_has_is_refused_where_one_is_too_many() -> None:
+    one, most = interface_description("eth0"), 1 << 16
+    head = section_header()
+    packet = enhanced_packet(most - 1, AT, FRAME)
+    packets, reader = read(head + one * most + packet + head + one + enhanced_packet(0, AT, FRAME))
+    assert (len(packets), reader.ending.complete) == (2, True)
+    packets, reader = read(head + one * most + packet + one * 2 + packet)
+    assert (len(packets), reader.ending.complete, reader.ending.offset) == (
+        1, False, len(head) + len(one) * most + len(packet)
+    )  # fmt: skip
+    assert reader.ending.reason == "more than 65536 interfaces in one section"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -109,3 +110,9 @@ def test_json_has_what_the_text_has() -> None:
     lost = json.loads(json.dumps(_json(LOST)))
     assert lost["answer"]["hops"][0]["reason"] == "MidstreamTcp"
     assert lost["answer"]["after"] is None
+
+
+@pytest.mark.parametrize("option", ["--tcp", "--udp", "--sport"])
+def test_port_0_is_refused(gwlbemu: Any, option: str) -> None:
+    said = gwlbemu("inject", "--icmp", option, "0")
+    assert (said.code, f"Invalid value for '{option}': 0 is not in the range" in said.err) == (2, True)

@@ -16,6 +16,7 @@ from typing import Any
 import click
 import pytest
 
+from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
 from gwlbemu.cli.main import VERBS, cli, main
 from gwlbemu.errors import LabError
 from gwlbemu.lab.running import open_lab
@@ -65,6 +66,25 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 sys.exit(script.main())
 """
+CONVERTED = """
+import signal, sys
+from gwlbemu.cli import script
+module, way = sys.argv.pop(), sys.argv.pop()
+class Name:
+    def __set_name__(self, *_):
+        signal.raise_signal(signal.SIGTERM)
+class Finder:
+    def find_spec(self, name, *_):
+        if name == module:
+            sys.meta_path.remove(self)
+            try:
+                type("Class", (), {"name": Name()})  # RuntimeError: Error calling __set_name__
+            except RuntimeError:
+                if way == "converted":
+                    raise
+sys.meta_path.insert(0, Finder())
+sys.exit(script.main())
+"""
 LATE = """
 import signal, sys
 from gwlbemu.cli import script
@@ -84,6 +104,23 @@ def test_a_signal_is_heard_while_the_command_is_loaded_and_no_more_when_it_is_ov
         [sys.executable, "-c", LATE, *words, str(int(number))], text=True, capture_output=True, check=False
     )
     assert (late.returncode, late.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("way", "loaded"),
+    [
+        ("converted", "gwlbemu.cli.main"),
+        ("converted", "click.core"),
+        ("converted", "gwlbemu.cli.lab"),
+        ("converted", "gwlbemu.net.record"),
+        ("caught", "gwlbemu.cli.lab"),
+    ],
+)
+def test_a_signal_that_a_module_makes_another_exception_of_or_catches_ends_the_command(way: str, loaded: str) -> None:
+    """Python 3.11 makes a RuntimeError of whatever is raised in __set_name__, so of every class with descriptors."""
+    words = [sys.executable, "-c", CONVERTED, "labs", way, loaded]
+    done = subprocess.run(words, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "interrupted")
 
 
 def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -109,6 +146,67 @@ def test_a_reader_that_went_away_is_no_error(words: tuple[str, ...]) -> None:
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+EXPECTING = """
+expect:
+  - {from: client, to: web, port: 80}
+  - {from: client, to: web, port: 80, delivered: false}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("test", "FILE"), 1),
+        (("test", "FILE", "--json"), 1),
+        (("doctor", "BROKEN"), 1),
+        (("plan", "/nowhere"), 3),
+        (("plan", "--no-such-option"), 2),
+    ],
+)
+@pytest.mark.parametrize("errors_too", [False, True])
+def test_a_verb_whose_reader_went_away_ends_with_its_own_code(
+    tmp_path: Path, words: tuple[str, ...], code: int, errors_too: bool
+) -> None:
+    """`gwlbemu test FILE | head -1` under pipefail."""
+    expecting, broken = tmp_path / "expecting.yaml", tmp_path / "broken.yaml"
+    text = (TOPOLOGIES / "minimal.yaml").read_text()
+    expecting.write_text(text + EXPECTING)
+    broken.write_text(text.replace("servers, routes: [{destination: 0.0.0.0/0, target: vpce}", "servers, routes: ["))
+    files = {"FILE": str(expecting), "BROKEN": str(broken)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        errors = writer if errors_too else subprocess.PIPE
+        done = run(*(files.get(each, each) for each in words), stdout=writer, stderr=errors)
+    finally:
+        os.close(writer)
+    assert done.returncode == code, done.stderr
+
+
+def test_a_stream_of_packets_ends_when_nobody_reads_it() -> None:
+    """A capture may come from a pipe that never ends: `tcpdump -w - | gwlbemu inspect /dev/stdin | head`."""
+    packet = enhanced_packet(0, 1, bytes(60))
+    read, write = os.pipe()
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gwlbemu", "inspect", "/dev/stdin"], stdin=read, stdout=writer, stderr=subprocess.PIPE
+    )
+    try:
+        os.close(read)
+        os.close(writer)
+        with suppress(BrokenPipeError), open(write, "wb") as endless:
+            endless.write(section_header() + interface_description("eth0"))
+            while True:
+                endless.write(packet * 1000)
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("descriptors", [(1,), (2,), (0, 1, 2)], ids=str)

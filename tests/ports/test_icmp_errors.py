@@ -8,8 +8,9 @@ import subprocess
 import pytest
 
 from gwlbemu.ports.icmp_errors import IcmpError, IcmpErrorPort, IcmpErrors
+from gwlbemu.wire.build import build_ip
 from gwlbemu.wire.icmp import build_icmp_error
-from gwlbemu.wire.protocols import UDP
+from gwlbemu.wire.protocols import ICMP, UDP
 from gwlbemu.wire.tcp import SYN, build_tcp
 from gwlbemu.wire.udp import build_udp
 from tests.waiting import wait_until
@@ -40,6 +41,19 @@ def test_what_is_about_something_else_or_cannot_be_read_is_not_counted() -> None
     for packet in (error(connection, 3, 3), DATAGRAM, error(DATAGRAM, 3, 3)[:30], b"", b"\x45"):
         errors.note(packet)
     assert errors.rows() == []
+    assert errors.undecodable == 4  # all but the one about a connection
+
+
+def test_an_error_that_quotes_anything_but_ipv4_is_undecodable_and_stops_nobody() -> None:
+    """Anybody can send such a thing: ICMP of IPv4 that quotes IPv6, or no IP at all."""
+    errors = IcmpErrors(about=UDP)
+    six = build_udp(bytes(15) + b"\x01", bytes(15) + b"\x02", 60000, 6081, b"x")
+    quotes = (six, six[:44], six[:20], b"", bytes(40), b"\xf5" * 40, b"\x4f" * 24, b"\x45" + bytes(27))
+    for quote in quotes:
+        errors.note(build_ip(TARGET, NODE, ICMP, bytes([3, 3, 0, 0, 0, 0, 0, 0]) + quote))
+    errors.note(error(DATAGRAM, 3, 3))
+    assert errors.rows() == [IcmpError("10.0.0.2", "10.0.0.2", 6081, "port unreachable", 1)]
+    assert errors.undecodable == len(quotes)
 
 
 def test_senders_that_make_up_addresses_fill_no_memory() -> None:

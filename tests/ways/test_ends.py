@@ -439,3 +439,13 @@ def test_an_address_that_two_instances_have_means_the_one_that_is_reached() -> N
         "web-red",
         Cause.UNKNOWN_ADDRESS.value,
     )
+
+
+def test_what_is_sent_to_a_private_address_by_an_internet_gateway_is_told_of_the_destination() -> None:
+    """Such as an answer from the internet that a NAT gateway has given the address of a VPC it has no route back to."""
+    private = "is a private address, and igw leads to the internet"
+    for destination in ("192.168.7.7", "10.254.77.1"):
+        end = walked(Packet("far", destination, UDP, 1, 53), foreign).end
+        assert (end.at, end.reason) == ("igw", Cause.NO_PUBLIC_ADDRESS.value)
+        assert end.sentence == f"{destination} {private}"
+    assert walked(Packet("far", "client", UDP, 1, 53), foreign).end.sentence.endswith("has no public address at igw")

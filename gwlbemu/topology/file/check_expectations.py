@@ -15,12 +15,13 @@ from gwlbemu.topology.file.schema import Topology
 
 
 def expectation_problems(topology: Topology) -> Iterator[Problem]:
-    """Yield names in `expect` that nothing has."""
+    """Yield names in `expect` that nothing has, and expectations that mean no pair."""
+    groups = groups_of(topology)
     balancers = [each.name for each in topology.load_balancers]
     droppers, changeable = _droppers(topology), _changeable(topology)
     for number, expected in enumerate(topology.expect):
         here: Path = ("expect", number)
-        yield from _ends(topology, expected, here)
+        yield from _ends(topology, expected, here, groups)
         for place, name in enumerate(expected.inspected_by or ()):
             if name not in balancers:
                 known = f"expected none, or some of {', '.join(balancers)}" if balancers else "expected none"
@@ -57,8 +58,9 @@ def groups_of(topology: Topology) -> dict[str, tuple[str, ...]]:
     return found | {ANY: tuple(everybody), INTERNET: outside}
 
 
-def _ends(topology: Topology, expected: Expectation, path: Path) -> Iterator[Problem]:
-    groups = groups_of(topology)
+def _ends(
+    topology: Topology, expected: Expectation, path: Path, groups: dict[str, tuple[str, ...]]
+) -> Iterator[Problem]:
     known = f"an instance, a VPC, a subnet, {INTERNET} or {ANY}"
     for key, given in (("from", expected.senders), ("to", expected.receivers)):
         for place, name in enumerate(given):
@@ -72,6 +74,10 @@ def _ends(topology: Topology, expected: Expectation, path: Path) -> Iterator[Pro
                 )
             elif not groups[name]:
                 yield Problem((*path, key, place), f"{name} has no instance that is no appliance: name one")
+    senders = {each for name in expected.senders for each in groups.get(name, (name,))}
+    receivers = {each for name in expected.receivers for each in groups.get(name, (name,))}
+    if senders == receivers and len(senders) == 1:
+        yield Problem(path, f"no pair is meant, so that nothing is judged: from and to are both {senders.pop()} alone")
 
 
 def _droppers(topology: Topology) -> set[str]:

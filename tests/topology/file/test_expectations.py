@@ -62,6 +62,9 @@ def test_a_name_stands_for_what_is_in_it_but_for_no_appliance() -> None:
                             "instances: client, web, fw-b"),
         ({"to": "app-b"}, "to[0]: app-b has no instance that is no appliance: name one"),
         ({"from": "10.0.1.10"}, "from[0]: there is no 10.0.1.10"),
+        ({"from": "internet", "to": "internet"}, "no pair is meant, so that nothing is judged: from and to are both "
+                                                 "client alone"),
+        ({"from": ["web", "app"], "to": "app-a"}, "from and to are both web alone"),
         ({"port": 0}, "port[0]: expected greater than or equal to 1, got 0"),
         ({"port": "80"}, "port[0]: expected a whole number, got '80'"),
         ({"protocol": "icmp"}, "icmp has no ports: expected no key port"),
