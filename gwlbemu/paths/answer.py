@@ -16,7 +16,9 @@ def expected_answer(plan: Plan, packet: Packet) -> Packet | None:
     receiver = instance_at(plan, packet.destination)
     if receiver is None or packet.protocol != TCP:
         return None
-    programs = [program for program in plan.programs if program.instance == receiver.name]
-    if any(program.kind == "command" or program.listens == packet.destination_port for program in programs):
-        return None
+    for program in plan.programs:
+        if program.instance == receiver.name and (
+            program.kind == "command" or program.listens == packet.destination_port
+        ):
+            return None
     return replace(packet.answer(), tcp_flags=RST | ACK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import ip_address
 
 from gwlbemu.errors import SettingError, UnknownNameError
@@ -32,15 +33,15 @@ def resolve(plan: Plan, packet: Packet) -> Ends:
         raise UnknownNameError(_unknown(plan, packet.source))
     receiver = _instance(plan, packet.destination)
     meant = ""
-    if _is_address(packet.destination):
-        destination = str(ip_address(packet.destination))
+    if _address(packet.destination):
+        destination = _address(packet.destination)
     elif receiver is None:
         raise UnknownNameError(_unknown(plan, packet.destination))
     else:
         destination, meant = destination_address(sender, receiver), receiver.name
-        if _is_address(packet.source) and ":" in packet.source:
+        if ":" in _address(packet.source):
             destination = receiver.ipv6_address
-    source = str(ip_address(packet.source)) if _is_address(packet.source) else _source(sender, destination)
+    source = _address(packet.source) or _source(sender, destination)
     if not source or not destination or (":" in source) is not (":" in destination):
         raise SettingError(f"{sender.name} has no address to reach {packet.destination} from")
     protocol = ICMPV6 if packet.protocol == ICMP and ":" in source else packet.protocol
@@ -52,8 +53,8 @@ def _source(sender: Instance, destination: str) -> str:
 
 
 def _instance(plan: Plan, name: str) -> Instance | None:
-    if _is_address(name):
-        return owner_of(plan, str(ip_address(name)))
+    if address := _address(name):
+        return owner_of(plan, address)
     return next((each for each in plan.instances if each.name == name), None)
 
 
@@ -62,9 +63,10 @@ def _unknown(plan: Plan, name: str) -> str:
     return f"no instance {name}; there are: {known}"
 
 
-def _is_address(text: str) -> bool:
+@lru_cache(maxsize=4096)  # the ends of a matrix come again and again
+def _address(text: str) -> str:
+    """Return an address as it is written everywhere; "" for what is none."""
     try:
-        ip_address(text)
+        return str(ip_address(text))
     except ValueError:
-        return False
-    return True
+        return ""

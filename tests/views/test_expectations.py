@@ -8,9 +8,11 @@ from xml.etree import ElementTree
 import pytest
 
 from gwlbemu.errors import TopologyError
+from gwlbemu.paths.walk import exchange
 from gwlbemu.topology.file.expectations import Expectation
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
+from gwlbemu.views import model
 from gwlbemu.views.expectations import Result, cases_of, judge, judge_by_model
 from gwlbemu.views.junit import junit_xml
 from gwlbemu.views.outcome import Lost, Outcome
@@ -206,3 +208,18 @@ def test_the_readme_shows_what_the_default_topology_has() -> None:
     there = (TOPOLOGIES / "two-zones.yaml").read_text().splitlines()
     assert len(shown) == 3
     assert [line for line in shown if line not in there] == []
+
+
+def test_the_same_pair_is_walked_once_however_many_entries_mean_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked = []
+
+    def counted(*arguments: Any) -> Any:
+        walked.append(arguments[1])
+        return exchange(*arguments)
+
+    monkeypatch.setattr(model, "exchange", counted)
+    text = (TOPOLOGIES / "minimal.yaml").read_text() + "expect:\n  - &one {from: client, to: web, port: 80}\n"
+    parsed = parse(text + "  - *one\n" * 50 + "  - {from: client, to: web, port: 81}\n", "many.yaml")
+    found = [*judge_by_model(parsed, resolve(parsed))]
+    assert (len(found), all(result.held for result in found[:51])) == (52, True)
+    assert len(walked) == 2
