@@ -54,6 +54,11 @@ class Clock:
         return self.now - self._offset
 
     @staticmethod
+    def instant() -> float:
+        """Read the kernel's monotonic clock itself, for what is put in order with the records of other processes."""
+        return time.monotonic()
+
+    @staticmethod
     def wall_ns() -> int:
         """Return the time of day, in nanoseconds since 1970, for records that people read."""
         return time.time_ns()

@@ -159,6 +159,11 @@ def test_a_packet_is_known_behind_a_nat_gateway_and_so_is_its_answer(lab: Lab, e
     assert agrees(report)
 
 
+def test_each_of_many_packets_is_traced_though_nodes_judge_them_by_the_batch(lab: Lab) -> None:
+    reports = lab.inject("IP(dst='198.51.100.10')/UDP(sport=4100,dport=9)", source="server-a", count=60)
+    assert [(len(each.hops), each.outcome) for each in reports] == [(2, "delivered")] * 60
+
+
 @pytest.mark.parametrize(
     "expression",
     [

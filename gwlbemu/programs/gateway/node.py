@@ -166,7 +166,7 @@ class Node:
             self.traces.live,
             endpoints={endpoint.id: endpoint.name for endpoint in self.settings.endpoints},
             target_name=target_name,
-            clock=self.loop.clock.since_boot,
+            clock=self.loop.clock.instant,  # the batch began, perhaps, before the packet was sent
         )
 
     def advance(self, seconds: float) -> None:
