@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from gwlbemu.views.flows import LiveFlow
-
-_PROTOCOLS = {0: "any", 1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6"}
+from gwlbemu.wire import protocols
 
 
 def protocol_text(flow: LiveFlow) -> str:
     """Return its protocol's name or number; `any` where flows go by their addresses alone."""
-    return _PROTOCOLS.get(flow.protocol, str(flow.protocol))
+    return protocols.name(flow.protocol) if flow.protocol else "any"
 
 
 def source_text(flow: LiveFlow) -> str:

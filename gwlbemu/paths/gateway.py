@@ -119,10 +119,10 @@ class Node:
     def _flow(self, endpoint: str, ip: IpPacket) -> tuple[dict[int, Flow], int, bool]:
         """Return the endpoint's flows, the key of a packet and whether its flow is among them."""
         number = self._ids[endpoint]
-        key, swapped = flow_key(ip, self._settings.attributes.stickiness)
+        key, _ = flow_key(ip, self._settings.attributes.stickiness)
         table = self._placement.table.by_endpoint[number]
         if key not in table:
-            self._remember(endpoint, number, key, swapped, ip)
+            self._remember(endpoint, number, key, ip)
         return table, key, key in table
 
     def take_back(self, source: str, datagram: bytes) -> Verdict:
@@ -154,7 +154,7 @@ class Node:
                 self._group.deregister(target, STATES_AT)
         self._placement.advance(STATES_AT)
 
-    def _remember(self, endpoint: str, number: int, key: int, swapped: bool, ip: IpPacket) -> None:
+    def _remember(self, endpoint: str, number: int, key: int, ip: IpPacket) -> None:
         """Put the live flow that the packet belongs to into the table, if the states have one."""
         flows = self._states.flows.get(self.node.name)
         if not flows:

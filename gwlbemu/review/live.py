@@ -26,7 +26,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     """Yield what was seen to be wrong with a lab that is up."""
     places = Places(topology, plan)
     said = {node: targets for node, targets in seen.targets.items() if targets is not None}
-    yield from _dead_nodes(topology, plan, places, seen)
+    yield from _dead_nodes(plan, places, seen)
     yield from _dead_programs(plan, places, seen)
     yield from _zones_without_health(topology, plan, places, seen, said)
     yield from _unhealthy_targets(topology, plan, places, seen, said)
@@ -37,7 +37,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     yield from _broken(places, seen, said)
 
 
-def _dead_nodes(topology: Topology, plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
+def _dead_nodes(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
     for node in plan.gateway_nodes:
         if node.name in seen.targets and seen.targets[node.name] is None:
             state, where = seen.processes.get(node.name, ""), f"load balancer {node.load_balancer} in zone {node.zone}"

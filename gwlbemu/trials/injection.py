@@ -20,7 +20,7 @@ from gwlbemu.topology.plan.values import Instance, Plan
 from gwlbemu.trials.craft import CraftedPacket, PacketSpec, craft
 from gwlbemu.trials.pairs import inspected_pair
 
-_EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
+EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def prepare(
         address = destination_address(sender, receiver)
     if receiver is sender or address in (sender.address, sender.ipv6_address or sender.address):
         raise SettingError(f"inject: {sender.name} is both ends: what it sends to itself crosses no wire")
-    port, first_id = source_port or random.randint(*_EPHEMERAL), random.randrange(1, 60000)
+    port, first_id = source_port or random.randint(*EPHEMERAL), random.randrange(1, 60000)
     packets = tuple(
         craft(
             spec,

@@ -20,6 +20,7 @@ from gwlbemu.errors import LabError, SettingError, TraceGoneError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.plan.ends import destination_address, instance_at, instance_named, source_address
 from gwlbemu.topology.plan.values import Instance
+from gwlbemu.trials.injection import EPHEMERAL
 from gwlbemu.trials.probe_packets import MARK_LENGTH, Probe, Probes
 from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, refusal, sent, watching
 from gwlbemu.trials.sightings import Seen, Sightings
@@ -35,7 +36,6 @@ QUIET = 0.1  # seconds without a frame, while no process has one in hand: kernel
 PROGRAM_SECONDS = 3.0  # that a program of the user's own is given for a packet
 OUR_SECONDS = 10.0  # that a node or a bundled appliance is, which tell what they have judged
 LONGEST = 60.0  # seconds for one batch
-_EPHEMERAL = (32768, 60999)  # Linux's own range for client ports
 
 
 def observe(lab: RunningLab, asked: Sequence[Question]) -> Iterator[tuple[Question, Seen]]:
@@ -45,7 +45,7 @@ def observe(lab: RunningLab, asked: Sequence[Question]) -> Iterator[tuple[Questi
     cannot be watched, UnknownNameError for an instance that is not there.
     """
     waiting = iter(asked)
-    ports = random.sample(range(*_EPHEMERAL), min(len(asked), _EPHEMERAL[1] - _EPHEMERAL[0]))
+    ports = random.sample(range(*EPHEMERAL), min(len(asked), EPHEMERAL[1] - EPHEMERAL[0]))
     free = cycle(ports)
     mark = os.urandom(MARK_LENGTH)
     with watching(lab.plan) as watch, TraceSession(lab) as session:

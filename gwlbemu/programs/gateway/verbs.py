@@ -25,12 +25,12 @@ from gwlbemu.programs.gateway.fast import Follower
 from gwlbemu.programs.gateway.packets import Packets
 from gwlbemu.programs.gateway.trace import Trace, address_text, traced_flows
 from gwlbemu.programs.gateway.traces import LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, Traces
+from gwlbemu.wire.protocols import NAMES
 
 PAGE, LONGEST_PAGE = 100, 500  # flows of one answer, unless `limit` says otherwise, and at most
 ENDED_LINES = 1000  # flows that an answer to `advance` names
 LONGEST_ADVANCE = 1e9  # seconds
 LONGEST_LIMIT = 1 << 40  # what may be asked for; an answer has LONGEST_PAGE of it
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
 class ControlledNode(Protocol):
@@ -240,7 +240,7 @@ class NodeVerbs:
             f"{address_text(address)}{f' port {port}' if ports else ''}"
             for address, port in ((flow.source, flow.source_port), (flow.destination, flow.destination_port))
         )
-        protocol = PROTOCOLS.get(flow.protocol, f"protocol {flow.protocol}") if flow.protocol else "any protocol"
+        protocol = NAMES.get(flow.protocol, f"protocol {flow.protocol}") if flow.protocol else "any protocol"
         return f"{protocol} {source} -> {destination} at {self._names.get(flow.endpoint, '')}, target {flow.target}"
 
     def trace_start(self, arguments: Arguments) -> Mapping[str, Any]:

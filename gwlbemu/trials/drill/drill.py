@@ -102,7 +102,7 @@ def _run_event(drill: _Run, event: str, policy: str) -> RunReport:
     drill.before = drill.carriers()
     if not any(drill.before.values()):
         raise LabError(f"no load balancer sees the connections from {drill.participants.client.name}")
-    zone = zone_to_lose(drill.lab.plan, drill.participants.servers) if event == "zone" else ""
+    zone = zone_to_lose(drill.participants.servers) if event == "zone" else ""
     struck = targets_in(drill.lab.plan, zone) if zone else {target_to_fail(drill.lab, drill.before.values())}
     servers = {server.name: server for server in drill.participants.servers}
     drill.cut_off = {

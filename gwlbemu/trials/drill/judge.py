@@ -83,7 +83,7 @@ def judge(lab: RunningLab, evidence: Evidence) -> RunReport:
     struck = (f"zone {evidence.zone}", *evidence.struck) if evidence.zone else evidence.struck
     after = evidence.after_seconds if evidence.noticed else None
     return RunReport(
-        evidence.event, evidence.policy, struck, after, flows, tuple(_checks(lab, evidence)), _notes(lab, evidence)
+        evidence.event, evidence.policy, struck, after, flows, tuple(_checks(lab, evidence)), _notes(evidence)
     )
 
 
@@ -200,7 +200,7 @@ def _tcp_checked(lab: RunningLab, struck: tuple[str, ...]) -> bool:
     return all(group_with(lab.plan, target).health_check.protocol == "TCP" for target in struck)
 
 
-def _notes(lab: RunningLab, evidence: Evidence) -> tuple[str, ...]:
+def _notes(evidence: Evidence) -> tuple[str, ...]:
     notes = []
     refused = [
         flow for flow in evidence.flows if flow.hit and flow.outcome != "moved" and is_moved(flow.before, flow.after)

@@ -162,7 +162,7 @@ def healthy_by_node(lab: RunningLab) -> dict[str, set[str]]:
     return found
 
 
-def zone_to_lose(plan: Plan, servers: Sequence[DrillServer]) -> str:
+def zone_to_lose(servers: Sequence[DrillServer]) -> str:
     """Return a zone that has a server of the drill and is not the only one. Raises NotPossible when there is none."""
     zones = sorted({server.zone for server in servers if server.zone})
     if len(zones) < 2:
