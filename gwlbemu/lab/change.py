@@ -171,7 +171,7 @@ def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) ->
             raise AwsError("an Availability Zone cannot be given for a target of type instance")
         for instance in plan.instances:
             if instance.name == target_id and instance.vpc == group.vpc:
-                return Target(instance.name, instance.address, instance.zone)
+                return Target(instance.name, instance.address, instance.zone, group.port)
         known = ", ".join(i.name for i in plan.instances if i.vpc == group.vpc)
         raise AwsError(f"{target_id} is not an instance of VPC {group.vpc}; there are: {known}", "InvalidTarget")
     check_ip_target(target_id, [vpc.cidr for vpc in plan.vpcs if vpc.name == group.vpc])
@@ -184,7 +184,7 @@ def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) ->
         raise AwsError(f"VPC {group.vpc} has no zone {zone}; there are: {', '.join(sorted(zones))}")
     if homes and zone not in (None, homes[0]):
         raise AwsError(f"{target_id} is in zone {homes[0]} of VPC {group.vpc}, not in {zone}")
-    return Target(target_id, target_id, zone or homes[0])
+    return Target(target_id, target_id, zone or homes[0], group.port)
 
 
 def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:

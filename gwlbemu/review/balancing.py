@@ -55,12 +55,12 @@ def zones_of_targets(topology: Topology, group: TargetGroup) -> dict[str, str]:
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
     places = subnets_by_name(topology)
     homes = {instance.name: places[instance.subnet][1].zone for instance in vpc.instances}
-    return {target: homes.get(target) or target_zone(vpc, target) for target in group.targets}
+    return {target: homes.get(target) or target_zone(vpc, target) for target in group.target_ids}
 
 
 def _empty_group(topology: Topology, group: TargetGroup, text: str, path: Path) -> Fault:
     """The appliances of the group's VPC that are nobody's target would do."""
-    taken = {target for each in topology.target_groups for target in each.targets}
+    taken = {target for each in topology.target_groups for target in each.target_ids}
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
     idle = [one.name for one in vpc.instances if one.name not in taken and one.program and one.program.kind != "web"]
     edits = (setting(path, tuple(idle), f"targets: [{', '.join(idle)}]"),) if idle else ()
@@ -101,7 +101,7 @@ def _stickiness(topology: Topology, balancer: LoadBalancer, group: TargetGroup, 
 
 
 def _slow(group: TargetGroup, path: Path) -> Iterator[Fault]:
-    check = group.health_check
+    check = group.health_check.settings(group.protocol)
     seconds = check.interval_seconds * check.unhealthy_threshold_count
     if seconds > SLOW_SECONDS:
         text = (

@@ -11,6 +11,7 @@ from typing import Literal
 
 from netaddr import IPAddress, IPNetwork
 
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.core.gateway.settings import GENEVE_PORT
 from gwlbemu.review.balancing import cross_zone, zones_of_targets
 from gwlbemu.review.edit import Edit, adding, setting
@@ -19,7 +20,7 @@ from gwlbemu.review.finding import listed
 from gwlbemu.review.talk import Talk
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
 from gwlbemu.topology.file.document import Path
-from gwlbemu.topology.file.places import subnets_by_name
+from gwlbemu.topology.file.places import balancers_of_type, subnets_by_name
 from gwlbemu.topology.file.schema import Instance, SecurityGroup, SecurityGroupRule, Topology, Vpc
 
 APPLIANCE_MTU = 8568  # 8500 of the inner packet and 68 in front of it: GWLB guide, Gateway Load Balancers
@@ -34,9 +35,9 @@ def instance_faults(talk: Talk) -> Iterator[Fault]:
     yield from _idle_drop_rules(topology)
     found: dict[tuple[Path, str], tuple[Edit, list[str]]] = {}
     groups = {group.name: group for group in topology.target_groups}
-    for balancer in topology.load_balancers:
+    for balancer in balancers_of_type(topology, GATEWAY):
         for group in (groups[name] for name in balancer.target_groups()):
-            for target in group.targets:
+            for target in group.target_ids:
                 for text, edit in _closed(talk, balancer, group, target):
                     found.setdefault((edit.path, text), (edit, []))[1].append(target)
     for (path, text), (edit, targets) in found.items():
@@ -115,7 +116,8 @@ def _closed(talk: Talk, balancer: LoadBalancer, group: TargetGroup, target: str)
 
 
 def _needed(group: TargetGroup) -> tuple[tuple[Literal["udp", "tcp"], int, str], ...]:
-    return ("udp", GENEVE_PORT, "the GENEVE tunnel"), ("tcp", group.health_check.port, "health checks")
+    check = group.health_check.settings(group.protocol)
+    return ("udp", GENEVE_PORT, "the GENEVE tunnel"), ("tcp", check.port, "health checks")
 
 
 def _named(groups: list[SecurityGroup]) -> str:

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 
 from gwlbemu.core.elb.attributes import Attributes
 from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
+from gwlbemu.core.elb.network_attributes import NetworkAttributes
 
-GATEWAY = "gateway"
+GATEWAY, NETWORK = "gateway", "network"
 # A new type is a new row.
-ATTRIBUTES: Mapping[str, type[Attributes]] = {GATEWAY: GatewayAttributes}
+ATTRIBUTES: Mapping[str, type[Attributes]] = {GATEWAY: GatewayAttributes, NETWORK: NetworkAttributes}
 # A target group has no type of its own in the API: its protocol says which type of load balancer may use it.
-TYPE_OF_PROTOCOL: Mapping[str, str] = {"GENEVE": GATEWAY}
+TYPE_OF_PROTOCOL: Mapping[str, str] = {
+    "GENEVE": GATEWAY,
+    "TCP": NETWORK,
+    "UDP": NETWORK,
+    "TCP_UDP": NETWORK,
+    "TLS": NETWORK,
+}
 # Quotas: how many targets a target group may have, over all zones together. Gateway: guide, Quotas, 300 targets per
-# Gateway Load Balancer (of which each zone may have all).
-MOST_TARGETS: Mapping[str, int] = {GATEWAY: 300}
+# Gateway Load Balancer (of which each zone may have all). Network: NLB guide, Quotas, 500 targets.
+MOST_TARGETS: Mapping[str, int] = {GATEWAY: 300, NETWORK: 500}

@@ -12,6 +12,7 @@ from gwlbemu.errors import AwsError
 
 PROTOCOLS = ("TCP", "HTTP", "HTTPS")
 MATCHER = "200-399"
+TRAFFIC_PORT = 0  # a health check's port: the one at which each target takes connections ("traffic-port")
 # Guide, Health checks for target groups: the range of each setting.
 RANGES = {
     "port": (1, 65535),
@@ -24,7 +25,8 @@ RANGES = {
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """A target group's health check; times are seconds, `path` and `matcher` are for HTTP and HTTPS.
+    """A target group's health check; times are seconds, `path` and `matcher` are for HTTP and HTTPS; `port` may be
+    TRAFFIC_PORT.
 
     Defaults: guide, Health checks for target groups (for GENEVE groups).
     """

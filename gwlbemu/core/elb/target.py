@@ -15,12 +15,14 @@ _PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "100.64.0.0/10",
 @dataclass(frozen=True, slots=True)
 class Target:
     """A target as RegisterTargets names it: `id` is an instance's name or an address as text, `address` its 4 bytes,
-    `zone` its Availability Zone or EVERY_ZONE.
+    `zone` its Availability Zone or EVERY_ZONE, `port` where it takes connections (0 where a group's port says nothing,
+    as GENEVE's does not).
     """
 
     id: str
     address: bytes
     zone: str
+    port: int = 0
 
 
 def check_ip_target(address: str, vpc_cidrs: Iterable[str]) -> None:

@@ -10,73 +10,105 @@ from pydantic.config import JsonDict
 
 from gwlbemu.core.elb import health as core
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
-from gwlbemu.core.elb.health import RANGES, check_health_check
-from gwlbemu.errors import SettingError
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES
+from gwlbemu.core.elb.health import RANGES, TRAFFIC_PORT, check_health_check
 from gwlbemu.topology.file.document import Path
-from gwlbemu.topology.file.fields import Address, AttributeValue, Model, Name
+from gwlbemu.topology.file.fields import Address, AttributeValue, Ipv6Address, Model, Name
 
 _HEALTHY, _UNHEALTHY = RANGES["healthy_threshold_count"], RANGES["unhealthy_threshold_count"]
 # What AWS calls the other types, as a load balancer's type and in the words of the ELBv2 API.
 _NOT_EMULATED = {
     "classic": "a classic load balancer is not emulated, and of its successors (application, network, gateway) only "
-    "gateway is: expected 'gateway'",
-    "application": "an Application Load Balancer is not emulated: expected 'gateway'",
-    "network": "a Network Load Balancer is not emulated: expected 'gateway'",
+    "two are: expected 'gateway' or 'network'",
+    "application": "an Application Load Balancer is not emulated: expected 'gateway' or 'network'",
 }
 
 
 def _keys(resource: str) -> JsonDict:
     """Names the attribute keys in the JSON Schema, so that an editor completes them."""
-    return {"propertyNames": {"enum": list(ATTRIBUTES[GATEWAY].TABLE[resource])}}
+    keys = dict.fromkeys(key for kind in ATTRIBUTES.values() for key in kind.TABLE[resource])
+    return {"propertyNames": {"enum": list(keys)}}
 
 
 class HealthCheck(Model):
-    """How a target group's targets are probed.
+    """How a target group's targets are probed. What is not given has the default of the group's protocol.
 
-    Defaults and ranges: GWLB guide, Health checks for target groups (contract TG-02).
+    Ranges: GWLB guide, Health checks for target groups (contract TG-02).
     """
 
     protocol: Literal["TCP", "HTTP", "HTTPS"] = "TCP"
-    port: int = Field(default=80, ge=RANGES["port"][0], le=RANGES["port"][1])
+    port: Annotated[int, Field(ge=RANGES["port"][0], le=RANGES["port"][1])] | Literal["traffic-port"] | None = None
     path: str = Field(default="/", pattern="^/", max_length=1024)
-    interval_seconds: int = Field(default=10, ge=RANGES["interval_seconds"][0], le=RANGES["interval_seconds"][1])
-    timeout_seconds: int = Field(default=5, ge=RANGES["timeout_seconds"][0], le=RANGES["timeout_seconds"][1])
+    interval_seconds: int | None = Field(
+        default=None, ge=RANGES["interval_seconds"][0], le=RANGES["interval_seconds"][1]
+    )
+    timeout_seconds: int | None = Field(default=None, ge=RANGES["timeout_seconds"][0], le=RANGES["timeout_seconds"][1])
     healthy_threshold_count: int = Field(default=5, ge=_HEALTHY[0], le=_HEALTHY[1])
     unhealthy_threshold_count: int = Field(default=2, ge=_UNHEALTHY[0], le=_UNHEALTHY[1])
     matcher: Literal["200-399"] = "200-399"
 
-    @model_validator(mode="after")
-    def _as_aws_takes_it(self) -> HealthCheck:
-        try:
-            check_health_check(self.settings())
-        except SettingError as error:
-            raise ValueError(str(error)) from None
-        return self
+    def settings(self, group_protocol: str) -> core.HealthCheck:
+        """Return the same as the core has it, for a group of that protocol.
 
-    def settings(self) -> core.HealthCheck:
-        """Return the same as the core has it."""
-        return core.HealthCheck(**self.model_dump())
+        Defaults: GWLB and NLB guide, Health checks for target groups. Raises SettingError for what AWS refuses.
+        """
+        given = self.model_dump(exclude_none=True)
+        if group_protocol != "GENEVE":
+            timeout = 6 if self.protocol == "HTTP" else 10
+            given = {"port": TRAFFIC_PORT, "interval_seconds": 30, "timeout_seconds": timeout} | given
+            given["port"] = TRAFFIC_PORT if given["port"] == "traffic-port" else given["port"]
+        elif self.port == "traffic-port":
+            given["port"] = 6081
+        return check_health_check(core.HealthCheck(**given))
+
+
+class Target(Model):
+    """A registered target (TargetDescription): an instance's name or an address, and its port if not the group's."""
+
+    id: str
+    port: int | None = Field(default=None, ge=1, le=65535)
+
+
+def _short_target(value: object) -> object:
+    return {"id": value} if isinstance(value, str) else value
+
+
+_ShortTarget = Annotated[Target, BeforeValidator(_short_target, json_schema_input_type=str | Target)]
 
 
 class TargetGroup(Model):
-    """A GENEVE target group (contract TG-01). `targets` are instance names, or addresses with target type `ip`."""
+    """A target group (contract TG-01): of a gateway load balancer with protocol GENEVE and port 6081, of a network load
+    balancer with another protocol.
+
+    `targets` are instance names, addresses with target type `ip`, or the name of one application load balancer with
+    target type `alb`; `{id: web-a, port: 8080}` for another port than the group's.
+    """
 
     name: Name
     vpc: Name
-    protocol: Literal["GENEVE"]
-    port: Literal[6081]
-    target_type: Literal["instance", "ip"] = "instance"
+    protocol: Literal["GENEVE", "TCP", "UDP", "TCP_UDP", "TLS"]
+    port: int = Field(ge=1, le=65535)
+    target_type: Literal["instance", "ip", "alb"] = "instance"
     health_check: HealthCheck = HealthCheck()
     attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(TARGET_GROUP))
-    targets: tuple[str, ...] = ()
+    targets: tuple[_ShortTarget, ...] = ()
+
+    @property
+    def target_ids(self) -> tuple[str, ...]:
+        """The ids of the targets, without ports, in the file's order; one may come twice."""
+        return tuple(target.id for target in self.targets)
 
 
 class LoadBalancerSubnet(Model):
-    """The subnet of one zone, and the node's address there (chosen if absent)."""
+    """The subnet of one zone, and the node's addresses there (SubnetMapping); the private ones are chosen if absent.
+
+    `public_address` is an internet-facing network load balancer's Elastic IP address.
+    """
 
     subnet: Name
     address: Address | None = None
+    ipv6_address: Ipv6Address | None = None
+    public_address: Address | None = None
 
 
 class WeightedTargetGroup(Model):
@@ -86,10 +118,17 @@ class WeightedTargetGroup(Model):
     weight: int = Field(default=1, ge=0, le=999)
 
 
+class TargetGroupStickiness(Model):
+    """Whether a client, known by its source address, stays on one of a forward action's groups."""
+
+    enabled: bool = False
+
+
 class ForwardConfig(Model):
     """The target groups of a forward action."""
 
     target_groups: tuple[WeightedTargetGroup, ...] = Field(min_length=1)
+    target_group_stickiness_config: TargetGroupStickiness = TargetGroupStickiness()
 
 
 class Action(Model):
@@ -179,7 +218,13 @@ class LoadBalancer(Model):
     model_config = ConfigDict(json_schema_extra=_ONE_OF)
 
     name: Name
-    type: Annotated[Literal["gateway"], BeforeValidator(_known_type, json_schema_input_type=Literal["gateway"])]
+    type: Annotated[
+        Literal["gateway", "network"],
+        BeforeValidator(_known_type, json_schema_input_type=Literal["gateway", "network"]),
+    ]
+    scheme: Literal["internet-facing", "internal"] | None = None
+    ip_address_type: Literal["ipv4", "dualstack"] = "ipv4"
+    security_groups: tuple[Name, ...] = ()
     subnets: tuple[_ShortSubnet, ...] = Field(min_length=1)
     attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(LOAD_BALANCER))
     listener: ShortListener | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, MOST_TARGETS, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import MOST_TARGETS, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, attribute_problems
@@ -125,9 +125,9 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
         return
     enabled = zones[balancer.name] if balancer else []
     known = 0
-    for number, target in enumerate(group.targets):
+    for number, (given, target) in enumerate(zip(group.targets, group.target_ids, strict=True)):
         here = (*path, "targets", number)
-        if target in group.targets[:number]:
+        if given in group.targets[:number]:
             yield Problem(here, f"{target} is in the group already")
         try:
             zone = _zone(vpc, group, target, enabled)
@@ -141,7 +141,7 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
                 here,
                 f"{target} is in zone {zone}, which load balancer {balancer.name} has not enabled: expected {wanted}",
             )
-    if known > (most := MOST_TARGETS[GATEWAY]):
+    if known > (most := MOST_TARGETS[TYPE_OF_PROTOCOL[group.protocol]]):
         yield Problem((*path, "targets"), f"{known} targets: expected at most {most}, over all zones together")
 
 
@@ -157,7 +157,7 @@ def _zone(vpc: Vpc, group: TargetGroup, target: str, enabled: list[str]) -> str:
     zones = {subnet.name: subnet.zone for subnet in vpc.subnets}
     instance = next((instance for instance in vpc.instances if instance.name == target), None)
     if instance is None:
-        others = [one for one in vpc.instances if one.name not in group.targets]
+        others = [one for one in vpc.instances if one.name not in group.target_ids]
         fitting = [one.name for one in others if not enabled or zones.get(one.subnet) in enabled]
         wanted = f"one of {', '.join(fitting)}" if fitting else "an instance there"
         raise SettingError(f"VPC {vpc.name} has no instance {target}: expected {wanted}")

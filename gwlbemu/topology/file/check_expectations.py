@@ -43,7 +43,7 @@ def groups_of(topology: Topology) -> dict[str, tuple[str, ...]]:
         for group in topology.target_groups
         for vpc in topology.vpcs
         for instance in vpc.instances
-        if vpc.name == group.vpc and {instance.name, instance.address} & set(group.targets)
+        if vpc.name == group.vpc and {instance.name, instance.address} & set(group.target_ids)
     }
     outside = tuple(each.name for each in (topology.internet.instances if topology.internet else ()))
     found: dict[str, tuple[str, ...]] = {name: (name,) for name in outside}
@@ -107,7 +107,7 @@ def _changeable(topology: Topology) -> dict[str, Collection[str]]:
     instances = [*(each.name for each in outside), *(each.name for each in inside)]
     programs = [each.name for each in outside if each.program] + [each.name for each in inside if each.program]
     groups = [each.name for each in topology.target_groups]
-    targets = {target for group in topology.target_groups for target in group.targets}
+    targets = {target for group in topology.target_groups for target in group.target_ids}
     return {
         "instance": instances,
         "link": instances,

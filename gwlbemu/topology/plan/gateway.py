@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from netaddr import IPNetwork
 
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.topology import names
-from gwlbemu.topology.file.places import subnets_by_name
+from gwlbemu.topology.file.places import balancers_of_type, subnets_by_name
 from gwlbemu.topology.file.schema import Endpoint, Topology, Vpc
 from gwlbemu.topology.plan import hosts
 from gwlbemu.topology.plan import values as plan
@@ -40,7 +41,7 @@ def gateway_nodes(topology: Topology, layout: Layout) -> tuple[plan.GatewayNode,
     """Return the nodes of every gateway load balancer, one per subnet that it has, in the file's order."""
     subnets = subnets_by_name(topology)
     found = []
-    for balancer in topology.load_balancers:
+    for balancer in balancers_of_type(topology, GATEWAY):
         for place in balancer.subnets:
             _, subnet = subnets[place.subnet]
             name = names.node(balancer.name, subnet.zone)
@@ -67,7 +68,7 @@ def gateway_nodes(topology: Topology, layout: Layout) -> tuple[plan.GatewayNode,
 def node_blueprints(topology: Topology, settings: Settings) -> Iterator[Blueprint]:
     """Yield the namespace and the links of every gateway load balancer's node."""
     subnets = subnets_by_name(topology)
-    for balancer in topology.load_balancers:
+    for balancer in balancers_of_type(topology, GATEWAY):
         for place in balancer.subnets:
             _, subnet = subnets[place.subnet]
             eni = settings.layout.interface(subnet.name, names.node(balancer.name, subnet.zone))

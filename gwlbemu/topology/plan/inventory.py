@@ -42,7 +42,7 @@ def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
 def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
     """Return every instance, those on the internet first; an appliance is whatever is a target."""
     zones = {name: subnet.zone for name, (_, subnet) in subnets_by_name(topology).items()}
-    targets = {(group.vpc, target) for group in topology.target_groups for target in group.targets}
+    targets = {(group.vpc, target) for group in topology.target_groups for target in group.target_ids}
     found = []
     for one in topology.internet.instances if topology.internet else ():
         interface = layout.interface(INTERNET, one.name)

@@ -25,6 +25,7 @@ class Action:
     type: str  # forward; later also those of an application load balancer, such as redirect
     target_groups: tuple[WeightedTargetGroup, ...] = ()  # of a forward action
     settings: dict[str, str] = field(default_factory=dict)  # of an action of another type, by the names of the API
+    sticky: bool = False  # a client stays on one of the groups (TargetGroupStickinessConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,10 @@ def _chosen(topology: Topology) -> Iterator[tuple[str, ProgramChoice | None]]:
 def _health_port(topology: Topology, instance: Instance) -> int:
     """Return where an appliance is probed: the port of its target group's health check."""
     known = {instance.name, instance.address}
-    groups = [group for group in topology.target_groups if group.vpc == instance.vpc and known & set(group.targets)]
-    return groups[0].health_check.port if groups else _DEFAULT_HEALTH_PORT
+    groups = [group for group in topology.target_groups if group.vpc == instance.vpc and known & set(group.target_ids)]
+    for group in groups:
+        return group.health_check.settings(group.protocol).port or group.port
+    return _DEFAULT_HEALTH_PORT
 
 
 def _program(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.file.places import subnets_by_name
 from gwlbemu.topology.file.schema import Topology
-from gwlbemu.topology.plan import gateway, hosts, inventory, services
+from gwlbemu.topology.plan import gateway, hosts, inventory, network, services
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.internet import internet_blueprint
 from gwlbemu.topology.plan.layout import lay_out
@@ -44,6 +44,7 @@ def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
         load_balancers=services.load_balancers(topology),
         target_groups=services.target_groups(topology, layout),
         gateway_nodes=gateway.gateway_nodes(topology, layout),
+        network_nodes=network.network_nodes(topology, layout),
         programs=programs(topology, layout, instances),
         taps=inventory.taps(topology, layout),
         capture=plan.CaptureSettings(**topology.capture.model_dump()),
@@ -70,4 +71,5 @@ def _machine(topology: Topology, settings: Settings) -> Blueprint:
     for vpc in topology.vpcs:
         parts += [hosts.instance_blueprint(topology, settings, vpc, instance) for instance in vpc.instances]
         parts += [hosts.nat_gateway_blueprint(settings, subnets[g.subnet][1], g.name) for g in vpc.nat_gateways]
-    return Blueprint.joined([*parts, *gateway.node_blueprints(topology, settings)])
+    parts += gateway.node_blueprints(topology, settings)
+    return Blueprint.joined([*parts, *network.node_blueprints(topology, settings)])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gwlbemu.core.elb.balancer_types import TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import NETWORK, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.network_attributes import group_defaults
 from gwlbemu.topology.file import attributes
 from gwlbemu.topology.file import balancing as file
 from gwlbemu.topology.file.places import subnets_by_name, target_zone
@@ -24,20 +25,33 @@ def load_balancers(topology: Topology) -> tuple[plan.LoadBalancer, ...]:
 
 def _target_group(topology: Topology, layout: Layout, group: file.TargetGroup) -> plan.TargetGroup:
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
+    kind = TYPE_OF_PROTOCOL[group.protocol]
+    defaults = group_defaults(group.protocol, group.target_type) if kind == NETWORK else {}
     addresses = {i.name: layout.interface(i.subnet, i.name).address for i in vpc.instances}
-    targets = [(name, addresses.get(name, name)) for name in group.targets]
+    targets = [(one.id, addresses.get(one.id, one.id), one.port) for one in group.targets]
     return plan.TargetGroup(
         name=group.name,
         vpc=group.vpc,
+        protocol=group.protocol,
+        port=group.port,
         target_type=group.target_type,
-        health_check=group.health_check.settings(),
-        attributes=attributes.complete(TYPE_OF_PROTOCOL[group.protocol], attributes.TARGET_GROUP, group.attributes),
-        targets=tuple(plan.Target(name, address, target_zone(vpc, address)) for name, address in targets),
+        health_check=group.health_check.settings(group.protocol),
+        attributes=attributes.complete(kind, attributes.TARGET_GROUP, defaults | group.attributes),
+        targets=tuple(
+            plan.Target(
+                f"{name}:{port}" if port not in (None, group.port) else name,
+                address,
+                target_zone(vpc, address),
+                port or group.port,
+            )
+            for name, address, port in targets
+        ),
     )
 
 
 def _load_balancer(topology: Topology, balancer: file.LoadBalancer) -> plan.LoadBalancer:
     subnets = subnets_by_name(topology)
+    public = any(place.public_address for place in balancer.subnets)
     return plan.LoadBalancer(
         name=balancer.name,
         type=balancer.type,
@@ -45,6 +59,9 @@ def _load_balancer(topology: Topology, balancer: file.LoadBalancer) -> plan.Load
         zones=tuple(subnets[place.subnet][1].zone for place in balancer.subnets),
         attributes=attributes.complete(balancer.type, attributes.LOAD_BALANCER, balancer.attributes),
         listeners=tuple(_listener(balancer.type, listener) for _, listener in balancer.all_listeners()),
+        scheme=balancer.scheme or ("internet-facing" if public else "internal"),
+        ip_address_type=balancer.ip_address_type,
+        security_groups=balancer.security_groups,
     )
 
 
@@ -67,4 +84,5 @@ def _listener(balancer_type: str, listener: file.Listener) -> Listener:
 
 def _action(action: file.Action) -> Action:
     groups = tuple(WeightedTargetGroup(one.target_group, one.weight) for _, one in action.weighted_target_groups())
-    return Action(action.type, groups)
+    sticky = action.forward_config is not None and action.forward_config.target_group_stickiness_config.enabled
+    return Action(action.type, groups, sticky=sticky)

@@ -18,8 +18,9 @@ from gwlbemu.topology.plan.machine_half import Link, Namespace
 
 # The form of a plan as `encode` writes it, which a running lab keeps. Raise it by one with every change to the values
 # below that makes what another version wrote unreadable, or misread. Version 1, without this number: one listener;
-# version 2: no instance ports; security groups, NAT and transit gateways stand in the machine half alone.
-VERSION = 3
+# version 2: no instance ports; security groups, NAT and transit gateways stand in the machine half alone; version 3: no
+# network load balancers.
+VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +163,10 @@ class Endpoint:
 class Target:
     """A registered target of a group. `id` is the instance's name, or the address for target type ip."""
 
-    id: str
+    id: str  # with ":PORT" behind it where its port is not the group's
     address: str
     zone: str  # "all" for an address outside the VPC
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,9 @@ class TargetGroup:
 
     name: str
     vpc: str
-    target_type: str  # instance | ip
+    protocol: str  # GENEVE | TCP | UDP | TCP_UDP | TLS
+    port: int
+    target_type: str  # instance | ip | alb
     health_check: HealthCheck
     attributes: dict[str, str]  # every AWS attribute key with its value as AWS writes it
     targets: tuple[Target, ...]
@@ -197,15 +201,40 @@ class GatewayNode:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkNode:
+    """A Network Load Balancer's node in one zone: a namespace in which the kernel translates, and a keeper process.
+
+    Clients reach it by its ENI, by `address` (or by `public_address`, which the internet gateway translates to it).
+    What keeps the client's address goes to targets, and comes back, by its interface `fabric`: `number`, from 1 and its
+    own in the whole lab, is the mark that such packets have in the namespaces of the targets' subnets.
+    """
+
+    name: str  # web-node-a
+    load_balancer: str
+    zone: str
+    namespace: str
+    subnet: str
+    device: str  # of the ENI, inside the node's namespace
+    address: str  # of the ENI
+    ipv6_address: str  # of the ENI; "" unless the load balancer is dualstack
+    public_address: str  # "" of an internal load balancer
+    mac: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoadBalancer:
     """A load balancer of any type: where it is, what it listens for and where that goes."""
 
     name: str
-    type: str  # gateway
+    type: str  # gateway | network
     vpc: str
     zones: tuple[str, ...]  # enabled ones
     attributes: dict[str, str]  # every AWS attribute key with its value as AWS writes it
     listeners: tuple[Listener, ...]
+    scheme: str = "internal"  # internal | internet-facing
+    ip_address_type: str = "ipv4"  # ipv4 | dualstack
+    security_groups: tuple[str, ...] = ()
 
     @property
     def target_groups(self) -> tuple[str, ...]:
@@ -259,6 +288,7 @@ class Plan:
     load_balancers: tuple[LoadBalancer, ...]
     target_groups: tuple[TargetGroup, ...]
     gateway_nodes: tuple[GatewayNode, ...]
+    network_nodes: tuple[NetworkNode, ...]
     programs: tuple[Program, ...]
     taps: tuple[Tap, ...]
     capture: CaptureSettings = CaptureSettings()
@@ -276,6 +306,11 @@ class Plan:
     # route table that it follows, or its own place without one; of everything else its own place.
     places: dict[str, Path] = field(default_factory=dict)
     version: int = VERSION  # of the form in which it is written down (see `encode`)
+
+    @property
+    def nodes(self) -> tuple[GatewayNode | NetworkNode, ...]:
+        """The nodes of all load balancers, of whatever type, the gateways' first."""
+        return (*self.gateway_nodes, *self.network_nodes)
 
     def group_of(self, balancer: str) -> TargetGroup:
         """Return the one target group that the load balancer `balancer` forwards to.

@@ -1,0 +1,124 @@
+"""The attributes of a Network Load Balancer, its listeners and its target groups: one row per AWS key.
+
+Rules of this file: the table is the only place that knows these keys, ranges and defaults; what depends on a group's
+protocol and target type stands in `group_defaults`. One value of the class holds the keys of the load balancer, of one
+listener and of one target group: who asks about a group leaves the listener's at their defaults, and the other way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gwlbemu.core.elb.attributes import (
+    DELETION_PROTECTION,
+    DEREGISTRATION_DELAY,
+    LISTENER,
+    LOAD_BALANCER,
+    TARGET_GROUP,
+    Attribute,
+    Attributes,
+    Table,
+    table_of,
+)
+
+ANY_ZONE, PARTIAL_AFFINITY, AFFINITY = (
+    "any_availability_zone",
+    "partial_availability_zone_affinity",
+    "availability_zone_affinity",
+)
+USE_BALANCER = "use_load_balancer_configuration"
+SOURCE_IP = "source_ip"
+_EDIT = "NLB guide, Edit target group attributes"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkAttributes(Attributes):
+    """Every attribute of a Network Load Balancer, parsed; the defaults are AWS's."""
+
+    TABLE: ClassVar[Table] = table_of(
+        {
+            LOAD_BALANCER: (
+                DELETION_PROTECTION,
+                Attribute(
+                    "load_balancing.cross_zone.enabled",
+                    "balancer_cross_zone",
+                    False,
+                    "NLB guide, Cross-zone load balancing",
+                ),
+                Attribute(
+                    "dns_record.client_routing_policy",
+                    "client_routing_policy",
+                    ANY_ZONE,
+                    "NLB guide, Availability Zone DNS affinity",
+                    choices=(ANY_ZONE, PARTIAL_AFFINITY, AFFINITY),
+                ),
+            ),
+            LISTENER: (
+                Attribute("tcp.idle_timeout.seconds", "tcp_idle_seconds", 350, "NLB guide, Idle timeout", 60, 6000),
+            ),
+            TARGET_GROUP: (
+                DEREGISTRATION_DELAY,
+                Attribute(
+                    "deregistration_delay.connection_termination.enabled", "terminate_on_deregistration", False, _EDIT
+                ),
+                Attribute(
+                    "load_balancing.cross_zone.enabled",
+                    "group_cross_zone",
+                    USE_BALANCER,
+                    _EDIT,
+                    choices=("true", "false", USE_BALANCER),
+                ),
+                Attribute("preserve_client_ip.enabled", "preserve_client_ip", True, _EDIT),
+                Attribute("proxy_protocol_v2.enabled", "proxy_protocol_v2", False, _EDIT),
+                Attribute("stickiness.enabled", "sticky", False, _EDIT),
+                Attribute("stickiness.type", "stickiness_type", SOURCE_IP, _EDIT, choices=(SOURCE_IP,)),
+                Attribute(
+                    "target_health_state.unhealthy.connection_termination.enabled",
+                    "terminate_on_unhealthy",
+                    True,
+                    _EDIT,
+                ),
+                Attribute(
+                    "target_health_state.unhealthy.draining_interval_seconds",
+                    "unhealthy_draining_seconds",
+                    0,
+                    _EDIT,
+                    0,
+                    360000,
+                ),
+            ),
+        }
+    )
+
+    deletion_protection: bool = False
+    balancer_cross_zone: bool = False
+    client_routing_policy: str = ANY_ZONE
+    tcp_idle_seconds: int = 350
+    deregistration_delay_seconds: int = 300
+    terminate_on_deregistration: bool = False
+    group_cross_zone: str = USE_BALANCER
+    preserve_client_ip: bool = True
+    proxy_protocol_v2: bool = False
+    sticky: bool = False
+    stickiness_type: str = SOURCE_IP
+    terminate_on_unhealthy: bool = True
+    unhealthy_draining_seconds: int = 0
+
+    @property
+    def cross_zone(self) -> bool:
+        """Whether targets of every enabled zone are in scope: as the group says, else as the load balancer."""
+        return self.balancer_cross_zone if self.group_cross_zone == USE_BALANCER else self.group_cross_zone == "true"
+
+
+def group_defaults(protocol: str, target_type: str) -> dict[str, str]:
+    """Return the attributes of a target group whose defaults depend on its protocol and target type, in AWS's text.
+
+    Source: NLB guide, Edit target group attributes, "Client IP preservation" and "Connection termination".
+    """
+    datagrams = protocol in ("UDP", "TCP_UDP")
+    preserved = target_type != "ip" or datagrams
+    return {
+        "preserve_client_ip.enabled": str(preserved).lower(),
+        "deregistration_delay.connection_termination.enabled": str(datagrams).lower(),
+    }
