@@ -56,7 +56,7 @@ class Instance:
     security_groups: tuple[str, ...] = ()
     source_dest_check: bool = True
     instance_type: str = ""
-    appliance: bool = False  # a target of a target group
+    appliance: bool = False  # a target of a gateway load balancer's group
 
     @property
     def addresses(self) -> frozenset[str]:
