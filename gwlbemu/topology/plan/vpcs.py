@@ -66,7 +66,8 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
     own = {one.name for one in vpc.subnets}
     ports = list(_instance_ports(topology, settings, vpc, subnet))
     tunnels = any(balancer.subnets[0].subnet in own for balancer in balancers_of_type(topology, GATEWAY))
-    nodes = [place for place in network_places(topology) if place.vpc.name == vpc.name]
+    answering = [port.device for port, _ in ports if port.returns]
+    nodes = [place for place in network_places(topology) if answering and place.vpc.name == vpc.name]
     found = routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)
     namespace = Namespace(
         name=layout.namespace(subnet.name),
@@ -80,7 +81,7 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
         nftables=rulesets.router()
         + (rulesets.fabric_keeps_ttl() if tunnels else "")
         + "".join(port_rules.instance_port(port, groups) for port, groups in ports)
-        + (_returns(layout, subnet, nodes, [port for port, _ in ports if port.returns]) if nodes else ""),
+        + (_returns(layout, subnet, nodes, answering) if nodes else ""),
         instance_ports=tuple(port for port, _ in ports),
         mark_rules=tuple(("subnet", place.number, returns.FIRST_TABLE + place.number) for place in nodes),
     )
@@ -103,9 +104,9 @@ def _to_node(layout: Layout, place: NetworkPlace) -> KernelRoute:
     return KernelRoute("0.0.0.0/0", "fabric", hop.address, table=returns.FIRST_TABLE + place.number, source=source)
 
 
-def _returns(layout: Layout, subnet: Subnet, nodes: list[NetworkPlace], ports: list[InstancePort]) -> str:
+def _returns(layout: Layout, subnet: Subnet, nodes: list[NetworkPlace], ports: list[str]) -> str:
     marks = {layout.next_hops[place.vpc.name][place.node].mac: place.number for place in nodes}
-    return returns.returns(marks, [port.device for port in ports], names.mac(subnet.name, "subnet"))
+    return returns.returns(marks, ports, names.mac(subnet.name, "subnet"))
 
 
 def _instance_ports(
