@@ -39,7 +39,8 @@ def returns(nodes: Mapping[str, int], ports: Iterable[str], router_mac: str) -> 
     ) + table(
         "netdev returns",
         *_maps(),
-        chain("remember", "", _remember()),
+        *(chain(f"udp_of_{number}", "", _remember_udp(number)) for number in nodes.values()),
+        chain("remember", "", _remember(nodes.values())),
         chain("forget", "", _forget()),
         chain("tcp_answer", "", _tcp_answer()),
         chain("udp_answer", "", [f"update @udp_flows {{ {_flow('udp', 'sent')} : meta mark }}", "goto answer"]),
@@ -75,15 +76,25 @@ def _port(device: str) -> Iterator[str]:
     )
 
 
-def _remember() -> Iterator[str]:
+def _remember(marks: Iterable[int]) -> Iterator[str]:
     """What comes from a node. An entry is written anew where its mark changes: an update changes the timeout alone."""
     flow = _flow("tcp", "received")
+    yield f"meta l4proto udp meta mark vmap {{ {', '.join(f'{mark} : goto udp_of_{mark}' for mark in marks)} }}"
     yield f"{_SYN} delete @tcp_flows {{ {flow} : meta mark }}"
     yield f"{_SYN} update @tcp_flows {{ {flow} timeout {_TCP_OPENING}s : meta mark }}"
     yield f"tcp flags & (fin | rst) == 0 add @tcp_flows {{ {flow} : meta mark }}"  # it began before these rules
-    yield f"update @udp_flows {{ {_flow('udp', 'received')} : meta mark }}"
     yield f"{_END} meta mark set {flow} map @tcp_flows"
     yield from _ended("received", _CLIENT_ENDED)
+
+
+def _remember_udp(mark: int) -> Iterator[str]:
+    """The same for UDP, which has no beginning: a client may go on by another node with each datagram."""
+    flow = _flow("udp", "received")
+    yield f"meta mark set {flow} map @udp_flows"
+    yield f"meta mark {mark} update @udp_flows {{ {flow} : meta mark }} accept"
+    yield f"delete @udp_flows {{ {flow} : meta mark }}"
+    yield f"meta mark set {mark}"
+    yield f"update @udp_flows {{ {flow} : meta mark }}"
 
 
 def _forget() -> Iterator[str]:
