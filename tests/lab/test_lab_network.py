@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -128,7 +128,7 @@ def _without_id(frame: bytes) -> bytes:
     return frame[:18] + frame[20:24] + frame[26:]
 
 
-def _at_every_tap(lab: Lab, frames: list[tuple[str, Packet]]) -> dict[tuple[str, str], list[bytes]]:
+def _at_every_tap(lab: Lab, frames: Sequence[tuple[str, Packet]]) -> dict[tuple[str, str], list[bytes]]:
     """All frames that cross each tap when the frames are sent, each by its instance."""
     with ExitStack() as taps:
         matching = f"udp port {ECHO} or tcp port {NOBODY} or tcp port 9"
