@@ -39,14 +39,11 @@ _MOST_FORMER = 10_000  # targets that are remembered by number after they have g
 
 
 class NetworkBalancer:
-    """One load balancer as one node sees it. Raises AwsError for what AWS would refuse; then nothing has changed.
+    """One load balancer as one node sees it. Raises AwsError for what AWS would refuse; then nothing has changed."""
 
-    `first_number` is the first number of a target: above those in marks of connections that are there already.
-    """
-
-    def __init__(self, settings: Settings, balancer: Balancer, now: float, first_number: int = 1) -> None:
+    def __init__(self, settings: Settings, balancer: Balancer, now: float) -> None:
         self._settings = settings
-        self._numbers, self._group_numbers = count(first_number), count(1)
+        self._numbers, self._group_numbers = count(1), count(1)
         self._groups: dict[str, _KnownGroup] = {}
         self._listeners: tuple[Listener, ...] = ()
         self._flushes: list[int] = []
@@ -124,6 +121,13 @@ class NetworkBalancer:
     def name_of(self, mark: int) -> tuple[str, str]:
         """Return the group and the id of the target of a connection with this mark; ("", "") for an unknown one."""
         return self._names.get(mark & NUMBER_MASK, ("", ""))
+
+    def listener_of(self, protocol: int, port: int) -> str:
+        """Return the name of the listener (TCP:80) with this port, "" when there is none any more."""
+        for listener in self._listeners:
+            if listener.port == port and protocol in PROTOCOLS.get(listener.protocol, ()):
+                return listener.name
+        return ""
 
     # ---- what the kernel shall hold ----
     def tables(self) -> Tables:
