@@ -22,7 +22,6 @@ from gwlbemu.lab.up import OnStep
 from gwlbemu.topology.file.changes import Change, read_change
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
-from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.own_lab import own_lab
 from gwlbemu.trials.probes import observe
 from gwlbemu.views.attributes import AttributeSetting, read_attributes

@@ -312,6 +312,12 @@ class Plan:
         """The nodes of all load balancers, of whatever type, the gateways' first."""
         return (*self.gateway_nodes, *self.network_nodes)
 
+    @property
+    def node_types(self) -> dict[str, str]:
+        """The type of load balancer that each node is of, by the node's name."""
+        types = {balancer.name: balancer.type for balancer in self.load_balancers}
+        return {node.name: types[node.load_balancer] for node in self.nodes}
+
     def group_of(self, balancer: str) -> TargetGroup:
         """Return the one target group that the load balancer `balancer` forwards to.
 
