@@ -14,7 +14,7 @@ from gwlbemu.public import Lab
 from tests.waiting import wait_until
 
 PUBLIC = {"a": "203.0.113.1", "b": "203.0.113.2"}
-PRIVATE = {"a": "10.0.101.10", "b": "10.0.102.10"}
+PRIVATE = {"a": "10.0.101.254", "b": "10.0.102.254"}  # the highest that are free
 ADDRESSES = {"web-a": "10.0.1.10", "web-b": "10.0.2.10", "near": "10.0.1.20", "client": "198.51.100.10"}
 QUICK = {
     "protocol": "HTTP", "port": 80, "interval_seconds": 5, "timeout_seconds": 2, "healthy_threshold_count": 2,
@@ -86,7 +86,7 @@ def front(
                 "name": "front",
                 "type": "network",
                 "subnets": [
-                    {"subnet": f"front-{zone}", "address": PRIVATE[zone], "public_address": PUBLIC[zone]}
+                    {"subnet": f"front-{zone}", "public_address": PUBLIC[zone]}
                     for zone in "ab"
                 ],
                 "security_groups": inside.get("front", []),

@@ -18,7 +18,7 @@ from gwlbemu.topology.plan.machine import Blueprint, Settings
 from gwlbemu.topology.plan.machine_half import KernelRoute, Link
 from gwlbemu.topology.plan.vpcs import fabric_addresses, fabric_neighbours
 
-# The packet mark, inside a node, of what comes from a client and keeps the client's address; and where it goes.
+# The packet mark, inside a node, of what goes to a target with its client's address; and where it goes.
 PRESERVED, PRESERVED_TABLE = 0x100, 100
 
 
@@ -71,7 +71,8 @@ def _node(settings: Settings, place: NetworkPlace) -> Blueprint:
         namespace,
         routes=(*namespace.routes, *routes),
         neighbours=(*namespace.neighbours, *fabric_neighbours(settings, vpc, place.node)),
-        mark_rules=((interface.device, PRESERVED, PRESERVED_TABLE),),
+        # `lo`: a reset that the node itself sends to a target of which it knows no connection any more.
+        mark_rules=tuple((device, PRESERVED, PRESERVED_TABLE) for device in (interface.device, "lo")),
     )
     own = hops[place.node]
     fabric = Link(
