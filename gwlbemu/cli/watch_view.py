@@ -246,6 +246,11 @@ def _earlier_counts(flow: LiveFlow, was: LiveFlow | None, seconds: float) -> tup
     return (0, 0) if flow.type == GATEWAY and flow.age_seconds < seconds else (None, None)
 
 
+def _age_and_idle(flow: LiveFlow) -> tuple[str, str]:
+    """The kernel does not tell how old a connection of a network load balancer is."""
+    return (_seconds(flow.age_seconds), _seconds(flow.idle_seconds)) if flow.type == GATEWAY else ("", "")
+
+
 def _identity(flow: LiveFlow) -> tuple[object, ...]:
     entry = flow.endpoint or flow.listener
     return (entry, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port)
