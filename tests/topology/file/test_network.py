@@ -153,8 +153,9 @@ RULES = [
     ("a priority twice", network(ip_address_type="dualstack", listeners=[listener(rules=[RULE, RULE])]),
      f"{LISTENER}.rules[1].priority", "priority 1 is in use: expected another one (PriorityInUse)"),
     ("a priority of 0", with_rule(priority=0), f"{LISTENER}.rules[0].priority", "greater than or equal to 1"),
-    ("a group of another protocol", network(group(), group("other", protocol="UDP"), ip_address_type="dualstack", listeners=[
-        listener(rules=[RULE | {"actions": [forward("other")]}])]),
+    ("a group of another protocol", network(
+        group(), group("other", protocol="UDP"), ip_address_type="dualstack",
+        listeners=[listener(rules=[RULE | {"actions": [forward("other")]}])]),
      f"{LISTENER}.rules[0].actions[0].target_group", "(IncompatibleProtocols)"),
     ("UDP with dualstack", network(group(protocol="UDP"), ip_address_type="dualstack", listeners=[listener("UDP")]),
      f"{LISTENER}.protocol", "you can't specify the UDP protocol if dual-stack mode is enabled"),
@@ -252,7 +253,7 @@ HEALTH = [
 ]  # fmt: skip
 
 
-def cases(*lists: list[Any]) -> Any:
+def cases(*lists: list[Any]) -> pytest.MarkDecorator:
     every = [case for each in lists for case in each]
     return pytest.mark.parametrize(("change", "key", "words"), [c[1:] for c in every], ids=[c[0] for c in every])
 
