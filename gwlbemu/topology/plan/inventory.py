@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gwlbemu.core.elb.balancer_types import GATEWAY, TYPE_OF_PROTOCOL
 from gwlbemu.topology import names
 from gwlbemu.topology.file.places import subnets_by_name
 from gwlbemu.topology.file.schema import SecurityGroupRule, Topology
@@ -40,9 +41,10 @@ def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
 
 
 def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
-    """Return every instance, those on the internet first; an appliance is whatever is a target."""
+    """Return every instance, those on the internet first; an appliance is a gateway load balancer's target."""
     zones = {name: subnet.zone for name, (_, subnet) in subnets_by_name(topology).items()}
-    targets = {(group.vpc, target) for group in topology.target_groups for target in group.target_ids}
+    groups = [group for group in topology.target_groups if TYPE_OF_PROTOCOL[group.protocol] == GATEWAY]
+    targets = {(group.vpc, target) for group in groups for target in group.target_ids}
     found = []
     for one in topology.internet.instances if topology.internet else ():
         interface = layout.interface(INTERNET, one.name)
