@@ -73,6 +73,11 @@ class LiveFlow:
     target_port: int = 0
     state: str = ""  # the kernel's word, such as ESTABLISHED; "" for UDP
 
+    @property
+    def has_age(self) -> bool:
+        """Whether its age and idle time are known; the kernel tells neither of a connection."""
+        return self.type == GATEWAY
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as `gwlbemu flows --json` prints it: the fields that its type has."""
         others = {name for kind, names in _ONLY.items() if kind != self.type for name in names}
