@@ -170,14 +170,30 @@ def shorten(found: Iterable[Entry], seconds: float) -> int:
     for entry in found:
         left = entry.timeout - seconds
         if left <= 0:
-            identity = attribute(_ID, entry.identity[1].to_bytes(4, "big"))
-            ended.append(request(CONNTRACK, _DELETE, ACK, entry.tuple_original + identity, entry.family))
+            ended.append(_forget(entry))
         else:
             timeout = attribute(_TIMEOUT, struct.pack(">I", round(left)))
             others.append(request(CONNTRACK, _NEW, ACK, entry.tuple_original + timeout, entry.family))
     with NfNetlink() as kernel:
         kernel.change(others)
         return kernel.change(ended)
+
+
+def change_marks(found: Iterable[tuple[Entry, int]]) -> None:
+    """Give each of the connections another mark; forget those whose mark shall be 0."""
+    changes = [
+        request(CONNTRACK, _NEW, ACK, entry.tuple_original + attribute(_MARK, struct.pack(">I", mark)), entry.family)
+        if mark
+        else _forget(entry)
+        for entry, mark in found
+    ]
+    with NfNetlink() as kernel:
+        kernel.change(changes)
+
+
+def _forget(entry: Entry) -> bytes:
+    identity = attribute(_ID, entry.identity[1].to_bytes(4, "big"))
+    return request(CONNTRACK, _DELETE, ACK, entry.tuple_original + identity, entry.family)
 
 
 def _half(data: bytes) -> Half:

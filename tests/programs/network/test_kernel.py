@@ -252,7 +252,6 @@ def test_without_the_clients_address_a_target_has_55000_connections(lab: Bench) 
     lab.ip("nlbnode", f"route add 10.7.0.0/16 via {CLIENT}")
     lab.send_raw([lab.raw(SYN, 1024 + n % 60000, PORT, n, f"10.7.0.{1 + n // 60000}") for n in range(60_000)])
     metrics = lab.ask("metrics")["metrics"]
-    print(metrics)
     assert 54_000 < metrics["ActiveFlowCount"] <= 55_000
     assert metrics["PortAllocationErrorCount"] > 0
 
@@ -311,6 +310,28 @@ def test_a_keeper_that_gave_up_its_rights_keeps_the_tables() -> None:
         assert status["tables"] == "intact"
         assert status["faults"] == {}
         assert lab.entries() == []
+
+
+def test_a_new_keeper_takes_the_connections_of_the_one_before(lab: Bench) -> None:
+    first, second = lab.serve(1), lab.serve(2)
+    lab.start(plain(target(1), target(2)))
+    lab.wait_for_states(t1="healthy", t2="healthy")
+    clients = {sock.getsockname()[1]: sock for sock in (lab.connect() for _ in range(30))}
+    before = {key[2]: place for key, place in tuples(lab).items()}
+    on_second = [port for port, place in before.items() if place[0] == "10.0.1.12"]
+    accepted = lab.accept(second, len(on_second))
+    lab.stop()
+    lab.start(plain(target(2), target(3)))  # t1 is no longer there, and t2 has another number
+    after = {key[2]: place for key, place in tuples(lab).items()}
+    assert after == {port: ("10.0.1.12", PORT, 1) for port in on_second}
+    assert {each["id"]: each["flows"] for each in lab.ask("targets")["targets"]} == {"t2": len(on_second), "t3": 0}
+    for port, sock in clients.items():
+        if port in accepted:
+            sock.send(b"x")
+            assert accepted[port].recv(1) == b"x"
+        else:
+            assert is_reset(sock)
+    first.close()
 
 
 def test_flows_come_in_pages_and_each_once(lab: Bench) -> None:
