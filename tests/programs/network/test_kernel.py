@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from gwlbemu.core.elb.health import TRAFFIC_PORT, HealthCheck
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Settings
 from gwlbemu.core.network.tables import NUMBER_MASK, Connection
@@ -27,7 +29,7 @@ from tests.programs.network.nlb_bench import (
     plain,
     target,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 SYN, ACK = 0x02, 0x10
@@ -149,6 +151,28 @@ def test_connections_of_an_unhealthy_target_are_reset_and_the_others_go_on(lab: 
     for _ in range(20):
         lab.connect().close()
     assert {place[0] for place in tuples(lab).values()} == {"10.0.1.12"}
+
+
+@pytest.mark.contract("NL-06")
+def test_a_health_check_asks_at_the_targets_own_port_and_names_the_node(lab: Bench) -> None:
+    server = lab.serve(1, 8080)
+    check = HealthCheck("HTTP", TRAFFIC_PORT, "/ok", 5, 2, 2, 2)
+    told = replace(group("web", target(1, 8080)), health_check=check)
+    lab.start(balancer((listener(("web", 1)),), told))
+    for status, state in ((b"200 OK", "healthy"), (b"503 No", "unhealthy")):
+        for _ in range(2):
+            lab.ask("advance", seconds=5)
+            connection, peer = server.accept()
+            with connection:
+                connection.settimeout(PATIENCE)
+                request = connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 " + status + b"\r\n\r\n")
+            assert peer[0] == NODE
+            assert request.startswith(b"GET /ok HTTP/1.1\r\n")
+            assert b"\r\nHost: 10.0.9.10:80\r\n" in request
+        lab.wait_for_states(t1=state)
+    (told_target,) = lab.ask("targets")["targets"]
+    assert told_target["reason"] == "Target.ResponseCodeMismatch"
 
 
 @pytest.mark.contract("NL-06")
@@ -323,7 +347,7 @@ def test_a_new_keeper_takes_the_connections_of_the_one_before(lab: Bench) -> Non
     lab.stop()
     lab.start(plain(target(2), target(3)))  # t1 is no longer there, and t2 has another number
     after = {key[2]: place for key, place in tuples(lab).items()}
-    assert after == {port: ("10.0.1.12", PORT, 1) for port in on_second}
+    assert after == dict.fromkeys(on_second, ("10.0.1.12", PORT, 1))
     assert {each["id"]: each["flows"] for each in lab.ask("targets")["targets"]} == {"t2": len(on_second), "t3": 0}
     for port, sock in clients.items():
         if port in accepted:
