@@ -83,7 +83,7 @@ def test_the_kernel_chooses_what_the_core_says(lab: Bench) -> None:
     lab.ip("nlbnode", f"route add 10.7.0.0/16 via {CLIENT}")
     lab.send_raw(packets)
     for _ in range(100):
-        sock = lab.socket("nlbclient", socket.SOCK_DGRAM)
+        sock = lab.open_socket("nlbclient", socket.SOCK_DGRAM)
         sock.sendto(b"?", (NODE, 53))
         source_port = sock.getsockname()[1]
         where = socket.inet_aton(CLIENT), source_port, socket.inet_aton(NODE), 53
@@ -114,7 +114,7 @@ def test_late_packets_get_a_reset_and_a_port_without_listener_is_silent(lab: Ben
     assert is_reset(idle)
     kept.send(b"still")
     # A data packet of no connection: reset, to a listener's port alone.
-    probe = lab.socket("nlbclient", socket.SOCK_RAW, socket.IPPROTO_TCP)
+    probe = lab.open_socket("nlbclient", socket.SOCK_RAW, socket.IPPROTO_TCP)
     lab.send_raw([lab.raw(ACK, 30001, 81), lab.raw(SYN, 30002, 81), lab.raw(ACK, 30003, PORT)])
     while True:
         packet = probe.recv(100)[20:]
@@ -282,11 +282,11 @@ def test_without_the_clients_address_a_target_has_55000_connections(lab: Bench) 
 
 @pytest.mark.contract("NL-05")
 def test_udp_idles_for_120_seconds(lab: Bench) -> None:
-    server = lab.socket("nlbt1", socket.SOCK_DGRAM)
+    server = lab.open_socket("nlbt1", socket.SOCK_DGRAM)
     server.bind(("0.0.0.0", 53))
     told = group("dns", target(1, 53), protocol="UDP")
     lab.start(balancer((listener(("dns", 1), protocol="UDP", port=53),), told))
-    client = lab.socket("nlbclient", socket.SOCK_DGRAM)
+    client = lab.open_socket("nlbclient", socket.SOCK_DGRAM)
     client.sendto(b"?", (NODE, 53))
     data, peer = server.recvfrom(10)
     assert (data, peer[0], peer[1]) == (b"?", CLIENT, client.getsockname()[1])
