@@ -336,6 +336,33 @@ def test_a_keeper_that_gave_up_its_rights_keeps_the_tables() -> None:
         assert lab.entries() == []
 
 
+def test_listeners_groups_and_targets_come_and_go_while_connections_stay(lab: Bench) -> None:
+    lab.serve(1)
+    lab.serve(2)
+    one = plain(target(1))
+    lab.start(one)
+    lab.wait_for_states(t1="healthy")
+    kept = lab.connect()
+    two = group("other", target(2, 80), protocol="TCP_UDP")
+    lab.configure(
+        balancer((listener(("web", 1), ("other", 1), idle=60), listener(("other", 1), protocol="TCP_UDP", port=53)),
+                 group("web", target(1)), two)
+    )  # fmt: skip
+    for _ in range(20):
+        lab.connect()
+    assert {place[0] for place in tuples(lab).values()} == {"10.0.1.11", "10.0.1.12"}
+    assert sorted({350 - entry.timeout < 100 for entry in lab.entries()}) == [False, True]  # 60 of new ones alone
+    lab.configure(one)
+    rules = lab.nft("list", "table", "ip", "nlb")
+    assert "listener_tcp_80" in rules
+    assert "listener_udp_53" not in rules
+    assert "group_2_tcp" not in rules
+    assert "to_2" not in rules
+    kept.send(b"x")
+    status = lab.ask("status")
+    assert (status["tables"], status["faults"]) == ("intact", {})
+
+
 def test_a_new_keeper_takes_the_connections_of_the_one_before(lab: Bench) -> None:
     first, second = lab.serve(1), lab.serve(2)
     lab.start(plain(target(1), target(2)))
