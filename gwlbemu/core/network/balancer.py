@@ -129,6 +129,14 @@ class NetworkBalancer:
                 return listener.name
         return ""
 
+    def port_of(self, group: str) -> int:
+        """Return the port of the first listener that forwards to a group; 0 where none does."""
+        for listener in self._listeners:
+            for forward in (listener.forward, *(each for _, each in listener.by_version)):
+                if any(name == group for name, _ in forward.groups):
+                    return listener.port
+        return 0
+
     # ---- what the kernel shall hold ----
     def tables(self) -> Tables:
         """Return what the kernel shall hold now."""
@@ -182,6 +190,7 @@ class NetworkBalancer:
         for name, known in self._groups.items():
             self._flushes += [member.number for member in known.members.take_ended()]
             for member in list(known.members.members.values()):
+                self._names.pop(member.number, None)  # so that those that are there are the last
                 self._names[member.number] = name, member.id
                 if known.members.is_forgettable(member):
                     known.members.forget(member)

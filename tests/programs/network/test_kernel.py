@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from gwlbemu.core.elb.health import TRAFFIC_PORT, HealthCheck
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Settings
 from gwlbemu.core.network.tables import NUMBER_MASK, Connection
@@ -27,7 +29,7 @@ from tests.programs.network.nlb_bench import (
     plain,
     target,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 SYN, ACK = 0x02, 0x10
@@ -81,7 +83,7 @@ def test_the_kernel_chooses_what_the_core_says(lab: Bench) -> None:
     lab.ip("nlbnode", f"route add 10.7.0.0/16 via {CLIENT}")
     lab.send_raw(packets)
     for _ in range(100):
-        sock = lab.socket("nlbclient", socket.SOCK_DGRAM)
+        sock = lab.open_socket("nlbclient", socket.SOCK_DGRAM)
         sock.sendto(b"?", (NODE, 53))
         source_port = sock.getsockname()[1]
         where = socket.inet_aton(CLIENT), source_port, socket.inet_aton(NODE), 53
@@ -112,7 +114,7 @@ def test_late_packets_get_a_reset_and_a_port_without_listener_is_silent(lab: Ben
     assert is_reset(idle)
     kept.send(b"still")
     # A data packet of no connection: reset, to a listener's port alone.
-    probe = lab.socket("nlbclient", socket.SOCK_RAW, socket.IPPROTO_TCP)
+    probe = lab.open_socket("nlbclient", socket.SOCK_RAW, socket.IPPROTO_TCP)
     lab.send_raw([lab.raw(ACK, 30001, 81), lab.raw(SYN, 30002, 81), lab.raw(ACK, 30003, PORT)])
     while True:
         packet = probe.recv(100)[20:]
@@ -133,20 +135,44 @@ def test_connections_of_an_unhealthy_target_are_reset_and_the_others_go_on(lab: 
     before = {key[2]: place[0] for key, place in tuples(lab).items()}
     on_first = sorted(port for port, address in before.items() if address == "10.0.1.11")
     assert 0 < len(on_first) < 40
-    assert sorted(lab.accept(servers[1], len(on_first))) == on_first  # NL-03: the client's address and port
+    accepted = lab.accept(servers[1], len(on_first))
+    assert sorted(accepted) == on_first  # NL-03: the client's address and port
     servers[1].close()
     wait_until(lambda: (lab.ask("advance", seconds=5), lab.states()["t1"] == "unhealthy")[1])
     assert lab.states() == {"t1": "unhealthy", "t2": "healthy"}
+    assert is_reset(accepted[on_first[0]])  # the target's end, if it speaks first
     for port, sock in clients.items():
         if before[port] == "10.0.1.11":
             assert is_reset(sock)
         else:
             sock.send(b"x")
-    assert lab.ask("metrics")["metrics"]["TCP_ELB_Reset_Count"] == len(on_first)
+    assert lab.ask("metrics")["metrics"]["TCP_ELB_Reset_Count"] == len(on_first) + 1
     assert {place[0] for place in tuples(lab).values()} == {"10.0.1.12"}
     for _ in range(20):
         lab.connect().close()
     assert {place[0] for place in tuples(lab).values()} == {"10.0.1.12"}
+
+
+@pytest.mark.contract("NL-06")
+def test_a_health_check_asks_at_the_targets_own_port_and_names_the_node(lab: Bench) -> None:
+    server = lab.serve(1, 8080)
+    check = HealthCheck("HTTP", TRAFFIC_PORT, "/ok", 5, 2, 2, 2)
+    told = replace(group("web", target(1, 8080)), health_check=check)
+    lab.start(balancer((listener(("web", 1)),), told))
+    for status, state in ((b"200 OK", "healthy"), (b"503 No", "unhealthy")):
+        for _ in range(2):
+            lab.ask("advance", seconds=5)
+            connection, peer = server.accept()
+            with connection:
+                connection.settimeout(PATIENCE)
+                request = connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 " + status + b"\r\n\r\n")
+            assert peer[0] == NODE
+            assert request.startswith(b"GET /ok HTTP/1.1\r\n")
+            assert b"\r\nHost: 10.0.9.10:80\r\n" in request
+        lab.wait_for_states(t1=state)
+    (told_target,) = lab.ask("targets")["targets"]
+    assert told_target["reason"] == "Target.ResponseCodeMismatch"
 
 
 @pytest.mark.contract("NL-06")
@@ -250,18 +276,17 @@ def test_without_the_clients_address_a_target_has_55000_connections(lab: Bench) 
     lab.ip("nlbnode", f"route add 10.7.0.0/16 via {CLIENT}")
     lab.send_raw([lab.raw(SYN, 1024 + n % 60000, PORT, n, f"10.7.0.{1 + n // 60000}") for n in range(60_000)])
     metrics = lab.ask("metrics")["metrics"]
-    print(metrics)
     assert 54_000 < metrics["ActiveFlowCount"] <= 55_000
     assert metrics["PortAllocationErrorCount"] > 0
 
 
 @pytest.mark.contract("NL-05")
 def test_udp_idles_for_120_seconds(lab: Bench) -> None:
-    server = lab.socket("nlbt1", socket.SOCK_DGRAM)
+    server = lab.open_socket("nlbt1", socket.SOCK_DGRAM)
     server.bind(("0.0.0.0", 53))
     told = group("dns", target(1, 53), protocol="UDP")
     lab.start(balancer((listener(("dns", 1), protocol="UDP", port=53),), told))
-    client = lab.socket("nlbclient", socket.SOCK_DGRAM)
+    client = lab.open_socket("nlbclient", socket.SOCK_DGRAM)
     client.sendto(b"?", (NODE, 53))
     data, peer = server.recvfrom(10)
     assert (data, peer[0], peer[1]) == (b"?", CLIENT, client.getsockname()[1])
@@ -309,6 +334,55 @@ def test_a_keeper_that_gave_up_its_rights_keeps_the_tables() -> None:
         assert status["tables"] == "intact"
         assert status["faults"] == {}
         assert lab.entries() == []
+
+
+def test_listeners_groups_and_targets_come_and_go_while_connections_stay(lab: Bench) -> None:
+    lab.serve(1)
+    lab.serve(2)
+    one = plain(target(1))
+    lab.start(one)
+    lab.wait_for_states(t1="healthy")
+    kept = lab.connect()
+    two = group("other", target(2, 80), protocol="TCP_UDP")
+    lab.configure(
+        balancer((listener(("web", 1), ("other", 1), idle=60), listener(("other", 1), protocol="TCP_UDP", port=53)),
+                 group("web", target(1)), two)
+    )  # fmt: skip
+    for _ in range(20):
+        lab.connect()
+    assert {place[0] for place in tuples(lab).values()} == {"10.0.1.11", "10.0.1.12"}
+    assert sorted({350 - entry.timeout < 100 for entry in lab.entries()}) == [False, True]  # 60 of new ones alone
+    lab.configure(one)
+    rules = lab.nft("list", "table", "ip", "nlb")
+    assert "listener_tcp_80" in rules
+    assert "listener_udp_53" not in rules
+    assert "group_2_tcp" not in rules
+    assert "to_2" not in rules
+    kept.send(b"x")
+    status = lab.ask("status")
+    assert (status["tables"], status["faults"]) == ("intact", {})
+
+
+def test_a_new_keeper_takes_the_connections_of_the_one_before(lab: Bench) -> None:
+    first, second = lab.serve(1), lab.serve(2)
+    lab.start(plain(target(1), target(2)))
+    lab.wait_for_states(t1="healthy", t2="healthy")
+    clients = {sock.getsockname()[1]: sock for sock in (lab.connect() for _ in range(30))}
+    before = {key[2]: place for key, place in tuples(lab).items()}
+    on_second = [port for port, place in before.items() if place[0] == "10.0.1.12"]
+    accepted = lab.accept(second, len(on_second))
+    lab.stop()
+    lab.start(plain(target(2), target(3)))  # t1 is no longer there, and t2 has another number
+    after = {key[2]: place for key, place in tuples(lab).items()}
+    assert after == dict.fromkeys(on_second, ("10.0.1.12", PORT, 1))
+    assert {each["id"]: each["flows"] for each in lab.ask("targets")["targets"]} == {"t2": len(on_second), "t3": 0}
+    for port, sock in clients.items():
+        if port in accepted:
+            sock.send(b"x")
+            assert accepted[port].recv(1) == b"x"
+        else:
+            assert is_reset(sock)
+    first.close()
 
 
 def test_flows_come_in_pages_and_each_once(lab: Bench) -> None:
