@@ -116,8 +116,8 @@ def test_what_is_set_for_the_load_balancer_is_set_for_its_listeners_and_one_can_
 def test_rules_that_somebody_flushed_are_told_with_what_brings_them_back(lab: Lab) -> None:
     assert lab.status().well
     assert lab.exec(A, ["nft", "flush", "ruleset"]).code == 0
-    status = wait_until(lambda: None if lab.status().well else lab.status(), what="the flush to be seen")
-    assert {node.name: node.tables for node in status.nodes} == {A: "missing", B: "intact"}
+    wait_until(lambda: not lab.status().well, what="the flush to be seen")
+    assert {node.name: node.tables for node in lab.status().nodes} == {A: "missing", B: "intact"}
     (finding,) = (each for each in examine_lab(lab.running).findings if each.kind == "changed-tables")
     assert finding.severity == "error"
     assert f"gwlbemu heal node {A}" in finding.change
