@@ -43,13 +43,17 @@ class ProbeResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How to probe; `port` 0 is each target's own, `statuses` pass, given as the lowest and highest of each range."""
+    """How to probe; `port` 0 is each target's own, `statuses` pass, given as the lowest and highest of each range.
+
+    `host` is what HTTP is told in the header of that name, "" the target's address and port.
+    """
 
     protocol: str = "TCP"  # TCP, HTTP or HTTPS
     port: int = 80
     path: str = "/"
     timeout_seconds: float = 5.0
     statuses: tuple[tuple[int, int], ...] = ((200, 399),)
+    host: str = ""
 
 
 class _BadAnswer(Exception):
@@ -190,7 +194,7 @@ async def _attempt(address: str, check: Check, local_address: str, progress: _Pr
             progress.waits_for = f"TLS handshake at port {check.port}"
             await secure.shake_hands()
         progress.waits_for = f"answer from port {check.port}"
-        status = await _status(secure or plain, check, f"{address}:{check.port}")
+        status = await _status(secure or plain, check, check.host or f"{address}:{check.port}")
         if any(low <= status <= high for low, high in check.statuses):
             return ProbeResult(True)
         expected = "expected " + ",".join(str(low) if low == high else f"{low}-{high}" for low, high in check.statuses)
