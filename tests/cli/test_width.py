@@ -11,7 +11,7 @@ from gwlbemu.cli.watch_view import frame
 from gwlbemu.lab.running import Process
 from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.topology.plan.resolve import load
-from gwlbemu.topology.plan.values import GatewayNode, Plan
+from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan, Target, TargetGroup
 from gwlbemu.views.ask import NoAnswer
 from gwlbemu.views.flows import LiveFlow
 from gwlbemu.views.port_drops import PortDrops
@@ -56,18 +56,29 @@ FILES = sorted(TOPOLOGIES.glob("*.yaml"))
 PLANS = {file.stem: load(file.read_text(), str(file)) for file in FILES} | {"long names": long_names()}
 
 
+def target_state(group: TargetGroup, target: Target, node: str, count: int, broken: bool) -> TargetState:
+    return TargetState(
+        group.name, node, target.id, target.address, target.zone, "unhealthy" if broken else "healthy",
+        "Target.FailedHealthChecks" if broken else "", WHY if broken else "", count // 100, count, count,
+    )  # fmt: skip
+
+
+def network_status(plan: Plan, node: NetworkNode, count: int, broken: bool) -> NodeStatus:
+    groups = plan.groups_of(node.load_balancer)
+    targets = [target_state(group, each, node.name, count, broken) for group in groups for each in group.targets]
+    return NodeStatus(
+        node.name, node.load_balancer, ", ".join(group.name for group in groups), node.zone, "nftables",
+        faults={"a request": 3} if broken else {}, targets=tuple(targets), type="network",
+        tables="altered" if broken else "intact", failing_open=tuple(group.name for group in groups) * broken,
+    )  # fmt: skip
+
+
 def node_status(plan: Plan, node: GatewayNode, count: int, broken: bool) -> NodeStatus:
     ports = tuple(
         PortCount(name, count, count, count // 1000, count, count // 1000) for name in (*node.endpoints, "eni")
     )
     group = plan.group_of(node.load_balancer)
-    targets = tuple(
-        TargetState(
-            group.name, node.name, target.id, target.address, target.zone, "unhealthy" if broken else "healthy",
-            "Target.FailedHealthChecks" if broken else "", WHY if broken else "", count // 100, count, count,
-        )
-        for target in group.targets
-    )  # fmt: skip
+    targets = tuple(target_state(group, target, node.name, count, broken) for target in group.targets)
     reason = "the kernel has no BPF_MAP_TYPE_RINGBUF: Linux 6.6 or newer is needed" if broken else ""
     faults = {"frame": 3} if broken else {}
     return NodeStatus(
@@ -78,12 +89,13 @@ def node_status(plan: Plan, node: GatewayNode, count: int, broken: bool) -> Node
 
 def snapshot(plan: Plan, at: float, count: int, *, broken: bool) -> Snapshot:
     logs = f"/run/gwlbemu/{plan.lab}/logs"
-    names = [program.instance for program in plan.programs] + [node.name for node in plan.gateway_nodes]
+    names = [program.instance for program in plan.programs] + [node.name for node in plan.nodes]
     processes = tuple(
         Process(each, f"{plan.lab}-{each}", 4_194_303, "dead" if broken else "running", f"{logs}/{each}.log")
         for each in names
     )
     nodes = [node_status(plan, node, count, broken) for node in plan.gateway_nodes]
+    nodes += [network_status(plan, node, count, broken) for node in plan.network_nodes]
     capture = CaptureStatus(
         f"/run/gwlbemu/{plan.lab}/capture/{plan.lab}-00001.pcapng", 10 * count, count // 1000 * broken,
         taps=(TapCount("client/eth0", count, count // 1000 * broken),), unwritten=count * broken,
@@ -101,6 +113,7 @@ def snapshot(plan: Plan, at: float, count: int, *, broken: bool) -> Snapshot:
         port_drops=drops,
     )  # fmt: skip
     metrics = dict.fromkeys(COUNTS, count) | {"ProcessedBytes": 1000 * count, "Dropped_MidstreamTcp": count * broken}
+    metrics["PortAllocationErrorCount"] = count * broken
     flows = tuple(
         LiveFlow(
             node.name, node.endpoints[0], 6, "198.51.100.100", 50000 + number, "203.0.113.100", 8080,
@@ -110,6 +123,16 @@ def snapshot(plan: Plan, at: float, count: int, *, broken: bool) -> Snapshot:
         for node in plan.gateway_nodes
         for number in range(3)
         if plan.in_scope(node) and node.endpoints
+    )  # fmt: skip
+    flows += tuple(
+        LiveFlow(
+            node.name, "", 6, "198.51.100.100", 50000 + number, "203.0.113.100", 8080, target.id, "", 0, 0.0, 0.0,
+            349.8, count, count, 0, 100 * count, 0, "network", "TCP:80", group.name, target.address, target.port,
+            "ESTABLISHED",
+        )
+        for node in plan.network_nodes
+        for number, group in enumerate(plan.groups_of(node.load_balancer))
+        for target in group.targets[:2]
     )  # fmt: skip
     v6 = tuple(
         LiveFlow(
