@@ -21,6 +21,7 @@ from gwlbemu.topology.plan.machine import (
 )
 from gwlbemu.topology.plan.machine_half import ForwardingEntry, InstancePort, Link, Namespace, Neighbour
 from gwlbemu.topology.plan.port_groups import Groups
+from gwlbemu.topology.plan.resolver import resolver_addresses, resolver_rules, with_full_length
 
 
 def vpc_blueprint(topology: Topology, settings: Settings, vpc: Vpc) -> Blueprint:
@@ -63,17 +64,20 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
     hop, interfaces = layout.next_hops[vpc.name][subnet.name], layout.interfaces[subnet.name]
     own = {one.name for one in vpc.subnets}
     ports = list(_instance_ports(settings, vpc, subnet))
+    resolver = resolver_addresses(vpc, ipv6=bool(subnet.ipv6_cidr))
+    addresses = router_addresses(subnet.cidr, subnet.ipv6_cidr) + with_full_length(resolver)
     tunnels = any(balancer.subnets[0].subnet in own for balancer in topology.load_balancers)
     namespace = Namespace(
         name=layout.namespace(subnet.name),
         resource=subnet.name,
         role="subnet",
         forwarding=True,
-        bridges=(bridge(subnet.name, "subnet", addresses=router_addresses(subnet.cidr, subnet.ipv6_cidr)),),
+        bridges=(bridge(subnet.name, "subnet", addresses=addresses),),
         routes=tuple(routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)),
         neighbours=tuple(interface_neighbours("subnet", interfaces) + fabric_neighbours(settings, vpc, subnet.name)),
         forwarding_entries=tuple(interface_entries("subnet", interfaces)),
         nftables=rulesets.router()
+        + resolver_rules(resolver, "subnet")
         + (rulesets.fabric_keeps_ttl() if tunnels else "")
         + "".join(port_rules.instance_port(port, groups) for port, groups in ports),
         instance_ports=tuple(port for port, _ in ports),
@@ -97,5 +101,5 @@ def _instance_ports(settings: Settings, vpc: Vpc, subnet: Subnet) -> Iterator[tu
         if instance.subnet == subnet.name:
             own = tuple(group for group in vpc.security_groups if group.name in instance.security_groups)
             interface = settings.layout.interface(subnet.name, instance.name)
-            groups = Groups(own, members) if own else None
+            groups = Groups(own, members, resolver_addresses(vpc, ipv6=bool(subnet.ipv6_cidr))) if own else None
             yield instance_port(interface, source_dest_check=instance.source_dest_check, groups=groups), groups
