@@ -77,15 +77,15 @@ def resolver_config_for(plan: Plan, state: State, secret: str) -> str:
         ),
         domains=(BALANCERS_DOMAIN, PRIVATE_DOMAIN, PUBLIC_DOMAIN),
         hosts=tuple(Host(*each) for each in instance_names(plan.instances)),
-        balancers=balancer_names(plan),
+        balancers=_balancer_names(plan),
         seed=node_seed(secret, RESOLVER),
         control=str(state.control(RESOLVER)),
         news=str(state.news),
     ).to_json()
 
 
-def balancer_names(plan: Plan) -> tuple[BalancerName, ...]:
-    """Return what the resolver is told of load balancers, at its start and by its verb `configure`."""
+def _balancer_names(plan: Plan) -> tuple[BalancerName, ...]:
+    """Return the names of the load balancers that have one."""
     return tuple(
         BalancerName(
             dns_name(each),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class BalancerName:
-    """The name of a load balancer, without a final dot, its client routing policy, and its addresses by zone."""
+    """The name of a load balancer, without a final dot, its client routing policy at first, its addresses by zone."""
 
     name: str
     load_balancer: str
@@ -64,14 +63,6 @@ class ResolverConfig:
                 "places": tuple(Place(**each | {"addresses": tuple(each["addresses"])}) for each in data["places"]),
                 "domains": tuple(data["domains"]),
                 "hosts": tuple(Host(**each | {"addresses": tuple(each["addresses"])}) for each in data["hosts"]),
-                "balancers": balancers_from_json(data["balancers"]),
+                "balancers": tuple(BalancerName(**each) for each in data["balancers"]),
             }
         )
-
-
-def balancers_from_json(told: Sequence[Mapping[str, Any]]) -> tuple[BalancerName, ...]:
-    """Return the load balancers of a configuration; KeyError, TypeError or ValueError for another form."""
-    return tuple(
-        BalancerName(each["name"], each["load_balancer"], each["client_routing_policy"], dict(each["zones"]))
-        for each in told
-    )

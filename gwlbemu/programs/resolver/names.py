@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gwlbemu.core.network.client_routing import answered_zones, is_in_dns
 from gwlbemu.programs.resolver.config import BalancerName, Host
+from gwlbemu.programs.resolver.news import News
 from gwlbemu.wire.dns import AAAA, ANY, NOERROR, NXDOMAIN, REFUSED, A
 
 TTL = 60  # seconds. NLB guide: of a load balancer's name; of an instance's a choice of ours
@@ -44,26 +45,21 @@ class Names:
         self._balancers: dict[str, _Balancer] = {}
         self._regional: dict[str, str] = {}  # name -> load balancer
         self._zonal: dict[str, tuple[str, str]] = {}  # name -> load balancer, zone
-        self.change(balancers)
-
-    def change(self, balancers: Iterable[BalancerName]) -> None:
-        """Have these load balancers from now on; what was heard of their zones is still known."""
-        before = self._balancers
-        self._balancers, self._regional, self._zonal = {}, {}, {}
         for each in balancers:
-            heard = before[each.load_balancer].in_dns if each.load_balancer in before else {}
             zones = {zone: [_packed(address) for address in addresses] for zone, addresses in each.zones.items()}
-            in_dns = {zone: heard.get(zone, True) for zone in zones}
-            self._balancers[each.load_balancer] = _Balancer(each.client_routing_policy, zones, in_dns)
+            self._balancers[each.load_balancer] = _Balancer(
+                each.client_routing_policy, zones, dict.fromkeys(zones, True)
+            )
             self._regional[each.name.lower()] = each.load_balancer
             self._zonal |= {f"{zone}.{each.name}".lower(): (each.load_balancer, zone) for zone in zones}
 
-    def hear(self, load_balancer: str, zone: str, healthy: Sequence[int]) -> bool:
-        """Note how many targets of each group are healthy for the node of a zone; False for a node that nobody knows."""
-        balancer = self._balancers.get(load_balancer)
-        if balancer is None or zone not in balancer.zones:
+    def hear(self, news: News) -> bool:
+        """Note what a load balancer's node says of its zone; False for a node that nobody knows."""
+        balancer = self._balancers.get(news.load_balancer)
+        if balancer is None or news.zone not in balancer.zones:
             return False
-        balancer.in_dns[zone] = is_in_dns(healthy)
+        balancer.policy = news.client_routing_policy
+        balancer.in_dns[news.zone] = is_in_dns(healthy for healthy, _ in news.groups.values())
         return True
 
     def withdrawn(self) -> dict[str, list[str]]:

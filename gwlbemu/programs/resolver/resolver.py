@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from gwlbemu.errors import SettingError, WireError
+from gwlbemu.errors import WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.ports import privileges
 from gwlbemu.ports.arguments import Arguments
@@ -26,7 +26,7 @@ from gwlbemu.ports.control import ControlServer, Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.process import run_logged
 from gwlbemu.programs.resolver import news
-from gwlbemu.programs.resolver.config import Place, ResolverConfig, balancers_from_json
+from gwlbemu.programs.resolver.config import Place, ResolverConfig
 from gwlbemu.programs.resolver.names import TTL, Names
 from gwlbemu.wire import dns
 
@@ -57,7 +57,7 @@ class Resolver:
         privileges.give(config.news)
         self._news.setblocking(False)
         stack.callback(Path(config.news).unlink, missing_ok=True)
-        verbs: dict[str, Verb] = {"status": self.status, "configure": self.configure}
+        verbs: dict[str, Verb] = {"status": self.status}
         self._control = ControlServer(config.control, verbs, faults=loop.faults)
         stack.callback(self._control.close)
 
@@ -131,14 +131,12 @@ class Resolver:
     def _take_news(self) -> None:
         for _ in range(BATCH):
             try:
-                told = news.decode(self._news.recv(news.LARGEST))
+                known = self._names.hear(news.decode(self._news.recv(news.LARGEST)))
             except BlockingIOError:
                 return
             except WireError:
                 self._counts["news refused"] += 1
                 continue
-            healthy = [each for each, _ in told.groups.values()]
-            known = self._names.hear(told.load_balancer, told.zone, healthy)
             self._counts["news" if known else "news refused"] += 1
 
     def status(self, _: Arguments) -> Mapping[str, Any]:
@@ -148,14 +146,6 @@ class Resolver:
             "withdrawn": self._names.withdrawn(),
             "faults": dict(self._loop.faults.counts),
         }
-
-    def configure(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Take all load balancers anew, as the configuration has them (`balancers`)."""
-        try:
-            self._names.change(balancers_from_json(arguments["balancers"]))
-        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-            raise SettingError(f"balancers: expected the form of the configuration ({error})") from None
-        return {}
 
 
 def _open(place: Place, stack: ExitStack) -> list[tuple[Place, socket.socket]]:

@@ -7,6 +7,7 @@ from textwrap import wrap
 
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
+from gwlbemu.topology.plan.dns_names import dns_name
 from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
 from gwlbemu.topology.plan.values import Plan, TargetGroup
 
@@ -124,6 +125,8 @@ def _route_tables(plan: Plan) -> Iterator[str]:
 def _balancing(plan: Plan) -> Iterator[str]:
     for balancer in plan.load_balancers:
         yield f"load balancer {balancer.name}  {balancer.type}  zones {', '.join(balancer.zones)}"
+        if dns_name(balancer):
+            yield f"  DNS name {dns_name(balancer)}"
         yield from _aligned((f"  {key}", value) for key, value in sorted(balancer.attributes.items()))
         for listener in balancer.listeners:
             yield f"  listener  target group {', '.join(dict.fromkeys(listener.target_groups()))}"
