@@ -59,7 +59,7 @@ def resolver_matches(addresses: Iterable[str], family: str, side: str, port: str
     """Yield what matches questions (side daddr, port dport) or answers (saddr, sport) of a family, ip or ip6."""
     own = [each for each in addresses if (":" in each) == (family == "ip6")]
     if own:
-        yield f"{family} {side} {{ {', '.join(own)} }} meta l4proto {{ tcp, udp }} th {port} {DNS_PORT}"
+        yield f"meta l4proto {{ tcp, udp }} th {port} {DNS_PORT} {family} {side} {{ {', '.join(own)} }}"
 
 
 def resolver_places(topology: Topology, layout: Layout) -> tuple[plan.ResolverPlace, ...]:
