@@ -47,7 +47,7 @@ class ResolverConfig:
     balancers: tuple[BalancerName, ...]
     seed: int  # of what it draws
     control: str  # path of the control socket
-    news: str  # path of the socket by which nodes tell of their zone (see `news`)
+    news: str  # path of the socket by which nodes tell of their zone (see `programs.zone_news`)
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""

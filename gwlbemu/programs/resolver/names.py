@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gwlbemu.core.network.client_routing import answered_zones, is_in_dns
 from gwlbemu.programs.resolver.config import BalancerName, Host
-from gwlbemu.programs.resolver.news import News
+from gwlbemu.programs.zone_news import News
 from gwlbemu.wire.dns import AAAA, ANY, NOERROR, NXDOMAIN, REFUSED, A
 
 TTL = 60  # seconds. NLB guide: of a load balancer's name; of an instance's a choice of ours

@@ -24,8 +24,8 @@ from gwlbemu.ports import privileges
 from gwlbemu.ports.arguments import Arguments
 from gwlbemu.ports.control import ControlServer, Verb
 from gwlbemu.ports.loop import Loop
+from gwlbemu.programs import zone_news
 from gwlbemu.programs.process import run_logged
-from gwlbemu.programs.resolver import news
 from gwlbemu.programs.resolver.config import Place, ResolverConfig
 from gwlbemu.programs.resolver.names import TTL, Names
 from gwlbemu.wire import dns
@@ -131,7 +131,7 @@ class Resolver:
     def _take_news(self) -> None:
         for _ in range(BATCH):
             try:
-                known = self._names.hear(news.decode(self._news.recv(news.LARGEST)))
+                known = self._names.hear(zone_news.decode(self._news.recv(zone_news.LARGEST)))
             except BlockingIOError:
                 return
             except WireError:

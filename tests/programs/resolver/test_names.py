@@ -10,7 +10,7 @@ import pytest
 from gwlbemu.core.elb.network_attributes import AFFINITY, ANY_ZONE, PARTIAL_AFFINITY
 from gwlbemu.programs.resolver.config import BalancerName, Host
 from gwlbemu.programs.resolver.names import Names
-from gwlbemu.programs.resolver.news import News
+from gwlbemu.programs.zone_news import News
 from gwlbemu.wire.dns import AAAA, ANY, NOERROR, NXDOMAIN, REFUSED, A
 
 WEB = "web.elb.lab.amazonaws.com"

@@ -17,7 +17,7 @@ from gwlbemu.lab.control import call
 from gwlbemu.net import namespaces
 from gwlbemu.net.inside import in_fresh_namespace, inside
 from gwlbemu.programs.resolver.config import BalancerName, Host, Place, ResolverConfig
-from gwlbemu.programs.resolver.news import ZoneNews
+from gwlbemu.programs.zone_news import ZoneNews
 from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace

@@ -10,7 +10,7 @@ import pytest
 
 from gwlbemu.core.elb.network_attributes import AFFINITY, ANY_ZONE
 from gwlbemu.errors import WireError
-from gwlbemu.programs.resolver.news import AGAIN, News, ZoneNews, decode, encode
+from gwlbemu.programs.zone_news import AGAIN, News, ZoneNews, decode, encode
 
 GROUPS = {"servers": (2, 3), "others": (0, 0)}
 
