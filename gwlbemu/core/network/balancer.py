@@ -16,6 +16,7 @@ from hashlib import blake2b
 from itertools import count
 
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
+from gwlbemu.core.elb.states import Membership
 from gwlbemu.core.network.records import ProbeTarget, TargetHealth
 from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
 from gwlbemu.core.network.tables import (
@@ -118,11 +119,15 @@ class NetworkBalancer:
         return NetworkAttributes.from_text(load_balancer=self._attributes).client_routing_policy
 
     def target_health(self, now: float) -> list[TargetHealth]:
-        """Return every target of every group, as DescribeTargetHealth would."""
+        """Return every target that this node uses, or cannot use because its zone is not enabled, as
+        DescribeTargetHealth would.
+        """
         self.expire(now)
         return [
             TargetHealth(name, member.id, member.address, member.port, member.zone, *member.status, member.number)
-            for name, member in self._members()
+            for name, known in self._groups.items()
+            for member in known.members.members.values()
+            if known.members.is_in_scope(member) or member.membership is Membership.NOT_IN_USE
         ]
 
     def probe_targets(self, group: str) -> list[ProbeTarget]:
