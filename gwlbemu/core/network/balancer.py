@@ -119,15 +119,21 @@ class NetworkBalancer:
         return NetworkAttributes.from_text(load_balancer=self._attributes).client_routing_policy
 
     def target_health(self, now: float) -> list[TargetHealth]:
-        """Return every target that this node uses, or cannot use because its zone is not enabled, as
-        DescribeTargetHealth would.
-        """
+        """Return every target of every group, as DescribeTargetHealth would."""
         self.expire(now)
         return [
-            TargetHealth(name, member.id, member.address, member.port, member.zone, *member.status, member.number)
+            TargetHealth(
+                name,
+                member.id,
+                member.address,
+                member.port,
+                member.zone,
+                *member.status,
+                member.number,
+                known.members.is_in_scope(member) or member.membership is not Membership.REGISTERED,
+            )
             for name, known in self._groups.items()
             for member in known.members.members.values()
-            if known.members.is_in_scope(member) or member.membership is Membership.NOT_IN_USE
         ]
 
     def probe_targets(self, group: str) -> list[ProbeTarget]:
