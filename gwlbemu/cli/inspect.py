@@ -96,11 +96,15 @@ def _tell_trouble(lab: RunningLab) -> int:
 
 
 def _probe_ends(lab: RunningLab | None) -> tuple[set[bytes], set[int]]:
-    """The addresses of a lab's nodes and the ports they probe: who talks there over TCP is a health check."""
+    """The addresses of a lab's gateway nodes and the ports they probe: who talks there over TCP is a health check.
+
+    Not those of network load balancers: their clients' connections look the same.
+    """
     if lab is None:
         return set(), set()
     nodes = {bytes(map(int, node.address.split("."))) for node in lab.plan.gateway_nodes}
-    return nodes, {group.health_check.port for group in lab.plan.target_groups}
+    groups = (lab.plan.group_of(node.load_balancer) for node in lab.plan.gateway_nodes)
+    return nodes, {group.health_check.port for group in groups}
 
 
 def _refusal(flow: FlowFilter | None, nodes: set[bytes], ports: set[int]) -> Callable[[Dissection], str]:

@@ -76,7 +76,7 @@ def up_command(
             err=True,
         )
         raise
-    nodes = {node.name for node in plan.gateway_nodes}
+    nodes = {node.name for node in plan.nodes}
     if any(process.name in nodes and process.state == "dead" for process in lab.processes()):
         down(plan.lab)  # without its load balancer it is not a lab
         raise LabError("\n".join([*troubles, "what was built is removed again"]))

@@ -26,7 +26,7 @@ from gwlbemu.views.metrics import OURS, NodeCounters, Point, points, read_counte
     "curl --unix-socket SOCKET http://lab/metrics",
 )
 def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socket_path: Path | None) -> int:
-    """The AWS/GatewayELB metrics of each load balancer, as a whole and per zone; our own apart, under gwlbemu.
+    """The AWS/GatewayELB or AWS/NetworkELB metrics of each load balancer, as a whole and per zone; our own apart, under gwlbemu.
 
     Values are of the whole time since the lab came up. "-" means that CloudWatch would have no value: it is zero, and
     AWS reports the metric only when it is not. Exit code 1 when a node does not answer.
@@ -51,7 +51,7 @@ def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socke
 
 
 def _zones(lab: RunningLab) -> dict[str, str]:
-    return {node.name: node.zone for node in lab.plan.gateway_nodes}
+    return {node.name: node.zone for node in lab.plan.nodes}
 
 
 def _serve(lab: RunningLab, path: Path) -> None:
@@ -78,8 +78,8 @@ def metrics_lines(counters: Iterable[NodeCounters]) -> Iterator[str]:
         zones = list(dict.fromkeys(point.dimensions.get("AvailabilityZone", "") for point in mine))
         header = ["UNIT", "STATISTIC", "ALL ZONES", *(f"ZONE {zone}" for zone in zones if zone)]
         yield f"LoadBalancer {dimension}"
-        groups = [point.dimensions["TargetGroup"] for point in mine if "TargetGroup" in point.dimensions]
-        yield from [f"TargetGroup {groups[0]}   (host counts)"] if groups else []
+        groups = dict.fromkeys(point.dimensions["TargetGroup"] for point in mine if "TargetGroup" in point.dimensions)
+        yield from (f"TargetGroup {group}   (host counts)" for group in groups)
         namespaces = dict.fromkeys(point.metric.namespace for point in mine)
         for namespace in sorted(namespaces, key=lambda name: name == OURS):
             yield "\n" + table(_rows(mine, namespace, zones), [namespace, *header])
@@ -88,10 +88,14 @@ def metrics_lines(counters: Iterable[NodeCounters]) -> Iterator[str]:
 
 def _rows(found: list[Point], namespace: str, zones: list[str]) -> list[list[str]]:
     cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    several = len({point.dimensions.get("TargetGroup") for point in found} - {None}) > 1
     for point in found:
         if point.metric.namespace == namespace:
-            reason = point.dimensions.get("Reason")
-            name = f"{point.metric.name} Reason={reason}" if reason else point.metric.name
+            name = point.metric.name
+            if reason := point.dimensions.get("Reason"):
+                name += f" Reason={reason}"
+            if several and (group := point.dimensions.get("TargetGroup")):
+                name += f" of {group.split('/')[1]}"
             for statistic, value in point.statistics.items():
                 row = cells.setdefault((name, point.metric.unit, statistic), {})
                 row[point.dimensions.get("AvailabilityZone", "")] = str(value) if point.reported else "-"

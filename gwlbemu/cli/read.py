@@ -9,6 +9,7 @@ import click
 
 from gwlbemu.cli.common import echo, json_option, lab_option, name_silent, print_json, table
 from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.lab.running import open_lab
 from gwlbemu.views.ask import Reading
 from gwlbemu.views.flows import COLUMNS, LiveFlow, read_flows
@@ -24,9 +25,11 @@ def targets_command(lab_name: str | None, as_json: bool) -> int:
     if as_json:
         print_json([asdict(each) for each in targets.items])
     else:
-        keys = ["target_group", "node", "id", "address", "zone", "state", "flows", "reason", "description"]
+        keys = ["target_group", "node", "id", "zone", "state", "flows", "reason", "description"]
         header = ["TARGET GROUP", "NODE", "TARGET", "ADDRESS", "ZONE", "STATE", "FLOWS", "REASON", "DESCRIPTION"]
-        echo(table([[str(getattr(each, key)) for key in keys] for each in targets.items], header))
+        rows = [[str(getattr(each, key)) for key in keys] for each in targets.items]
+        places = [f"{each.address}:{each.port}" if each.port else each.address for each in targets.items]
+        echo(table([[*row[:3], place, *row[3:]] for row, place in zip(rows, places, strict=True)], header))
     name_silent(each.sentence for each in targets.silent)
     return 0 if not targets.silent and all_healthy(targets.items) else 1
 
@@ -38,10 +41,13 @@ def targets_command(lab_name: str | None, as_json: bool) -> int:
 )
 @json_option
 def flows_command(lab_name: str | None, limit: int, as_json: bool) -> int:
-    """The live flows of every node: which target, which cookie, how long idle. Exit code 1 when a node is silent."""
+    """The live flows of every node: which target, which cookie, how long idle. Exit code 1 when a node is silent.
+
+    Those of network load balancers are connections in the kernel; they have a table of their own.
+    """
     flows = read_flows(open_lab(lab_name), limit)
     if as_json:
-        print_json([asdict(each) for each in flows.items])
+        print_json([each.as_dict() for each in flows.items])
     else:
         _print_flows(flows, limit)
     name_silent(each.sentence for each in flows.silent)
@@ -66,9 +72,15 @@ _TEXTS: dict[str, Callable[[LiveFlow], str]] = {
 
 
 def _print_flows(flows: Reading[LiveFlow], limit: int) -> None:
-    rows = [
-        [_TEXTS[name](flow) if name in _TEXTS else str(getattr(flow, name)) for name in COLUMNS] for flow in flows.items
-    ]
-    echo(table(rows, [_HEADINGS.get(name, name.replace("_", " ").upper()) for name in COLUMNS]))
+    kinds = list(dict.fromkeys(flow.type for flow in flows.items)) or [GATEWAY]
+    for number, kind in enumerate(kinds):
+        columns = COLUMNS[kind]
+        rows = [
+            [_TEXTS[name](flow) if name in _TEXTS else str(getattr(flow, name)) for name in columns]
+            for flow in flows.items
+            if flow.type == kind
+        ]
+        header = [_HEADINGS.get(name, name.replace("_", " ").upper()) for name in columns]
+        echo(("\n" if number else "") + table(rows, header))
     for node in flows.more:
         echo(f"... {node} has more (--limit {limit})")

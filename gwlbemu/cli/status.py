@@ -10,6 +10,7 @@ import click
 
 from gwlbemu.cli.columns import screen_width, wrapped
 from gwlbemu.cli.common import echo, hint, json_option, lab_option, print_json, table
+from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.lab.running import open_lab
 from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.views.privileges import CAPABILITIES, Privileges, read_privileges
@@ -20,6 +21,8 @@ _PORT_COLUMNS = {
     "IN": "frames_in", "VERDICTS": "verdicts", "OVERRUN": "socket_drops", "OUT": "frames_out", "UNSENT": "unsent",
     "TAGGED": "tagged",
 }  # fmt: skip
+# What a network load balancer's node does while the kernel has not what its keeper wrote.
+_WITHOUT = {"missing": "connections to it fail", "altered": "what becomes of connections is not known"}
 _CAPTURE_KEYS = ("packets", "dropped", "waiting", "refused_records")
 
 
@@ -67,7 +70,8 @@ def status_lines(status: LabStatus, hint: Callable[..., str], width: int = 80) -
         for node in answering
         for port in node.ports
     ]
-    yield "\n" + table(counts, ["NODE", "PORT", *_PORT_COLUMNS], width)
+    if counts or not status.nodes:
+        yield "\n" + table(counts, ["NODE", "PORT", *_PORT_COLUMNS], width)
     for sentence in _sentences(status, hint, answering):
         yield from wrapped(sentence, width) if sentence else [""]
 
@@ -78,6 +82,16 @@ def _sentences(status: LabStatus, hint: Callable[..., str], answering: Sequence[
         yield from (f"! {node.name}: {count} times {kind}" for kind, count in node.faults.items())
         if node.datapath_reason:
             yield f"{node.name}: no fast path: {node.datapath_reason}"
+        if node.broken_tables:
+            mend = hint("heal", "node", node.name)
+            yield f"! {node.name}: its tables in the kernel are {node.tables}, {_WITHOUT[node.tables]} ({mend})"
+        for group in node.failing_open:
+            yield f"{node.name}: no target of {group} is healthy: it fails open, connections go to all of them"
+    dead = {each.name for each in status.processes if each.state == "dead"}
+    for node in status.nodes:
+        if node.type == NETWORK and node.name in dead:
+            mend = hint("heal", "node", node.name)
+            yield f"! {node.name}: the kernel goes on as it was told, and nobody checks its targets ({mend})"
     cut = status.shortcuts
     pulled = any(broken.kind in ("instance", "link", "zone") for broken in status.failures)
     why = cut.reason or ("not where a cable is pulled" if pulled else "")

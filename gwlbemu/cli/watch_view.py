@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gwlbemu.cli.columns import fitted, shorten, wrapped
 from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
+from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
 from gwlbemu.errors import plain
 from gwlbemu.views.flows import LiveFlow
 from gwlbemu.views.metrics import drop_counts
@@ -96,9 +97,29 @@ def _alerts(status: LabStatus, hint: Callable[..., str], width: int) -> list[Tex
     told = [(f"! {broken} is broken on purpose ({hint('heal', *broken)})", "bold yellow") for broken in status.failures]
     stopped = {process.name for process in status.stopped}
     told += [(f"! {each.name} is {each.state}   {each.log}", "bold red") for each in status.stopped]
+    told += [
+        (f"! {node.name}: its tables are {node.tables} ({hint('heal', 'node', node.name)})", "bold red")
+        for node in status.nodes
+        if node.broken_tables
+    ]
     silent = [node.silent for node in status.nodes if node.silent and node.name not in stopped]
     told += [(f"! {each.process}: {each.reason}", "bold red") for each in silent]
     return [Text(line, style=style) for text, style in told for line in wrapped(plain(text), width)]
+
+
+def _gateway_counts(node: NodeSnapshot) -> tuple[int, ...]:
+    names = ("NewFlowCount", "verdicts_to_target", "verdicts_to_endpoint", "verdicts_drop")
+    return tuple(node.metrics[name] for name in names)
+
+
+def _network_counts(node: NodeSnapshot) -> tuple[int, ...]:
+    """The kernel counts by target, and tells of what it lost that for which it had no port."""
+    to, back = (sum(getattr(each, key) for each in node.status.targets) for key in ("packets_to", "packets_from"))
+    return node.metrics["NewFlowCount"], to, back, node.metrics["PortAllocationErrorCount"]
+
+
+# New flows, packets to targets and back, packets lost; by type of load balancer.
+_COUNTS: Mapping[str, Callable[[NodeSnapshot], tuple[int, ...]]] = {GATEWAY: _gateway_counts, NETWORK: _network_counts}
 
 
 def _traffic(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -> Section:
@@ -107,8 +128,10 @@ def _traffic(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float)
         if node.status.silent:
             continue
         new, old = node.metrics, earlier[node.name].metrics if node.name in earlier else {}
-        names = ("NewFlowCount", "verdicts_to_target", "verdicts_to_endpoint", "verdicts_drop")
-        rates = [rate(new[name], old.get(name), seconds) for name in names]
+        counted, before = _COUNTS[node.status.type](node), None
+        if node.name in earlier and not earlier[node.name].status.silent:
+            before = _COUNTS[node.status.type](earlier[node.name])
+        rates = [rate(each, before[at] if before else None, seconds) for at, each in enumerate(counted)]
         bits = rate(new["ProcessedBytes"] * 8, old["ProcessedBytes"] * 8 if old else None, seconds)
         lost = sum(port.socket_drops + port.unsent for port in node.status.ports)
         rows.append(
@@ -130,9 +153,10 @@ def _targets(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float)
     """One row per target and node that uses it; those that are not healthy come first."""
     found = []
     for node in now.nodes:
-        old = {each.id: each for each in earlier[node.name].status.targets} if node.name in earlier else {}
+        targets = earlier[node.name].status.targets if node.name in earlier else ()
+        old = {(each.target_group, each.id): each for each in targets}
         for target in node.status.targets:
-            was = old.get(target.id)
+            was = old.get((target.target_group, target.id))
             rates = [
                 rate(target.packets_to, was.packets_to if was else None, seconds),
                 rate(target.packets_from, was.packets_from if was else None, seconds),
@@ -171,6 +195,7 @@ def _losses(snapshot: Snapshot) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     for node in snapshot.nodes:
         found |= {(node.name, reason): count for reason, count in drop_counts(node.metrics).items()}
+        found[node.name, "no port was left"] = node.metrics.get("PortAllocationErrorCount", 0)
         for port in node.status.ports:
             found[node.name, f"{port.name}: the node was too slow"] = port.socket_drops
             found[node.name, f"{port.name}: the interface took no more"] = port.unsent
@@ -197,17 +222,16 @@ def _flows(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -
         (
             (protocol_text(flow), ""),
             (f"{source_text(flow)} > {destination_text(flow)}", ""),
-            (flow.endpoint, ""),
+            (flow.endpoint or flow.listener, ""),
             (flow.target, "bold"),
             *((text, QUIET if text in ("0", "-") else "") for text in rates),
-            (_seconds(flow.age_seconds), QUIET),
-            (_seconds(flow.idle_seconds), QUIET),
+            *((_seconds(value) if flow.type == GATEWAY else "", QUIET) for value in (flow.age_seconds, flow.idle_seconds)),
             (f"{flow.moves}" if flow.moves else "", "yellow"),
         )
         for _, flow, rates in found
     )
     name = "FLOW (among the newest)" if more else "FLOW"
-    heading = ("", name, "ENDPOINT", "TARGET", "PKT/s", "BIT/s", "AGE", "IDLE", "MOVED")
+    heading = ("", name, "ENTRY" if any(flow.listener for _, flow, _ in found) else "ENDPOINT", "TARGET", "PKT/s", "BIT/s", "AGE", "IDLE", "MOVED")
     return Section(heading, rows, 3, frozenset((4, 5, 6, 7, 8)), spare=(8, 2, 7))
 
 
@@ -215,11 +239,11 @@ def _earlier_counts(flow: LiveFlow, was: LiveFlow | None, seconds: float) -> tup
     """Packets and bytes of a flow at the earlier look: none where it began since, unknown where it was not listed."""
     if was is not None:
         return was.packets, was.bytes
-    return (0, 0) if flow.age_seconds < seconds else (None, None)
+    return (0, 0) if flow.type == GATEWAY and flow.age_seconds < seconds else (None, None)
 
 
 def _identity(flow: LiveFlow) -> tuple[object, ...]:
-    return (flow.endpoint, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port)
+    return (flow.endpoint or flow.listener, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port)
 
 
 def _seconds(value: float) -> str:

@@ -12,28 +12,28 @@ next change first tells the nodes everything in which the two differ.
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
-from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
-from gwlbemu.errors import AwsError, GwlbemuError, SettingError
+from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, NETWORK
+from gwlbemu.errors import GwlbemuError, SettingError
+from gwlbemu.lab.configs import network_balancer
+from gwlbemu.lab.planned import deregistered, nodes_of_group, registered, with_attributes
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.lab.state import sealed
 from gwlbemu.net.record import open_existing
+from gwlbemu.programs.network.config import balancer_to_json
 from gwlbemu.topology.plan.encode import to_json
-from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, Plan, Target, TargetGroup
+from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan, Target
 
-KINDS = (LOAD_BALANCER, LISTENER, TARGET_GROUP)
 ADVANCE_SECONDS = 300.0  # two million flows go at some 30,000 a second beside the packets
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
-
+Node = GatewayNode | NetworkNode
 Order = tuple[str, dict[str, Any]]  # what a node is told: a verb and its arguments
 
 
@@ -52,23 +52,23 @@ def _complete_interrupted(lab: RunningLab, plan: Plan) -> None:
     if not before.exists():
         return
     old = read_plan(lab.state, before)
-    for node in _nodes_needed(lab, plan.gateway_nodes):
+    for node in _nodes_needed(lab, plan.nodes):
         for verb, arguments in _differences(node, old, plan):
             lab.call(node.name, verb, **arguments)
     before.unlink(missing_ok=True)
 
 
-def _make(lab: RunningLab, before: Plan, after: Plan, nodes: Sequence[GatewayNode], orders: Sequence[Order]) -> None:
-    """Write the plan `after`, then give every node the `orders`; undone when one of them does not take them."""
+def _make(lab: RunningLab, before: Plan, after: Plan, nodes: Sequence[Node]) -> None:
+    """Write the plan `after`, then tell every node what is different; undone when one of them does not take it."""
     state = lab.state
     aside = state.plan.with_suffix(".after")
     try:
         with state.replaced(state.plan, sealed(to_json(after))):
-            told: list[GatewayNode] = []
+            told: list[Node] = []
             try:
                 for node in nodes:
                     told.append(node)
-                    for verb, arguments in orders:
+                    for verb, arguments in _differences(node, before, after):
                         lab.call(node.name, verb, **arguments)
             except BaseException:
                 if not _tell_back(lab, told, after, before):
@@ -81,7 +81,7 @@ def _make(lab: RunningLab, before: Plan, after: Plan, nodes: Sequence[GatewayNod
         raise
 
 
-def _tell_back(lab: RunningLab, nodes: Sequence[GatewayNode], after: Plan, before: Plan) -> bool:
+def _tell_back(lab: RunningLab, nodes: Sequence[Node], after: Plan, before: Plan) -> bool:
     """Tell nodes to be as `before` again; False when one may not have heard. What one refuses it has not done."""
     heard = True
     for node in nodes:
@@ -95,96 +95,65 @@ def _tell_back(lab: RunningLab, nodes: Sequence[GatewayNode], after: Plan, befor
     return heard
 
 
-def _differences(node: GatewayNode, old: Plan, new: Plan) -> Iterator[Order]:
+def _differences(node: Node, old: Plan, new: Plan) -> Iterator[Order]:
     """What a node that is as the plan `old` says has to be told to be as `new` says."""
-    name = node.load_balancer
+    (kind,) = (each.type for each in new.load_balancers if each.name == node.load_balancer)
+    return _DIFFERENCES[kind](node.load_balancer, old, new)
+
+
+def _gateway_differences(name: str, old: Plan, new: Plan) -> Iterator[Order]:
     targets, wanted = ({each.id: each for each in plan.group_of(name).targets} for plan in (old, new))
     for target in targets.keys() - wanted.keys():
         yield "deregister", {"id": target}
     for target, each in wanted.items():
         if targets.get(target) != each:
             yield "register", _as_arguments(each)
-    known, asked = ({kind: _texts(plan, name, kind) for kind in KINDS} for plan in (old, new))
-    for kind in KINDS:
-        changed = {key: text for key, text in asked[kind].items() if known[kind][key] != text}
+    known, asked = (_texts(plan, name) for plan in (old, new))
+    for kind, texts in asked.items():
+        changed = {key: text for key, text in texts.items() if known[kind][key] != text}
         if changed:
             yield "set", {"resource": kind, "attributes": changed}
 
 
-def _texts(plan: Plan, name: str, kind: str) -> dict[str, str]:
-    """Every attribute of a load balancer, its listener or its group, with its value."""
+def _texts(plan: Plan, name: str) -> dict[str, dict[str, str]]:
+    """Every attribute of a gateway load balancer, its listener and its group, by kind of resource."""
     (balancer,) = (each for each in plan.load_balancers if each.name == name)
-    return _attributes(plan, balancer).as_text(kind)
+    attributes = ATTRIBUTES[GATEWAY].from_text(
+        balancer.attributes, balancer.listener_attributes, plan.group_of(name).attributes
+    )
+    return {kind: attributes.as_text(kind) for kind in (LOAD_BALANCER, LISTENER, TARGET_GROUP)}
+
+
+def _network_differences(name: str, old: Plan, new: Plan) -> Iterator[Order]:
+    """The whole load balancer at once: its keeper finds what is different, in one transaction of the kernel."""
+    known, wanted = (balancer_to_json(network_balancer(plan, name)) for plan in (old, new))
+    if known != wanted:
+        yield "configure", {"balancer": wanted}
+
+
+# A new type of load balancer is a new row: what its nodes are told.
+_DIFFERENCES = {GATEWAY: _gateway_differences, NETWORK: _network_differences}
 
 
 def _as_arguments(target: Target) -> dict[str, Any]:
     return {"id": target.id, "address": target.address, "zone": target.zone}
 
 
-def _nodes_needed(lab: RunningLab, nodes: Sequence[GatewayNode]) -> Sequence[GatewayNode]:
+def _nodes_needed(lab: RunningLab, nodes: Sequence[Node]) -> Sequence[Node]:
     """The nodes, all of which are there to hear of a change: a change that one of them misses is not made."""
     lab.need(*(node.name for node in nodes))
     return nodes
 
 
-def group_named(plan: Plan, name: str) -> TargetGroup:
-    """Return the target group called `name`. Raises SettingError (TargetGroupNotFound) when there is none."""
-    for group in plan.target_groups:
-        if group.name == name:
-            return group
-    known = ", ".join(group.name for group in plan.target_groups)
-    raise AwsError(f"no target group {name}; there are: {known}", "TargetGroupNotFound")
-
-
-def nodes_of_group(plan: Plan, group: str) -> list[GatewayNode]:
-    """Return the nodes whose load balancers forward to the target group `group`."""
-    balancers = {balancer.name for balancer in plan.balancers_of(group)}
-    return [node for node in plan.gateway_nodes if node.load_balancer in balancers]
-
-
-def _with_group(plan: Plan, group: TargetGroup) -> Plan:
-    return dataclasses.replace(
-        plan, target_groups=tuple(group if old.name == group.name else old for old in plan.target_groups)
-    )
-
-
 def register(lab: RunningLab, group_name: str, target_id: str, zone: str | None = None) -> Target:
-    """RegisterTargets: an instance's name, or an address for target type ip. Raises AwsError."""
+    """RegisterTargets: an instance's name, or an address for target type ip; with another port than the group's as
+    web-a:8080. Raises AwsError.
+    """
     with _changing(lab) as plan:
         changed, target = registered(plan, group_name, target_id, zone)
         nodes = _nodes_needed(lab, nodes_of_group(plan, group_name))
-        _make(lab, plan, changed, nodes, [("register", _as_arguments(target))])
+        _make(lab, plan, changed, nodes)
         return target
-
-
-def registered(plan: Plan, group_name: str, target_id: str, zone: str | None = None) -> tuple[Plan, Target]:
-    """Return the plan with a target registered, and the target. Raises AwsError."""
-    group = group_named(plan, group_name)
-    target = _target(plan, group, target_id, zone)
-    others = tuple(old for old in group.targets if old.id != target.id)
-    return _with_group(plan, dataclasses.replace(group, targets=(*others, target))), target
-
-
-def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) -> Target:
-    if group.target_type == "instance":
-        if zone is not None:
-            raise AwsError("an Availability Zone cannot be given for a target of type instance")
-        for instance in plan.instances:
-            if instance.name == target_id and instance.vpc == group.vpc:
-                return Target(instance.name, instance.address, instance.zone, group.port)
-        known = ", ".join(i.name for i in plan.instances if i.vpc == group.vpc)
-        raise AwsError(f"{target_id} is not an instance of VPC {group.vpc}; there are: {known}", "InvalidTarget")
-    check_ip_target(target_id, [vpc.cidr for vpc in plan.vpcs if vpc.name == group.vpc])
-    address = ipaddress.ip_address(target_id)
-    homes = [s.zone for s in plan.subnets if s.vpc == group.vpc and address in ipaddress.ip_network(s.cidr)]
-    if not homes and zone is None:
-        raise AwsError(f"an Availability Zone (or all) is needed for {target_id}: not in VPC {group.vpc}")
-    zones = {subnet.zone for subnet in plan.subnets if subnet.vpc == group.vpc} | {EVERY_ZONE}
-    if zone is not None and zone not in zones:
-        raise AwsError(f"VPC {group.vpc} has no zone {zone}; there are: {', '.join(sorted(zones))}")
-    if homes and zone not in (None, homes[0]):
-        raise AwsError(f"{target_id} is in zone {homes[0]} of VPC {group.vpc}, not in {zone}")
-    return Target(target_id, target_id, zone or homes[0], group.port)
 
 
 def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
@@ -199,55 +168,21 @@ def deregister(lab: RunningLab, group_name: str, target_id: str) -> bool:
         if changed == plan:
             return False
         nodes = _nodes_needed(lab, nodes_of_group(plan, group_name))
-        _make(lab, plan, changed, nodes, [("deregister", {"id": target_id})])
+        _make(lab, plan, changed, nodes)
         return True
 
 
-def deregistered(plan: Plan, group_name: str, target_id: str) -> Plan:
-    """Return the plan without a target, which need not have been registered. Raises SettingError."""
-    group = group_named(plan, group_name)
-    left = tuple(target for target in group.targets if target.id != target_id)
-    return _with_group(plan, dataclasses.replace(group, targets=left))
-
-
 def set_attributes(lab: RunningLab, resource: str, values: Mapping[str, str]) -> None:
-    """Modify attributes of a load balancer, its listener, or a target group; all of `values` or none of them.
+    """Modify attributes of a load balancer, its listeners, or a target group; all of `values` or none of them.
 
-    `resource` is the name of a load balancer (its own keys and its listener's) or of a target group. Raises
-    AwsError for an unknown key, a value out of range, or a combination that AWS refuses.
+    `resource` is the name of a load balancer (its own keys, and those of all of its listeners), of one listener
+    (web/TCP:80) or of a target group. Raises AwsError for an unknown key, a value out of range, or a combination that
+    AWS refuses.
     """
     with _changing(lab) as plan:
-        changed, by_kind, names = with_attributes(plan, resource, values)
-        nodes = _nodes_needed(lab, [node for node in plan.gateway_nodes if node.load_balancer in names])
-        orders = [("set", {"resource": kind, "attributes": texts}) for kind, texts in by_kind.items() if texts]
-        _make(lab, plan, changed, nodes, orders)
-
-
-def with_attributes(
-    plan: Plan, resource: str, values: Mapping[str, str]
-) -> tuple[Plan, dict[str, dict[str, str]], set[str]]:
-    """Return the plan with attributes of `resource` changed, the attributes by kind of resource, and the names of the
-    load balancers that it concerns. Raises AwsError as `set_attributes` does.
-    """
-    balancers = [balancer for balancer in plan.load_balancers if balancer.name == resource]
-    if balancers:
-        kinds: tuple[str, ...] = (LOAD_BALANCER, LISTENER)
-    else:
-        group_named_or_balancer(plan, resource)
-        kinds = (TARGET_GROUP,)
-        balancers = list(plan.balancers_of(resource))
-    table = ATTRIBUTES[balancers[0].type if balancers else GATEWAY].TABLE
-    by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in kinds}
-    if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
-        known = ", ".join(key for kind in kinds for key in table[kind])
-        raise AwsError(f"'{unknown[0]}' is not an attribute of {resource}; there are: {known}")
-    changed = plan
-    for kind, texts in by_kind.items():
-        if texts:
-            for balancer in balancers:
-                _attributes(changed, balancer).changed(kind, texts)
-            changed = _changed_plan(changed, resource, kind, texts)
-    return changed, by_kind, {balancer.name for balancer in balancers}
+        changed, names = with_attributes(plan, resource, values)
+        nodes = _nodes_needed(lab, [node for node in plan.nodes if node.load_balancer in names])
+        _make(lab, plan, changed, nodes)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -265,44 +200,10 @@ def advance(lab: RunningLab, seconds: float) -> dict[str, Ended]:
     minutes to let its flows go: time has passed then, and it goes on.
     """
     found = {}
-    for node in _nodes_needed(lab, lab.plan.gateway_nodes):
+    for node in _nodes_needed(lab, lab.plan.nodes):
         answer = lab.call(node.name, "advance", within_seconds=ADVANCE_SECONDS, seconds=seconds)
         found[node.name] = Ended(answer["count"], tuple(answer["ended"]))
     return found
-
-
-def group_named_or_balancer(plan: Plan, name: str) -> None:
-    """Raise SettingError (LoadBalancerNotFound) for a name that neither a load balancer nor a target group has."""
-    names = [balancer.name for balancer in plan.load_balancers] + [group.name for group in plan.target_groups]
-    if name not in names:
-        raise AwsError(
-            f"no load balancer or target group {name}; there are: {', '.join(names)}",
-            "LoadBalancerNotFound",
-        )
-
-
-def _attributes(plan: Plan, balancer: LoadBalancer) -> Attributes:
-    return ATTRIBUTES[balancer.type].from_text(
-        balancer.attributes, balancer.listener_attributes, plan.group_of(balancer.name).attributes
-    )
-
-
-def _changed_plan(plan: Plan, resource: str, kind: str, texts: Mapping[str, str]) -> Plan:
-    if kind == "target-group":
-        group = group_named(plan, resource)
-        return _with_group(plan, dataclasses.replace(group, attributes=group.attributes | dict(texts)))
-    balancers = tuple(
-        _changed_balancer(old, kind, texts) if old.name == resource else old for old in plan.load_balancers
-    )
-    return dataclasses.replace(plan, load_balancers=balancers)
-
-
-def _changed_balancer(old: LoadBalancer, kind: str, texts: Mapping[str, str]) -> LoadBalancer:
-    if kind == "load-balancer":
-        return dataclasses.replace(old, attributes=old.attributes | dict(texts))
-    (listener,) = old.listeners  # a gateway load balancer's: its keys are asked for by the load balancer's name
-    changed = dataclasses.replace(listener, attributes=listener.attributes | dict(texts))
-    return dataclasses.replace(old, listeners=(changed,))
 
 
 def parse_duration(text: str) -> float:

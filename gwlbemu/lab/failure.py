@@ -3,14 +3,20 @@
     kind      what happens                                                     what it is like on AWS
     instance  its program is killed and its cable pulled                       the instance is terminated
     process   its program is frozen (SIGSTOP): it answers nothing              a hung appliance; TCP may still connect
-              (a node with the fast path: its established flows go on)
+              (a node with the fast path: its established flows go on;
+              a network load balancer's: everything goes on, unchecked)
     link      the cable of its interface is pulled                             a lost network path
     health    its health check answers 503 (TCP: refuses), traffic goes on     an appliance that reports itself unfit
     zone      every cable of the zone's instances and nodes is pulled          the loss of an Availability Zone
+    node      every cable of a load balancer's node is pulled                  a load balancer that is out in one zone
 
 Transit gateways go on as they were when a zone is lost. AWS's affinity then gives way to healthy zones (Transit Gateway
 guide), which makes no difference here: the subnets of the lost zone still route, so what was to come out there still
 comes on. Into an attachment with appliance mode a flow that falls to the lost zone is lost, there is no failover.
+
+A node of a network load balancer is the kernel of its namespace, told by a process, its keeper. `heal node` also does
+what it needs apart from cables: a keeper that is dead is started again, and tables that somebody has flushed or changed
+are written anew. Meanwhile the kernel goes on with what it has.
 
 A cable is pulled at the bridge's end of the veth, so that addresses and routes inside stay and healing is one call.
 What is broken stands in `failures.json` of the state folder; nothing else remembers it.
@@ -25,8 +31,8 @@ from contextlib import ExitStack
 from gwlbemu.command import command
 from gwlbemu.errors import LabError, SettingError, UnknownNameError
 from gwlbemu.lab import shortcuts
-from gwlbemu.lab.running import RunningLab
-from gwlbemu.lab.up import start_program
+from gwlbemu.lab.running import RunningLab, read_plan
+from gwlbemu.lab.up import start_keeper, start_program
 from gwlbemu.net import processes
 from gwlbemu.net.interfaces import set_link
 from gwlbemu.net.namespaces import path_of
@@ -34,6 +40,8 @@ from gwlbemu.net.record import Record, open_existing, read
 from gwlbemu.topology.file.changes import KINDS as KINDS
 from gwlbemu.topology.plan.machine_half import End
 from gwlbemu.topology.plan.values import Plan
+
+_NO_WAY_BACK = "a gateway load balancer's node does not come back: take the lab down and up"
 
 
 def fail(lab: RunningLab, kind: str, name: str) -> list[str]:
@@ -112,6 +120,8 @@ def _heal(lab: RunningLab, kind: str, name: str, record: Record) -> list[str]:
             done += _restart(lab, name, record)
         if kind == "process":
             done += _freeze(lab, name, broken=False)
+        if kind == "node":
+            done += _mend_node(lab, name, record)
         if kind == "health":
             lab.call(name, "health", fail="none")
             if (kind, name) in before:
@@ -144,7 +154,9 @@ def _names_of(plan: Plan, kind: str) -> set[str]:
     if kind == "zone":
         return {subnet.zone for subnet in plan.subnets}
     if kind == "process":
-        return programs | {node.name for node in plan.gateway_nodes}
+        return programs | {node.name for node in plan.nodes}
+    if kind == "node":
+        return {node.name for node in plan.nodes}
     if kind == "health":
         return {instance.name for instance in plan.instances if instance.appliance}
     return {instance.name for instance in plan.instances}
@@ -158,11 +170,13 @@ def _health_failure(plan: Plan, name: str) -> str:
 
 def _cables(plan: Plan, kind: str, name: str) -> Iterator[End]:
     """The bridge's end of each cable concerned; a process or a health check has none."""
-    if kind not in ("instance", "link", "zone"):
+    if kind not in ("instance", "link", "zone", "node"):
         return
     if kind == "zone":
         inside = {instance.namespace for instance in plan.instances if instance.zone == name and instance.vpc}
-        inside |= {node.namespace for node in plan.gateway_nodes if node.zone == name}
+        inside |= {node.namespace for node in plan.nodes if node.zone == name}
+    elif kind == "node":
+        inside = {node.namespace for node in plan.nodes if node.name == name}
     else:
         inside = {instance.namespace for instance in plan.instances if instance.name == name}
     for link in plan.links:
@@ -193,6 +207,23 @@ def _restart(lab: RunningLab, name: str, record: Record) -> list[str]:
     return [f"program of {name} started again"]
 
 
+def _mend_node(lab: RunningLab, name: str, record: Record) -> list[str]:
+    """Start a network node's keeper that is dead, or let it write its tables again if they are not as it wrote them."""
+    keeper = next((node for node in lab.plan.network_nodes if node.name == name), None)
+    dead = any(process.name == name and process.state == "dead" for process in lab.processes())
+    if dead and keeper is None:
+        raise LabError(f"{name} is dead, and {_NO_WAY_BACK}")
+    if keeper is None:
+        return []
+    if dead:
+        start_keeper(read_plan(lab.state), keeper, lab.state, lab.state.secret.read_text(), record)
+        return [f"keeper of {name} started again; it writes its tables anew"]
+    if lab.call(name, "status")["tables"] == "intact":
+        return []
+    lab.call(name, "repair")
+    return [f"tables of {name} written anew"]
+
+
 def _freeze(lab: RunningLab, name: str, broken: bool) -> list[str]:
     for entry in read(lab.plan.lab, root=lab.state.root).processes:
         state = processes.state(entry.id)
@@ -200,9 +231,10 @@ def _freeze(lab: RunningLab, name: str, broken: bool) -> list[str]:
             (processes.freeze if broken else processes.resume)(entry.id)
             changed = state != ("frozen" if broken else "running")
             return [f"process {entry.pid} of {name} {'frozen' if broken else 'goes on'}"] if changed else []
+    kind = "instance" if name in _names_of(lab.plan, "instance") else "node"
     again = (
-        f"{command('heal', '--lab', lab.plan.lab, 'instance', name)} starts it again"
-        if name in _names_of(lab.plan, "instance")
-        else "a node does not come back: take the lab down and up"
+        _NO_WAY_BACK
+        if name in {node.name for node in lab.plan.gateway_nodes}
+        else f"{command('heal', '--lab', lab.plan.lab, kind, name)} starts it again"
     )
     raise LabError(f"{name} is dead, there is nothing to {'freeze' if broken else 'wake'}: {again}")

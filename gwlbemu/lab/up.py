@@ -14,7 +14,7 @@ from gwlbemu.errors import NetError
 from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
-from gwlbemu.lab.configs import capture_config_for, fresh_secret, node_config_for
+from gwlbemu.lab.configs import capture_config_for, fresh_secret, network_config_for, node_config_for
 from gwlbemu.lab.running import CAPTURE, RunningLab
 from gwlbemu.lab.state import CLOSED, LAB_USER, State, sealed
 from gwlbemu.net.inits import ensure_init, start_init
@@ -23,7 +23,7 @@ from gwlbemu.net.record import ROOT, OwnedInit, Record, open_new
 from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
 from gwlbemu.topology.plan.encode import to_json
-from gwlbemu.topology.plan.values import Plan, Program
+from gwlbemu.topology.plan.values import NetworkNode, Plan, Program
 from gwlbemu.yaml_file import YamlError, read_text
 
 OnStep = Callable[[str], None]
@@ -129,6 +129,20 @@ def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_s
             own_module("gwlbemu.programs.gateway.node", str(config), user=LAB_USER),
             on_step,
         )
+    for keeper in plan.network_nodes:
+        start_keeper(plan, keeper, state, secret, record, on_step)
+
+
+def start_keeper(
+    plan: Plan, node: NetworkNode, state: State, secret: str, record: Record, on_step: OnStep = lambda _: None
+) -> None:
+    """Start the keeper of a network load balancer's node; what is left of an earlier one makes way."""
+    config = state.node(node.name)
+    config.unlink(missing_ok=True)
+    state.keep(config, network_config_for(plan, node.name, state, secret).to_json(), mode=CLOSED)
+    state.control(node.name).unlink(missing_ok=True)
+    argv = own_module("gwlbemu.programs.network.keeper", str(config), user=LAB_USER)
+    _start(record, state, node.name, node.namespace, argv, on_step)
 
 
 def start_program(

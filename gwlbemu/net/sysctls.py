@@ -51,6 +51,27 @@ def write_forwarding(on: bool) -> None:
         _write(f"{family}/conf/all/forwarding", "1" if on else "0")
 
 
+# A namespace in which a load balancer translates addresses.
+_TRANSLATING = {
+    "netfilter/nf_conntrack_tcp_loose": "0",  # a TCP connection begins by a SYN and nothing else
+    "netfilter/nf_conntrack_tcp_be_liberal": "1",  # a window is the ends' affair
+    "netfilter/nf_conntrack_checksum": "0",  # and so is a checksum
+    "netfilter/nf_conntrack_acct": "1",  # count packets and bytes of each connection
+    "netfilter/nf_conntrack_timestamp": "1",
+    # Of a connection that has lost the policy that its listener gave it; else these are five days.
+    "netfilter/nf_conntrack_tcp_timeout_established": "350",
+    "netfilter/nf_conntrack_udp_timeout_stream": "120",
+    "ipv4/fwmark_reflect": "1",  # a reset goes the way of the packet that it answers
+    "ipv6/fwmark_reflect": "1",
+}
+
+
+def write_translating() -> None:
+    """Write what connection tracking goes by into the namespace of the calling thread, where it translates."""
+    for name, value in _TRANSLATING.items():
+        _write(name, value)
+
+
 def _write(name: str, value: str) -> None:
     try:
         with open(BASE / name, "w") as file:

@@ -26,7 +26,7 @@ from gwlbemu.ports.arguments import Arguments, shown
 from gwlbemu.ports.faults import Faults
 
 LONGEST_REQUEST = 1 << 20  # bytes
-DEEPEST_REQUEST = 8  # objects and lists inside each other
+DEEPEST_REQUEST = 10  # objects and lists inside each other
 MOST_CONNECTIONS = 64
 IDLE_SECONDS = 300.0  # for a connection that asks nothing
 PATIENCE = 10.0  # seconds from the first byte of a request to its end, and for an answer to be read

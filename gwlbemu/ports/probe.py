@@ -43,7 +43,7 @@ class ProbeResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How to probe; `lowest_status` to `highest_status` is the matcher (200-399)."""
+    """How to probe; `lowest_status` to `highest_status` is the matcher (200-399), `port` 0 each target's own."""
 
     protocol: str = "TCP"  # TCP, HTTP or HTTPS
     port: int = 80

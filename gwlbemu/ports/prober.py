@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -22,6 +22,10 @@ class Probed(Protocol):
     @property
     def address(self) -> bytes:
         """Its IPv4 address, 4 bytes."""
+
+    @property
+    def port(self) -> int:
+        """Where it is probed by a check whose port is 0."""
 
     @property
     def initial(self) -> bool:
@@ -78,7 +82,8 @@ class Prober:
 
     async def _run(self, target: Probed) -> None:
         try:
-            result = await probe(".".join(map(str, target.address)), self._check, local_address=self._local)
+            check = self._check if self._check.port else replace(self._check, port=target.port)
+            result = await probe(".".join(map(str, target.address)), check, local_address=self._local)
         except Exception as error:  # a bug; the target is not told healthy by it, and is probed again
             self._loop.faults.note("a health check", error)
             words = f"Health checks failed due to an internal error: {type(error).__name__}"

@@ -14,7 +14,9 @@ from gwlbemu.review.mends import Mend, Trial
 from gwlbemu.review.standing import standing_faults
 from gwlbemu.review.talk import Pair, Talk
 from gwlbemu.review.ways import Judge
+from gwlbemu.topology.file.balancing import Target, TargetGroup
 from gwlbemu.topology.file.schema import Topology
+from gwlbemu.topology.plan import values as plan_values
 from gwlbemu.topology.plan.values import Plan
 
 
@@ -92,7 +94,7 @@ def with_changes(topology: Topology, plan: Plan) -> Topology:
             "target_groups": tuple(
                 group.model_copy(
                     update={
-                        "targets": tuple(target.id for target in groups[group.name].targets),
+                        "targets": tuple(_registered(group, target) for target in groups[group.name].targets),
                         "attributes": groups[group.name].attributes,
                     }
                 )
@@ -106,3 +108,9 @@ def with_changes(topology: Topology, plan: Plan) -> Topology:
             ),
         }
     )
+
+
+def _registered(group: TargetGroup, target: plan_values.Target) -> Target:
+    """A target of the plan as a file has it: with its port only where that is not the group's."""
+    own = None if target.port == group.port else target.port
+    return Target(id=target.id.removesuffix(f":{target.port}"), port=own)

@@ -31,7 +31,7 @@ class Sightings:
     def __init__(self, plan: Plan, watch: Watch, logs: ApplianceLogs, silent: frozenset[str]) -> None:
         self._plan, self._watch, self._logs, self._silent = plan, watch, logs, silent
         self._addresses = {each.name: {each.address, each.ipv6_address} - {""} for each in plan.instances}
-        self._balancers = {node.name: node.load_balancer for node in plan.gateway_nodes}
+        self._balancers = {node.name: node.load_balancer for node in plan.nodes}
         self._behind = time.time() - time.monotonic()  # the kernel stamps frames with the wall clock
         self._kinds = {each.instance: each.kind for each in plan.programs}
 

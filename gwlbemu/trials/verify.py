@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import groupby
 
 from gwlbemu.errors import LabError
 from gwlbemu.lab import change, failure
+from gwlbemu.lab.planned import group_named
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.lab.up import OnStep
 from gwlbemu.topology.file.changes import Change, read_change
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
-from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.own_lab import own_lab
 from gwlbemu.trials.probes import observe
+from gwlbemu.views.attributes import AttributeSetting, read_attributes
 from gwlbemu.views.expectations import Case, Result, cases_of, judge, judge_by_model, supposed
 from gwlbemu.views.explanation import Places
 from gwlbemu.views.model import Model
@@ -152,10 +153,10 @@ def _make(lab: RunningLab, made: Change) -> Callable[[], object]:
             return lambda: None
         return lambda: (failure.heal if made.verb == "fail" else failure.fail)(lab, first, second)
     if made.verb == "set":
-        old = _attributes(plan, first)
+        old = [each for each in read_attributes(plan, first) if each.key in made.values]
         change.set_attributes(lab, first, made.values)
-        return lambda: change.set_attributes(lab, first, {key: old[key] for key in made.values})
-    target = next((each for each in change.group_named(plan, first).targets if each.id == second), None)
+        return lambda: _set_back(lab, old)
+    target = next((each for each in group_named(plan, first).targets if each.id == second), None)
     if made.verb == "register":
         change.register(lab, first, second)
         return (lambda: None) if target else (lambda: change.deregister(lab, first, second))
@@ -165,11 +166,13 @@ def _make(lab: RunningLab, made: Change) -> Callable[[], object]:
     return (lambda: change.register(lab, first, second, zone)) if target else (lambda: None)
 
 
-def _attributes(plan: Plan, resource: str) -> dict[str, str]:
-    for balancer in plan.load_balancers:
-        if balancer.name == resource:
-            return balancer.attributes | balancer.listener_attributes
-    return change.group_named(plan, resource).attributes
+def _set_back(lab: RunningLab, old: Iterable[AttributeSetting]) -> None:
+    """Give every resource its attributes again at once: listeners of one load balancer may differ."""
+    by_resource: dict[tuple[str, str], dict[str, str]] = {}
+    for each in old:
+        by_resource.setdefault((each.resource, each.kind), {})[each.key] = each.value
+    for (resource, _), values in by_resource.items():
+        change.set_attributes(lab, resource, values)
 
 
 def _states(lab: RunningLab) -> dict[Key, str]:

@@ -94,8 +94,12 @@ def _why(lab: RunningLab, name: str, error: LabError) -> NoAnswer:
     return NoAnswer(name, str(error))
 
 
-def ask_nodes(lab: RunningLab, verb: str, **arguments: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Ask every node one thing: its answer by name, and by name a sentence why there is none (see `ask`)."""
+def ask_gateway_nodes(
+    lab: RunningLab, verb: str, **arguments: Any
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Ask every node through whose process packets pass one thing: its answer by name, and by name a sentence why there
+    is none (see `ask`).
+    """
     answers, silent = ask(lab, [node.name for node in lab.plan.gateway_nodes], {verb: arguments})
     sentences = {name: each.sentence for name, each in silent.items()}
     return {name: answer[verb] for name, answer in answers.items()}, sentences

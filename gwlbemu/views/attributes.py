@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY
-from gwlbemu.lab.change import group_named, group_named_or_balancer
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, NETWORK
+from gwlbemu.core.elb.network_attributes import group_defaults
+from gwlbemu.lab.planned import listener_name, resource_named
 from gwlbemu.topology.plan.values import Plan
 
+_NO_OTHERS: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class AttributeSetting:
-    """One attribute of `resource`, which is a load balancer (or its listener) or a target group, by `kind`.
+    """One attribute of `resource`, which is a load balancer (or its listener, web/TCP:80) or a target group, by
+    `kind`.
 
     `value` and `default` are text, as AWS writes them; `expected` says which values AWS takes.
     """
@@ -40,20 +43,28 @@ class AttributeSetting:
 def read_attributes(plan: Plan, resource: str) -> tuple[AttributeSetting, ...]:
     """Return the attributes of what is called `resource`: those that `set` takes for that name, in AWS's order.
 
-    Raises AwsError (LoadBalancerNotFound) for a name that neither a load balancer nor a target group has.
+    Of a network load balancer's listeners each has its own, web/TCP:80. Raises AwsError (LoadBalancerNotFound,
+    ListenerNotFound) for a name that nothing has.
     """
-    group_named_or_balancer(plan, resource)
-    for balancer in plan.load_balancers:
-        if balancer.name == resource:
-            return (
-                *_settings(balancer.type, resource, LOAD_BALANCER, balancer.attributes),
-                *_settings(balancer.type, resource, LISTENER, balancer.listener_attributes),
-            )
-    users = plan.balancers_of(resource)
-    kind = users[0].type if users else GATEWAY
-    return tuple(_settings(kind, resource, TARGET_GROUP, group_named(plan, resource).attributes))
+    named = resource_named(plan, resource)
+    if named.group is not None:
+        group = named.group
+        defaults = group_defaults(group.protocol, group.target_type) if named.type == NETWORK else {}
+        return tuple(_settings(named.type, resource, TARGET_GROUP, group.attributes, defaults))
+    (balancer,) = named.balancers
+    found: list[AttributeSetting] = []
+    if LOAD_BALANCER in named.kinds:
+        found += _settings(named.type, resource, LOAD_BALANCER, balancer.attributes)
+    for listener in balancer.listeners:
+        name = listener_name(balancer, listener)
+        if name in named.listeners:
+            found += _settings(named.type, name, LISTENER, listener.attributes)
+    return tuple(found)
 
 
-def _settings(balancer_type: str, resource: str, kind: str, values: dict[str, str]) -> Iterator[AttributeSetting]:
+def _settings(
+    balancer_type: str, resource: str, kind: str, values: Mapping[str, str], defaults: Mapping[str, str] = _NO_OTHERS
+) -> Iterator[AttributeSetting]:
     for key, row in ATTRIBUTES[balancer_type].rows(kind).items():
-        yield AttributeSetting(resource, kind, key, values[key], row.text(row.default), row.expected, row.source)
+        default = defaults.get(key, row.text(row.default))
+        yield AttributeSetting(resource, kind, key, values[key], default, row.expected, row.source)

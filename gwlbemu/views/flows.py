@@ -1,24 +1,41 @@
-"""The live flows of a lab's nodes.
+"""The live flows of a lab's nodes: those that a gateway load balancer's node keeps, and the connections that the kernel
+keeps for a network load balancer.
 
-A new field of a flow: `core/gateway/records.py` declares it, `core/gateway/placement.py` fills it in, `LiveFlow` here
-takes it under the same name (and `COLUMNS` shows it in tables). The node's answer is made of the record as it is.
+A new field of a gateway's flow: `core/gateway/records.py` declares it, `core/gateway/placement.py` fills it in,
+`LiveFlow` here takes it under the same name (and `COLUMNS` shows it in tables, by type of load balancer). The node's
+answer is made of the record as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.views.ask import NoAnswer, Reading, ask, value_of
 
 PAGE = 500  # flows per request where all are wanted; a node gives no more at once
 
 # What a table of flows shows, in its order; an address comes with its port.
-COLUMNS = (
-    "endpoint", "protocol", "source", "destination", "target", "cookie", "packets_to", "packets_from", "bytes",
-    "idle_seconds", "expires_in_seconds", "moves",
-)  # fmt: skip
+COLUMNS = {
+    GATEWAY: (
+        "endpoint", "protocol", "source", "destination", "target", "cookie", "packets_to", "packets_from", "bytes",
+        "idle_seconds", "expires_in_seconds", "moves",
+    ),
+    NETWORK: (
+        "listener", "protocol", "source", "destination", "target_group", "target", "state", "packets_to",
+        "packets_from", "bytes", "expires_in_seconds",
+    ),
+}  # fmt: skip
+# Fields that only one type has, and what they are in a flow of another type, whose JSON has them not.
+_ONLY: Mapping[str, Mapping[str, Any]] = {
+    GATEWAY: {
+        "endpoint": "", "cookie": "", "outer_source_port": 0, "age_seconds": 0.0, "idle_seconds": 0.0, "moves": 0,
+    },
+    NETWORK: {"listener": "", "target_group": "", "target_address": "", "target_port": 0, "state": ""},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +43,9 @@ class LiveFlow:
     """One live flow of a node, named in the direction of its first packet.
 
     Ports are 0 where its key has none, and so is the protocol where flows go by their addresses alone. Bytes are those
-    of inner packets, both directions. `cookie` is the flow cookie as 0x and 8 hex digits.
+    of inner packets, both directions. `cookie` is the flow cookie as 0x and 8 hex digits. `type` is that of its load
+    balancer: of a network load balancer's flow, a connection in the kernel, endpoint, cookie, outer port, age, idle
+    time and moves are empty; of a gateway's, what stands behind `type`.
     """
 
     node: str
@@ -47,6 +66,17 @@ class LiveFlow:
     packets_from: int  # from its target
     bytes: int
     moves: int  # how often it was given another target
+    type: str = GATEWAY
+    listener: str = ""  # TCP:80
+    target_group: str = ""
+    target_address: str = ""
+    target_port: int = 0
+    state: str = ""  # the kernel's word, such as ESTABLISHED; "" for UDP
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as `gwlbemu flows --json` prints it: the fields that its type has."""
+        others = {name for kind, names in _ONLY.items() if kind != self.type for name in names}
+        return {key: value for key, value in asdict(self).items() if key not in others}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +100,8 @@ def read_flows(lab: RunningLab, limit: int | None = None) -> Reading[LiveFlow]:
     found: list[LiveFlow] = []
     silent: list[NoAnswer] = []
     more: list[str] = []
-    for node in lab.plan.gateway_nodes:
+    types = lab.plan.node_types
+    for node in lab.plan.nodes:
         mine: list[LiveFlow] = []
         cursor, left = "", True
         while left and (limit is None or len(mine) < limit):
@@ -78,8 +109,15 @@ def read_flows(lab: RunningLab, limit: int | None = None) -> Reading[LiveFlow]:
             answers, none = ask(lab, [node.name], {"flows": {"cursor": cursor, "limit": wanted}})
             silent += none.values()
             page = answers.get(node.name, {}).get("flows", {"flows": [], "more": False, "cursor": ""})
-            mine += [value_of(LiveFlow, flow, node=node.name) for flow in page["flows"]]
+            mine += [live_flow(node.name, types[node.name], flow) for flow in page["flows"]]
             left, cursor = page["more"], page["cursor"]
         found += mine
         more += [node.name] if left else []
     return Reading(tuple(found), tuple(silent), tuple(more))
+
+
+def live_flow(node: str, kind: str, answer: Mapping[str, Any]) -> LiveFlow:
+    """Return a flow as a node of a load balancer of that type answers it."""
+    absent = {name: value for other, fields in _ONLY.items() if other != kind for name, value in fields.items()}
+    packets = {"packets": answer["packets_to"] + answer["packets_from"]}
+    return value_of(LiveFlow, {**absent, **packets, **answer}, node=node, type=kind)

@@ -2,30 +2,32 @@
 
 There is one table per type of load balancer (`TABLES`): AWS's namespace for it, the word in its dimension, its metrics.
 
-Rules of this file (GWLB guide, CloudWatch metrics). A node's counters are the data points of its AvailabilityZone and
-LoadBalancer. Those of the LoadBalancer alone are made from its nodes' with the statistic that AWS recommends: sums are
-added up, a peak is the highest of the nodes' peaks (the zones need not have peaked together), host counts are
+Rules of this file (GWLB and NLB guide, CloudWatch metrics). A node's counters are the data points of its
+AvailabilityZone and LoadBalancer. Those of the LoadBalancer alone are made from its nodes' with the statistic that AWS
+recommends: sums are added up, a peak is the highest of the nodes' peaks (the zones need not have peaked together), host counts are
 Minimum and Maximum, because every node finds out about health for itself, and with cross-zone load balancing they all
 look at the same targets. Concurrent flows are added up (AWS does not say).
 
 Not as on AWS. CloudWatch gets a value a minute, and only while there is traffic; here the period is the lab's life,
 and every value is always there, so that scripts and Prometheus see a zero as a zero: `reported` tells whether
-CloudWatch would have it. ConsumedLCUs is a price, not a behaviour, and left out. The namespace `gwlbemu` is ours.
+CloudWatch would have it. Left out are a network load balancer's metrics by protocol (ActiveFlowCount_TCP ...), and
+ConsumedLCUs, which is a price, not a behaviour. The namespace `gwlbemu` is ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from gwlbemu.core.elb.balancer_types import GATEWAY
+from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.names import load_balancer_dimension, target_group_dimension
 from gwlbemu.views.ask import PATIENCE, Reading, ask
 
 OURS = "gwlbemu"
-AWS_GWLB = "AWS/GatewayELB"
-ALWAYS, NON_ZERO, HEALTH_CHECKS = "always", "non-zero", "health checks enabled"
+AWS_GWLB, AWS_NLB = "AWS/GatewayELB", "AWS/NetworkELB"
+ALWAYS, NON_ZERO, HEALTH_CHECKS, REGISTERED = "always", "non-zero", "health checks enabled", "registered targets"
 DROPPED = "Dropped_"  # what the core's names of our own drop reasons begin with
 AWS_DROPPED = "PacketsDroppedCount_"  # what AWS's names of drop reasons begin with
 
@@ -63,7 +65,7 @@ class Point:
 
     @property
     def reported(self) -> bool:
-        """Whether CloudWatch would have the value; host counts always: GENEVE target groups are always checked."""
+        """Whether CloudWatch would have the value; host counts always: target groups are always checked."""
         return self.metric.reporting != NON_ZERO or any(self.statistics.values())
 
     def as_dict(self) -> dict[str, object]:
@@ -88,16 +90,18 @@ class NodeCounters:
 
     load_balancer: str
     type: str  # of the load balancer: a key of TABLES
-    target_group: str
+    target_group: str  # the only one, or ""
     zone: str
     node: str
     values: Mapping[str, int]
+    hosts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by target group, where there may be several
 
     def __getitem__(self, name: str) -> int:
         return self.values[name]
 
 
 _SUM, _PEAK, _NOW, _HOSTS = ("Sum",), ("Maximum",), ("Average",), ("Minimum", "Maximum")
+_DROPPED = Metric(OURS, "PacketsDropped", "Count", _SUM, meaning="dropped for a reason that AWS does not count")
 _GATEWAY = (
     Metric(AWS_GWLB, "ActiveFlowCount", "Count", _NOW, NON_ZERO, "concurrent flows"),
     Metric(AWS_GWLB, "NewFlowCount", "Count", _SUM, NON_ZERO, "new flows"),
@@ -114,7 +118,7 @@ _GATEWAY = (
     Metric(AWS_GWLB, "PacketsDroppedCount_InvalidGwlbFlowCookie", "Count", _SUM, ALWAYS, "returned, wrong cookie"),
     Metric(AWS_GWLB, "PacketsDroppedCount_MissingFlowEntry", "Count", _SUM, ALWAYS, "returned, no such flow"),
     Metric(AWS_GWLB, "TCP_GWLB_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets sent by the load balancer"),
-    Metric(OURS, "PacketsDropped", "Count", _SUM, meaning="dropped for a reason that AWS does not count"),
+    _DROPPED,
     Metric(OURS, "MovedFlowCount", "Count", _SUM, meaning="flows given another target"),
     Metric(OURS, "CrossZoneBytes_ToTargets", "Bytes", _SUM, meaning="to targets of other zones"),
     Metric(OURS, "CrossZoneBytes_FromTargets", "Bytes", _SUM, meaning="from targets of other zones"),
@@ -125,7 +129,23 @@ _GATEWAY = (
     Metric(OURS, "verdicts_reset", "Count", _SUM, meaning="packets answered with a TCP reset"),
     Metric(OURS, "verdicts_drop", "Count", _SUM, meaning="packets dropped for any reason"),
 )
-TABLES = {GATEWAY: MetricTable(AWS_GWLB, "gateway", {metric.name: metric for metric in _GATEWAY})}
+_NETWORK = (
+    Metric(AWS_NLB, "ActiveFlowCount", "Count", _NOW, ALWAYS, "concurrent connections"),
+    Metric(AWS_NLB, "NewFlowCount", "Count", _SUM, ALWAYS, "new connections"),
+    Metric(AWS_NLB, "HealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are healthy"),
+    Metric(AWS_NLB, "UnHealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are unhealthy"),
+    Metric(AWS_NLB, "ProcessedBytes", "Bytes", _SUM, ALWAYS, "of both directions, with TCP and IP headers"),
+    Metric(AWS_NLB, "ProcessedPackets", "Count", _SUM, ALWAYS, "of both directions"),
+    Metric(AWS_NLB, "TCP_Client_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that clients sent"),
+    Metric(AWS_NLB, "TCP_Target_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that targets sent"),
+    Metric(AWS_NLB, "TCP_ELB_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that the load balancer made"),
+    Metric(AWS_NLB, "PortAllocationErrorCount", "Count", _SUM, ALWAYS, "connections for which no port was left"),
+)
+TABLES = {
+    GATEWAY: MetricTable(AWS_GWLB, "gateway", {metric.name: metric for metric in _GATEWAY}),
+    NETWORK: MetricTable(AWS_NLB, "net", {metric.name: metric for metric in _NETWORK}),
+}
+_HOST_COUNTS = {"HealthyHostCount": "healthy", "UnHealthyHostCount": "unhealthy"}
 _COMBINED: Mapping[str, Callable[[list[int]], int]] = {"Sum": sum, "Average": sum, "Maximum": max, "Minimum": min}
 
 
@@ -135,21 +155,41 @@ def read_counters(lab: RunningLab, *, within_seconds: float = PATIENCE) -> Readi
     """
     plan = lab.plan
     types = {balancer.name: balancer.type for balancer in plan.load_balancers}
-    names = [node.name for node in plan.gateway_nodes]
-    answers, silent = ask(lab, names, {"metrics": {}}, within_seconds=within_seconds)
+    groups = {balancer.name: balancer.target_groups for balancer in plan.load_balancers}
+    single = [node.name for node in plan.nodes if len(groups[node.load_balancer]) == 1]
+    others = [node.name for node in plan.nodes if node.name not in single]
+    answers, silent = ask(lab, single, {"metrics": {}}, within_seconds=within_seconds)
+    if others:
+        said, quiet = ask(lab, others, {"metrics": {}, "targets": {}}, within_seconds=within_seconds)
+        answers, silent = answers | said, silent | quiet
     found = [
         NodeCounters(
             load_balancer=node.load_balancer,
             type=types[node.load_balancer],
-            target_group=plan.group_of(node.load_balancer).name,
+            target_group=groups[node.load_balancer][0] if node.name in single else "",
             zone=node.zone,
             node=node.name,
             values=answers[node.name]["metrics"]["metrics"],
+            hosts=_hosts(groups[node.load_balancer], answers[node.name]["targets"]["targets"])
+            if node.name in others
+            else {},
         )
-        for node in plan.gateway_nodes
+        for node in plan.nodes
         if node.name in answers
     ]
     return Reading(tuple(found), tuple(silent.values()))
+
+
+def _hosts(groups: Iterable[str], targets: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Count the hosts of each group, whose counters are of all groups together."""
+    known = list(targets)
+    return {
+        group: {
+            name: sum(each["target_group"] == group and each["state"] == state for each in known)
+            for name, state in _HOST_COUNTS.items()
+        }
+        for group in groups
+    }
 
 
 def points(counters: Iterable[NodeCounters]) -> list[Point]:
@@ -180,7 +220,18 @@ def _points(nodes: list[NodeCounters], dimensions: dict[str, str]) -> Iterable[P
     for name in nodes[0].values:
         values = [node.values.get(name, 0) for node in nodes]
         reason = {"Reason": name.removeprefix(DROPPED)} if name.startswith(DROPPED) else {}
-        metric = known["PacketsDropped"] if reason else known.get(name, Metric(OURS, name, "Count", _SUM))
-        group = {"TargetGroup": target_group_dimension(nodes[0].target_group)} if metric.statistics is _HOSTS else {}
+        metric = _DROPPED if reason else known.get(name, Metric(OURS, name, "Count", _SUM))
+        if metric.statistics is _HOSTS:
+            yield from _host_points(nodes, dimensions, metric)
+            continue
         statistics = {statistic: _COMBINED[statistic](values) for statistic in metric.statistics}
-        yield Point(metric, dimensions | group | reason, statistics)
+        yield Point(metric, dimensions | reason, statistics)
+
+
+def _host_points(nodes: list[NodeCounters], dimensions: dict[str, str], metric: Metric) -> Iterable[Point]:
+    """A point for each target group."""
+    name = metric.name
+    for group in nodes[0].hosts or (nodes[0].target_group,):
+        values = [node.hosts[group][name] if node.hosts else node.values.get(name, 0) for node in nodes]
+        statistics = {statistic: _COMBINED[statistic](values) for statistic in metric.statistics}
+        yield Point(metric, dimensions | {"TargetGroup": target_group_dimension(group)}, statistics)

@@ -115,7 +115,7 @@ def _is_kept(outcome: Outcome) -> bool:
 
 def outcome_of(plan: Plan, found: Exchange) -> Outcome:
     """Return the outcome of an exchange of the path model in which nothing is left open (one of `possible`)."""
-    nodes = {node.name: node.load_balancer for node in plan.gateway_nodes}
+    nodes = {node.name: node.load_balancer for node in plan.nodes}
 
     def balancers(way: Way | None) -> tuple[str, ...]:
         return tuple(nodes[node] for node, _ in way.targets) if way else ()
@@ -135,10 +135,10 @@ def names_of_place(plan: Plan, at: str, targets: tuple[tuple[str, str], ...] = (
     for endpoint in plan.endpoints:
         if endpoint.name == at:
             found += [endpoint.node, endpoint.load_balancer]
-    found += [node.load_balancer for node in plan.gateway_nodes if node.name == at]
+    found += [node.load_balancer for node in plan.nodes if node.name == at]
     if targets and targets[-1][1] == at:
         found += [instance.name for instance in plan.instances if instance.address == at and instance.appliance]
-        found += [node.load_balancer for node in plan.gateway_nodes if node.name == targets[-1][0]]
+        found += [node.load_balancer for node in plan.nodes if node.name == targets[-1][0]]
     return tuple(dict.fromkeys(found))
 
 

@@ -11,6 +11,7 @@ from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.review.seen import PortDrops as PortDrops
 from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS, TABLE
+from gwlbemu.topology.plan.values import Instance, NetworkNode
 
 
 def read_port_drops(lab: RunningLab) -> tuple[PortDrops, ...]:
@@ -20,13 +21,14 @@ def read_port_drops(lab: RunningLab) -> tuple[PortDrops, ...]:
     """
     family, table = TABLE.split()
     found = []
-    instances = {each.mac: each.name for each in lab.plan.instances}  # interface names repeat between subnets
+    owners: tuple[Instance | NetworkNode, ...] = (*lab.plan.instances, *lab.plan.network_nodes)
+    resources = {each.mac: each.name for each in owners}  # interface names repeat between subnets
     for namespace in (each for each in lab.plan.namespaces if each.instance_ports):
         counted: dict[str, int] = {}
         with suppress(NetError), inside(path_of(namespace.name)):
             counted = counters(family, table)
         found += [
-            PortDrops(instances[port.mac], direction, reason, packets)
+            PortDrops(resources[port.mac], direction, reason, packets)
             for port in namespace.instance_ports
             for direction in DIRECTIONS
             for reason in REASONS

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.views.ask import PATIENCE, value_of
-from gwlbemu.views.flows import LiveFlow
+from gwlbemu.views.ask import PATIENCE
+from gwlbemu.views.flows import LiveFlow, live_flow
 from gwlbemu.views.status import LabStatus, NodeStatus, ask_for_status, status_from
 
 FLOWS = 200  # the newest of each node: a live view must not make a busy node list all it has
@@ -48,6 +48,6 @@ def take_snapshot(lab: RunningLab, *, now: float) -> Snapshot:
             nodes.append(NodeSnapshot(node))
             continue
         said = answers[node.name]
-        flows = tuple(value_of(LiveFlow, flow, node=node.name) for flow in said["flows"]["flows"])
+        flows = tuple(live_flow(node.name, node.type, flow) for flow in said["flows"]["flows"])
         nodes.append(NodeSnapshot(node, said["metrics"]["metrics"], flows, said["flows"]["more"]))
     return Snapshot(now, status, tuple(nodes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.errors import TopologyError
 from gwlbemu.lab.configs import node_seed
 from gwlbemu.lab.failure import failures
@@ -23,7 +24,7 @@ def present_states(lab: RunningLab) -> tuple[Plan, States, tuple[NoAnswer, ...]]
     plan = read_plan(lab.state)
     targets, flows = read_targets(lab), read_flows(lab, FLOWS)
     by_node: dict[str, dict[FlowKey, str]] = {}
-    for flow in flows.items:
+    for flow in (each for each in flows.items if each.type == GATEWAY):
         key = (
             flow.endpoint, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port
         )  # fmt: skip

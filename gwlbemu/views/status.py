@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import CAPTURE, Process, RunningLab
 from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology.plan.shortcuts import shortcuts
-from gwlbemu.topology.plan.values import GatewayNode, Plan
+from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan
 from gwlbemu.views.ask import PATIENCE, Answers, NoAnswer, ask, value_of
 from gwlbemu.views.port_drops import PortDrops, read_port_drops
 from gwlbemu.views.targets import TargetState, targets_of
@@ -32,13 +33,17 @@ class PortCount:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node of a load balancer. Where it does not answer, `silent` says why and only the names are known."""
+    """One node of a load balancer. Where it does not answer, `silent` says why and only the names are known.
+
+    What only one type of load balancer has is empty for the other: a gateway has a fast path and ports, a network load
+    balancer tables in the kernel, and groups that fail open each for itself.
+    """
 
     name: str
     load_balancer: str
-    target_group: str
+    target_group: str  # with a network load balancer's several groups: "a, b"
     zone: str
-    datapath: str = ""  # python | ebpf
+    datapath: str = ""  # python | ebpf | nftables
     datapath_reason: str = ""  # why it is not ebpf, or not now; a sentence, or ""
     fastpath: Mapping[str, int] = field(default_factory=dict)  # counters of the eBPF program
     uptime_seconds: float = 0.0
@@ -47,6 +52,14 @@ class NodeStatus:
     discards: Mapping[str, int] = field(default_factory=dict)  # dropped packets that the capture was told of, or not
     targets: tuple[TargetState, ...] = ()
     silent: NoAnswer | None = None
+    type: str = GATEWAY  # of its load balancer
+    tables: str = ""  # intact | missing | altered: what the kernel has of what the node has written
+    failing_open: tuple[str, ...] = ()  # target groups without a healthy target in scope
+
+    @property
+    def broken_tables(self) -> bool:
+        """Whether somebody has taken away or changed what it wrote into the kernel: connections fail."""
+        return self.tables not in ("", "intact")
 
     @property
     def error(self) -> str:
@@ -59,7 +72,8 @@ class NodeStatus:
         del found["silent"]
         if not self.silent:
             return found
-        return {key: found[key] for key in ("name", "load_balancer", "target_group", "zone")} | {"error": self.error}
+        names = ("name", "load_balancer", "target_group", "zone", "type")
+        return {key: found[key] for key in names} | {"error": self.error}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +161,9 @@ class LabStatus:
 
     @property
     def well(self) -> bool:
-        """Whether every process runs and nothing is broken on purpose."""
-        return not (self.stopped or self.failures or self.never_started or self.interrupted)
+        """Whether every process runs, nothing is broken on purpose, and the kernel has what the nodes wrote into it."""
+        tables = any(node.broken_tables for node in self.nodes)
+        return not (self.stopped or self.failures or self.never_started or self.interrupted or tables)
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -186,7 +201,7 @@ def ask_for_status(
 
     Asked for their status alone: the capture, and the appliances that have a log of their own.
     """
-    nodes = [node.name for node in lab.plan.gateway_nodes]
+    nodes = [node.name for node in lab.plan.nodes]
     answers, silent = ask(lab, nodes, {"status": {}, **others}, within_seconds=within_seconds)
     if lab.plan.capture.enabled:
         said, quiet = ask(lab, [CAPTURE], {"status": {}}, within_seconds=within_seconds)
@@ -202,14 +217,14 @@ def _with_a_log(plan: Plan) -> list[str]:
 def status_from(lab: RunningLab, answers: Mapping[str, Answers], silent: Mapping[str, NoAnswer]) -> LabStatus:
     """Return the status that the answers to `ask_for_status` tell."""
     plan, processes = lab.plan, tuple(lab.processes())
-    expected = {node.name for node in plan.gateway_nodes} | {program.instance for program in plan.programs}
+    expected = {node.name for node in plan.nodes} | {program.instance for program in plan.programs}
     now = installed(lab.state)
     return LabStatus(
         lab=plan.lab,
         source=plan.source,
         processes=processes,
         never_started=tuple(sorted(expected - {process.name for process in processes})),
-        nodes=tuple(_node(plan, node, answers.get(node.name), silent.get(node.name)) for node in plan.gateway_nodes),
+        nodes=tuple(_node(plan, node, answers.get(node.name), silent.get(node.name)) for node in plan.nodes),
         shortcuts=ShortcutStatus(len(now.namespaces), len(shortcuts(plan)), now.reason),
         capture=_capture(answers.get(CAPTURE), silent.get(CAPTURE)) if plan.capture.enabled else None,
         failures=tuple(BrokenPart(kind, name) for kind, name in failures(lab)),
@@ -226,21 +241,27 @@ def _lost_lines(plan: Plan, answers: Mapping[str, Answers]) -> Iterator[LostLine
             yield lost
 
 
-def _node(plan: Plan, node: GatewayNode, answers: Answers | None, silent: NoAnswer | None) -> NodeStatus:
-    names = NodeStatus(node.name, node.load_balancer, plan.group_of(node.load_balancer).name, node.zone, silent=silent)
+def _node(
+    plan: Plan, node: GatewayNode | NetworkNode, answers: Answers | None, silent: NoAnswer | None
+) -> NodeStatus:
+    groups = ", ".join(group.name for group in plan.groups_of(node.load_balancer))
+    kind = plan.node_types[node.name]
+    names = NodeStatus(node.name, node.load_balancer, groups, node.zone, silent=silent, type=kind)
     if answers is None:
         return names
     answer = answers["status"]
     return replace(
         names,
         datapath=answer["datapath"],
-        datapath_reason=answer["datapath_reason"] or "",
-        fastpath=answer["fastpath"],
+        datapath_reason=answer.get("datapath_reason") or "",
+        fastpath=answer.get("fastpath", {}),
         uptime_seconds=answer["uptime_seconds"],
         faults=answer.get("faults", {}),
         ports=tuple(value_of(PortCount, port) for port in answer["ports"]),
         discards=answer["discards"],
         targets=targets_of(plan, node, answer),
+        tables=answer.get("tables", ""),
+        failing_open=tuple(answer.get("failing_open", ())),
     )
 
 

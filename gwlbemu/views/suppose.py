@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gwlbemu.errors import SettingError
-from gwlbemu.lab.change import deregistered, nodes_of_group, registered, with_attributes
 from gwlbemu.lab.failure import refuse_unknown
+from gwlbemu.lab.planned import deregistered, nodes_of_group, registered, target_id_in, with_attributes
 from gwlbemu.paths.values import States
 from gwlbemu.topology.file.changes import read_change
 from gwlbemu.topology.plan.values import Plan
@@ -39,9 +39,8 @@ def _broken(plan: Plan, states: States, failure: tuple[str, str], *, broken: boo
     now = states.broken | {failure} if broken else states.broken - {failure}
     before, after = set(_unfit(plan, states.broken)), set(_unfit(plan, now))
     targets = dict(states.targets)
-    for node in plan.gateway_nodes:
-        group = plan.group_of(node.load_balancer)
-        for target in group.targets:
+    for node in plan.nodes:
+        for target in (each for group in plan.groups_of(node.load_balancer) for each in group.targets):
             key = (node.name, target.id)
             if target.id in after:
                 targets[key] = "unhealthy"
@@ -75,6 +74,6 @@ def _membership(plan: Plan, states: States, verb: str, group: str, target: str) 
         changed, member = registered(plan, group, target)
         targets = {**states.targets, **{(node, member.id): "healthy" for node in nodes}}
     else:
-        changed = deregistered(plan, group, target)
+        changed, target = deregistered(plan, group, target), target_id_in(plan, group, target)
         targets = {**states.targets, **({(node, target): "draining" for node in nodes} if changed != plan else {})}
     return changed, replace(states, targets=targets, seeds=seeds)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.topology.plan.values import GatewayNode, Plan
+from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan
 from gwlbemu.views.ask import Reading, ask, value_of
 
 
@@ -26,24 +26,26 @@ class TargetState:
     flows: int  # live flows of this node that are bound to it
     packets_to: int
     packets_from: int
+    port: int = 0  # where it takes connections; 0 for a gateway load balancer's, whose group has one for all
 
 
 def read_targets(lab: RunningLab) -> Reading[TargetState]:
     """Ask every node of the lab for its targets. Raises NetError without root."""
-    answers, silent = ask(lab, [node.name for node in lab.plan.gateway_nodes], {"targets": {}})
+    answers, silent = ask(lab, [node.name for node in lab.plan.nodes], {"targets": {}})
     found = [
         state
-        for node in lab.plan.gateway_nodes
+        for node in lab.plan.nodes
         if node.name in answers
         for state in targets_of(lab.plan, node, answers[node.name]["targets"])
     ]
     return Reading(tuple(found), tuple(silent.values()))
 
 
-def targets_of(plan: Plan, node: GatewayNode, answer: Mapping[str, Any]) -> tuple[TargetState, ...]:
-    """Return the targets in a node's answer to `targets` or `status`."""
-    group = plan.group_of(node.load_balancer).name
-    return tuple(value_of(TargetState, each, target_group=group, node=node.name) for each in answer["targets"])
+def targets_of(plan: Plan, node: GatewayNode | NetworkNode, answer: Mapping[str, Any]) -> tuple[TargetState, ...]:
+    """Return the targets in a node's answer to `targets` or `status`. A node with one group does not name it."""
+    groups = plan.groups_of(node.load_balancer)
+    only = {"target_group": groups[0].name} if len(groups) == 1 else {}
+    return tuple(value_of(TargetState, only | each, node=node.name) for each in answer["targets"])
 
 
 def targets_by_node(plan: Plan, reading: Reading[TargetState]) -> dict[str, list[dict[str, Any]]]:
@@ -52,7 +54,7 @@ def targets_by_node(plan: Plan, reading: Reading[TargetState]) -> dict[str, list
     That is the form in which `lab_map` takes them; a node without targets has an empty list.
     """
     silent = {each.process for each in reading.silent}
-    found: dict[str, list[dict[str, Any]]] = {node.name: [] for node in plan.gateway_nodes if node.name not in silent}
+    found: dict[str, list[dict[str, Any]]] = {node.name: [] for node in plan.nodes if node.name not in silent}
     for each in reading.items:
         found[each.node].append(asdict(each))
     return found

@@ -73,7 +73,7 @@ def test_what_changes_a_lab_says_what_it_did_as_json(gwlbemu: Any, tmp_path: Pat
         for was in (True, False):
             said = gwlbemu("deregister", "firewalls", "fw", "--json").json
             assert said == {"target_group": "firewalls", "id": "fw", "was_registered": was}
-        target = {"id": "fw", "address": "10.254.1.11", "zone": "a"}
+        target = {"id": "fw", "address": "10.254.1.11", "zone": "a", "port": 6081}
         for was in (False, True):
             said = gwlbemu("register", "firewalls", "fw", "--json").json
             assert said == {"target_group": "firewalls", **target, "was_registered": was}

@@ -20,7 +20,7 @@ import yaml
 
 from gwlbemu import Lab
 from gwlbemu.errors import LabError, SettingError
-from gwlbemu.lab import change
+from gwlbemu.lab import change, planned
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.state import State
 from gwlbemu.net.record import OwnedProcess, open_existing, open_new
@@ -197,7 +197,7 @@ def test_what_aws_would_refuse_reaches_no_node_and_changes_nothing(
 def test_an_address_that_cannot_be_a_target_is_refused(target: str, zone: str | None, words: str) -> None:
     plan = plan_of(ip_targets)
     with pytest.raises(SettingError, match=re.escape(words)):
-        change._target(plan, plan.target_groups[0], target, zone)
+        planned.registered(plan, plan.target_groups[0].name, target, zone)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_an_address_has_the_zone_of_its_subnet_or_the_one_that_is_given(
     target: str, zone: str | None, home: str
 ) -> None:
     plan = plan_of(ip_targets)
-    assert change._target(plan, plan.target_groups[0], target, zone).zone == home
+    assert planned.registered(plan, plan.target_groups[0].name, target, zone)[1].zone == home
 
 
 def ip_targets(data: Data) -> None:

@@ -18,6 +18,7 @@ class Target:
     id: str
     address: bytes = bytes([10, 0, 0, 5])
     initial: bool = False
+    port: int = 0
 
 
 class Bench:

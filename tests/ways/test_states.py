@@ -11,7 +11,7 @@ import pytest
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.verdict import ToTarget
-from gwlbemu.lab.change import deregistered, with_attributes
+from gwlbemu.lab.planned import deregistered, with_attributes
 from gwlbemu.lab.configs import node_config_for, node_seed
 from gwlbemu.lab.state import State
 from gwlbemu.paths.choices import MOST, every
@@ -67,7 +67,7 @@ def test_without_a_seed_every_target_is_possible(packet: Packet) -> None:
 def test_a_source_port_that_is_left_open_leaves_the_target_open_but_not_where_flows_have_no_ports() -> None:
     open_port, states = replace(REQUEST, source_port=None), States(seeds=SEEDS)
     assert {firewall_of(each) for each in way(PATHS, open_port, states).alternatives} == {"fw-a1", "fw-a2"}
-    sticky, _, _ = with_attributes(
+    sticky, _ = with_attributes(
         PLAN, "firewalls", {"stickiness.enabled": "true", "stickiness.type": "source_ip_dest_ip"}
     )
     assert way(Paths(sticky), open_port, states).alternatives == ()
@@ -105,11 +105,11 @@ def test_a_flow_of_a_failed_target_moves_or_is_reset_as_the_attributes_say() -> 
     states = States(targets={(NODE, "fw-a1"): "unhealthy"}, flows={NODE: flows})
     packet = replace(REQUEST, tcp_flags=ACK)
     both = {"target_failover.on_unhealthy": "rebalance", "target_failover.on_deregistration": "rebalance"}
-    moving, _, _ = with_attributes(PLAN, "firewalls", both)
+    moving, _ = with_attributes(PLAN, "firewalls", both)
     found = way(Paths(moving), packet, states)
     assert firewall_of(found) == "fw-a2"
     assert "fw-a2: flow moved to a healthy target" in [hop.rule for hop in found.hops]
-    resetting, _, _ = with_attributes(PLAN, "firewalls", {"send_tcp_reset.on_unhealthy.enabled": "true"})
+    resetting, _ = with_attributes(PLAN, "firewalls", {"send_tcp_reset.on_unhealthy.enabled": "true"})
     assert way(Paths(resetting), packet, states).end.reason == "Reset"
 
 
@@ -121,7 +121,7 @@ def test_when_no_target_is_healthy_any_may_be_meant_even_with_a_seed() -> None:
 
 
 def test_with_cross_zone_load_balancing_the_targets_of_every_zone_are_possible() -> None:
-    plan, _, _ = with_attributes(PLAN, "firewall", {"load_balancing.cross_zone.enabled": "true"})
+    plan, _ = with_attributes(PLAN, "firewall", {"load_balancing.cross_zone.enabled": "true"})
     found = way(Paths(plan), REQUEST)
     assert {firewall_of(each) for each in found.alternatives} == {"fw-a1", "fw-a2", "fw-b1", "fw-b2"}
 

@@ -16,13 +16,15 @@ from typing import ClassVar, NamedTuple, Self
 from gwlbemu.errors import AwsError
 
 LOAD_BALANCER, LISTENER, TARGET_GROUP = "load-balancer", "listener", "target-group"
+OFF = "off"
 Value = bool | int | str
 
 
 class Attribute(NamedTuple):
     """One AWS attribute: its key, the field of the `Attributes` class that holds it, its default, the guide page.
 
-    `low` and `high` bound a number (both included), `choices` are the words that AWS accepts.
+    `low` and `high` bound a number (both included), `choices` are the words that AWS accepts. The value of a number
+    that is `off` (`may_be_off`) is 0.
     """
 
     key: str
@@ -32,6 +34,7 @@ class Attribute(NamedTuple):
     low: int = 0
     high: int = 0
     choices: tuple[str, ...] = ()
+    may_be_off: bool = False
 
     @property
     def expected(self) -> str:
@@ -39,13 +42,15 @@ class Attribute(NamedTuple):
         if isinstance(self.default, bool):
             return "true or false"
         if isinstance(self.default, int):
-            return f"a whole number from {self.low} to {self.high}"
+            return f"a whole number from {self.low} to {self.high}{' or off' if self.may_be_off else ''}"
         return " or ".join(self.choices)
 
     def parse(self, text: str) -> Value:
         """Return the value that AWS's `text` stands for. Raises AwsError naming the key and what was expected."""
         if isinstance(self.default, bool) and text in ("true", "false"):
             return text == "true"
+        if self.may_be_off and text == OFF:
+            return 0
         number = isinstance(self.default, int) and not isinstance(self.default, bool)
         if number and re.fullmatch(r"[0-9]{1,18}", text) and self.low <= int(text) <= self.high:
             return int(text)
@@ -54,7 +59,9 @@ class Attribute(NamedTuple):
         raise AwsError(f"{self.key}: '{text[:100]}' is not valid, expected {self.expected}")
 
     def text(self, value: Value) -> str:
-        """Return a value as AWS writes it: `true`, `350`, `source_ip_dest_ip`."""
+        """Return a value as AWS writes it: `true`, `350`, `off`, `source_ip_dest_ip`."""
+        if self.may_be_off and value == 0:
+            return OFF
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 

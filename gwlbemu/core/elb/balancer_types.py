@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gwlbemu.core.elb.attributes import Attributes
 from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
+from gwlbemu.core.elb.network_attributes import MOST_TARGETS as MOST_NETWORK_TARGETS
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
 
 GATEWAY, NETWORK = "gateway", "network"
@@ -21,4 +22,4 @@ TYPE_OF_PROTOCOL: Mapping[str, str] = {
 }
 # Quotas: how many targets a target group may have, over all zones together. Gateway: guide, Quotas, 300 targets per
 # Gateway Load Balancer (of which each zone may have all). Network: NLB guide, Quotas, 500 targets.
-MOST_TARGETS: Mapping[str, int] = {GATEWAY: 300, NETWORK: 500}
+MOST_TARGETS: Mapping[str, int] = {GATEWAY: 300, NETWORK: MOST_NETWORK_TARGETS}

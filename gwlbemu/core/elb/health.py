@@ -5,6 +5,7 @@ Who opens the connection is another room.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from gwlbemu.errors import AwsError
 
 PROTOCOLS = ("TCP", "HTTP", "HTTPS")
 MATCHER = "200-399"
+GENEVE = "GENEVE"
+_HIGHEST_STATUS = 599
+_STATUS = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
 TRAFFIC_PORT = 0  # a health check's port: the one at which each target takes connections ("traffic-port")
 # Guide, Health checks for target groups: the range of each setting.
 RANGES = {
@@ -28,7 +32,7 @@ class HealthCheck:
     """A target group's health check; times are seconds, `path` and `matcher` are for HTTP and HTTPS; `port` may be
     TRAFFIC_PORT.
 
-    Defaults: guide, Health checks for target groups (for GENEVE groups).
+    Defaults: guide, Health checks for target groups (for GENEVE groups; `network_defaults` are those of the others).
     """
 
     protocol: str = "TCP"
@@ -41,12 +45,46 @@ class HealthCheck:
     matcher: str = MATCHER
 
 
-def check_health_check(check: HealthCheck) -> HealthCheck:
-    """Return `check` unchanged if AWS would take it. Raises AwsError naming the setting and what was expected."""
+def status_ranges(matcher: str) -> tuple[tuple[int, int], ...]:
+    """Return the HTTP statuses that a matcher such as "200,202" or "200-299" names, as lowest and highest of each part.
+
+    Raises AwsError unless all of them are from 200 to 599 (ELBv2 API, Matcher).
+    """
+    ranges = []
+    for part in matcher.split(","):
+        found = _STATUS.fullmatch(part)
+        low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 200 <= low <= high <= _HIGHEST_STATUS:
+            raise AwsError(
+                f"health check matcher '{matcher[:100]}' is not valid, expected statuses from 200 to {_HIGHEST_STATUS} "
+                "such as 200,202 or 200-299"
+            )
+        ranges.append((low, high))
+    return tuple(ranges)
+
+
+def check_matcher(matcher: str, group_protocol: str) -> None:
+    """Refuse a matcher that AWS refuses for a group of that protocol: one of GENEVE has 200-399 (ELBv2 API, Matcher).
+
+    Raises AwsError.
+    """
+    if group_protocol != GENEVE:
+        status_ranges(matcher)
+    elif matcher != MATCHER:
+        raise AwsError(f"health check matcher '{matcher[:100]}' is not valid, expected {MATCHER}")
+
+
+def check_health_check(check: HealthCheck, group_protocol: str = GENEVE) -> HealthCheck:
+    """Return `check` unchanged if AWS would take it for a target group of that protocol.
+
+    Raises AwsError naming the setting and what was expected.
+    """
     if check.protocol not in PROTOCOLS:
         raise AwsError(f"health check protocol '{check.protocol}' is not valid, expected {', '.join(PROTOCOLS)}")
     for name, (low, high) in RANGES.items():
         value = getattr(check, name)
+        if name == "port" and value == TRAFFIC_PORT and group_protocol != GENEVE:
+            continue
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
@@ -65,13 +103,20 @@ def check_health_check(check: HealthCheck) -> HealthCheck:
             f"health check timeout_seconds {check.timeout_seconds} must be smaller than "
             f"interval_seconds {check.interval_seconds} for {check.protocol}"
         )
-    if check.matcher != MATCHER:
-        raise AwsError(f"health check matcher '{check.matcher}' is not valid, expected {MATCHER}")
+    check_matcher(check.matcher, group_protocol)
     if check.protocol != "TCP" and (not check.path.startswith("/") or len(check.path) > 1024):
         raise AwsError(
             f"health check path '{check.path}' is not valid, expected at most 1024 characters starting with /"
         )
     return check
+
+
+def network_defaults(protocol: str) -> dict[str, int]:
+    """Return the defaults of a network load balancer's group that is probed by `protocol`, where they are its own.
+
+    Source: NLB guide, Health checks for target groups; ELBv2 API, CreateTargetGroup.
+    """
+    return {"port": TRAFFIC_PORT, "interval_seconds": 30, "timeout_seconds": 6 if protocol == "HTTP" else 10}
 
 
 class Health(NamedTuple):

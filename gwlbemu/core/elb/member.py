@@ -20,11 +20,12 @@ class Member:
 
     __slots__ = (
         "address", "description", "draining_ends_at", "has_probe_result", "health", "id", "in_service", "is_healthy",
-        "is_local", "membership", "reason", "takes_effect_at", "weight_index", "zone",
+        "is_local", "membership", "place", "port", "reason", "takes_effect_at", "weight_index", "zone",
     )  # fmt: skip
 
     def __init__(self, target: Target, weight_index: int, is_local: bool) -> None:
         self.id, self.address, self.zone = target.id, target.address, target.zone
+        self.port, self.place = target.port, target.place
         self.weight_index = weight_index
         self.is_local = is_local
         self.membership = Membership.REGISTERED

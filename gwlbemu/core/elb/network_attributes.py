@@ -7,6 +7,7 @@ listener and of one target group: who asks about a group leaves the listener's a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from gwlbemu.core.elb.attributes import (
     Table,
     table_of,
 )
+from gwlbemu.errors import AwsError
 
 ANY_ZONE, PARTIAL_AFFINITY, AFFINITY = (
     "any_availability_zone",
@@ -29,7 +31,14 @@ ANY_ZONE, PARTIAL_AFFINITY, AFFINITY = (
 )
 USE_BALANCER = "use_load_balancer_configuration"
 SOURCE_IP = "source_ip"
+_DATAGRAMS = ("UDP", "TCP_UDP")
 _EDIT = "NLB guide, Edit target group attributes"
+_HEALTH = "NLB guide, Health checks for target groups, Target group health"
+MOST_TARGETS = 500  # NLB guide, Quotas: targets per target group, over all zones together
+PRESERVE, TERMINATE_UNHEALTHY = (
+    "preserve_client_ip.enabled",
+    "target_health_state.unhealthy.connection_termination.enabled",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +78,11 @@ class NetworkAttributes(Attributes):
                     _EDIT,
                     choices=("true", "false", USE_BALANCER),
                 ),
-                Attribute("preserve_client_ip.enabled", "preserve_client_ip", True, _EDIT),
+                Attribute(PRESERVE, "preserve_client_ip", True, _EDIT),
                 Attribute("proxy_protocol_v2.enabled", "proxy_protocol_v2", False, _EDIT),
                 Attribute("stickiness.enabled", "sticky", False, _EDIT),
                 Attribute("stickiness.type", "stickiness_type", SOURCE_IP, _EDIT, choices=(SOURCE_IP,)),
-                Attribute(
-                    "target_health_state.unhealthy.connection_termination.enabled",
-                    "terminate_on_unhealthy",
-                    True,
-                    _EDIT,
-                ),
+                Attribute(TERMINATE_UNHEALTHY, "terminate_on_unhealthy", True, _EDIT),
                 Attribute(
                     "target_health_state.unhealthy.draining_interval_seconds",
                     "unhealthy_draining_seconds",
@@ -86,6 +90,41 @@ class NetworkAttributes(Attributes):
                     _EDIT,
                     0,
                     360000,
+                ),
+                Attribute(
+                    "target_group_health.dns_failover.minimum_healthy_targets.count",
+                    "dns_minimum_count",
+                    1,
+                    _HEALTH,
+                    1,
+                    MOST_TARGETS,
+                    may_be_off=True,
+                ),
+                Attribute(
+                    "target_group_health.dns_failover.minimum_healthy_targets.percentage",
+                    "dns_minimum_percentage",
+                    0,
+                    _HEALTH,
+                    1,
+                    100,
+                    may_be_off=True,
+                ),
+                Attribute(
+                    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
+                    "routing_minimum_count",
+                    1,
+                    _HEALTH,
+                    1,
+                    MOST_TARGETS,
+                ),
+                Attribute(
+                    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
+                    "routing_minimum_percentage",
+                    0,
+                    _HEALTH,
+                    1,
+                    100,
+                    may_be_off=True,
                 ),
             ),
         }
@@ -104,21 +143,58 @@ class NetworkAttributes(Attributes):
     stickiness_type: str = SOURCE_IP
     terminate_on_unhealthy: bool = True
     unhealthy_draining_seconds: int = 0
+    dns_minimum_count: int = 1  # 0 is off, here and below
+    dns_minimum_percentage: int = 0
+    routing_minimum_count: int = 1
+    routing_minimum_percentage: int = 0
 
     @property
     def cross_zone(self) -> bool:
         """Whether targets of every enabled zone are in scope: as the group says, else as the load balancer."""
         return self.balancer_cross_zone if self.group_cross_zone == USE_BALANCER else self.group_cross_zone == "true"
 
+    def _check_together(self) -> None:
+        if self.unhealthy_draining_seconds and self.terminate_on_unhealthy:
+            raise AwsError(
+                "target_health_state.unhealthy.draining_interval_seconds can be configured only while "
+                f"{TERMINATE_UNHEALTHY} is false",
+                "InvalidConfigurationRequest",
+            )
+
 
 def group_defaults(protocol: str, target_type: str) -> dict[str, str]:
     """Return the attributes of a target group whose defaults depend on its protocol and target type, in AWS's text.
 
-    Source: NLB guide, Edit target group attributes, "Client IP preservation" and "Connection termination".
+    Source: NLB guide, Edit target group attributes, "Client IP preservation" and "Connection termination"; ELBv2 API,
+    TargetGroupAttribute.
     """
-    datagrams = protocol in ("UDP", "TCP_UDP")
+    datagrams = protocol in _DATAGRAMS
     preserved = target_type != "ip" or datagrams
     return {
-        "preserve_client_ip.enabled": str(preserved).lower(),
+        PRESERVE: str(preserved).lower(),
         "deregistration_delay.connection_termination.enabled": str(datagrams).lower(),
+        TERMINATE_UNHEALTHY: str(not datagrams).lower(),
     }
+
+
+def check_group_attributes(protocol: str, target_type: str, given: Mapping[str, str]) -> None:
+    """Refuse attributes that AWS takes for some target groups, but not for one of that protocol and target type.
+
+    Sources: NLB guide, Edit target group attributes; ELBv2 API, TargetGroupAttribute. Raises AwsError.
+    """
+    if given.get(PRESERVE) == "false" and (protocol in _DATAGRAMS or target_type == "alb"):
+        kind = "with targets of type alb" if target_type == "alb" else f"of protocol {protocol}"
+        raise AwsError(
+            f"{PRESERVE}: client IP preservation can't be disabled for target groups {kind}",
+            "InvalidConfigurationRequest",
+        )
+    if given.get(TERMINATE_UNHEALTHY) == "true" and protocol in _DATAGRAMS:
+        raise AwsError(
+            f"{TERMINATE_UNHEALTHY} can't be enabled for target groups of protocol {protocol}",
+            "InvalidConfigurationRequest",
+        )
+    if given.get("stickiness.enabled") == "true" and protocol == "TLS":
+        raise AwsError(
+            "stickiness.enabled: sticky sessions are not supported with TLS target groups",
+            "InvalidConfigurationRequest",
+        )

@@ -24,6 +24,11 @@ class Target:
     zone: str
     port: int = 0
 
+    @property
+    def place(self) -> bytes:
+        """What no other target of its group has: its address, with the port behind it where there is one."""
+        return self.address + self.port.to_bytes(2, "big") if self.port else self.address
+
 
 def check_ip_target(address: str, vpc_cidrs: Iterable[str]) -> None:
     """Refuse an address (text) that cannot be an `ip` target: it must be in the VPC or private.

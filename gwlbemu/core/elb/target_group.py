@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from gwlbemu.core.elb import choice
@@ -57,7 +57,7 @@ class TargetGroup(Generic[M, A]):
 
     `make_member` makes a member of a target, its weight index and whether it is local: `Member` itself, or the kind
     that a type of load balancer keeps more in. `in_service` and `healthy` are the members that new connections could
-    be sent to and the healthy ones among them, by ascending weight index.
+    be sent to and the healthy ones among them, by ascending weight index; `by_address` has them by `Target.place`.
     """
 
     def __init__(self, settings: GroupSettings, attributes: A, make_member: Callable[[Target, int, bool], M]) -> None:
@@ -104,11 +104,11 @@ class TargetGroup(Generic[M, A]):
         Raises AwsError with AWS's code: InvalidTarget for an id or address that is known otherwise, TooManyTargets.
         """
         known = self.members.get(target.id)
-        if known is not None and (known.address, known.zone) != (target.address, target.zone):
+        if known is not None and (known.place, known.zone) != (target.place, target.zone):
             raise AwsError(f"target {target.id} is known with another address or zone", "InvalidTarget")
-        if known is None and target.address in self.by_address:
+        if known is None and target.place in self.by_address:
             raise AwsError(
-                f"target {target.id} has the address of target {self.by_address[target.address].id}", "InvalidTarget"
+                f"target {target.id} has the address of target {self.by_address[target.place].id}", "InvalidTarget"
             )
         if known is not None and known.is_registered:
             return
@@ -160,6 +160,10 @@ class TargetGroup(Generic[M, A]):
                 member.start_over()
             self._changed(member, now)
 
+    def change_health_check(self, check: HealthCheck) -> None:
+        """Count results against other thresholds from now on; what was found so far stays."""
+        self._settings = replace(self._settings, health_check=check)
+
     def advance(self, now: float) -> list[M]:
         """Do what is due by `now`: changes reach the packets, deregistration delays end.
 
@@ -207,7 +211,7 @@ class TargetGroup(Generic[M, A]):
     def forget(self, member: M) -> None:
         """Drop a forgettable member; its weight index is free again."""
         del self.members[member.id]
-        del self.by_address[member.address]
+        del self.by_address[member.place]
         self._by_weight_index[member.weight_index] = None
         while self._by_weight_index and self._by_weight_index[-1] is None:
             self._by_weight_index.pop()
@@ -228,7 +232,7 @@ class TargetGroup(Generic[M, A]):
         index = next((number for number, used in enumerate(every) if used is None), len(every))
         member = self._make_member(target, index, target.zone in (self._settings.zone, EVERY_ZONE))
         every[index : index + 1] = [member]
-        self.members[target.id] = self.by_address[target.address] = member
+        self.members[target.id] = self.by_address[target.place] = member
         return member
 
     def _schedule(self, member: M, at: float) -> None:

@@ -28,6 +28,7 @@ class ProbeTarget(NamedTuple):
     id: str
     address: bytes
     initial: bool
+    port: int = 0  # GENEVE has none, so the group's check always names one
 
 
 class FlowRecord(NamedTuple):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, NETWORK, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.network_attributes import NetworkAttributes, check_group_attributes, group_defaults
 from gwlbemu.core.emulation import EXPLANATIONS, Emulation, Scalar
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.document import Path, Problem
@@ -17,6 +18,7 @@ __all__ = [
     "attribute_problems",
     "complete",
     "explained",
+    "group_attribute_problems",
     "switch_problems",
 ]
 
@@ -28,16 +30,41 @@ def complete(balancer_type: str, resource: str, given: Mapping[str, str]) -> dic
 
 def attribute_problems(balancer_type: str, resource: str, given: Mapping[str, str], path: Path) -> Iterator[Problem]:
     """Yield what AWS would refuse about each of the given keys; if nothing, about all of them together."""
+    kind = ATTRIBUTES[balancer_type]
+    yield from _problems(
+        given, path, lambda texts: kind.parse(resource, texts), lambda: kind().changed(resource, given)
+    )
+
+
+def group_attribute_problems(
+    protocol: str, target_type: str, given: Mapping[str, str], path: Path
+) -> Iterator[Problem]:
+    """Yield the same about the attributes of a target group of that protocol and target type."""
+    if TYPE_OF_PROTOCOL[protocol] != NETWORK:
+        yield from attribute_problems(TYPE_OF_PROTOCOL[protocol], TARGET_GROUP, given, path)
+        return
+
+    def one(texts: Mapping[str, str]) -> None:
+        NetworkAttributes.parse(TARGET_GROUP, texts)
+        check_group_attributes(protocol, target_type, texts)
+
+    before = NetworkAttributes.from_text(target_group=group_defaults(protocol, target_type))
+    yield from _problems(given, path, one, lambda: before.changed(TARGET_GROUP, given))
+
+
+def _problems(
+    given: Mapping[str, str], path: Path, one: Callable[[Mapping[str, str]], object], together: Callable[[], object]
+) -> Iterator[Problem]:
     found = []
     for key, text in given.items():
         try:
-            ATTRIBUTES[balancer_type].parse(resource, {key: text})
+            one({key: text})
         except SettingError as error:
             found.append(Problem((*path, key), str(error)))
     yield from found
     if not found:
         try:
-            ATTRIBUTES[balancer_type]().changed(resource, given)
+            together()
         except SettingError as error:
             yield Problem(path, str(error))
 

@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 from gwlbemu.core.elb import health as core
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES
-from gwlbemu.core.elb.health import RANGES, TRAFFIC_PORT, check_health_check
+from gwlbemu.core.elb.health import GENEVE, MATCHER, RANGES, TRAFFIC_PORT, check_health_check, network_defaults
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.fields import Address, AttributeValue, Ipv6Address, Model, Name
 
@@ -24,20 +24,50 @@ _NOT_EMULATED = {
 }
 
 
+GENEVE_PORT = 6081
+_AT_TRAFFIC_PORT = "traffic-port"
+_ListenerProtocol = Literal["HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP"]
+
+
+def _emulated(value: object) -> object:
+    if value in ("QUIC", "TCP_QUIC"):
+        raise ValueError(f"{value} is not emulated: expected TCP, UDP, TCP_UDP or TLS (UnsupportedProtocol)")
+    return value
+
+
 def _keys(resource: str) -> JsonDict:
     """Names the attribute keys in the JSON Schema, so that an editor completes them."""
     keys = dict.fromkeys(key for kind in ATTRIBUTES.values() for key in kind.TABLE[resource])
     return {"propertyNames": {"enum": list(keys)}}
 
 
+def _health_check_port(value: object) -> object:
+    low, high = RANGES["port"]
+    number = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    if number or value is None or value == _AT_TRAFFIC_PORT:
+        return value
+    raise ValueError(f"expected a port from {low} to {high}, or {_AT_TRAFFIC_PORT}")
+
+
+_HealthCheckPort = Annotated[
+    int | str,
+    BeforeValidator(
+        _health_check_port,
+        json_schema_input_type=Annotated[int, Field(ge=RANGES["port"][0], le=RANGES["port"][1])]
+        | Literal["traffic-port"],
+    ),
+]
+
+
 class HealthCheck(Model):
     """How a target group's targets are probed. What is not given has the default of the group's protocol.
 
-    Ranges: GWLB guide, Health checks for target groups (contract TG-02).
+    `port` is a number, or traffic-port for that of each target. Ranges: GWLB and NLB guide, Health checks for target
+    groups (contract TG-02, NL-06).
     """
 
     protocol: Literal["TCP", "HTTP", "HTTPS"] = "TCP"
-    port: Annotated[int, Field(ge=RANGES["port"][0], le=RANGES["port"][1])] | Literal["traffic-port"] | None = None
+    port: _HealthCheckPort | None = None
     path: str = Field(default="/", pattern="^/", max_length=1024)
     interval_seconds: int | None = Field(
         default=None, ge=RANGES["interval_seconds"][0], le=RANGES["interval_seconds"][1]
@@ -45,7 +75,7 @@ class HealthCheck(Model):
     timeout_seconds: int | None = Field(default=None, ge=RANGES["timeout_seconds"][0], le=RANGES["timeout_seconds"][1])
     healthy_threshold_count: int = Field(default=5, ge=_HEALTHY[0], le=_HEALTHY[1])
     unhealthy_threshold_count: int = Field(default=2, ge=_UNHEALTHY[0], le=_UNHEALTHY[1])
-    matcher: Literal["200-399"] = "200-399"
+    matcher: str = Field(default=MATCHER, description='HTTP statuses: "200", "200,202", "200-299"')
 
     def settings(self, group_protocol: str) -> core.HealthCheck:
         """Return the same as the core has it, for a group of that protocol.
@@ -53,13 +83,11 @@ class HealthCheck(Model):
         Defaults: GWLB and NLB guide, Health checks for target groups. Raises SettingError for what AWS refuses.
         """
         given = self.model_dump(exclude_none=True)
-        if group_protocol != "GENEVE":
-            timeout = 6 if self.protocol == "HTTP" else 10
-            given = {"port": TRAFFIC_PORT, "interval_seconds": 30, "timeout_seconds": timeout} | given
-            given["port"] = TRAFFIC_PORT if given["port"] == "traffic-port" else given["port"]
-        elif self.port == "traffic-port":
-            given["port"] = 6081
-        return check_health_check(core.HealthCheck(**given))
+        if self.port == _AT_TRAFFIC_PORT:
+            given["port"] = GENEVE_PORT if group_protocol == GENEVE else TRAFFIC_PORT
+        if group_protocol != GENEVE:
+            given = network_defaults(self.protocol) | given
+        return check_health_check(core.HealthCheck(**given), group_protocol)
 
 
 class Target(Model):
@@ -86,7 +114,10 @@ class TargetGroup(Model):
 
     name: Name
     vpc: Name
-    protocol: Literal["GENEVE", "TCP", "UDP", "TCP_UDP", "TLS"]
+    protocol: Annotated[
+        Literal["GENEVE", "TCP", "UDP", "TCP_UDP", "TLS"],
+        BeforeValidator(_emulated, json_schema_input_type=Literal["GENEVE", "TCP", "UDP", "TCP_UDP", "TLS"]),
+    ]
     port: int = Field(ge=1, le=65535)
     target_type: Literal["instance", "ip", "alb"] = "instance"
     health_check: HealthCheck = HealthCheck()
@@ -152,11 +183,27 @@ class Action(Model):
         return [(("forward_config", "target_groups", number, "target_group"), one) for number, one in groups]
 
 
+class SourceIpConfig(Model):
+    """What a network load balancer's rule asks of the source address (SourceIpConditionConfig): its IP version."""
+
+    ip_address_type: Literal["ipv4", "ipv6"]
+
+
 class Condition(Model):
-    """What a request has to match (RuleCondition): one of `values` in its `field`."""
+    """What a request has to match (RuleCondition): one of `values` in its `field`.
+
+    Of a network load balancer's listener only `{field: source-ip, source_ip_config: {ip_address_type: ipv6}}`.
+    """
 
     field: Literal["http-header", "http-request-method", "host-header", "path-pattern", "query-string", "source-ip"]
-    values: tuple[str, ...] = Field(min_length=1)
+    values: tuple[str, ...] | None = Field(default=None, min_length=1)
+    source_ip_config: SourceIpConfig | None = None
+
+    @model_validator(mode="after")
+    def _something_to_match(self) -> Condition:
+        if self.values is None and self.source_ip_config is None:
+            raise ValueError("expected the key values, or source_ip_config with field source-ip")
+        return self
 
 
 class Rule(Model):
@@ -168,9 +215,13 @@ class Rule(Model):
 
 
 class Listener(Model):
-    """A listener as CreateListener has it. A gateway load balancer's has neither protocol and port nor rules."""
+    """A listener as CreateListener has it. A gateway load balancer's has neither protocol and port nor rules, a network
+    load balancer's has protocol and port.
+    """
 
-    protocol: Literal["HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP"] | None = None
+    protocol: Annotated[
+        _ListenerProtocol | None, BeforeValidator(_emulated, json_schema_input_type=_ListenerProtocol | None)
+    ] = None
     port: int | None = Field(default=None, ge=1, le=65535)
     default_actions: tuple[Action, ...] = Field(min_length=1)
     rules: tuple[Rule, ...] = ()
@@ -213,7 +264,11 @@ _ONE_OF: JsonDict = {"oneOf": [{"required": ["listener"]}, {"required": ["listen
 
 
 class LoadBalancer(Model):
-    """A load balancer; `listener` is short for one of `listeners` that forwards to one target group."""
+    """A load balancer; `listener` is short for one of `listeners` of a gateway load balancer.
+
+    `scheme`, `ip_address_type` and `security_groups` are for network load balancers. A scheme that is not given is
+    internet-facing where a subnet has a `public_address`, else internal: a choice of ours, AWS's default is the former.
+    """
 
     model_config = ConfigDict(json_schema_extra=_ONE_OF)
 

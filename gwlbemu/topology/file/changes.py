@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-KINDS = ("instance", "process", "link", "health", "zone")  # of what `fail` breaks and `heal` mends
+KINDS = ("instance", "process", "link", "health", "zone", "node")  # of what `fail` breaks and `heal` mends
 USAGE = {
     "fail": "fail KIND NAME",
     "heal": "heal KIND NAME",

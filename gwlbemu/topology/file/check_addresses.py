@@ -51,7 +51,7 @@ def _plugged_in(topology: Topology, vpc: Vpc, path: Path) -> Iterator[Problem]:
         for number, place in enumerate(balancer.subnets):
             if place.subnet in subnets:
                 here = ("load_balancers", index, "subnets", number)
-                given.append((f"the node of {balancer.name}", place.subnet, place.address, None, here))
+                given.append((f"the node of {balancer.name}", place.subnet, place.address, place.ipv6_address, here))
     taken: dict[str, str] = {}
     for name, where, address, ipv6_address, here in given:
         subnet = subnets.get(where)
@@ -97,16 +97,25 @@ def _refused(address: str, subnet: Subnet, key: str) -> str:
 def _public(topology: Topology) -> Iterator[Problem]:
     taken: dict[str, str] = {}
     for index, vpc in enumerate(topology.vpcs):
-        owners = [("instances", number, one.name, one.public_address) for number, one in enumerate(vpc.instances)]
+        inside: Path = ("vpcs", index)
+        owners: list[tuple[Path, str, str | None]] = [
+            ((*inside, key, number), one.name, one.public_address)
+            for key, those in (("instances", vpc.instances), ("nat_gateways", vpc.nat_gateways))
+            for number, one in enumerate(those)
+        ]
+        subnets = {subnet.name for subnet in vpc.subnets}
         owners += [
-            ("nat_gateways", number, one.name, one.public_address) for number, one in enumerate(vpc.nat_gateways)
+            (("load_balancers", place, "subnets", number), f"the node of {balancer.name}", one.public_address)
+            for place, balancer in enumerate(topology.load_balancers)
+            for number, one in enumerate(balancer.subnets)
+            if one.subnet in subnets
         ]
         if vpc.internet_gateway and not topology.internet:
             yield Problem(
                 ("vpcs", index, "internet_gateway"), "there is nothing behind it: expected a section internet"
             )
-        for key, number, name, public in owners:
-            here = ("vpcs", index, key, number, "public_address")
+        for place_of, name, public in owners:
+            here = (*place_of, "public_address")
             if public is None:
                 continue
             if vpc.internet_gateway is None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.core.elb.balancer_types import MOST_TARGETS, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import GATEWAY, MOST_TARGETS, NETWORK, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.health import check_matcher
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import SettingError
-from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, attribute_problems
+from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, attribute_problems, group_attribute_problems
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
-from gwlbemu.topology.file.check_gateway import listener_problems
+from gwlbemu.topology.file.check_gateway import gateway_problems, geneve_group_problems
+from gwlbemu.topology.file.check_network import network_group_problems, network_problems
 from gwlbemu.topology.file.document import Path, Problem
-from gwlbemu.topology.file.places import subnets_by_name, target_zone
+from gwlbemu.topology.file.places import balancers_of_type, subnets_by_name, target_zone
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
 
 
@@ -21,8 +23,9 @@ def balancing_problems(topology: Topology) -> Iterator[Problem]:
     zones = {
         lb.name: [places[s.subnet][1].zone for s in lb.subnets if s.subnet in places] for lb in topology.load_balancers
     }
+    services = {lb.name: zones[lb.name] for lb in balancers_of_type(topology, GATEWAY)}
     for index, vpc in enumerate(topology.vpcs):
-        yield from _endpoints(topology, vpc, zones, ("vpcs", index))
+        yield from _endpoints(topology, vpc, services, ("vpcs", index))
     for index, balancer in enumerate(topology.load_balancers):
         yield from _load_balancer(topology, balancer, places, ("load_balancers", index))
     for index, group in enumerate(topology.target_groups):
@@ -43,7 +46,14 @@ def _endpoints(topology: Topology, vpc: Vpc, zones: dict[str, list[str]], path: 
             fitting = [name for name, its in subnets.items() if its in free] or list(subnets)
             known = ", ".join(fitting)
             yield Problem((*here, "subnet"), f"VPC {vpc.name} has no subnet {endpoint.subnet}: expected one of {known}")
-        if endpoint.service not in zones:
+        if endpoint.service in {lb.name for lb in balancers_of_type(topology, NETWORK)}:
+            wanted = f", such as {', '.join(zones)}" if zones else ""
+            yield Problem(
+                (*here, "service"),
+                f"{endpoint.service} is a Network Load Balancer, whose endpoint services are not emulated: expected a "
+                f"Gateway Load Balancer{wanted}",
+            )
+        elif endpoint.service not in zones:
             fits = [name for name, its in zones.items() if zone in its and (zone, name) not in taken] or list(zones)
             known = f"expected one of {', '.join(fits)}" if fits else "there is none"
             yield Problem((*here, "service"), f"there is no load balancer {endpoint.service}: {known}")
@@ -88,7 +98,10 @@ def _load_balancer(
             )
         seen.setdefault(subnet.zone, subnet.name)
     yield from _forwards(topology, balancer, home, path)
-    yield from listener_problems(balancer, path)
+    if balancer.type == NETWORK:
+        yield from network_problems(balancer, home, {group.name: group for group in topology.target_groups}, path)
+    else:
+        yield from gateway_problems(balancer, path)
     yield from attribute_problems(balancer.type, LOAD_BALANCER, balancer.attributes, (*path, "attributes"))
     for rest, listener in balancer.all_listeners():
         yield from attribute_problems(balancer.type, LISTENER, listener.attributes, (*path, *rest, "attributes"))
@@ -103,6 +116,13 @@ def _forwards(topology: Topology, balancer: LoadBalancer, home: Vpc | None, path
         if name not in groups:
             yield Problem(here, f"there is no target group {name}")
             continue
+        if TYPE_OF_PROTOCOL[protocol := groups[name].protocol] != balancer.type:
+            wanted = [each for each, kind in TYPE_OF_PROTOCOL.items() if kind == balancer.type]
+            yield Problem(
+                here,
+                f"target group {name} has protocol {protocol}, which a load balancer of type {balancer.type} can't "
+                f"forward to: expected {' or '.join(wanted)} (IncompatibleProtocols)",
+            )
         if home and groups[name].vpc != home.name:
             yield Problem(
                 here, f"target group {name} is in VPC {groups[name].vpc} and the load balancer in {home.name}"
@@ -113,9 +133,11 @@ def _forwards(topology: Topology, balancer: LoadBalancer, home: Vpc | None, path
 
 
 def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[str]], path: Path) -> Iterator[Problem]:
-    yield from attribute_problems(
-        TYPE_OF_PROTOCOL[group.protocol], TARGET_GROUP, group.attributes, (*path, "attributes")
-    )
+    yield from group_attribute_problems(group.protocol, group.target_type, group.attributes, (*path, "attributes"))
+    yield from _health_check(group, (*path, "health_check"))
+    kind = TYPE_OF_PROTOCOL[group.protocol]
+    if kind == GATEWAY:
+        yield from geneve_group_problems(group, path)
     balancer = next((lb for lb in topology.load_balancers if group.name in lb.target_groups()), None)
     vpc = next((vpc for vpc in topology.vpcs if vpc.name == group.vpc), None)
     if vpc is None:
@@ -125,10 +147,16 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
         return
     enabled = zones[balancer.name] if balancer else []
     known = 0
-    for number, (given, target) in enumerate(zip(group.targets, group.target_ids, strict=True)):
-        here = (*path, "targets", number)
-        if given in group.targets[:number]:
-            yield Problem(here, f"{target} is in the group already")
+    seen: set[tuple[str, int]] = set()
+    for number, given in enumerate(group.targets):
+        here, target = (*path, "targets", number), given.id
+        registered = (target, given.port or group.port)
+        if registered in seen:
+            with_port = f" with port {registered[1]}" if kind == NETWORK else ""
+            yield Problem(here, f"{target} is in the group already{with_port}")
+        seen.add(registered)
+        if group.target_type == "alb":
+            continue
         try:
             zone = _zone(vpc, group, target, enabled)
         except SettingError as error:
@@ -141,8 +169,23 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
                 here,
                 f"{target} is in zone {zone}, which load balancer {balancer.name} has not enabled: expected {wanted}",
             )
-    if known > (most := MOST_TARGETS[TYPE_OF_PROTOCOL[group.protocol]]):
+    if kind == NETWORK:
+        yield from network_group_problems(group, vpc, path)
+    if known > (most := MOST_TARGETS[kind]):
         yield Problem((*path, "targets"), f"{known} targets: expected at most {most}, over all zones together")
+
+
+def _health_check(group: TargetGroup, path: Path) -> Iterator[Problem]:
+    check = group.health_check
+    try:
+        check_matcher(check.matcher, group.protocol)
+    except SettingError as error:
+        yield Problem((*path, "matcher"), str(error))
+        return
+    try:
+        check.settings(group.protocol)
+    except SettingError as error:
+        yield Problem(path, str(error))
 
 
 def _subnets(balancer: LoadBalancer) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from netaddr import AddrFormatError, IPAddress
 
+from gwlbemu.core.elb.balancer_types import GATEWAY, TYPE_OF_PROTOCOL
 from gwlbemu.topology import names
 from gwlbemu.topology.file.changes import read_change, refusal_of
 from gwlbemu.topology.file.document import Path, Problem
@@ -43,7 +44,9 @@ def groups_of(topology: Topology) -> dict[str, tuple[str, ...]]:
         for group in topology.target_groups
         for vpc in topology.vpcs
         for instance in vpc.instances
-        if vpc.name == group.vpc and {instance.name, instance.address} & set(group.target_ids)
+        if TYPE_OF_PROTOCOL[group.protocol] == GATEWAY
+        and vpc.name == group.vpc
+        and {instance.name, instance.address} & set(group.target_ids)
     }
     outside = tuple(each.name for each in (topology.internet.instances if topology.internet else ()))
     found: dict[str, tuple[str, ...]] = {name: (name,) for name in outside}
@@ -107,15 +110,23 @@ def _changeable(topology: Topology) -> dict[str, Collection[str]]:
     instances = [*(each.name for each in outside), *(each.name for each in inside)]
     programs = [each.name for each in outside if each.program] + [each.name for each in inside if each.program]
     groups = [each.name for each in topology.target_groups]
-    targets = {target for group in topology.target_groups for target in group.target_ids}
+    tunnels = [group for group in topology.target_groups if TYPE_OF_PROTOCOL[group.protocol] == GATEWAY]
+    targets = {target for group in tunnels for target in group.target_ids}
+    listeners = [
+        f"{balancer.name}/{listener.protocol}:{listener.port}"
+        for balancer in topology.load_balancers
+        for _, listener in balancer.all_listeners()
+        if listener.protocol
+    ]
     return {
         "instance": instances,
         "link": instances,
         "process": [*programs, *_nodes(topology)],
         "health": [each.name for each in inside if {each.name, each.address} & targets],
+        "node": _nodes(topology),
         "zone": sorted({subnet.zone for vpc in topology.vpcs for subnet in vpc.subnets}),
         "group": groups,
-        "resource": [*(each.name for each in topology.load_balancers), *groups],
+        "resource": [*(each.name for each in topology.load_balancers), *listeners, *groups],
     }
 
 

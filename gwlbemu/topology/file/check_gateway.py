@@ -1,30 +1,61 @@
-"""What AWS refuses about the listener of a gateway load balancer.
+"""What AWS refuses about a gateway load balancer, its listener and its target groups.
 
-Sources: ELBv2 API, CreateListener and CreateRule (botocore's service model elbv2 2015-12-01); GWLB guide, Listeners.
+Sources: ELBv2 API, CreateLoadBalancer, CreateListener, CreateRule and CreateTargetGroup (botocore's service model elbv2
+2015-12-01); GWLB guide, Listeners, Target groups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.topology.file.balancing import Listener, LoadBalancer
+from gwlbemu.topology.file.balancing import GENEVE_PORT, Listener, LoadBalancer, TargetGroup
 from gwlbemu.topology.file.document import Path, Problem
 
 # The keys of a listener that are for other types of load balancer: whatever they hold is refused.
 NOT_FOR_GATEWAY = {
     "protocol": "you can't specify a protocol for a Gateway Load Balancer",
     "port": "you can't specify a port for a Gateway Load Balancer",
-    "rules": "rules are for the listeners of an Application Load Balancer: expected none here",
+    "rules": "rules are for the listeners of other types of load balancer: expected none here",
+}
+# The keys of a load balancer, and of one of its subnets, that are for network load balancers.
+_OF_NETWORK = {
+    "scheme": "you can't specify a scheme for a Gateway Load Balancer: expected no such key",
+    "ip_address_type": "a Gateway Load Balancer carries IPv4 and IPv6 here without it: expected no such key",
+    "security_groups": "you can't specify security groups for a Gateway Load Balancer: expected no such key",
+}
+_OF_NETWORK_SUBNET = {
+    "ipv6_address": "you can't specify an IPv6 address for a Gateway Load Balancer: expected no such key",
+    "public_address": "you can't specify an Elastic IP address for a Gateway Load Balancer: expected no such key",
 }
 
 
-def listener_problems(balancer: LoadBalancer, path: Path) -> Iterator[Problem]:
-    """Yield what is wrong with the listeners of a gateway load balancer that stands at `path`."""
+def gateway_problems(balancer: LoadBalancer, path: Path) -> Iterator[Problem]:
+    """Yield what is wrong with a gateway load balancer that stands at `path`, and with its listeners."""
+    for key, refusal in _OF_NETWORK.items():
+        if key in balancer.model_fields_set:
+            yield Problem((*path, key), refusal)
+    for number, place in enumerate(balancer.subnets):
+        for key, refusal in _OF_NETWORK_SUBNET.items():
+            if key in place.model_fields_set:
+                yield Problem((*path, "subnets", number, key), refusal)
     listeners = balancer.all_listeners()
     for rest, _ in listeners[1:]:
         yield Problem((*path, *rest), "a Gateway Load Balancer has one listener: expected no second one")
     for rest, listener in listeners:
         yield from _listener(listener, (*path, *rest))
+
+
+def geneve_group_problems(group: TargetGroup, path: Path) -> Iterator[Problem]:
+    """Yield what is wrong with a target group of protocol GENEVE that stands at `path` (contract TG-01)."""
+    if group.port != GENEVE_PORT:
+        yield Problem((*path, "port"), f"expected {GENEVE_PORT}, got {group.port}")
+    if group.target_type == "alb":
+        yield Problem((*path, "target_type"), "expected 'instance' or 'ip', got 'alb'")
+    for number, target in enumerate(group.targets):
+        if target.port not in (None, GENEVE_PORT):
+            yield Problem(
+                (*path, "targets", number, "port"), f"a target of a GENEVE group is at {GENEVE_PORT}: expected no port"
+            )
 
 
 def _listener(listener: Listener, path: Path) -> Iterator[Problem]:

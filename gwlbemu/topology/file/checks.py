@@ -17,6 +17,7 @@ from gwlbemu.topology.file.check_names import name_problems
 from gwlbemu.topology.file.check_routes import route_problems
 from gwlbemu.topology.file.check_transit import transit_problems
 from gwlbemu.topology.file.document import Problem
+from gwlbemu.topology.file.not_yet import not_yet
 from gwlbemu.topology.file.schema import Topology
 
 
@@ -27,6 +28,7 @@ def problems_of(topology: Topology) -> Iterator[Problem]:
     yield from instance_problems(topology)
     yield from route_problems(topology)
     yield from balancing_problems(topology)
+    yield from not_yet(topology)
     yield from transit_problems(topology)
     yield from expectation_problems(topology)
     yield from switch_problems(topology.emulation, ("emulation",))

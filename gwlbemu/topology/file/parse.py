@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.topology.file import document
-from gwlbemu.topology.file.balancing import Listener
 from gwlbemu.topology.file.check_gateway import NOT_FOR_GATEWAY
 from gwlbemu.topology.file.checks import problems_of
 from gwlbemu.topology.file.document import Path, Problem
@@ -55,7 +55,9 @@ def parse(text: str, source: str) -> Parsed:
     try:
         topology = Topology.model_validate(read.data)
     except ValidationError as error:
-        document.refuse(source, read.lines, _without_echoes([_problem(details) for details in error.errors()]))
+        document.refuse(
+            source, read.lines, _without_echoes([_problem(details, read.data) for details in error.errors()])
+        )
         raise AssertionError("a ValidationError without errors") from None
     document.refuse(source, read.lines, problems_of(topology))
     return Parsed(topology, source, read.lines)
@@ -73,9 +75,18 @@ def _without_echoes(problems: list[Problem]) -> list[Problem]:
     ]
 
 
-def _problem(details: ErrorDetails) -> Problem:
+def _is_gateways(path: Path, data: object) -> bool:
+    """Whether the listener at `path` is that of a gateway load balancer."""
+    found = data
+    for part in path[:2]:
+        found = found[part] if isinstance(found, dict | tuple | list) else None  # type: ignore[index,call-overload]
+    return isinstance(found, dict) and found.get("type") == GATEWAY
+
+
+def _problem(details: ErrorDetails, data: object) -> Problem:
     path = details["loc"]
-    if path[:1] == ("load_balancers",) and path[2:3] == ("listeners",) and path[4:5] and path[4] in NOT_FOR_GATEWAY:
+    in_listener = path[:1] == ("load_balancers",) and path[2:3] == ("listeners",)
+    if in_listener and path[4:5] and path[4] in NOT_FOR_GATEWAY and _is_gateways(path, data):
         return Problem(path[:5], NOT_FOR_GATEWAY[str(path[4])])  # whatever stands there: no other value would do
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
@@ -143,9 +154,8 @@ def _takes_one(field: FieldInfo) -> bool:
 
 
 def _keys(path: Path) -> list[str]:
-    """The keys that the model at `path` knows and does not refuse; none when there is no model."""
-    found = _model(path)
-    return [key for key in _fields(found) if found is not Listener or key not in NOT_FOR_GATEWAY]
+    """The keys that the model at `path` knows; none when there is no model."""
+    return list(_fields(_model(path)))
 
 
 def _model(path: Path) -> type[BaseModel]:

@@ -7,7 +7,7 @@ from netaddr import IPNetwork
 from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import Endpoint, Instance, SecurityGroup, Subnet, Topology, Vpc
 from gwlbemu.topology.plan import rulesets
-from gwlbemu.topology.plan.layout import INTERNET, Layout, NetworkInterface, gateway, with_length
+from gwlbemu.topology.plan.layout import INTERNET, Layout, NetworkInterface, gateway, network_places, with_length
 from gwlbemu.topology.plan.machine import INTERNET_MTU, VPC_MTU, Blueprint, Settings, interface_neighbours
 from gwlbemu.topology.plan.machine_half import InstancePort, KernelRoute, Link, Namespace, Neighbour
 from gwlbemu.topology.plan.port_groups import Groups
@@ -17,7 +17,7 @@ def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instanc
     """Return an instance of a VPC; what it may send and get is said at its port (see `instance_port`)."""
     subnet = next(subnet for subnet in vpc.subnets if subnet.name == instance.subnet)
     interface = settings.layout.interface(subnet.name, instance.name)
-    return _plugged_in(
+    return plugged_in(
         settings,
         interface,
         "instance",
@@ -31,21 +31,21 @@ def internet_instance_blueprint(
     settings: Settings, interface: NetworkInterface, cidr: str, ipv6_cidr: str | None
 ) -> Blueprint:
     """Return an instance on the internet; the CIDRs are those of the internet."""
-    return _plugged_in(settings, interface, "instance", cidr=cidr, ipv6_cidr=ipv6_cidr, mtu=INTERNET_MTU)
+    return plugged_in(settings, interface, "instance", cidr=cidr, ipv6_cidr=ipv6_cidr, mtu=INTERNET_MTU)
 
 
 def nat_gateway_blueprint(settings: Settings, subnet: Subnet, name: str) -> Blueprint:
     """Return a NAT gateway: what it forwards leaves by its one interface with the gateway's address."""
     interface = settings.layout.interface(subnet.name, name)
     rules = rulesets.nat_gateway(interface.address)
-    return _plugged_in(settings, interface, "nat-gateway", cidr=subnet.cidr, rules=rules, forwarding=True)
+    return plugged_in(settings, interface, "nat-gateway", cidr=subnet.cidr, rules=rules, forwarding=True)
 
 
 def node_blueprint(
     settings: Settings, subnet: Subnet, interface: NetworkInterface, endpoints: list[tuple[Vpc, Endpoint]]
 ) -> Blueprint:
     """Return a load balancer's node: its ENI in the subnet, and one interface on a VPC's fabric per endpoint."""
-    eni = _plugged_in(settings, interface, "node", cidr=subnet.cidr, rules=rulesets.node())
+    eni = plugged_in(settings, interface, "node", cidr=subnet.cidr, rules=rulesets.node())
     links = [
         Link(
             settings.port(vpc.name, "fabric", endpoint.name),
@@ -57,7 +57,11 @@ def node_blueprint(
 
 
 def instance_port(
-    interface: NetworkInterface, *, source_dest_check: bool = True, groups: Groups | None = None
+    interface: NetworkInterface,
+    *,
+    source_dest_check: bool = True,
+    groups: Groups | None = None,
+    returns: bool = False,
 ) -> InstancePort:
     """Return what the bridge port that leads to an instance's interface lets through."""
     return InstancePort(
@@ -68,20 +72,26 @@ def instance_port(
         source_dest_check,
         groups is not None,
         groups.open_rules() if groups else (),
+        returns,
     )
 
 
-def group_members(layout: Layout, vpc: Vpc) -> dict[str, tuple[str, ...]]:
-    """Return the addresses of the instances in each security group of a VPC, by the name of the group."""
+def group_members(topology: Topology, layout: Layout, vpc: Vpc) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of what is in each security group of a VPC, by the name of the group."""
 
     def addresses(group: SecurityGroup) -> tuple[str, ...]:
         interfaces = [layout.interface(i.subnet, i.name) for i in vpc.instances if group.name in i.security_groups]
+        interfaces += [
+            layout.interface(place.subnet.name, place.node)
+            for place in network_places(topology)
+            if place.vpc.name == vpc.name and group.name in place.balancer.security_groups
+        ]
         return tuple(address for s in interfaces for address in (s.address, s.ipv6_address) if address)
 
     return {group.name: addresses(group) for group in vpc.security_groups}
 
 
-def _plugged_in(
+def plugged_in(
     settings: Settings,
     interface: NetworkInterface,
     role: str,

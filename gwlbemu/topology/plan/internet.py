@@ -8,7 +8,7 @@ from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import Internet, Topology, Vpc
 from gwlbemu.topology.plan import port_rules, routes, rulesets
 from gwlbemu.topology.plan.hosts import instance_port, internet_instance_blueprint
-from gwlbemu.topology.plan.layout import INTERNET
+from gwlbemu.topology.plan.layout import INTERNET, network_places
 from gwlbemu.topology.plan.machine import (
     INTERNET_MTU,
     Blueprint,
@@ -34,22 +34,27 @@ def internet_blueprint(topology: Topology, settings: Settings) -> Blueprint:
     interfaces = settings.layout.interfaces[INTERNET]
     return Blueprint.joined(
         [
-            _router(settings, internet, gateways),
+            _router(topology, settings, internet, gateways),
             *(internet_instance_blueprint(settings, one, internet.cidr, internet.ipv6_cidr) for one in interfaces),
             *(_gateway(topology, settings, internet, vpc, number) for number, vpc in enumerate(gateways)),
         ]
     )
 
 
-def public_addresses(settings: Settings, vpc: Vpc) -> dict[str, str]:
+def public_addresses(topology: Topology, settings: Settings, vpc: Vpc) -> dict[str, str]:
     """Return the public address of each private one that the internet gateway of a VPC translates."""
     owners = [(i.subnet, i.name, i.public_address) for i in vpc.instances]
     owners += [(g.subnet, g.name, g.public_address) for g in vpc.nat_gateways]
+    owners += [
+        (place.subnet.name, place.node, place.mapping.public_address)
+        for place in network_places(topology)
+        if place.vpc.name == vpc.name
+    ]
     found = {settings.layout.interface(subnet, name).address: public for subnet, name, public in owners}
     return {private: public for private, public in found.items() if public}
 
 
-def _router(settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blueprint:
+def _router(topology: Topology, settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blueprint:
     interfaces = settings.layout.interfaces[INTERNET]
     lines: list[KernelRoute] = []
     neighbours = interface_neighbours(INTERNET, interfaces)
@@ -58,7 +63,7 @@ def _router(settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blue
         (_, _), (there, there_v6) = _addresses(number)
         mac = names.mac(name, "internet")
         neighbours.append(Neighbour(names.device(name), there, mac))
-        for public in public_addresses(settings, vpc).values():
+        for public in public_addresses(topology, settings, vpc).values():
             lines.append(KernelRoute(f"{public}/32", names.device(name), there, source=f"public address behind {name}"))
         if vpc.ipv6_cidr and internet.ipv6_cidr:
             neighbours.append(Neighbour(names.device(name), there_v6, mac))
@@ -98,8 +103,9 @@ def _gateway(topology: Topology, settings: Settings, internet: Internet, vpc: Vp
         forwarding=True,
         routes=tuple(lines),
         neighbours=tuple(neighbours),
-        nftables=rulesets.router() + rulesets.internet_gateway(public_addresses(settings, vpc), vpc.ipv6_cidr),
-        address_rewrites=rulesets.quoted_addresses(public_addresses(settings, vpc)),
+        nftables=rulesets.router()
+        + rulesets.internet_gateway(public_addresses(topology, settings, vpc), vpc.ipv6_cidr),
+        address_rewrites=rulesets.quoted_addresses(public_addresses(topology, settings, vpc)),
     )
     v6 = [f"{here_v6}/64"], [f"{there_v6}/64"]
     links = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gwlbemu.core.elb.balancer_types import GATEWAY, TYPE_OF_PROTOCOL
 from gwlbemu.topology import names
 from gwlbemu.topology.file.places import subnets_by_name
 from gwlbemu.topology.file.schema import SecurityGroupRule, Topology
@@ -9,7 +10,7 @@ from gwlbemu.topology.plan import rulesets
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.gateway import endpoints
 from gwlbemu.topology.plan.hosts import group_members
-from gwlbemu.topology.plan.layout import INTERNET, Layout
+from gwlbemu.topology.plan.layout import INTERNET, Layout, network_places
 from gwlbemu.topology.plan.routes import place_of_table
 from gwlbemu.topology.plan.transit import place_of_table as place_of_transit_table
 
@@ -40,9 +41,10 @@ def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
 
 
 def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
-    """Return every instance, those on the internet first; an appliance is whatever is a target."""
+    """Return every instance, those on the internet first; an appliance is a target of a gateway load balancer's group."""
     zones = {name: subnet.zone for name, (_, subnet) in subnets_by_name(topology).items()}
-    targets = {(group.vpc, target) for group in topology.target_groups for target in group.target_ids}
+    groups = [group for group in topology.target_groups if TYPE_OF_PROTOCOL[group.protocol] == GATEWAY]
+    targets = {(group.vpc, target) for group in groups for target in group.target_ids}
     found = []
     for one in topology.internet.instances if topology.internet else ():
         interface = layout.interface(INTERNET, one.name)
@@ -86,7 +88,7 @@ def security_groups(topology: Topology, layout: Layout) -> tuple[plan.SecurityGr
     """Return every security group, with the networks that its rules' sources and destinations stand for."""
     found = []
     for index, vpc in enumerate(topology.vpcs):
-        members = group_members(layout, vpc)
+        members = group_members(topology, layout, vpc)
         for number, group in enumerate(vpc.security_groups):
             path: plan.Path = ("vpcs", index, "security_groups", number)
             egress = None
@@ -121,11 +123,14 @@ def nat_gateways(topology: Topology, layout: Layout) -> tuple[plan.NatGateway, .
 
 
 def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:
-    """Return what the capture listens on: every instance, every endpoint, both sides of every gateway."""
+    """Return what the capture listens on: every instance and endpoint, both sides of every gateway and network node."""
     found = [plan.Tap(f"{one.name}/eth0", one.namespace, "eth0") for one in instances(topology, layout)]
     found += [
         plan.Tap(endpoint.name, layout.namespace(endpoint.node), endpoint.device) for endpoint in endpoints(topology)
     ]
+    for place in network_places(topology):
+        sides = ("eni", "fabric")
+        found += [plan.Tap(f"{place.node}/{side}", layout.namespace(place.node), side) for side in sides]
     for vpc in topology.vpcs:
         if vpc.internet_gateway and topology.internet:
             name = vpc.internet_gateway.name

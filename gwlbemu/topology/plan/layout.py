@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
+from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.topology import names
+from gwlbemu.topology.file.balancing import LoadBalancer, LoadBalancerSubnet
+from gwlbemu.topology.file.places import balancers_of_type, subnets_by_name
 from gwlbemu.topology.file.schema import RESERVED_FIRST, RESERVED_LAST, Subnet, Topology, Vpc
 
 INTERNET = "internet"
@@ -60,6 +63,30 @@ class Layout:
         return next(interface for interface in self.interfaces[subnet] if interface.resource == resource)
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkPlace:
+    """Where a network load balancer has a node; `number`, from 1 and its own in the lab, marks what it sends."""
+
+    number: int
+    node: str  # name
+    balancer: LoadBalancer
+    mapping: LoadBalancerSubnet
+    vpc: Vpc
+    subnet: Subnet
+
+
+def network_places(topology: Topology) -> tuple[NetworkPlace, ...]:
+    """Return the place of every network load balancer's node, in the file's order."""
+    subnets = subnets_by_name(topology)
+    pairs = [(one, mapping) for one in balancers_of_type(topology, NETWORK) for mapping in one.subnets]
+    return tuple(
+        NetworkPlace(
+            number, names.node(one.name, subnets[mapping.subnet][1].zone), one, mapping, *subnets[mapping.subnet]
+        )
+        for number, (one, mapping) in enumerate(pairs, start=1)
+    )
+
+
 def gateway(cidr: str) -> str:
     """Return the address of a subnet's router: the first of `cidr`, of either family."""
     return str(IPNetwork(cidr)[1])
@@ -84,12 +111,17 @@ def _interfaces(topology: Topology, vpc: Vpc, subnet: Subnet) -> tuple[NetworkIn
     ]
     wanted += [(g.name, "eth0", g.address, None, None) for g in vpc.nat_gateways if g.subnet == subnet.name]
     wanted += [
-        (names.node(balancer.name, subnet.zone), "eni", place.address, None, None)
+        (names.node(balancer.name, subnet.zone), "eni", place.address, _node_ipv6(balancer, place), None)
         for balancer in topology.load_balancers
         for place in balancer.subnets
         if place.subnet == subnet.name
     ]
     return _settle(wanted, subnet.name, subnet.cidr, subnet.ipv6_cidr)
+
+
+def _node_ipv6(balancer: LoadBalancer, mapping: LoadBalancerSubnet) -> str | None:
+    """A node has an IPv6 address where its load balancer is dual-stack; GENEVE's outer header is IPv4 always."""
+    return mapping.ipv6_address if balancer.ip_address_type == "dualstack" else ""
 
 
 def _internet_interfaces(topology: Topology) -> tuple[NetworkInterface, ...]:
@@ -103,15 +135,18 @@ def _internet_interfaces(topology: Topology) -> tuple[NetworkInterface, ...]:
 def _settle(
     wanted: list[tuple[str, str, str | None, str | None, float | None]], subnet: str, cidr: str, ipv6_cidr: str | None
 ) -> tuple[NetworkInterface, ...]:
-    """Given addresses stand; the others get the lowest free ones (instances) or the highest (nodes)."""
+    """Given addresses stand; the others get the lowest free ones (instances) or the highest (nodes).
+
+    A given IPv6 address is text, "" for none, or None for the one that goes with the IPv4 address.
+    """
     network = IPNetwork(cidr)
     taken = {address for _, _, address, _, _ in wanted if address}
     interfaces = []
     for resource, device, given, given_v6, rate in wanted:
         address = given or next(free for free in _candidates(network, device) if free not in taken)
         taken.add(address)
-        ipv6 = given_v6 or (str(IPNetwork(ipv6_cidr)[int(IPAddress(address)) - network.first]) if ipv6_cidr else "")
-        ipv6 = ipv6 if device == "eth0" else ""  # the outer header is IPv4 always: a node needs no IPv6
+        chosen = str(IPNetwork(ipv6_cidr)[int(IPAddress(address)) - network.first]) if ipv6_cidr else ""
+        ipv6 = chosen if given_v6 is None else given_v6
         interfaces.append(NetworkInterface(resource, subnet, device, address, ipv6, names.mac(resource, device), rate))
     return tuple(interfaces)
 
@@ -126,6 +161,8 @@ def _next_hops(topology: Topology, vpc: Vpc) -> dict[str, NextHop]:
     if vpc.internet_gateway:
         found.append((vpc.internet_gateway.name, names.mac(vpc.internet_gateway.name, "fabric"), ""))
     found += [(endpoint.name, names.mac(endpoint.name, "endpoint"), "") for endpoint in vpc.endpoints]
+    nodes = [place.node for place in network_places(topology) if place.vpc.name == vpc.name]
+    found += [(node, names.mac(node, "fabric"), "") for node in nodes]
     targets = {route.target for table in vpc.route_tables for route in table.routes}
     plugged_in = [*((i.name, i.subnet) for i in vpc.instances), *((g.name, g.subnet) for g in vpc.nat_gateways)]
     found += [(name, names.mac(name, "eth0"), subnet) for name, subnet in plugged_in if name in targets]

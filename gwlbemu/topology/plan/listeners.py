@@ -30,10 +30,11 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a request has to match (RuleCondition): one of `values` in its `field`."""
+    """What a request has to match (RuleCondition): one of `values` in its `field`, or the IP version of its source."""
 
-    field: str  # host-header, path-pattern ...
-    values: tuple[str, ...]
+    field: str  # host-header, path-pattern, source-ip ...
+    values: tuple[str, ...] = ()
+    ip_address_type: str = ""  # ipv4 | ipv6, of a network load balancer's rule (SourceIpConditionConfig)
 
 
 @dataclass(frozen=True, slots=True)

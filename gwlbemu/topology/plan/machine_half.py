@@ -95,6 +95,7 @@ class InstancePort:
     source_dest_check: bool  # every packet is from or for these addresses
     stateful: bool  # it has security groups: the ruleset has to see every packet that `open_rules` do not let through
     open_rules: tuple[OpenRule, ...] = ()
+    returns: bool = False  # some packets from here go back to where their flow came from, whatever their address says
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ class Namespace:
 
     name: str
     resource: str
-    role: str  # fabric | internet | subnet | instance | internet-gateway | nat-gateway | transit-gateway | node
+    # fabric | internet | subnet | instance | internet-gateway | nat-gateway | transit-gateway | node | network-node
+    role: str
     forwarding: bool = False
     bridges: tuple[Bridge, ...] = ()
     routes: tuple[KernelRoute, ...] = ()

@@ -7,7 +7,7 @@ of (own address, peer's address, own port, peer's port), as the instance sends, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from netaddr import IPAddress, IPNetwork
 
@@ -24,10 +24,15 @@ _DATAGRAMS, _REASSEMBLY = 10_000, 30  # those of which the first fragment was le
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The security groups of one instance, and the addresses of each group's instances by the group's name."""
+    """The security groups of one interface; of each group, by its name, the addresses of those in it.
+
+    `marks` are the packet marks of the network load balancer's nodes in each group: what they send has their mark, and
+    the client's address.
+    """
 
     groups: tuple[SecurityGroup, ...]
     members: Mapping[str, tuple[str, ...]]
+    marks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def ingress(self, side: str = "saddr", port: str = "dport") -> list[str]:
         """Return what the ingress rules match; `side` and `port` say where peer and port are in the packet."""
@@ -36,6 +41,18 @@ class Groups:
             for group in self.groups
             for rule in group.ingress
             for line in _rule(rule, rule.source, self.members, side, port)
+        ]
+
+    def marked_ingress(self) -> list[str]:
+        """Return what the ingress rules match of packets by which a network load balancer keeps its clients' addresses.
+
+        Whose source is the load balancer's group means these, too (NLB guide, Security groups).
+        """
+        return [
+            f"ip version 4 meta mark {{ {', '.join(map(str, marks))} }} {_what(rule, 'dport')}".rstrip()
+            for group in self.groups
+            for rule in group.ingress
+            if (marks := self.marks.get(rule.source or ""))
         ]
 
     def egress(self) -> list[str] | None:
@@ -176,7 +193,8 @@ class _Family:
         yield from self._judged("sent", egress, "keep")
 
     def _received(self) -> Iterator[str]:
-        yield from self._judged("received", self.groups.ingress(), "pass" if self.groups.egress() is None else "keep")
+        rules = self.groups.ingress() + self.groups.marked_ingress()
+        yield from self._judged("received", rules, "pass" if self.groups.egress() is None else "keep")
 
     def _judged(self, way: str, rules: Iterable[str], then: str) -> Iterator[str]:
         drop = counted_drop(f"{way}_group", self.port.device)
@@ -233,14 +251,18 @@ def _set(name: str, key: str, size: int, seconds: int) -> str:
 def _rule(
     rule: SecurityGroupRule, peer: str | None, members: Mapping[str, tuple[str, ...]], side: str, port: str
 ) -> list[str]:
-    ports = f"{rule.protocol} {port} {rule.ports}" if rule.ports else ""
-    what = {"all": "", "icmp": "meta l4proto icmp", "icmpv6": "meta l4proto ipv6-icmp"}.get(
-        rule.protocol, f"meta l4proto {rule.protocol}"
-    )
     return [
-        " ".join(f"{family} {side} {{ {', '.join(networks)} }} {what} {ports}".split())
+        f"{family} {side} {{ {', '.join(networks)} }} {_what(rule, port)}".rstrip()
         for family, networks in _peers(peer, members)
     ]
+
+
+def _what(rule: SecurityGroupRule, port: str) -> str:
+    ports = f"{rule.protocol} {port} {rule.ports}" if rule.ports else ""
+    protocol = {"all": "", "icmp": "meta l4proto icmp", "icmpv6": "meta l4proto ipv6-icmp"}.get(
+        rule.protocol, f"meta l4proto {rule.protocol}"
+    )
+    return f"{protocol} {ports}".strip()
 
 
 def _peers(peer: str | None, members: Mapping[str, tuple[str, ...]]) -> list[tuple[str, list[str]]]:

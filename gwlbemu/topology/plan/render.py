@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 
+from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
+from gwlbemu.topology.plan.listeners import Listener
 from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
-from gwlbemu.topology.plan.values import Plan, TargetGroup
+from gwlbemu.topology.plan.values import Plan, Target, TargetGroup
 
 Health = Mapping[str, Sequence[Mapping[str, object]]]  # node -> what it says about each target: id, state, reason ...
 WIDTH = 100
@@ -123,29 +125,53 @@ def _route_tables(plan: Plan) -> Iterator[str]:
 
 def _balancing(plan: Plan) -> Iterator[str]:
     for balancer in plan.load_balancers:
-        yield f"load balancer {balancer.name}  {balancer.type}  zones {', '.join(balancer.zones)}"
+        kind = f"{balancer.type}  {balancer.scheme}" if balancer.type == NETWORK else balancer.type
+        groups = f"  security groups {', '.join(balancer.security_groups)}" if balancer.security_groups else ""
+        yield f"load balancer {balancer.name}  {kind}  zones {', '.join(balancer.zones)}{groups}"
         yield from _aligned((f"  {key}", value) for key, value in sorted(balancer.attributes.items()))
         for listener in balancer.listeners:
-            yield f"  listener  target group {', '.join(dict.fromkeys(listener.target_groups()))}"
+            yield f"  listener  {_listener(listener)}"
             yield from _aligned((f"    {key}", value) for key, value in sorted(listener.attributes.items()))
         for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
             served = ", ".join(node.endpoints) or "no endpoint"
             address = f"{node.address}/{node.prefix_length}"
             yield f"  node {node.name}  zone {node.zone}  {address}  {node.mac}  serves {served}"
+        for own in (node for node in plan.network_nodes if node.load_balancer == balancer.name):
+            public = f"  public {own.public_address}" if own.public_address else ""
+            addresses = f"{own.address}  {own.ipv6_address}".rstrip()
+            yield f"  node {own.name}  zone {own.zone}  subnet {own.subnet}  {addresses}  {own.mac}{public}"
     for group in plan.target_groups:
         yield from _target_group(group)
 
 
+def _listener(listener: Listener) -> str:
+    """What it takes and where that goes; a gateway load balancer's takes everything."""
+    what = f"{listener.protocol} {listener.port}  " if listener.protocol else ""
+    (action, *_) = listener.default_actions
+    if len(action.target_groups) < 2:
+        return f"{what}target group {', '.join(dict.fromkeys(listener.target_groups()))}"
+    weights = ", ".join(f"{one.target_group} (weight {one.weight})" for one in action.target_groups)
+    return f"{what}target groups {weights}{'  sticky' if action.sticky else ''}"
+
+
 def _target_group(group: TargetGroup) -> Iterator[str]:
     check = group.health_check
-    yield f"target group {group.name}  VPC {group.vpc}  GENEVE 6081  {group.target_type} targets"
+    port, path = check.port or "of the target", "" if check.protocol == "TCP" else f" {check.path}"
+    yield f"target group {group.name}  VPC {group.vpc}  {group.protocol} {group.port}  {group.target_type} targets"
     yield (
-        f"  health check {check.protocol} port {check.port}{'' if check.protocol == 'TCP' else ' ' + check.path}"
+        f"  health check {check.protocol} port {port}{path}"
         f" every {check.interval_seconds:g} s, timeout {check.timeout_seconds:g} s,"
         f" healthy after {check.healthy_threshold_count}, unhealthy after {check.unhealthy_threshold_count}"
     )
     yield from _aligned((f"  {key}", value) for key, value in sorted(group.attributes.items()))
-    yield from _aligned((f"  target {target.id}", f"{target.address}  zone {target.zone}") for target in group.targets)
+    yield from _aligned(
+        (f"  target {target.id}", f"{target.address}{_port(target, group)}  zone {target.zone}")
+        for target in group.targets
+    )
+
+
+def _port(target: Target, group: TargetGroup) -> str:
+    return f":{target.port}" if target.port != group.port else ""
 
 
 def _machine(plan: Plan) -> Iterator[str]:

@@ -73,13 +73,18 @@ def _listener(balancer_type: str, listener: file.Listener) -> Listener:
         rules=tuple(
             Rule(
                 rule.priority,
-                tuple(Condition(condition.field, condition.values) for condition in rule.conditions),
+                tuple(map(_condition, rule.conditions)),
                 tuple(map(_action, rule.actions)),
             )
             for rule in sorted(listener.rules, key=lambda rule: rule.priority)
         ),
         attributes=attributes.complete(balancer_type, attributes.LISTENER, listener.attributes),
     )
+
+
+def _condition(condition: file.Condition) -> Condition:
+    source = condition.source_ip_config
+    return Condition(condition.field, condition.values or (), source.ip_address_type if source else "")
 
 
 def _action(action: file.Action) -> Action:

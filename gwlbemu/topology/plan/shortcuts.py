@@ -4,7 +4,8 @@ A shortcut is an eBPF program (`fastpath/vpc.c`) on every interface of such a na
 forwarding entries and route table say, and no more, so it stands only where nothing else has a say: in the fabrics
 and subnets of VPCs and on the internet. Internet, NAT and transit gateways translate or mark: they are the kernel's.
 The port of an instance has rules. What they certainly let through is carried; everything else is left to them, so with
-security groups all but what the groups let in, and its answers, without a record of the flow.
+security groups all but what the groups let in, and its answers, without a record of the flow. Where a network load
+balancer's targets may be (`InstancePort.returns`), the port is the kernel's, both ways.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _shortcut(namespace: Namespace, ends: list[End]) -> Shortcut:
     for entry in namespace.forwarding_entries:
         instance = instances.get(entry.port)
         narrow = entry.port in by_name and _delays(by_name[entry.port], namespace)
-        closed = instance.stateful and not instance.open_rules if instance else narrow
+        closed = instance.returns or (instance.stateful and not instance.open_rules) if instance else narrow
         if entry.port in by_name and not closed:
             places.append(MacEntry(entry.mac, entry.port, instance=instance, one_way=narrow))
     if namespace.forwarding:

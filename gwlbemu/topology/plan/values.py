@@ -56,7 +56,7 @@ class Instance:
     security_groups: tuple[str, ...] = ()
     source_dest_check: bool = True
     instance_type: str = ""
-    appliance: bool = False  # a target of a target group
+    appliance: bool = False  # a target of a gateway load balancer's group
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -311,6 +311,12 @@ class Plan:
     def nodes(self) -> tuple[GatewayNode | NetworkNode, ...]:
         """The nodes of all load balancers, of whatever type, the gateways' first."""
         return (*self.gateway_nodes, *self.network_nodes)
+
+    @property
+    def node_types(self) -> dict[str, str]:
+        """The type of load balancer that each node is of, by the node's name."""
+        types = {balancer.name: balancer.type for balancer in self.load_balancers}
+        return {node.name: types[node.load_balancer] for node in self.nodes}
 
     def group_of(self, balancer: str) -> TargetGroup:
         """Return the one target group that the load balancer `balancer` forwards to.

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from netaddr import IPNetwork
 
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.topology import names
+from gwlbemu.topology.file.places import balancers_of_type
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
-from gwlbemu.topology.plan import port_rules, routes, rulesets
+from gwlbemu.topology.plan import port_rules, returns, routes, rulesets
 from gwlbemu.topology.plan.hosts import group_members, instance_port
-from gwlbemu.topology.plan.layout import FABRIC, NextHop
+from gwlbemu.topology.plan.layout import FABRIC, Layout, NetworkPlace, NextHop, network_places
 from gwlbemu.topology.plan.machine import (
     Blueprint,
     Settings,
@@ -19,7 +21,7 @@ from gwlbemu.topology.plan.machine import (
     interface_neighbours,
     router_addresses,
 )
-from gwlbemu.topology.plan.machine_half import ForwardingEntry, InstancePort, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.machine_half import ForwardingEntry, InstancePort, KernelRoute, Link, Namespace, Neighbour
 from gwlbemu.topology.plan.port_groups import Groups
 
 
@@ -62,21 +64,26 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
     layout = settings.layout
     hop, interfaces = layout.next_hops[vpc.name][subnet.name], layout.interfaces[subnet.name]
     own = {one.name for one in vpc.subnets}
-    ports = list(_instance_ports(settings, vpc, subnet))
-    tunnels = any(balancer.subnets[0].subnet in own for balancer in topology.load_balancers)
+    ports = list(_instance_ports(topology, settings, vpc, subnet))
+    tunnels = any(balancer.subnets[0].subnet in own for balancer in balancers_of_type(topology, GATEWAY))
+    answering = [port.device for port, _ in ports if port.returns]
+    nodes = [place for place in network_places(topology) if answering and place.vpc.name == vpc.name]
+    found = routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)
     namespace = Namespace(
         name=layout.namespace(subnet.name),
         resource=subnet.name,
         role="subnet",
         forwarding=True,
         bridges=(bridge(subnet.name, "subnet", addresses=router_addresses(subnet.cidr, subnet.ipv6_cidr)),),
-        routes=tuple(routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)),
+        routes=(*found, *(_to_node(layout, place) for place in nodes)),
         neighbours=tuple(interface_neighbours("subnet", interfaces) + fabric_neighbours(settings, vpc, subnet.name)),
         forwarding_entries=tuple(interface_entries("subnet", interfaces)),
         nftables=rulesets.router()
         + (rulesets.fabric_keeps_ttl() if tunnels else "")
-        + "".join(port_rules.instance_port(port, groups) for port, groups in ports),
+        + "".join(port_rules.instance_port(port, groups) for port, groups in ports)
+        + (_returns(layout, subnet, nodes, answering) if nodes else ""),
         instance_ports=tuple(port for port, _ in ports),
+        mark_rules=tuple(("subnet", place.number, returns.FIRST_TABLE + place.number) for place in nodes),
     )
     links = [
         Link(
@@ -90,12 +97,38 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
     return Blueprint((namespace,), tuple(links))
 
 
-def _instance_ports(settings: Settings, vpc: Vpc, subnet: Subnet) -> Iterator[tuple[InstancePort, Groups | None]]:
-    """The port of each instance of the subnet, and the instance's security groups."""
-    members = group_members(settings.layout, vpc)
-    for instance in vpc.instances:
-        if instance.subnet == subnet.name:
-            own = tuple(group for group in vpc.security_groups if group.name in instance.security_groups)
-            interface = settings.layout.interface(subnet.name, instance.name)
-            groups = Groups(own, members) if own else None
-            yield instance_port(interface, source_dest_check=instance.source_dest_check, groups=groups), groups
+def _to_node(layout: Layout, place: NetworkPlace) -> KernelRoute:
+    """The way that answers of targets take back to a network load balancer's node."""
+    hop = layout.next_hops[place.vpc.name][place.node]
+    source = f"answers of targets of {place.balancer.name} in zone {place.subnet.zone}"
+    return KernelRoute("0.0.0.0/0", "fabric", hop.address, table=returns.FIRST_TABLE + place.number, source=source)
+
+
+def _returns(layout: Layout, subnet: Subnet, nodes: list[NetworkPlace], ports: list[str]) -> str:
+    marks = {layout.next_hops[place.vpc.name][place.node].mac: place.number for place in nodes}
+    return returns.returns(marks, ports, names.mac(subnet.name, "subnet"))
+
+
+def _instance_ports(
+    topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet
+) -> Iterator[tuple[InstancePort, Groups | None]]:
+    """The port of each instance of the subnet, and of each node that has security groups; and these groups."""
+    members, nodes = group_members(topology, settings.layout, vpc), network_places(topology)
+    marks = {
+        group.name: tuple(place.number for place in nodes if group.name in place.balancer.security_groups)
+        for group in vpc.security_groups
+    }
+    balanced = any(place.vpc.name == vpc.name for place in nodes)
+    guarded = [
+        (i.name, i.security_groups, i.source_dest_check, balanced) for i in vpc.instances if i.subnet == subnet.name
+    ]
+    guarded += [
+        (place.node, place.balancer.security_groups, True, False)
+        for place in nodes
+        if place.subnet.name == subnet.name and place.balancer.security_groups
+    ]
+    for resource, wanted, check, answers in guarded:
+        own = tuple(group for group in vpc.security_groups if group.name in wanted)
+        groups = Groups(own, members, marks) if own else None
+        interface = settings.layout.interface(subnet.name, resource)
+        yield instance_port(interface, source_dest_check=check, groups=groups, returns=answers), groups

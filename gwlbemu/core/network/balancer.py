@@ -1,0 +1,242 @@
+"""A Network Load Balancer in one zone: what its node's kernel shall hold, and whose connections are to end.
+
+Rules of this file: `now` is seconds on one clock that never goes back; nothing is done to a kernel here. After each
+call that changes something, the caller writes `tables()` into the kernel and then ends the connections of
+`take_flushes()`, in this order, so that no new connection comes to a target in between.
+
+What the load balancer no longer forwards to keeps its connections: they end by themselves. A forward whose weights are
+all 0, or whose chosen group has no target, drops new connections silently (AWS does not say).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from hashlib import blake2b
+from itertools import count
+
+from gwlbemu.core.elb.network_attributes import NetworkAttributes
+from gwlbemu.core.network.records import ProbeTarget, TargetHealth
+from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
+from gwlbemu.core.network.tables import (
+    NUMBER_MASK,
+    PRESERVED,
+    SLOTS,
+    UDP_IDLE_SECONDS,
+    Chooser,
+    Connection,
+    Destination,
+    GroupTable,
+    ListenerTable,
+    Tables,
+)
+from gwlbemu.core.network.targets import NetworkMember, NetworkTargetGroup
+from gwlbemu.errors import AwsError
+from gwlbemu.wire.protocols import TCP, UDP
+
+PROTOCOLS = {"TCP": (TCP,), "UDP": (UDP,), "TCP_UDP": (TCP, UDP)}  # of a listener, as the kernel sees them
+_MOST_FORMER = 10_000  # targets that are remembered by number after they have gone
+
+
+class NetworkBalancer:
+    """One load balancer as one node sees it. Raises AwsError for what AWS would refuse; then nothing has changed."""
+
+    def __init__(self, settings: Settings, balancer: Balancer, now: float) -> None:
+        self._settings = settings
+        self._numbers, self._group_numbers = count(1), count(1)
+        self._groups: dict[str, _KnownGroup] = {}
+        self._listeners: tuple[Listener, ...] = ()
+        self._flushes: list[int] = []
+        self._names: dict[int, tuple[str, str]] = {}  # number -> group, target
+        self.configure(balancer, now)
+
+    # ---- changes ----
+    def configure(self, balancer: Balancer, now: float) -> None:
+        """Be `balancer` from now on; what is known of targets that stay stays, and what is gone drains."""
+        attributes = {
+            group.name: NetworkAttributes.from_text(load_balancer=balancer.attributes, target_group=group.attributes)
+            for group in balancer.groups
+        }
+        for listener in balancer.listeners:
+            NetworkAttributes.from_text(listener=listener.attributes)
+        self._check(balancer)
+        groups = {}
+        for told in balancer.groups:
+            known = self._groups.get(told.name)
+            if known is None:
+                groups[told.name] = self._make_group(told, attributes[told.name], now)
+            else:
+                known.change(told, attributes[told.name], now)
+                groups[told.name] = known
+        self._groups, self._listeners = groups, balancer.listeners
+        self._note(now)
+
+    def observe(self, group: str, target: str, ok: bool, now: float, reason: str = "", description: str = "") -> None:
+        """Count a probe's result for a target of a group (see TargetGroup.observe)."""
+        known = self._groups.get(group)
+        if known is not None:
+            known.members.observe(target, ok, now, reason, description)
+            self._note(now)
+
+    def expire(self, now: float) -> None:
+        """Do what is due by `now`: delays and draining intervals end."""
+        for group in self._groups.values():
+            group.members.advance(now)
+        self._note(now)
+
+    def next_deadline(self) -> float:
+        """Return when `expire` has something to do next; math.inf when nothing waits."""
+        return min((group.members.next_deadline() for group in self._groups.values()), default=math.inf)
+
+    def take_flushes(self) -> list[int]:
+        """Return the numbers of the targets whose connections are to end, since the last call."""
+        taken, self._flushes = self._flushes, []
+        return taken
+
+    # ---- what is known ----
+    def groups(self) -> dict[str, Group]:
+        """Return what is known of each target group by its name, as it was told."""
+        return {name: known.told for name, known in self._groups.items()}
+
+    def failing_open(self) -> list[str]:
+        """Return the names of the groups that send to unhealthy targets because there are no others."""
+        return [name for name, known in self._groups.items() if known.members.is_failing_open]
+
+    def target_health(self, now: float) -> list[TargetHealth]:
+        """Return every target of every group, as DescribeTargetHealth would."""
+        self.expire(now)
+        return [
+            TargetHealth(name, member.id, member.address, member.port, member.zone, *member.status, member.number)
+            for name, member in self._members()
+        ]
+
+    def probe_targets(self, group: str) -> list[ProbeTarget]:
+        """Return whom to probe in a group."""
+        known = self._groups.get(group)
+        return [
+            ProbeTarget(member.id, member.address, member.port, member.health.healthy is None)
+            for member in (known.members.to_probe() if known else ())
+        ]
+
+    def name_of(self, mark: int) -> tuple[str, str]:
+        """Return the group and the id of the target of a connection with this mark; ("", "") for an unknown one."""
+        return self._names.get(mark & NUMBER_MASK, ("", ""))
+
+    def listener_of(self, protocol: int, port: int) -> str:
+        """Return the name of the listener (TCP:80) with this port, "" when there is none any more."""
+        for listener in self._listeners:
+            if listener.port == port and protocol in PROTOCOLS.get(listener.protocol, ()):
+                return listener.name
+        return ""
+
+    # ---- what the kernel shall hold ----
+    def tables(self) -> Tables:
+        """Return what the kernel shall hold now."""
+        groups = {known.number: known.table(self._seed_of("group", name)) for name, known in self._groups.items()}
+        known = tuple(
+            Destination(mark, member.address, member.port)
+            for _, member in self._members()
+            for mark in (member.number, member.number | PRESERVED)
+        )
+        return Tables(self._settings.address, tuple(self._listener_tables()), groups, known)
+
+    def chosen(self, connection: Connection) -> tuple[str, str] | None:
+        """Return the group and the target that the kernel takes for a new connection; None where it drops it."""
+        mark = self.tables().chosen(connection)
+        return None if mark is None else self.name_of(mark)
+
+    def _listener_tables(self) -> Iterator[ListenerTable]:
+        for listener in self._listeners:
+            idle = NetworkAttributes.from_text(listener=listener.attributes).tcp_idle_seconds
+            forward = dict(listener.by_version).get(4, listener.forward)
+            chooser = Chooser(self._seed_of("forward", ""), forward.sticky, self._group_slots(forward))
+            for protocol in PROTOCOLS.get(listener.protocol, ()):
+                yield ListenerTable(protocol, listener.port, idle if protocol == TCP else UDP_IDLE_SECONDS, chooser)
+
+    def _group_slots(self, forward: Forward) -> tuple[int, ...]:
+        """Each group's share of the slots, exactly as the weights say."""
+        total = sum(weight for _, weight in forward.groups)
+        slots: list[int] = []
+        reached = 0
+        for name, weight in forward.groups:
+            reached += weight
+            end = round(SLOTS * reached / total) if total else 0
+            slots += [self._groups[name].number] * (end - len(slots))
+        return tuple(slots)
+
+    def _seed_of(self, *what: str) -> int:
+        """A seed of its own for each choice, so that one says nothing about the next."""
+        text = "\0".join((str(self._settings.seed), self._settings.load_balancer, *what))
+        return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+
+    # ---- inside ----
+    def _make_group(self, told: Group, attributes: NetworkAttributes, now: float) -> _KnownGroup:
+        members = NetworkTargetGroup(self._settings, told, attributes, lambda: next(self._numbers), now)
+        return _KnownGroup(next(self._group_numbers), told, attributes, members)
+
+    def _members(self) -> Iterator[tuple[str, NetworkMember]]:
+        return ((name, each) for name, known in self._groups.items() for each in known.members.members.values())
+
+    def _note(self, now: float) -> None:
+        """Take what the groups have decided, and forget who is gone."""
+        for name, known in self._groups.items():
+            self._flushes += [member.number for member in known.members.take_ended()]
+            for member in list(known.members.members.values()):
+                self._names[member.number] = name, member.id
+                if known.members.is_forgettable(member):
+                    known.members.forget(member)
+        if len(self._names) > _MOST_FORMER:
+            for number in list(self._names)[: len(self._names) - _MOST_FORMER]:
+                del self._names[number]
+
+    def _check(self, balancer: Balancer) -> None:
+        """Refuse what would be refused in the middle."""
+        names = [group.name for group in balancer.groups]
+        for listener in balancer.listeners:
+            for forward in (listener.forward, *(each for _, each in listener.by_version)):
+                for name, _ in forward.groups:
+                    if name not in names:
+                        raise AwsError(f"listener {listener.name} forwards to unknown target group {name}")
+        for group in balancer.groups:
+            known = self._groups.get(group.name)
+            places: dict[bytes, str] = {}
+            if known is not None:
+                places = {place: member.id for place, member in known.members.by_address.items()}
+            ids = {member_id: place for place, member_id in places.items()}
+            for target in group.targets:
+                if places.setdefault(target.place, target.id) != target.id:
+                    raise AwsError(
+                        f"target {target.id} has the address and port of target {places[target.place]}", "InvalidTarget"
+                    )
+                if ids.setdefault(target.id, target.place) != target.place:
+                    raise AwsError(f"target {target.id} is known with another address or port", "InvalidTarget")
+
+
+class _KnownGroup:
+    """A target group with what it was told last."""
+
+    def __init__(self, number: int, told: Group, attributes: NetworkAttributes, members: NetworkTargetGroup) -> None:
+        self.number, self.told, self.attributes, self.members = number, told, attributes, members
+
+    def change(self, told: Group, attributes: NetworkAttributes, now: float) -> None:
+        """Be another one by the same name."""
+        if told.health_check != self.told.health_check:
+            self.members.change_health_check(told.health_check)
+        if attributes != self.attributes:
+            self.members.change_attributes(attributes, now)
+        stay = {target.id for target in told.targets}
+        for member in list(self.members.members.values()):
+            if member.is_registered and member.id not in stay:
+                self.members.deregister(member.id, now)
+        for target in told.targets:
+            self.members.register(target, now)
+        self.told, self.attributes = told, attributes
+
+    def table(self, seed: int) -> GroupTable:
+        """Return what the kernel shall hold of it."""
+        flag = PRESERVED if self.attributes.preserve_client_ip else 0
+        slots = tuple(member.number | flag for member in self.members.slots())
+        destinations = tuple(
+            Destination(member.number | flag, member.address, member.port) for member in self.members.eligible
+        )
+        return GroupTable(self.number, Chooser(seed, self.attributes.sticky, slots), destinations)

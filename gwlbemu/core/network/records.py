@@ -1,0 +1,28 @@
+"""What the core of a network load balancer tells of itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class TargetHealth(NamedTuple):
+    """One target as this node sees it: AWS's state, reason code and description, and the number in its marks."""
+
+    target_group: str
+    id: str
+    address: bytes
+    port: int
+    zone: str
+    state: str
+    reason: str
+    description: str
+    number: int
+
+
+class ProbeTarget(NamedTuple):
+    """A target to probe; `port` is where it takes connections, an `initial` one may be probed faster (Emulation)."""
+
+    id: str
+    address: bytes
+    port: int
+    initial: bool

@@ -1,0 +1,152 @@
+"""The keeper of a network load balancer's node: health checks, the kernel's tables, and a control socket, in one loop.
+
+    python -m gwlbemu.programs.network.keeper CONFIG.json      inside the node's network namespace
+
+No packet passes through it: while it stands still or is dead, the kernel goes on by what it was last told. Ends by
+SIGTERM or SIGINT with exit code 0; the tables stay. No request and no target ends it: an exception is counted
+(`faults` in its status), the first of a kind is in the log with its traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from gwlbemu.core.elb.health import HealthCheck
+from gwlbemu.core.network.balancer import NetworkBalancer
+from gwlbemu.core.network.settings import Group
+from gwlbemu.net.sysctls import write_translating
+from gwlbemu.ports import privileges
+from gwlbemu.ports.control import ControlServer
+from gwlbemu.ports.loop import Loop, Timer
+from gwlbemu.ports.probe import Check, ProbeResult
+from gwlbemu.ports.prober import Pace, Prober
+from gwlbemu.programs.network.config import NodeConfig, balancer_from_json
+from gwlbemu.programs.network.connections import Connections
+from gwlbemu.programs.network.kernel import INTACT, Kernel
+from gwlbemu.programs.network.verbs import KeeperVerbs
+from gwlbemu.programs.process import keep_logs_small, run_logged
+
+LOG = logging.getLogger("keeper")
+WATCH_SECONDS = 1.0  # between two looks at the kernel's tables
+
+
+class Keeper:
+    """Everything of one keeper, opened on `stack`, which gives it all back."""
+
+    def __init__(self, config: NodeConfig, loop: Loop, stack: ExitStack) -> None:
+        self.config, self.loop = config, loop
+        self.settings = config.settings()
+        self.started_at = loop.now
+        write_translating()
+        self.balancer = NetworkBalancer(self.settings, balancer_from_json(config.balancer), now=loop.now)
+        self.kernel = Kernel(self.balancer.tables())
+        self.connections = Connections(loop.clock.since_boot)
+        self._probers: dict[str, _GroupProber] = {}
+        self._expiry: Timer | None = None
+        self._states: dict[tuple[str, str], str] = {}
+        self._tables = INTACT
+        self._control = ControlServer(config.control, KeeperVerbs(self).table(), faults=loop.faults)
+        stack.callback(self._control.close)
+
+    def start(self) -> None:
+        """Open the control socket, begin to probe and to watch."""
+        self.loop.run_until_complete(self._control.open())
+        self.loop.call_at(self.loop.now, self.changed)
+        self.loop.call_after(WATCH_SECONDS, self._watch)
+
+    def changed(self) -> None:
+        """Follow up on a change of the load balancer or the time: tables, connections, probes, the next deadline."""
+        self.balancer.expire(self.loop.now)
+        self.kernel.write(self.balancer.tables())
+        for number in self.balancer.take_flushes():
+            self.kernel.end(number)
+        self._follow_groups()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        deadline = self.balancer.next_deadline()
+        self._expiry = self.loop.call_at(deadline, self.changed) if deadline < math.inf else None
+        states = {(each.target_group, each.id): each.state for each in self.balancer.target_health(self.loop.now)}
+        for name in sorted(states.keys() | self._states.keys()):
+            before, after = self._states.get(name, "not registered"), states.get(name, "not registered")
+            if before != after:
+                LOG.info("target %s of %s: %s, was %s", name[1], name[0], after, before)
+        self._states = states
+
+    def _follow_groups(self) -> None:
+        groups = self.balancer.groups()
+        for name in list(self._probers):
+            if name not in groups or groups[name].health_check != self._probers[name].check:
+                self._probers.pop(name).stop()
+        for name, group in groups.items():
+            if name not in self._probers:
+                self._probers[name] = _GroupProber(self, group)
+            self._probers[name].refresh()
+
+    def probed(self, group: str, target: str, result: ProbeResult) -> None:
+        """Take the result of a health check."""
+        self.balancer.observe(group, target, result.ok, self.loop.now, result.reason, result.description)
+        self.changed()
+
+    def _watch(self) -> None:
+        """Say in the log when the kernel's tables are no longer what they were written as, or are again."""
+        self.loop.call_after(WATCH_SECONDS, self._watch)
+        tables = self.kernel.state()
+        if tables != self._tables:
+            LOG.info("tables: %s, were %s", tables, self._tables)
+        self._tables = tables
+
+
+class _GroupProber:
+    """Probes the targets of one group by its health check, until it is stopped."""
+
+    def __init__(self, keeper: Keeper, group: Group) -> None:
+        self.check: HealthCheck = group.health_check
+        self._keeper, self._group, self._stopped = keeper, group.name, False
+        lowest, highest = _statuses(self.check.matcher)
+        self._prober = Prober(
+            keeper.loop,
+            Check(self.check.protocol, self.check.port, self.check.path, self.check.timeout_seconds, lowest, highest),
+            Pace(self.check.interval_seconds, keeper.settings.emulation.initial_health_check_interval_seconds),
+            local_address=keeper.config.address,
+            targets=lambda: [] if self._stopped else keeper.balancer.probe_targets(self._group),
+            report=partial(keeper.probed, group.name),
+        )
+
+    def refresh(self) -> None:
+        """Begin what is due."""
+        self._prober.refresh()
+
+    def stop(self) -> None:
+        """Probe no more; what is under way is not told."""
+        self._stopped = True
+        self._prober.refresh()
+
+
+def _statuses(matcher: str) -> tuple[int, int]:
+    """Return the lowest and the highest status that a matcher (`200-399`, `200`) takes."""
+    lowest, _, highest = matcher.partition("-")
+    return int(lowest), int(highest or lowest)
+
+
+def main(argv: list[str]) -> int:
+    """Run a keeper until a signal ends it; return the exit code."""
+
+    def work(loop: Loop, stack: ExitStack) -> None:
+        keeper = Keeper(NodeConfig.from_json(Path(argv[0]).read_text()), loop, stack)
+        keeper.start()
+        if keeper.config.logs:
+            keep_logs_small(loop, Path(keeper.config.logs))
+        privileges.drop(keep=(privileges.NET_ADMIN,))
+        LOG.info("%s is ready", keeper.config.name)
+        loop.run()
+
+    return run_logged("keeper", work)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

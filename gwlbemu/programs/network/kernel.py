@@ -1,0 +1,64 @@
+"""The kernel of a node, as its keeper handles it: write the tables, see whether they are still there, end connections."""
+
+from __future__ import annotations
+
+import socket
+
+from gwlbemu.core.network.tables import NUMBER_MASK, Tables
+from gwlbemu.errors import NetError
+from gwlbemu.net import conntrack, firewall
+from gwlbemu.programs.network.ruleset import TABLE, ruleset
+
+INTACT, MISSING, ALTERED = "intact", "missing", "altered"
+
+
+class Kernel:
+    """The kernel's side of one node, in the network namespace of the calling thread; it begins without connections."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables, self._ruleset = tables, ruleset(tables)
+        self._generation, self._fingerprint = 0, ""  # of the rules, when they were written
+        self.repair()
+        # Marks of an earlier keeper mean nothing now.
+        conntrack.delete(0, 0)
+
+    def write(self, tables: Tables) -> None:
+        """Let the kernel hold `tables` from now on, all at once; nothing is done where it does already."""
+        if tables == self._tables:
+            return
+        before, self._tables, self._ruleset = self._ruleset, tables, ruleset(tables)
+        try:
+            firewall.load(self._ruleset.over(before))
+            self._note()
+        except NetError:  # somebody has taken away what it builds on
+            self.repair()
+
+    def repair(self) -> None:
+        """Write everything anew, whatever is there. Connections go on; their idle timeout is the default one."""
+        firewall.load(self._ruleset.anew())
+        self._note()
+
+    def end(self, number: int) -> None:
+        """End the connections of a target: the next packet of each is answered by a reset."""
+        conntrack.delete(number, NUMBER_MASK)
+
+    def state(self) -> str:
+        """Return whether the table is as it was written: INTACT, MISSING or ALTERED."""
+        generation = firewall.generation()
+        if generation != self._generation:
+            found = firewall.fingerprint(socket.AF_INET, TABLE)
+            if found != self._fingerprint:
+                return ALTERED if found else MISSING
+            self._generation = generation  # somebody changed something else
+        return INTACT
+
+    def traffic(self) -> dict[str, tuple[int, int]]:
+        """Return packets and bytes of each counter of the table (see `ruleset`), none while there is no table."""
+        try:
+            return firewall.traffic("ip", TABLE)
+        except NetError:
+            return {}
+
+    def _note(self) -> None:
+        self._generation = firewall.generation()
+        self._fingerprint = firewall.fingerprint(socket.AF_INET, TABLE)

@@ -1,0 +1,214 @@
+"""What the keeper of a network load balancer's node answers on its control socket.
+
+Reads come from the core (targets and their states) and from the kernel (connections, counters); a change takes effect
+at once. What walks through many connections does so in slices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from gwlbemu.core.network.balancer import NetworkBalancer
+from gwlbemu.net import conntrack
+from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, whole
+from gwlbemu.ports.control import Verb
+from gwlbemu.ports.loop import Loop
+from gwlbemu.programs.network.config import NodeConfig, balancer_from_json
+from gwlbemu.programs.network.connections import Connections, Live
+from gwlbemu.programs.network.kernel import Kernel
+from gwlbemu.programs.network.ruleset import (
+    FROM_TARGETS,
+    NEW,
+    RESETS_BY_CLIENT,
+    RESETS_BY_NODE,
+    RESETS_BY_TARGET,
+    TO_TARGETS,
+)
+from gwlbemu.wire.protocols import TCP, UDP, name
+
+PAGE, LONGEST_PAGE = 100, 500  # flows of one answer, unless `limit` says otherwise, and at most
+ENDED_LINES = 1000  # flows that an answer to `advance` names
+LONGEST_ADVANCE = 1e9  # seconds
+LONGEST_LIMIT = 1 << 40  # what may be asked for; an answer has LONGEST_PAGE of it
+
+
+class ControlledKeeper(Protocol):
+    """What the verbs need of a keeper (`keeper.Keeper` is one). `started_at` is on the loop's clock."""
+
+    config: NodeConfig
+    loop: Loop
+    balancer: NetworkBalancer
+    kernel: Kernel
+    connections: Connections
+    started_at: float
+
+    def changed(self) -> None:
+        """Follow up on a change of the load balancer or the time."""
+
+
+class KeeperVerbs:
+    """The verbs of one keeper. Each takes the arguments of a request and returns the answer, as JSON-ready values."""
+
+    def __init__(self, keeper: ControlledKeeper) -> None:
+        self._keeper = keeper
+        self._advancing = asyncio.Lock()
+
+    def table(self) -> dict[str, Verb]:
+        """Return every verb by the name that a request calls it by."""
+        return {
+            "status": self.status,
+            "targets": self.targets,
+            "flows": self.flows,
+            "metrics": self.metrics,
+            "configure": self.configure,
+            "advance": self.advance,
+            "repair": self.repair,
+        }
+
+    async def status(self, _: Arguments) -> Mapping[str, Any]:
+        """Answer what the node is, its targets, and `tables`: intact, missing or altered (see `repair`)."""
+        keeper = self._keeper
+        targets = await self.targets({})
+        return {
+            "name": keeper.config.name,
+            "load_balancer": keeper.config.load_balancer,
+            "zone": keeper.config.zone,
+            "datapath": "nftables",
+            "uptime_seconds": keeper.loop.now - keeper.started_at,
+            "faults": dict(keeper.loop.faults.counts),
+            "tables": keeper.kernel.state(),
+            "failing_open": keeper.balancer.failing_open(),
+            "ports": [],
+            "discards": {},
+            **targets,
+        }
+
+    async def targets(self, _: Arguments) -> Mapping[str, Any]:
+        """Answer the targets of every group: state, live flows, packets to and from since they were registered."""
+        flows = await self._keeper.connections.by_number()
+        traffic = self._keeper.kernel.traffic()
+        return {
+            "targets": [
+                {
+                    "target_group": each.target_group,
+                    "id": each.id,
+                    "address": _address_text(each.address),
+                    "port": each.port,
+                    "zone": each.zone,
+                    "state": each.state,
+                    "reason": each.reason,
+                    "description": each.description,
+                    "flows": flows[each.number],
+                    "packets_to": traffic.get(f"{TO_TARGETS}_{each.number}", (0, 0))[0],
+                    "packets_from": traffic.get(f"{FROM_TARGETS}_{each.number}", (0, 0))[0],
+                }
+                for each in self._keeper.balancer.target_health(now=self._keeper.loop.now)
+            ]
+        }
+
+    async def flows(self, arguments: Arguments) -> Mapping[str, Any]:
+        """Answer a page of at most `limit` flows (500 at most), who began first first, with `newest` last first.
+
+        `more` tells whether there may be others: then `cursor`, given in the next request, is where they begin. A flow
+        that lives throughout is on exactly one page, whatever else comes and goes.
+        """
+        limit = min(whole(arguments, "limit", 1, LONGEST_LIMIT, PAGE), LONGEST_PAGE)
+        cursor, newest_first = text(arguments, "cursor", ""), flag(arguments, "newest")
+        page, following = await self._keeper.connections.page(limit, cursor, newest_first)
+        return {"flows": [self._flow(each) for each in page], "more": bool(following), "cursor": following}
+
+    def _flow(self, live: Live) -> dict[str, Any]:
+        entry = live.entry
+        original, reply, counted = entry.original, entry.reply, entry.counters
+        group, target = self._keeper.balancer.name_of(live.mark)
+        return {
+            "listener": self._keeper.balancer.listener_of(live.protocol, original.destination_port),
+            "target_group": group,
+            "target": target,
+            "protocol": name(live.protocol),
+            "source": _address_text(original.source),
+            "source_port": original.source_port,
+            "destination": _address_text(original.destination),
+            "destination_port": original.destination_port,
+            "target_address": _address_text(reply.source),
+            "target_port": reply.source_port,
+            "state": entry.state,
+            "packets_to": counted[0],
+            "packets_from": counted[2],
+            "bytes": counted[1] + counted[3],
+            "expires_in_seconds": entry.timeout,
+        }
+
+    async def metrics(self, _: Arguments) -> Mapping[str, Any]:
+        """Answer `metrics` by CloudWatch's names (AWS/NetworkELB): totals since the node began, or what is now."""
+        live = await self._keeper.connections.live()
+        traffic = self._keeper.kernel.traffic()
+        states = [each.state for each in self._keeper.balancer.target_health(now=self._keeper.loop.now)]
+
+        def packets(counter: str) -> int:
+            return traffic.get(counter, (0, 0))[0]
+
+        found = {
+            "HealthyHostCount": states.count("healthy"),
+            "UnHealthyHostCount": sum(state.startswith("unhealthy") for state in states),
+            "TCP_Client_Reset_Count": packets(RESETS_BY_CLIENT),
+            "TCP_Target_Reset_Count": packets(RESETS_BY_TARGET),
+            "TCP_ELB_Reset_Count": packets(RESETS_BY_NODE),
+            "PortAllocationErrorCount": conntrack.insert_failures(),
+        }
+        active = Counter(each.protocol for each in live)
+        for protocol in (TCP, UDP):
+            word = name(protocol)
+            both = [traffic.get(f"{way}_{word}", (0, 0)) for way in (TO_TARGETS, FROM_TARGETS)]
+            for metric, value in (
+                ("ActiveFlowCount", active[protocol]),
+                ("NewFlowCount", packets(f"{NEW}_{word}")),
+                ("ProcessedBytes", sum(counted[1] for counted in both)),
+            ):
+                found[f"{metric}_{word.upper()}"] = value
+                found[metric] = found.get(metric, 0) + value
+            found["ProcessedPackets"] = found.get("ProcessedPackets", 0) + sum(counted[0] for counted in both)
+        return {"metrics": found}
+
+    def configure(self, arguments: Arguments) -> Mapping[str, Any]:
+        """Be the load balancer `balancer` (see `config.balancer_to_json`) from now on: all of it or, refused, none."""
+        try:
+            balancer = balancer_from_json(arguments["balancer"])
+        except (KeyError, TypeError, ValueError, OSError):
+            raise refused("balancer", "a load balancer", arguments.get("balancer")) from None
+        self._keeper.balancer.configure(balancer, now=self._keeper.loop.now)
+        self._keeper.changed()
+        return {}
+
+    async def advance(self, arguments: Arguments) -> Mapping[str, Any]:
+        """Let `seconds` pass at once; answers how many flows this ended (`count`), and the first of them (`ended`).
+
+        A second request waits for the first.
+        """
+        seconds = number(arguments, "seconds", 0, LONGEST_ADVANCE)
+        keeper = self._keeper
+        async with self._advancing:
+            keeper.loop.advance(seconds)
+            keeper.changed()
+            ended = await keeper.connections.let_pass(seconds)
+        return {"count": len(ended), "ended": [self._line(each) for each in ended[:ENDED_LINES]]}
+
+    def _line(self, live: Live) -> str:
+        flow = self._flow(live)
+        return (
+            f"{flow['protocol']} {flow['source']} port {flow['source_port']} -> {flow['destination']} port "
+            f"{flow['destination_port']}, target {flow['target']}"
+        )
+
+    def repair(self, _: Arguments) -> Mapping[str, Any]:
+        """Write all tables into the kernel again."""
+        self._keeper.kernel.repair()
+        return {}
+
+
+def _address_text(address: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
