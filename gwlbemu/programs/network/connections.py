@@ -1,4 +1,4 @@
-"""The connections of a node, read from the kernel in slices, so that nothing waits while a hundred thousand are read."""
+"""The connections of a node, read from the kernel in slices: nothing waits while a hundred thousand are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernel of a node, as its keeper handles it: write the tables, see whether they are still there, end connections."""
+"""The kernel of a node, as its keeper handles it: write the tables, see whether they are there, end connections."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Ruleset:
 
     def anew(self) -> str:
         """Return the commands that make it of whatever is there."""
-        return f"add table ip {TABLE}\ndelete table ip {TABLE}\n{self.text}"
+        return f"add table ip {TABLE}\ndelete table ip {TABLE}\nadd table ip {TABLE}\n{self.text}"
 
 
 def ruleset(tables: Tables) -> Ruleset:
