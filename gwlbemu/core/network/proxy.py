@@ -14,7 +14,7 @@ a header stands in front of what the client sends. The proxy takes the connectio
 
 from __future__ import annotations
 
-import socket
+import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -114,7 +114,7 @@ def proxy(
 ) -> Proxy:
     """Return what the proxy does at a node's `addresses`, the IPv4 one first; `servers` are those of each group."""
     frontends, backends = [], []
-    source = _text(addresses[0])
+    source = text_of(addresses[0])
     for listener in listeners:
         if not is_proxied(listener, groups):
             continue
@@ -139,7 +139,7 @@ def _frontend(listener: Listener, forward: Forward, address: bytes) -> Frontend:
     idle = NetworkAttributes.from_text(listener=listener.attributes).tcp_idle_seconds
     return Frontend(
         name=name,
-        address=_text(address),
+        address=text_of(address),
         port=listener.port,
         tls=listener.tls,
         shares=tuple(shares),
@@ -165,5 +165,6 @@ def _backend(
     )
 
 
-def _text(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+def text_of(address: bytes) -> str:
+    """Return an address of 4 or 16 bytes as text."""
+    return str(ipaddress.ip_address(address))

@@ -11,7 +11,7 @@ from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from gwlbemu.core.network.proxy import SHARES, Frontend, Proxy
+from gwlbemu.core.network.proxy import SHARES, Frontend, Proxy, server_name
 from gwlbemu.core.network.settings import Tls
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10  # to a target; what AWS takes is not documented
 KEEPALIVE_SECONDS = 20  # NLB guide, Idle timeout: on TLS connections, towards both sides
+FORMER_WORKERS = 20  # that may stay with old connections, each some 12 MB
 _CERTIFICATE_HAS_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 _DESCRIPTION = "GENERATION"
 
@@ -27,6 +28,7 @@ global
   description {{ description }}
   nbthread 1
   maxconn 20000
+  mworker-max-reloads {{ former }}
   ssl-server-verify none
 defaults
   mode tcp
@@ -91,6 +93,7 @@ def text(proxy: Proxy) -> str:
         description=_DESCRIPTION,
         connect=CONNECT_SECONDS,
         keepalive=KEEPALIVE_SECONDS,
+        former=FORMER_WORKERS,
         shares=SHARES,
         place=_place,
         tls=_tls,
@@ -135,8 +138,6 @@ def changes(before: Proxy, after: Proxy) -> Iterator[str]:
             yield f"set server {backend}/{server.name} state {'ready' if server.takes_new else 'maint'}"
 
 
-def ends(proxy: Proxy, server: str) -> Iterator[str]:
-    """Yield the commands that end every connection to the server of that name."""
-    for backend in proxy.backends:
-        if any(each.name == server for each in backend.servers):
-            yield f"shutdown sessions server {backend.name}/{server}"
+def ends(proxy: Proxy, number: int) -> Iterator[str]:
+    """Yield the commands that end every connection to the target with this number, which may be known no more."""
+    return (f"shutdown sessions server {backend.name}/{server_name(number)}" for backend in proxy.backends)
