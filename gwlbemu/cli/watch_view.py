@@ -225,13 +225,17 @@ def _flows(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -
             (flow.endpoint or flow.listener, ""),
             (flow.target, "bold"),
             *((text, QUIET if text in ("0", "-") else "") for text in rates),
-            *((_seconds(value) if flow.type == GATEWAY else "", QUIET) for value in (flow.age_seconds, flow.idle_seconds)),
+            *(
+                (_seconds(each) if flow.type == GATEWAY else "", QUIET)
+                for each in (flow.age_seconds, flow.idle_seconds)
+            ),
             (f"{flow.moves}" if flow.moves else "", "yellow"),
         )
         for _, flow, rates in found
     )
     name = "FLOW (among the newest)" if more else "FLOW"
-    heading = ("", name, "ENTRY" if any(flow.listener for _, flow, _ in found) else "ENDPOINT", "TARGET", "PKT/s", "BIT/s", "AGE", "IDLE", "MOVED")
+    entry = "LISTENER" if any(flow.listener for _, flow, _ in found) else "ENDPOINT"
+    heading = ("", name, entry, "TARGET", "PKT/s", "BIT/s", "AGE", "IDLE", "MOVED")
     return Section(heading, rows, 3, frozenset((4, 5, 6, 7, 8)), spare=(8, 2, 7))
 
 
@@ -242,8 +246,14 @@ def _earlier_counts(flow: LiveFlow, was: LiveFlow | None, seconds: float) -> tup
     return (0, 0) if flow.type == GATEWAY and flow.age_seconds < seconds else (None, None)
 
 
+def _age_and_idle(flow: LiveFlow) -> tuple[str, str]:
+    """The kernel does not tell how old a connection of a network load balancer is."""
+    return (_seconds(flow.age_seconds), _seconds(flow.idle_seconds)) if flow.type == GATEWAY else ("", "")
+
+
 def _identity(flow: LiveFlow) -> tuple[object, ...]:
-    return (flow.endpoint or flow.listener, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port)
+    entry = flow.endpoint or flow.listener
+    return (entry, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port)
 
 
 def _seconds(value: float) -> str:

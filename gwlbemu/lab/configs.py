@@ -118,9 +118,7 @@ def _network_group(group: TargetGroup) -> settings.Group:
         target_type=group.target_type,
         attributes=dict(group.attributes),
         health_check=group.health_check,
-        targets=tuple(
-            Target(each.id, socket.inet_aton(each.address), each.zone, each.port) for each in group.targets
-        ),
+        targets=tuple(Target(each.id, socket.inet_aton(each.address), each.zone, each.port) for each in group.targets),
     )
 
 

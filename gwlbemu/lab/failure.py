@@ -216,7 +216,8 @@ def _mend_node(lab: RunningLab, name: str, record: Record) -> list[str]:
     if keeper is None:
         return []
     if dead:
-        start_keeper(read_plan(lab.state), keeper, lab.state, lab.state.secret.read_text(), record)
+        secret = lab.state.secret.read_text(errors="surrogateescape")
+        start_keeper(read_plan(lab.state), keeper, lab.state, secret, record)
         return [f"keeper of {name} started again; it writes its tables anew"]
     if lab.call(name, "status")["tables"] == "intact":
         return []

@@ -340,6 +340,8 @@ def _pulled(paths: Paths, states: States) -> frozenset[tuple[str, str]]:
             found |= paths.machine.cables(one.namespace for one in plan.instances if one.name == name)
         elif kind == "zone":
             inside = [one.namespace for one in plan.instances if one.vpc and one.zone == name]
-            inside += [node.namespace for node in plan.gateway_nodes if node.zone == name]
+            inside += [node.namespace for node in plan.nodes if node.zone == name]
             found |= paths.machine.cables(inside)
+        elif kind == "node":
+            found |= paths.machine.cables(node.namespace for node in plan.nodes if node.name == name)
     return found

@@ -4,9 +4,9 @@ There is one table per type of load balancer (`TABLES`): AWS's namespace for it,
 
 Rules of this file (GWLB and NLB guide, CloudWatch metrics). A node's counters are the data points of its
 AvailabilityZone and LoadBalancer. Those of the LoadBalancer alone are made from its nodes' with the statistic that AWS
-recommends: sums are added up, a peak is the highest of the nodes' peaks (the zones need not have peaked together), host counts are
-Minimum and Maximum, because every node finds out about health for itself, and with cross-zone load balancing they all
-look at the same targets. Concurrent flows are added up (AWS does not say).
+recommends: sums are added up, a peak is the highest of the nodes' peaks (the zones need not have peaked together), host
+counts are Minimum and Maximum, because every node finds out about health for itself, and with cross-zone load balancing
+they all look at the same targets. Concurrent flows are added up (AWS does not say).
 
 Not as on AWS. CloudWatch gets a value a minute, and only while there is traffic; here the period is the lab's life,
 and every value is always there, so that scripts and Prometheus see a zero as a zero: `reported` tells whether

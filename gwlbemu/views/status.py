@@ -241,9 +241,7 @@ def _lost_lines(plan: Plan, answers: Mapping[str, Answers]) -> Iterator[LostLine
             yield lost
 
 
-def _node(
-    plan: Plan, node: GatewayNode | NetworkNode, answers: Answers | None, silent: NoAnswer | None
-) -> NodeStatus:
+def _node(plan: Plan, node: GatewayNode | NetworkNode, answers: Answers | None, silent: NoAnswer | None) -> NodeStatus:
     groups = ", ".join(group.name for group in plan.groups_of(node.load_balancer))
     kind = plan.node_types[node.name]
     names = NodeStatus(node.name, node.load_balancer, groups, node.zone, silent=silent, type=kind)

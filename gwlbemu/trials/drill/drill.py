@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.errors import LabError
 from gwlbemu.lab.client import Client
 from gwlbemu.lab.control import TIMEOUT
@@ -252,7 +253,8 @@ def _moved_since(drill: _Run, evidence: Evidence) -> int:
 
 
 def _reset_count(lab: RunningLab) -> int:
-    return sum(node["TCP_GWLB_Reset_Count"] for node in read_counters(lab, within_seconds=TIMEOUT).complete())
+    counters = read_counters(lab, within_seconds=TIMEOUT).complete()
+    return sum(node["TCP_GWLB_Reset_Count"] for node in counters if node.type == GATEWAY)
 
 
 @contextmanager

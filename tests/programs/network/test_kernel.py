@@ -6,6 +6,7 @@ import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -254,6 +255,25 @@ def test_without_the_clients_address_a_target_has_55000_connections(lab: Bench) 
     assert metrics["PortAllocationErrorCount"] > 0
 
 
+@pytest.mark.contract("NL-05")
+def test_udp_idles_for_120_seconds(lab: Bench) -> None:
+    server = lab.socket("nlbt1", socket.SOCK_DGRAM)
+    server.bind(("0.0.0.0", 53))
+    told = group("dns", target(1, 53), protocol="UDP")
+    lab.start(balancer((listener(("dns", 1), protocol="UDP", port=53),), told))
+    client = lab.socket("nlbclient", socket.SOCK_DGRAM)
+    client.sendto(b"?", (NODE, 53))
+    data, peer = server.recvfrom(10)
+    assert (data, peer[0], peer[1]) == (b"?", CLIENT, client.getsockname()[1])
+    server.sendto(b"!", peer)
+    assert client.recvfrom(10) == (b"!", (NODE, 53))
+    (entry,) = lab.entries()
+    assert 110 < entry.timeout <= 120
+    assert lab.ask("advance", seconds=100)["count"] == 0
+    assert lab.ask("advance", seconds=21)["count"] == 1
+    assert lab.entries() == []
+
+
 def test_what_somebody_did_to_the_tables_is_seen_and_repaired(lab: Bench) -> None:
     lab.serve(1)
     lab.start(plain(target(1)))
@@ -275,19 +295,20 @@ def test_what_somebody_did_to_the_tables_is_seen_and_repaired(lab: Bench) -> Non
     assert lab.ask("status")["faults"] == {}
 
 
-def test_a_keeper_that_gave_up_its_rights_keeps_the_tables(lab: Bench) -> None:
-    lab.serve(1)
-    lab.start(plain(target(1)), user=54321)
-    lab.wait_for_states(t1="healthy")
-    lab.connect()
-    lab.configure(plain(target(1), target(2)))
-    lab.nft("flush", "ruleset")
-    lab.ask("repair")
-    lab.ask("advance", seconds=400)
-    status = lab.ask("status")
-    assert status["tables"] == "intact"
-    assert status["faults"] == {}
-    assert lab.entries() == []
+def test_a_keeper_that_gave_up_its_rights_keeps_the_tables() -> None:
+    with TemporaryDirectory(dir="/run") as folder, bench(Path(folder)) as lab:
+        lab.serve(1)
+        lab.start(plain(target(1)), user=54321)
+        lab.wait_for_states(t1="healthy")
+        lab.connect()
+        lab.configure(plain(target(1), target(2)))
+        lab.nft("flush", "ruleset")
+        lab.ask("repair")
+        lab.ask("advance", seconds=400)
+        status = lab.ask("status")
+        assert status["tables"] == "intact"
+        assert status["faults"] == {}
+        assert lab.entries() == []
 
 
 def test_flows_come_in_pages_and_each_once(lab: Bench) -> None:
