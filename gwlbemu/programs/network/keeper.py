@@ -28,6 +28,7 @@ from gwlbemu.ports.prober import Pace, Prober
 from gwlbemu.programs.network.config import NodeConfig, balancer_from_json
 from gwlbemu.programs.network.connections import Connections
 from gwlbemu.programs.network.kernel import INTACT, Kernel
+from gwlbemu.programs.network.proxy import ProxyKeeper
 from gwlbemu.programs.network.verbs import KeeperVerbs
 from gwlbemu.programs.process import keep_logs_small, run_logged
 
@@ -46,6 +47,7 @@ class Keeper:
         self.balancer = NetworkBalancer(self.settings, balancer_from_json(config.balancer), now=loop.now)
         self.kernel = Kernel(self.balancer.tables())
         self.connections = Connections(loop.clock.since_boot)
+        self.proxy: ProxyKeeper | None = None
         self._probers: dict[str, _GroupProber] = {}
         self._expiry: Timer | None = None
         self._states: dict[tuple[str, str], str] = {}
@@ -63,8 +65,10 @@ class Keeper:
         """Follow up on a change of the load balancer or the time: tables, connections, probes, the next deadline."""
         self.balancer.expire(self.loop.now)
         self.kernel.write(self.balancer.tables())
-        for number in self.balancer.take_flushes():
+        ended = self.balancer.take_flushes()
+        for number in ended:
             self.kernel.end(number)
+        self._follow_proxy(ended)
         self._follow_groups()
         if self._expiry is not None:
             self._expiry.cancel()
@@ -76,6 +80,13 @@ class Keeper:
             if before != after:
                 LOG.info("target %s of %s: %s, was %s", name[1], name[0], after, before)
         self._states = states
+
+    def _follow_proxy(self, ended: list[int]) -> None:
+        wanted = self.balancer.proxy()
+        if self.proxy is None and wanted.frontends:
+            self.proxy = ProxyKeeper(self.loop, Path(self.config.control).parent, self.loop.clock.since_boot)
+        if self.proxy is not None:
+            self.proxy.apply(wanted, ended)
 
     def _follow_groups(self) -> None:
         groups = self.balancer.groups()

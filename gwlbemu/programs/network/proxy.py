@@ -100,7 +100,9 @@ class ProxyKeeper:
             return False
         quiet_since = self._now() - (idle_seconds - session.expires_in_seconds)
         # A second for what HAProxy rounds: what has begun just now has not seen an earlier jump.
-        jumped = sum(seconds for at, seconds in self._jumps if at >= quiet_since + 1 or (at, seconds) == self._jumps[-1])
+        jumped = sum(
+            seconds for at, seconds in self._jumps if at >= quiet_since + 1 or (at, seconds) == self._jumps[-1]
+        )
         return jumped >= session.expires_in_seconds
 
     # ---- inside ----

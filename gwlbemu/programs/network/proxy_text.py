@@ -124,7 +124,9 @@ def _tls(tls: Tls | None) -> str:
         words.append(f"alpn {','.join(tls.alpn)}")
     if tls.trust_store:
         # Names of authorities are told to clients out of ca-file alone.
-        words.append(f"{'ca-file' if tls.advertise_authorities else 'ca-verify-file'} {tls.trust_store} verify required")
+        words.append(
+            f"{'ca-file' if tls.advertise_authorities else 'ca-verify-file'} {tls.trust_store} verify required"
+        )
     if tls.trust_store and tls.ignore_expiry:
         words.append(f"crt-ignore-err {_CERTIFICATE_HAS_EXPIRED} ca-ignore-err {_CERTIFICATE_HAS_EXPIRED}")
     return " ".join(words)
