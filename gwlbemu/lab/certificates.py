@@ -28,7 +28,7 @@ _PEM = serialization.Encoding.PEM
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What the nodes of a lab need: PEM texts by load balancer and name of the file, and the authority's certificate."""
+    """What the nodes of a lab need: PEM texts by load balancer and file name, and the authority's certificate."""
 
     files: Mapping[str, Mapping[str, str]]
     authority: str

@@ -22,7 +22,7 @@ from gwlbemu.lab.state import LAB_USER, State
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record
 from gwlbemu.net.spawn import spawn
-from gwlbemu.programs.network.proxy import CONFIGURATION, SOCKET
+from gwlbemu.programs.network.config import PROXY_CONFIGURATION, PROXY_SOCKET
 from gwlbemu.topology.plan.values import NetworkNode
 
 OLDEST = (2, 6)  # the first that counts the texts it has refused (`show proc`)
@@ -107,11 +107,11 @@ def start_proxy(node: NetworkNode, state: State, record: Record) -> None:
     engine = haproxy()
     state.make_own(node.name, user=LAB_USER)
     folder = state.own(node.name)
-    (folder / SOCKET).unlink(missing_ok=True)
-    if not (folder / CONFIGURATION).exists():
-        state.write_new(folder / CONFIGURATION, _EMPTY)
-        (folder / CONFIGURATION).chmod(0o644)
-    argv = [engine.path, "-W", "-S", f"unix@{SOCKET},mode,600,level,admin", "-f", CONFIGURATION]
+    (folder / PROXY_SOCKET).unlink(missing_ok=True)
+    if not (folder / PROXY_CONFIGURATION).exists():
+        state.write_new(folder / PROXY_CONFIGURATION, _EMPTY)
+        (folder / PROXY_CONFIGURATION).chmod(0o644)
+    argv = [engine.path, "-W", "-S", f"unix@{PROXY_SOCKET},mode,600,level,admin", "-f", PROXY_CONFIGURATION]
     spawn(
         record,
         proxy_name(node.name),

@@ -16,6 +16,8 @@ from gwlbemu.core.elb.target import Target
 from gwlbemu.core.emulation import Emulation, Scalar
 from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings, Tls
 
+PROXY_SOCKET, PROXY_CONFIGURATION = "proxy", "proxy.cfg"  # in the node's own folder, where it has a proxy
+
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:

@@ -17,9 +17,9 @@ from pathlib import Path
 from gwlbemu.core.network.proxy import Proxy, number_of
 from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.network import haproxy, proxy_text
+from gwlbemu.programs.network.config import PROXY_CONFIGURATION, PROXY_SOCKET
 from gwlbemu.programs.network.haproxy import Counted, Session, Workers
 
-SOCKET, CONFIGURATION = "proxy", "proxy.cfg"  # in the node's own folder
 WATCH_SECONDS = 1.0  # between two looks at what is running
 RELOAD_SECONDS, POLL_SECONDS = 10.0, 0.02
 RUNNING = "running"
@@ -35,6 +35,7 @@ class ProxyKeeper:
         self._applied: Proxy | None = None  # what the newest worker does
         self._loaded = ""  # the description of the text that it has read
         self._written = ""
+        self._refused = ""  # the description of a text that is not to be tried again
         self._ending: list[int] = []
         self._counted: dict[int, list[Counted]] = {}  # by worker, also of those that are no more
         self._jumps: list[tuple[float, float]] = []  # when, and how many seconds
@@ -99,7 +100,7 @@ class ProxyKeeper:
         if idle_seconds is None:  # of a listener that is no more
             return False
         quiet_since = self._now() - (idle_seconds - session.expires_in_seconds)
-        # A second for what HAProxy rounds: what has begun just now has not seen an earlier jump.
+        # HAProxy rounds to seconds: what has begun just now has not seen an earlier jump.
         jumped = sum(
             seconds for at, seconds in self._jumps if at >= quiet_since + 1 or (at, seconds) == self._jumps[-1]
         )
@@ -128,9 +129,9 @@ class ProxyKeeper:
     def _write(self, wanted: Proxy) -> None:
         written = proxy_text.text(wanted)
         if written != self._written:
-            fresh = self._folder / f"{CONFIGURATION}.new"
+            fresh = self._folder / f"{PROXY_CONFIGURATION}.new"
             fresh.write_text(written)
-            fresh.rename(self._folder / CONFIGURATION)
+            fresh.rename(self._folder / PROXY_CONFIGURATION)
             self._written = written
 
     async def _bring_to(self, wanted: Proxy) -> None:
@@ -140,7 +141,7 @@ class ProxyKeeper:
             if running != self._loaded or self._applied is None:
                 self._applied, self._loaded = wanted, running
         elif self._applied is None or running != self._loaded or self._applied.shape != wanted.shape:
-            if not await self._reload(described):
+            if described == self._refused or not await self._reload(described):
                 return
             self._applied, self._loaded = wanted, described
         if commands := [f"@1 {each}" for each in proxy_text.changes(self._applied, wanted)]:
@@ -160,6 +161,7 @@ class ProxyKeeper:
                 if haproxy.description(await self._ask("@1 show info")) == described:
                     return True
                 if (await self._workers()).refused > refused:
+                    self._refused = described
                     break
             except _ERRORS:  # the master is being replaced
                 continue
@@ -183,7 +185,7 @@ class ProxyKeeper:
         return haproxy.workers(await self._ask("show proc"))
 
     async def _ask(self, request: str) -> str:
-        return await haproxy.ask(self._folder / SOCKET, request)
+        return await haproxy.ask(self._folder / PROXY_SOCKET, request)
 
 
 _PROTOCOLS = ("TCP", "TLS")

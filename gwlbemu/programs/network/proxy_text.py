@@ -27,7 +27,6 @@ _TEXT = """\
 global
   description {{ description }}
   nbthread 1
-  maxconn 20000
   mworker-max-reloads {{ former }}
   ssl-server-verify none
 defaults

@@ -20,6 +20,8 @@ from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.network.config import NodeConfig, balancer_from_json
 from gwlbemu.programs.network.connections import Connections, Live
 from gwlbemu.programs.network.kernel import Kernel
+from gwlbemu.programs.network.haproxy import Session
+from gwlbemu.programs.network.proxy import ProxyKeeper
 from gwlbemu.programs.network.ruleset import (
     FROM_TARGETS,
     NEW,
@@ -44,6 +46,7 @@ class ControlledKeeper(Protocol):
     balancer: NetworkBalancer
     kernel: Kernel
     connections: Connections
+    proxy: ProxyKeeper | None
     started_at: float
 
     def changed(self) -> None:
@@ -70,7 +73,10 @@ class KeeperVerbs:
         }
 
     async def status(self, _: Arguments) -> Mapping[str, Any]:
-        """Answer what the node is, its targets, and `tables`: intact, missing or altered (see `repair`)."""
+        """Answer what the node is, its targets, and `tables`: intact, missing or altered (see `repair`).
+
+        `proxy` is "running", why it is not, or "" where the load balancer needs none.
+        """
         keeper = self._keeper
         targets = await self.targets({})
         return {
@@ -81,6 +87,7 @@ class KeeperVerbs:
             "uptime_seconds": keeper.loop.now - keeper.started_at,
             "faults": dict(keeper.loop.faults.counts),
             "tables": keeper.kernel.state(),
+            "proxy": "" if keeper.proxy is None else keeper.proxy.state,
             "failing_open": keeper.balancer.failing_open(),
             "ports": [],
             "discards": {},
