@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from gwlbemu.core.network.proxy import Proxy, number_of
@@ -92,8 +93,9 @@ class ProxyKeeper:
         self._jumps.append((self._now(), seconds))
         idle = {each.name: each.idle_seconds for each in self._wanted.frontends}
         over = [each for each in await self.flows() if self._is_over(each, idle.get(each.frontend))]
-        for each in over:
-            await self._ask(f"@!{each.worker} shutdown session {each.pointer}")
+        with suppress(*_ERRORS):
+            for each in over:
+                await self._ask(f"@!{each.worker} shutdown session {each.pointer}")
         return over
 
     def _is_over(self, session: Session, idle_seconds: int | None) -> bool:
