@@ -43,7 +43,10 @@ class ProbeResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How to probe; `lowest_status` to `highest_status` is the matcher (200-399), `port` 0 each target's own."""
+    """How to probe; `lowest_status` to `highest_status` is the matcher (200-399), `port` 0 each target's own.
+
+    `host` is what HTTP is told in the header of that name, "" the target's address and port.
+    """
 
     protocol: str = "TCP"  # TCP, HTTP or HTTPS
     port: int = 80
@@ -51,6 +54,7 @@ class Check:
     timeout_seconds: float = 5.0
     lowest_status: int = 200
     highest_status: int = 399
+    host: str = ""
 
 
 class _BadAnswer(Exception):
@@ -191,7 +195,7 @@ async def _attempt(address: str, check: Check, local_address: str, progress: _Pr
             progress.waits_for = f"TLS handshake at port {check.port}"
             await secure.shake_hands()
         progress.waits_for = f"answer from port {check.port}"
-        status = await _status(secure or plain, check, f"{address}:{check.port}")
+        status = await _status(secure or plain, check, check.host or f"{address}:{check.port}")
         if check.lowest_status <= status <= check.highest_status:
             return ProbeResult(True)
         expected = f"expected {check.lowest_status}-{check.highest_status}"

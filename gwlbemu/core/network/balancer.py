@@ -130,6 +130,14 @@ class NetworkBalancer:
                 return listener.name
         return ""
 
+    def port_of(self, group: str) -> int:
+        """Return the port of the first listener that forwards to a group; 0 where none does."""
+        for listener in self._listeners:
+            for forward in (listener.forward, *(each for _, each in listener.by_version)):
+                if any(name == group for name, _ in forward.groups):
+                    return listener.port
+        return 0
+
     # ---- what the kernel shall hold ----
     def tables(self) -> Tables:
         """Return what the kernel shall hold now."""

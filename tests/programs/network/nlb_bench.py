@@ -166,15 +166,16 @@ class Bench:
         sock.listen(4096)
         return sock
 
-    def accept(self, server: socket.socket, count: int, peer: str = CLIENT) -> list[int]:
-        """Accept connections until there are `count` from `peer`, and return their source ports; others are probes."""
-        ports: list[int] = []
-        while len(ports) < count:
+    def accept(self, server: socket.socket, count: int, peer: str = CLIENT) -> dict[int, socket.socket]:
+        """Accept connections until there are `count` from `peer`, by their source ports; others are probes."""
+        found: dict[int, socket.socket] = {}
+        while len(found) < count:
             connection, address = server.accept()
             self.stack.enter_context(connection)
+            connection.settimeout(PATIENCE)
             if address[0] == peer:
-                ports.append(address[1])
-        return ports
+                found[address[1]] = connection
+        return found
 
     def silence(self, *numbers: int) -> None:
         """Let targets get nothing any more, so that connections to them stay half open."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from gwlbemu.core.elb.health import TRAFFIC_PORT, HealthCheck
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Settings
 from gwlbemu.core.network.tables import NUMBER_MASK, Connection
@@ -27,7 +29,7 @@ from tests.programs.network.nlb_bench import (
     plain,
     target,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 SYN, ACK = 0x02, 0x10
@@ -133,20 +135,44 @@ def test_connections_of_an_unhealthy_target_are_reset_and_the_others_go_on(lab: 
     before = {key[2]: place[0] for key, place in tuples(lab).items()}
     on_first = sorted(port for port, address in before.items() if address == "10.0.1.11")
     assert 0 < len(on_first) < 40
-    assert sorted(lab.accept(servers[1], len(on_first))) == on_first  # NL-03: the client's address and port
+    accepted = lab.accept(servers[1], len(on_first))
+    assert sorted(accepted) == on_first  # NL-03: the client's address and port
     servers[1].close()
     wait_until(lambda: (lab.ask("advance", seconds=5), lab.states()["t1"] == "unhealthy")[1])
     assert lab.states() == {"t1": "unhealthy", "t2": "healthy"}
+    assert is_reset(accepted[on_first[0]])  # the target's end, if it speaks first
     for port, sock in clients.items():
         if before[port] == "10.0.1.11":
             assert is_reset(sock)
         else:
             sock.send(b"x")
-    assert lab.ask("metrics")["metrics"]["TCP_ELB_Reset_Count"] == len(on_first)
+    assert lab.ask("metrics")["metrics"]["TCP_ELB_Reset_Count"] == len(on_first) + 1
     assert {place[0] for place in tuples(lab).values()} == {"10.0.1.12"}
     for _ in range(20):
         lab.connect().close()
     assert {place[0] for place in tuples(lab).values()} == {"10.0.1.12"}
+
+
+@pytest.mark.contract("NL-06")
+def test_a_health_check_asks_at_the_targets_own_port_and_names_the_node(lab: Bench) -> None:
+    server = lab.serve(1, 8080)
+    check = HealthCheck("HTTP", TRAFFIC_PORT, "/ok", 5, 2, 2, 2)
+    told = replace(group("web", target(1, 8080)), health_check=check)
+    lab.start(balancer((listener(("web", 1)),), told))
+    for status, state in ((b"200 OK", "healthy"), (b"503 No", "unhealthy")):
+        for _ in range(2):
+            lab.ask("advance", seconds=5)
+            connection, peer = server.accept()
+            with connection:
+                connection.settimeout(PATIENCE)
+                request = connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 " + status + b"\r\n\r\n")
+            assert peer[0] == NODE
+            assert request.startswith(b"GET /ok HTTP/1.1\r\n")
+            assert b"\r\nHost: 10.0.9.10:80\r\n" in request
+        lab.wait_for_states(t1=state)
+    (told_target,) = lab.ask("targets")["targets"]
+    assert told_target["reason"] == "Target.ResponseCodeMismatch"
 
 
 @pytest.mark.contract("NL-06")
@@ -250,7 +276,6 @@ def test_without_the_clients_address_a_target_has_55000_connections(lab: Bench) 
     lab.ip("nlbnode", f"route add 10.7.0.0/16 via {CLIENT}")
     lab.send_raw([lab.raw(SYN, 1024 + n % 60000, PORT, n, f"10.7.0.{1 + n // 60000}") for n in range(60_000)])
     metrics = lab.ask("metrics")["metrics"]
-    print(metrics)
     assert 54_000 < metrics["ActiveFlowCount"] <= 55_000
     assert metrics["PortAllocationErrorCount"] > 0
 
@@ -309,6 +334,28 @@ def test_a_keeper_that_gave_up_its_rights_keeps_the_tables() -> None:
         assert status["tables"] == "intact"
         assert status["faults"] == {}
         assert lab.entries() == []
+
+
+def test_a_new_keeper_takes_the_connections_of_the_one_before(lab: Bench) -> None:
+    first, second = lab.serve(1), lab.serve(2)
+    lab.start(plain(target(1), target(2)))
+    lab.wait_for_states(t1="healthy", t2="healthy")
+    clients = {sock.getsockname()[1]: sock for sock in (lab.connect() for _ in range(30))}
+    before = {key[2]: place for key, place in tuples(lab).items()}
+    on_second = [port for port, place in before.items() if place[0] == "10.0.1.12"]
+    accepted = lab.accept(second, len(on_second))
+    lab.stop()
+    lab.start(plain(target(2), target(3)))  # t1 is no longer there, and t2 has another number
+    after = {key[2]: place for key, place in tuples(lab).items()}
+    assert after == dict.fromkeys(on_second, ("10.0.1.12", PORT, 1))
+    assert {each["id"]: each["flows"] for each in lab.ask("targets")["targets"]} == {"t2": len(on_second), "t3": 0}
+    for port, sock in clients.items():
+        if port in accepted:
+            sock.send(b"x")
+            assert accepted[port].recv(1) == b"x"
+        else:
+            assert is_reset(sock)
+    first.close()
 
 
 def test_flows_come_in_pages_and_each_once(lab: Bench) -> None:
