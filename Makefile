@@ -103,7 +103,7 @@ clean:
 RUN_NEEDS := ip:iproute2 nft:nftables curl:curl clang:clang \
              /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
 DEV_NEEDS := $(RUN_NEEDS) tshark:tshark tcpdump:tcpdump iperf3:iperf3 ping:iputils-ping openssl:openssl ethtool:ethtool \
-             bpftool:bpftool gcc:gcc
+             bpftool:bpftool gcc:gcc dig:bind9-dnsutils
 APT_INSTALL := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends
 
 define install_missing

@@ -14,6 +14,7 @@ from typing import IO
 
 from gwlbemu.errors import LabError, NetError, SettingError, UnknownNameError
 from gwlbemu.fastpath.build import cache_folder
+from gwlbemu.lab.configs import resolv_conf_of
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inits import ensure_init, living, within
 from gwlbemu.net.namespaces import path_of
@@ -105,7 +106,7 @@ def home_of(lab: RunningLab, name: str) -> OwnedInit:
     with open_existing(lab.plan.lab, root=lab.state.root) as record:
         if own is not None and not own.is_dir():
             own = None
-        return ensure_init(record, namespace, own=own, cache=cache_folder())
+        return ensure_init(record, namespace, own=own, cache=cache_folder(), resolv_conf=resolv_conf_of(lab.plan, name))
 
 
 def run(lab: RunningLab, name: str, argv: Sequence[str]) -> int:

@@ -17,7 +17,9 @@ from gwlbemu.programs.gateway.config import EndpointInterface, Eni, NodeConfig
 from gwlbemu.programs.network.config import NodeConfig as NetworkConfig
 from gwlbemu.programs.network.config import balancer_to_json
 from gwlbemu.programs.recorder.config import CaptureConfig, TapConfig
-from gwlbemu.topology.names import CAPTURE
+from gwlbemu.programs.resolver.config import BalancerName, Host, Place, ResolverConfig
+from gwlbemu.topology.names import BALANCERS_DOMAIN, CAPTURE, PRIVATE_DOMAIN, PUBLIC_DOMAIN, RESOLVER
+from gwlbemu.topology.plan.dns_names import balancer_addresses, dns_name, instance_names
 from gwlbemu.topology.plan.listeners import Action, Listener, Tls
 from gwlbemu.topology.plan.values import Plan, TargetGroup
 
@@ -89,6 +91,7 @@ def network_config_for(plan: Plan, name: str, state: State, secret: str) -> Netw
         balancer=balancer_to_json(network_balancer(plan, balancer.name)),
         emulation=dict(plan.emulation),
         control=str(state.control(node.name)),
+        zone_news=str(state.news),
         logs="" if plan.capture.enabled else str(state.logs),
     )
 
@@ -146,6 +149,52 @@ def certificate_file(port: int, number: int) -> str:
 def trust_store_file(port: int) -> str:
     """Return the name, in a node's own folder, of the trust store of the listener on `port`."""
     return f"tls-{port}-trust.pem"
+
+
+def resolver_config_for(plan: Plan, state: State, secret: str) -> str:
+    """Return the configuration of the lab's resolver as JSON, with the paths of the lab's `state` folder.
+
+    What it leaves to chance follows from the lab's `secret`.
+    """
+    return ResolverConfig(
+        places=tuple(
+            Place(str(path_of(each.namespace)), each.device, each.addresses, each.vpc, each.zone)
+            for each in plan.resolver_places
+        ),
+        domains=(BALANCERS_DOMAIN, PRIVATE_DOMAIN, PUBLIC_DOMAIN),
+        hosts=tuple(Host(*each) for each in instance_names(plan.instances)),
+        balancers=_balancer_names(plan),
+        seed=node_seed(secret, RESOLVER),
+        control=str(state.control(RESOLVER)),
+        news=str(state.news),
+    ).to_json()
+
+
+def _balancer_names(plan: Plan) -> tuple[BalancerName, ...]:
+    """Return the names of the load balancers that have one."""
+    return tuple(
+        BalancerName(
+            dns_name(each),
+            each.name,
+            each.attributes["dns_record.client_routing_policy"],
+            balancer_addresses(plan, each.name),
+        )
+        for each in plan.load_balancers
+        if dns_name(each)
+    )
+
+
+def resolv_conf_of(plan: Plan, name: str) -> str:
+    """Return the /etc/resolv.conf of an instance: its subnet's resolver, and the domain of its own name.
+
+    "" for what is no instance.
+    """
+    for one in plan.instances:
+        if one.name == name:
+            place = next(each for each in plan.resolver_places if each.subnet == one.subnet)
+            domain = f"{one.vpc}.{PRIVATE_DOMAIN}".lower() if one.vpc else PUBLIC_DOMAIN
+            return f"nameserver {place.addresses[0]}\nsearch {domain}\n"
+    return ""
 
 
 def capture_config_for(plan: Plan, state: State) -> str:

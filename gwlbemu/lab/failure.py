@@ -203,7 +203,7 @@ def _is_gone(lab: RunningLab, name: str) -> bool:
 
 def _restart(lab: RunningLab, name: str, record: Record) -> list[str]:
     (program,) = (program for program in lab.plan.programs if program.instance == name)
-    start_program(program, lab.state, record)
+    start_program(lab.plan, program, lab.state, record)
     return [f"program of {name} started again"]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from gwlbemu.command import command
 from gwlbemu.errors import LabError, NetError
 from gwlbemu.net.record import ROOT
-from gwlbemu.topology.names import CAPTURE, DISCARDS
+from gwlbemu.topology.names import CAPTURE, DISCARDS, NEWS, RESOLVER
 
 # Whom our own processes become; systemd's table of user ids has it among those that nobody uses (65520 to 65533).
 LAB_USER = 65528
@@ -73,7 +73,7 @@ class State:
         return sorted(self.capture_folder.glob("*.pcapng"), key=lambda path: path.stat().st_mtime_ns)
 
     def node(self, name: str) -> Path:
-        """Return the path of the configuration of a node, or of the capture."""
+        """Return the path of the configuration of a node, of the capture or of the resolver."""
         return self.folder / "nodes" / f"{name}.json"
 
     def own(self, name: str) -> Path:
@@ -84,6 +84,11 @@ class State:
     def discards(self) -> Path:
         """The socket by which the capture hears of dropped packets."""
         return self.own(CAPTURE) / DISCARDS
+
+    @property
+    def news(self) -> Path:
+        """The socket by which the resolver hears of the zones of load balancers."""
+        return self.own(RESOLVER) / NEWS
 
     def control(self, name: str) -> Path:
         """Return the path of the control socket of a process."""

@@ -16,7 +16,15 @@ from gwlbemu.errors import NetError
 from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
-from gwlbemu.lab.configs import capture_config_for, fresh_secret, network_balancer, network_config_for, node_config_for
+from gwlbemu.lab.configs import (
+    capture_config_for,
+    fresh_secret,
+    network_balancer,
+    network_config_for,
+    node_config_for,
+    resolv_conf_of,
+    resolver_config_for,
+)
 from gwlbemu.lab.engines import haproxy, needs_proxy, proxy_name, start_proxy
 from gwlbemu.lab.running import CAPTURE, RunningLab
 from gwlbemu.lab.state import CLOSED, LAB_USER, State, sealed
@@ -25,6 +33,7 @@ from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import ROOT, OwnedInit, Record, open_new
 from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
+from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.values import NetworkNode, Plan, Program
 from gwlbemu.yaml_file import YamlError, read_text
@@ -140,7 +149,9 @@ def _command_folder(plan: Plan) -> Path:
 
 
 def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_step: OnStep) -> None:
-    """The capture first, so that it sees everything; appliances before the nodes that probe them."""
+    """The capture first, so that it sees everything, and names before those who ask for them; appliances before the
+    nodes that probe them.
+    """
     if plan.capture.enabled:
         config = state.node(CAPTURE)
         state.keep(config, capture_config_for(plan, state), mode=CLOSED)
@@ -152,8 +163,18 @@ def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_s
             own_module("gwlbemu.programs.recorder.recorder", str(config), user=LAB_USER),
             on_step,
         )
+    config = state.node(RESOLVER)
+    state.keep(config, resolver_config_for(plan, state, secret), mode=CLOSED)
+    _start(
+        record,
+        state,
+        RESOLVER,
+        plan.namespaces[0].name,
+        own_module("gwlbemu.programs.resolver.resolver", str(config), user=LAB_USER),
+        on_step,
+    )
     for program in plan.programs:
-        start_program(program, state, record, on_step, start=start_init)
+        start_program(plan, program, state, record, on_step, start=start_init)
     for node in plan.gateway_nodes:
         config = state.node(node.name)
         state.keep(config, node_config_for(plan, node.name, state, secret).to_json(), mode=CLOSED)
@@ -182,6 +203,7 @@ def start_keeper(
 
 
 def start_program(
+    plan: Plan,
     program: Program,
     state: State,
     record: Record,
@@ -206,7 +228,13 @@ def start_program(
         namespace=path_of(program.namespace),
         log=state.make_log(program.instance),
         directory=ROOT_FOLDER if own else folder,
-        init=start(record, program.namespace, own=state.own(program.instance), cache=cache_folder()),
+        init=start(
+            record,
+            program.namespace,
+            own=state.own(program.instance),
+            resolv_conf=resolv_conf_of(plan, program.instance),
+            cache=cache_folder(),
+        ),
     )
 
 

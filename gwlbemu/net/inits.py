@@ -6,6 +6,7 @@ What runs in the instance joins both. The view is the machine's, but for
             network namespaces, no services of the machine
     /proc   the instance's own processes
     /sys    the instance's own network devices; no control groups; a BPF file system with nothing pinned in it
+    /etc/resolv.conf    the resolver of the instance's subnet
 
 With init everything that it is the root of ends: the kernel kills every process of its pid namespace and of those
 nested inside, and lets go of the mounts.
@@ -55,16 +56,17 @@ def living(contents: Contents, namespace: str) -> OwnedInit | None:
     return None
 
 
-def ensure_init(record: Record, namespace: str, *, own: Path | None, cache: Path) -> OwnedInit:
+def ensure_init(record: Record, namespace: str, *, own: Path | None, cache: Path, resolv_conf: str = "") -> OwnedInit:
     """Return the init of a network namespace, a new one when there is none that lives; see `start_init`."""
-    return living(record.contents(), namespace) or start_init(record, namespace, own=own, cache=cache)
+    found = living(record.contents(), namespace)
+    return found or start_init(record, namespace, own=own, cache=cache, resolv_conf=resolv_conf)
 
 
-def start_init(record: Record, namespace: str, *, own: Path | None, cache: Path) -> OwnedInit:
+def start_init(record: Record, namespace: str, *, own: Path | None, cache: Path, resolv_conf: str = "") -> OwnedInit:
     """Start the init of a network namespace that has none.
 
-    `own` is a folder that its view shows at its place, `cache` where the program is kept once it has been compiled.
-    Raises NetError.
+    `own` is a folder that its view shows at its place, `cache` where the program is kept once it has been compiled,
+    `resolv_conf` the text of its /etc/resolv.conf ("": the machine's). Raises NetError.
     """
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
@@ -77,7 +79,7 @@ def start_init(record: Record, namespace: str, *, own: Path | None, cache: Path)
             Path("/"),
             null,
             fresh=kernel.CLONE_NEWNS | kernel.CLONE_NEWPID,
-            prepare=lambda: _make_view(own),
+            prepare=lambda: _make_view(own, resolv_conf),
             executable=executable,
         )
         with inside(path_of(namespace)):
@@ -91,7 +93,7 @@ def start_init(record: Record, namespace: str, *, own: Path | None, cache: Path)
         os.close(null)
 
 
-def _make_view(own: Path | None) -> None:
+def _make_view(own: Path | None, resolv_conf: str) -> None:
     """Turn the mounts of the calling process, which are a copy of the machine's, into those of an instance."""
     kernel.mount("", "/", kernel.MS_REC | kernel.MS_SLAVE)  # nothing of it goes back to the machine
     tree = None if own is None else kernel.open_tree(str(own))
@@ -105,11 +107,28 @@ def _make_view(own: Path | None) -> None:
             own.mkdir(parents=True)
         kernel.move_mount(tree, str(own))
         os.close(tree)
+    if resolv_conf:
+        _put_resolv_conf(resolv_conf)
     kernel.mount("proc", "/proc", guarded | kernel.MS_NOEXEC, kind="proc")
     with suppress(OSError):  # refused where the machine hides a part of its own
         kernel.mount("sysfs", "/sys", guarded | kernel.MS_NOEXEC, kind="sysfs")
         # The machine's own, if it has one, is hidden by now and still in the list of mounts, where iproute2 looks.
         kernel.mount("bpf", "/sys/fs/bpf", guarded | kernel.MS_NOEXEC, kind="bpf", options="mode=700")
+
+
+def _put_resolv_conf(text: str) -> None:
+    """Put an own /etc/resolv.conf in front of the machine's, which may be a link to somewhere below the old /run.
+
+    A machine that has none gets none here either: a mount needs a file to be in front of.
+    """
+    seen = Path(os.path.realpath("/etc/resolv.conf"))
+    if seen.is_relative_to("/run"):
+        seen.parent.mkdir(parents=True, exist_ok=True)
+        seen.write_text(text)
+    elif seen.exists():
+        own = Path("/run/resolv.conf")
+        own.write_text(text)
+        kernel.mount(str(own), str(seen), kernel.MS_BIND)
 
 
 def _unmounted(place: str) -> bool:

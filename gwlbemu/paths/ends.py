@@ -10,7 +10,9 @@ from gwlbemu.errors import SettingError, UnknownNameError
 from gwlbemu.paths.values import Packet
 from gwlbemu.topology.plan.ends import destination_address, owner_of
 from gwlbemu.topology.plan.values import Instance, Plan
-from gwlbemu.wire.protocols import ICMP, ICMPV6
+from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
+
+DNS_PORT = 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ def resolve(plan: Plan, packet: Packet) -> Ends:
     """Return the packet with addresses in place of names.
 
     Raises UnknownNameError for a name that no instance has and a source that is no instance's, SettingError for a
-    sender without an address of the destination's family.
+    sender without an address of the destination's family, and for a question to the resolver.
     """
     sender = _instance(plan, packet.source)
     if sender is None:
@@ -41,11 +43,20 @@ def resolve(plan: Plan, packet: Packet) -> Ends:
         destination, meant = destination_address(sender, receiver), receiver.name
         if ":" in _address(packet.source):
             destination = receiver.ipv6_address
+    if destination in _resolver(plan, sender) and packet.protocol in (TCP, UDP) and packet.destination_port == DNS_PORT:
+        raise SettingError(
+            f"{destination} is the resolver of {sender.subnet}, which answers before any route table and whatever"
+            " security groups say: there is no way to follow"
+        )
     source = _address(packet.source) or _source(sender, destination)
     if not source or not destination or (":" in source) is not (":" in destination):
         raise SettingError(f"{sender.name} has no address to reach {packet.destination} from")
     protocol = ICMPV6 if packet.protocol == ICMP and ":" in source else packet.protocol
     return Ends(replace(packet, source=source, destination=destination, protocol=protocol), sender.name, meant)
+
+
+def _resolver(plan: Plan, sender: Instance) -> tuple[str, ...]:
+    return next((place.addresses for place in plan.resolver_places if place.subnet == sender.subnet), ())
 
 
 def _source(sender: Instance, destination: str) -> str:

@@ -34,6 +34,7 @@ RESERVED = {
 # and no load balancer node may be called so. One to come should have a dot in its name (`lab.resolver`): no resource
 # can have one, so that no topology file of today has to change for it.
 CAPTURE, DISCARDS = "capture", "discards"
+RESOLVER, NEWS = "lab.resolver", "news"
 RESERVED_FOR_PROCESSES = {
     CAPTURE: "the lab's capture",
     DISCARDS: "the socket by which nodes hand dropped packets to the lab's capture",
@@ -78,6 +79,27 @@ def target_group_dimension(target_group: str) -> str:
 
 def _with_id(path: str) -> str:
     return f"{path}/{blake2b(path.encode(), digest_size=8).hexdigest()}"
+
+
+# Names in DNS. A load balancer's is AWS's `NAME-ID.elb.REGION.amazonaws.com` without the id, which nobody could know
+# before the lab is up, and with a region that is none of AWS's. The domains of instances are ours: AWS's names of
+# instances are made of addresses.
+BALANCERS_DOMAIN, PRIVATE_DOMAIN, PUBLIC_DOMAIN = "elb.lab.amazonaws.com", "internal", "internet"
+
+
+def load_balancer_dns_name(load_balancer: str) -> str:
+    """Return the DNS name of a load balancer; with a zone and a dot before it, it is that zone's (NLB guide)."""
+    return f"{load_balancer}.{BALANCERS_DOMAIN}".lower()
+
+
+def private_dns_name(instance: str, vpc: str) -> str:
+    """Return the name by which an instance is known in its VPC; behind the first dot stands what clients search in."""
+    return f"{instance}.{vpc}.{PRIVATE_DOMAIN}".lower()
+
+
+def public_dns_name(instance: str) -> str:
+    """Return the name of an instance on the internet, or of one with a public address."""
+    return f"{instance}.{PUBLIC_DOMAIN}".lower()
 
 
 def namespace(lab: str, resource: str) -> str:

@@ -11,6 +11,7 @@ from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import CAPTURE, Process, RunningLab
 from gwlbemu.lab.shortcuts import installed
+from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.shortcuts import shortcuts
 from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan
 from gwlbemu.views.ask import PATIENCE, Answers, NoAnswer, ask, value_of
@@ -217,7 +218,7 @@ def _with_a_log(plan: Plan) -> list[str]:
 def status_from(lab: RunningLab, answers: Mapping[str, Answers], silent: Mapping[str, NoAnswer]) -> LabStatus:
     """Return the status that the answers to `ask_for_status` tell."""
     plan, processes = lab.plan, tuple(lab.processes())
-    expected = {node.name for node in plan.nodes} | {program.instance for program in plan.programs}
+    expected = {node.name for node in plan.nodes} | {program.instance for program in plan.programs} | {RESOLVER}
     now = installed(lab.state)
     return LabStatus(
         lab=plan.lab,

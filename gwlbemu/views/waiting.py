@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 
 from gwlbemu.lab.running import RunningLab
+from gwlbemu.topology.names import RESOLVER
 from gwlbemu.views.last_words import last_words
 from gwlbemu.views.targets import read_targets
 
 
 def wait_until_healthy(lab: RunningLab, timeout: float) -> list[str]:
-    """Wait until every registered target is healthy at every node; returns what is still not, one sentence each.
+    """Wait until names are answered and every registered target is healthy at every node.
+
+    Returns what is still not so, one sentence each.
 
     Does not wait for a process that has died; then what has had no time to get ready is not among the sentences.
     """
@@ -36,6 +39,8 @@ def _troubles(lab: RunningLab) -> tuple[list[str], list[str]]:
         sentence = f"{process.name} is {process.state}{f': {words}' if words else ''}; see {process.log}"
         if process.state != "ended":  # of that one, its targets' health tells whether it was meant to
             lasting.append(sentence)
+    if RESOLVER not in unwell and not lab.state.control(RESOLVER).exists():
+        passing.append(f"{RESOLVER} is not ready yet")
     targets = read_targets(lab)
     for node in targets.silent:
         if node.process not in unwell:

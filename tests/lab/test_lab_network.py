@@ -29,6 +29,7 @@ from tests.lab.fronts import (
     echoing,
     front,
     say,
+    serving,
 )
 from tests.lab.oracles import sniffed
 from tests.waiting import PATIENCE
@@ -108,6 +109,31 @@ def test_that_nobody_listens_at_a_target_is_told_by_the_address_that_was_asked(l
     with sniffed(lab, "client", matching=f"-Q in tcp src port {NOBODY}") as heard:
         assert ask(lab, "client", PUBLIC["b"], NOBODY) == REFUSED
     assert {(IP(frame[14:]).src, str(IP(frame[14:])[TCP].flags)) for frame in heard.frames} == {(PUBLIC["b"], "RA")}
+
+
+@pytest.mark.contract("NL-03")
+def test_a_target_sees_the_nodes_address_where_the_clients_is_not_kept_and_may_be_its_own_client() -> None:
+    groups = {"only-a": {"preserve_client_ip.enabled": False}}
+    with (
+        balanced(front(lab="translated", groups=groups)) as lab,
+        sniffed(lab, "front-node-b", device="fabric", matching="ip") as fabric,
+    ):
+        for client, address in (("client", PUBLIC["b"]), ("near", PRIVATE["b"]), ("web-a", PRIVATE["b"])):
+            answer = ask(lab, client, address, ONLY_A)
+            assert isinstance(answer, dict), answer
+            assert (answer["name"], answer["peer_address"]) == ("web-a", PRIVATE["b"])
+    assert fabric.frames == []
+
+
+@pytest.mark.contract("NL-03")
+def test_an_instance_that_is_registered_later_answers_by_the_node_without_a_change_of_the_machine() -> None:
+    with balanced(front(lab="later")) as lab, serving(lab, "near"):
+        lab.register("only-b", "near")
+        lab.deregister("only-b", "web-b")
+        lab.wait_for_state("near", "healthy", timeout=PATIENCE)
+        answer = ask(lab, "client", PUBLIC["a"], ONLY_B)
+        assert isinstance(answer, dict), answer
+        assert (answer["name"], answer["peer_address"]) == ("near", ADDRESSES["client"])
 
 
 # -- shortcuts

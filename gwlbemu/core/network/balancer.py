@@ -11,7 +11,7 @@ all 0, or whose chosen group has no target, drops new connections silently (AWS 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from itertools import count
 
@@ -47,6 +47,7 @@ class NetworkBalancer:
         self._numbers, self._group_numbers = count(1), count(1)
         self._groups: dict[str, _KnownGroup] = {}
         self._listeners: tuple[Listener, ...] = ()
+        self._attributes: Mapping[str, str] = {}
         self._flushes: list[int] = []
         self._names: dict[int, tuple[str, str]] = {}  # number -> group, target
         self.configure(balancer, now)
@@ -69,7 +70,7 @@ class NetworkBalancer:
             else:
                 known.change(told, attributes[told.name], now)
                 groups[told.name] = known
-        self._groups, self._listeners = groups, balancer.listeners
+        self._groups, self._listeners, self._attributes = groups, balancer.listeners, balancer.attributes
         self._note(now)
 
     def observe(self, group: str, target: str, ok: bool, now: float, reason: str = "", description: str = "") -> None:
@@ -102,6 +103,20 @@ class NetworkBalancer:
     def failing_open(self) -> list[str]:
         """Return the names of the groups that send to unhealthy targets because there are no others."""
         return [name for name, known in self._groups.items() if known.members.is_failing_open]
+
+    def healthy_counts(self) -> dict[str, tuple[int, int]]:
+        """Return by target group how many of the targets in this zone's scope are healthy, of how many."""
+        counts = {}
+        for name, known in self._groups.items():
+            inside = [each for each in known.members.members.values() if known.members.is_in_scope(each)]
+            registered = [each for each in inside if each.is_registered]
+            counts[name] = (sum(each.health.healthy is True for each in registered), len(registered))
+        return counts
+
+    @property
+    def client_routing_policy(self) -> str:
+        """The attribute `dns_record.client_routing_policy`, with its default."""
+        return NetworkAttributes.from_text(load_balancer=self._attributes).client_routing_policy
 
     def target_health(self, now: float) -> list[TargetHealth]:
         """Return every target of every group, as DescribeTargetHealth would."""

@@ -34,6 +34,7 @@ class NodeConfig:
     balancer: Mapping[str, Any]  # see `balancer_to_json`
     emulation: Mapping[str, Scalar]
     control: str  # path of the control socket
+    zone_news: str = ""  # path of the resolver's socket for news of zones (see `programs.zone_news`), or nothing
     logs: str = ""  # the folder of what the lab's processes print, if the keeper shall keep that small
 
     def to_json(self) -> str:

@@ -32,6 +32,7 @@ from gwlbemu.programs.network.kernel import INTACT, Kernel
 from gwlbemu.programs.network.proxy import ProxyKeeper
 from gwlbemu.programs.network.verbs import KeeperVerbs
 from gwlbemu.programs.process import keep_logs_small, run_logged
+from gwlbemu.programs.zone_news import ZoneNews
 
 LOG = logging.getLogger("keeper")
 WATCH_SECONDS = 1.0  # between two looks at the kernel's tables
@@ -49,6 +50,8 @@ class Keeper:
         self.kernel = Kernel(self.balancer.tables())
         self.connections = Connections(loop.clock.since_boot)
         self.proxy: ProxyKeeper | None = None
+        self._zone_news = ZoneNews(config.zone_news, config.load_balancer, config.zone)
+        stack.callback(self._zone_news.close)
         self._probers: dict[str, _GroupProber] = {}
         self._expiry: Timer | None = None
         self._states: dict[tuple[str, str], str] = {}
@@ -70,6 +73,7 @@ class Keeper:
         for number in ended:
             self.kernel.end(number)
         self._follow_proxy(ended)
+        self._tell_zone()
         self._follow_groups()
         if self._expiry is not None:
             self._expiry.cancel()
@@ -104,9 +108,15 @@ class Keeper:
         self.balancer.observe(group, target, result.ok, self.loop.now, result.reason, result.description)
         self.changed()
 
+    def _tell_zone(self) -> None:
+        """Let the lab's resolver know what it gives out the zone's address by."""
+        balancer = self.balancer
+        self._zone_news.tell(balancer.client_routing_policy, balancer.healthy_counts(), self.loop.clock.since_boot())
+
     def _watch(self) -> None:
         """Say in the log when the kernel's tables are no longer what they were written as, or are again."""
         self.loop.call_after(WATCH_SECONDS, self._watch)
+        self._tell_zone()
         tables = self.kernel.state()
         if tables != self._tables:
             LOG.info("tables: %s, were %s", tables, self._tables)

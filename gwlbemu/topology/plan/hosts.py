@@ -11,6 +11,7 @@ from gwlbemu.topology.plan.layout import INTERNET, Layout, NetworkInterface, gat
 from gwlbemu.topology.plan.machine import INTERNET_MTU, VPC_MTU, Blueprint, Settings, interface_neighbours
 from gwlbemu.topology.plan.machine_half import InstancePort, KernelRoute, Link, Namespace, Neighbour
 from gwlbemu.topology.plan.port_groups import Groups
+from gwlbemu.topology.plan.resolver import resolver_neighbour
 
 
 def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instance: Instance) -> Blueprint:
@@ -24,6 +25,7 @@ def instance_blueprint(topology: Topology, settings: Settings, vpc: Vpc, instanc
         cidr=subnet.cidr,
         ipv6_cidr=subnet.ipv6_cidr,
         forwarding=not instance.source_dest_check,
+        neighbours=resolver_neighbour(vpc, subnet),
     )
 
 
@@ -101,6 +103,7 @@ def plugged_in(
     mtu: int = VPC_MTU,
     rules: str = "",
     forwarding: bool = False,
+    neighbours: tuple[Neighbour, ...] = (),
 ) -> Blueprint:
     """One namespace with one interface on the subnet's bridge, a default route, and every neighbour known."""
     router = interface.subnet
@@ -110,11 +113,11 @@ def plugged_in(
         [with_length(interface.address, cidr)],
         [KernelRoute("0.0.0.0/0", interface.device, gateway(cidr))],
     )
-    neighbours = [Neighbour(interface.device, gateway(cidr), router_mac)]
+    known = [*neighbours, Neighbour(interface.device, gateway(cidr), router_mac)]
     if ipv6_cidr and interface.ipv6_address:
         addresses.append(f"{interface.ipv6_address}/{IPNetwork(ipv6_cidr).prefixlen}")
         routes.append(KernelRoute("::/0", interface.device, gateway(ipv6_cidr)))
-        neighbours.append(Neighbour(interface.device, gateway(ipv6_cidr), router_mac))
+        known.append(Neighbour(interface.device, gateway(ipv6_cidr), router_mac))
     others = [other for other in settings.layout.interfaces[router] if other.resource != interface.resource]
     namespace = Namespace(
         name=settings.layout.namespace(interface.resource),
@@ -122,7 +125,7 @@ def plugged_in(
         role=role,
         forwarding=forwarding,
         routes=tuple(routes),
-        neighbours=(*neighbours, *interface_neighbours(interface.device, others)),
+        neighbours=(*known, *interface_neighbours(interface.device, others)),
         nftables=rules,
     )
     link = Link(

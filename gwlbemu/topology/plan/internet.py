@@ -19,6 +19,7 @@ from gwlbemu.topology.plan.machine import (
     router_addresses,
 )
 from gwlbemu.topology.plan.machine_half import KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.resolver import resolver_addresses, resolver_rules, with_full_length
 from gwlbemu.topology.plan.vpcs import fabric_addresses, fabric_neighbours
 
 _LINKS = IPNetwork("169.254.128.0/17")  # one /30 per internet gateway
@@ -69,16 +70,20 @@ def _router(topology: Topology, settings: Settings, internet: Internet, gateways
             neighbours.append(Neighbour(names.device(name), there_v6, mac))
             lines.append(KernelRoute(vpc.ipv6_cidr, names.device(name), there_v6, source=f"IPv6 block of {vpc.name}"))
     ports = tuple(instance_port(interface) for interface in interfaces)
+    resolver = resolver_addresses(None, ipv6=bool(internet.ipv6_cidr))
+    addresses = router_addresses(internet.cidr, internet.ipv6_cidr) + with_full_length(resolver)
     namespace = Namespace(
         name=settings.layout.namespace(INTERNET),
         resource=INTERNET,
         role="internet",
         forwarding=True,
-        bridges=(bridge(INTERNET, INTERNET, INTERNET_MTU, router_addresses(internet.cidr, internet.ipv6_cidr)),),
+        bridges=(bridge(INTERNET, INTERNET, INTERNET_MTU, addresses),),
         routes=tuple(lines),
         neighbours=tuple(neighbours),
         forwarding_entries=tuple(interface_entries(INTERNET, interfaces)),
-        nftables=rulesets.router() + "".join(port_rules.instance_port(port, None) for port in ports),
+        nftables=rulesets.router()
+        + resolver_rules(resolver, INTERNET)
+        + "".join(port_rules.instance_port(port, None) for port in ports),
         instance_ports=ports,
     )
     return Blueprint((namespace,))

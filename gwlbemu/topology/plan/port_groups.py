@@ -14,6 +14,7 @@ from netaddr import IPAddress, IPNetwork
 from gwlbemu.core.gateway.settings import GENEVE_PORT
 from gwlbemu.topology.file.schema import SecurityGroup, SecurityGroupRule
 from gwlbemu.topology.plan.machine_half import InstancePort, OpenRule
+from gwlbemu.topology.plan.resolver import resolver_matches
 from gwlbemu.topology.plan.rulesets import chain, counted_drop
 
 _FLOWS = 100_000  # of each protocol and family; beyond it a new flow's answers are dropped, counted as `group`
@@ -27,12 +28,13 @@ class Groups:
     """The security groups of one interface; of each group, by its name, the addresses of those in it.
 
     `marks` are the packet marks of the network load balancer's nodes in each group: what they send has their mark, and
-    the client's address.
+    the client's address. `resolver` has the addresses of the VPC's resolver, which no group filters.
     """
 
     groups: tuple[SecurityGroup, ...]
     members: Mapping[str, tuple[str, ...]]
     marks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    resolver: tuple[str, ...] = ()
 
     def ingress(self, side: str = "saddr", port: str = "dport") -> list[str]:
         """Return what the ingress rules match; `side` and `port` say where peer and port are in the packet."""
@@ -202,6 +204,8 @@ class _Family:
         yield f"{self.at.later} {self.at.datagram} @{self._name(f'{way}_fragments')} accept"
         yield from (f"{line} goto {self._name(f'{way}_{then}')}" for line in self._own(rules))
         yield from self._known(way)
+        peer = ("daddr", "dport") if way == "sent" else ("saddr", "sport")
+        yield from (f"{line} accept" for line in resolver_matches(self.groups.resolver, self.at.family, *peer))
         yield self._fragments("delete", way)  # those of a datagram that is refused have none to follow
         yield drop
 

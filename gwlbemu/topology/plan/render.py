@@ -8,6 +8,7 @@ from textwrap import wrap
 from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
+from gwlbemu.topology.plan.dns_names import dns_name
 from gwlbemu.topology.plan.listeners import Listener
 from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
 from gwlbemu.topology.plan.values import Plan, Target, TargetGroup
@@ -128,6 +129,8 @@ def _balancing(plan: Plan) -> Iterator[str]:
         kind = f"{balancer.type}  {balancer.scheme}" if balancer.type == NETWORK else balancer.type
         groups = f"  security groups {', '.join(balancer.security_groups)}" if balancer.security_groups else ""
         yield f"load balancer {balancer.name}  {kind}  zones {', '.join(balancer.zones)}{groups}"
+        if dns_name(balancer):
+            yield f"  DNS name {dns_name(balancer)}"
         yield from _aligned((f"  {key}", value) for key, value in sorted(balancer.attributes.items()))
         for listener in balancer.listeners:
             yield f"  listener  {_listener(listener)}"

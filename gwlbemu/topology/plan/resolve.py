@@ -11,6 +11,7 @@ from gwlbemu.topology.plan.internet import internet_blueprint
 from gwlbemu.topology.plan.layout import lay_out
 from gwlbemu.topology.plan.machine import Blueprint, Settings
 from gwlbemu.topology.plan.programs import programs
+from gwlbemu.topology.plan.resolver import resolver_places
 from gwlbemu.topology.plan.transit import transit_blueprint, transit_gateways
 from gwlbemu.topology.plan.vpcs import vpc_blueprint
 
@@ -58,6 +59,7 @@ def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
         security_groups=inventory.security_groups(topology, layout),
         nat_gateways=inventory.nat_gateways(topology, layout),
         transit_gateways=transit_gateways(topology, layout),
+        resolver_places=resolver_places(topology, layout),
         places=inventory.places(topology),
     )
 

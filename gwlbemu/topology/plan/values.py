@@ -223,6 +223,18 @@ class NetworkNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolverPlace:
+    """Where the lab's resolver answers: in the router of a subnet, or on the internet."""
+
+    namespace: str
+    device: str  # by which its clients come
+    addresses: tuple[str, ...]  # the first is the one in the clients' resolv.conf
+    vpc: str  # "" for the internet
+    subnet: str  # "internet" for the internet
+    zone: str  # "" for the internet
+
+
+@dataclass(frozen=True, slots=True)
 class LoadBalancer:
     """A load balancer of any type: where it is, what it listens for and where that goes."""
 
@@ -302,6 +314,7 @@ class Plan:
     security_groups: tuple[SecurityGroup, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
     transit_gateways: tuple[TransitGateway, ...] = ()
+    resolver_places: tuple[ResolverPlace, ...] = ()
     # Where in the file a resource is decided about, by its name: of a subnet, an internet gateway and an attachment the
     # route table that it follows, or its own place without one; of everything else its own place.
     places: dict[str, Path] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from gwlbemu.topology.plan.machine import (
 )
 from gwlbemu.topology.plan.machine_half import ForwardingEntry, InstancePort, KernelRoute, Link, Namespace, Neighbour
 from gwlbemu.topology.plan.port_groups import Groups
+from gwlbemu.topology.plan.resolver import resolver_addresses, resolver_rules, with_full_length
 
 
 def vpc_blueprint(topology: Topology, settings: Settings, vpc: Vpc) -> Blueprint:
@@ -69,16 +70,19 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
     answering = [port.device for port, _ in ports if port.returns]
     nodes = [place for place in network_places(topology) if answering and place.vpc.name == vpc.name]
     found = routes.lines(topology, layout, vpc, routes.table_named(vpc, subnet.route_table), subnet)
+    resolver = resolver_addresses(vpc, ipv6=bool(subnet.ipv6_cidr))
+    addresses = router_addresses(subnet.cidr, subnet.ipv6_cidr) + with_full_length(resolver)
     namespace = Namespace(
         name=layout.namespace(subnet.name),
         resource=subnet.name,
         role="subnet",
         forwarding=True,
-        bridges=(bridge(subnet.name, "subnet", addresses=router_addresses(subnet.cidr, subnet.ipv6_cidr)),),
+        bridges=(bridge(subnet.name, "subnet", addresses=addresses),),
         routes=(*found, *(_to_node(layout, place) for place in nodes)),
         neighbours=tuple(interface_neighbours("subnet", interfaces) + fabric_neighbours(settings, vpc, subnet.name)),
         forwarding_entries=tuple(interface_entries("subnet", interfaces)),
         nftables=rulesets.router()
+        + resolver_rules(resolver, "subnet")
         + (rulesets.fabric_keeps_ttl() if tunnels else "")
         + "".join(port_rules.instance_port(port, groups) for port, groups in ports)
         + (_returns(layout, subnet, nodes, answering) if nodes else ""),
@@ -129,6 +133,6 @@ def _instance_ports(
     ]
     for resource, wanted, check, answers in guarded:
         own = tuple(group for group in vpc.security_groups if group.name in wanted)
-        groups = Groups(own, members, marks) if own else None
+        groups = Groups(own, members, marks, resolver_addresses(vpc, ipv6=bool(subnet.ipv6_cidr))) if own else None
         interface = settings.layout.interface(subnet.name, resource)
         yield instance_port(interface, source_dest_check=check, groups=groups, returns=answers), groups
