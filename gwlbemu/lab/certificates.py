@@ -1,7 +1,7 @@
 """The certificates of TLS listeners: read from the user's files and looked at, or made by an authority of the lab's.
 
 The authority lives as long as `up` does: its key is never written. Its certificate is in the lab's state folder, and
-every instance sees it as `SEEN_AS`, so that a client there can verify the listener.
+every instance sees it as /run/authority.pem, so that a client there can verify the listener.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from gwlbemu.errors import AwsError
 from gwlbemu.lab.configs import certificate_file, trust_store_file
+from gwlbemu.topology.plan.dns_names import dns_name
 from gwlbemu.topology.plan.listeners import LAB_CERTIFICATE, Listener
 from gwlbemu.topology.plan.values import Plan
 
@@ -61,10 +62,11 @@ def _files(plan: Plan, balancer: str, listener: Listener, folder: Path, authorit
     return found
 
 
-def _names(plan: Plan, balancer: str) -> tuple[str, tuple[str, ...]]:
+def _names(plan: Plan, balancer: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     nodes = [node for node in plan.network_nodes if node.load_balancer == balancer]
     addresses = (address for node in nodes for address in (node.address, node.public_address, node.ipv6_address))
-    return balancer, tuple(filter(None, addresses))
+    names = (balancer, *(dns_name(each) for each in plan.load_balancers if each.name == balancer))
+    return tuple(filter(None, names)), tuple(filter(None, addresses))
 
 
 class _Authority:
@@ -78,14 +80,14 @@ class _Authority:
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.text = self._certificate.public_bytes(_PEM).decode()
 
-    def issue(self, name: str, addresses: tuple[str, ...]) -> str:
-        """Return a certificate for a name, every name below it and addresses, with its key, as PEM."""
+    def issue(self, names: tuple[str, ...], addresses: tuple[str, ...]) -> str:
+        """Return a certificate for names, every name below them, and addresses, with its key, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = [x509.DNSName(each) for each in (name, f"*.{name}")]
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        hosts = [x509.DNSName(each) for name in names for each in (name, f"*.{name}")]
         places = [x509.IPAddress(ipaddress.ip_address(each)) for each in addresses]
         builder = _builder(subject, self._name, key.public_key())
-        builder = builder.add_extension(x509.SubjectAlternativeName([*names, *places]), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([*hosts, *places]), critical=False)
         told = builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM)
         pkcs8, open_ = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         return told.decode() + key.private_bytes(_PEM, pkcs8, open_).decode()

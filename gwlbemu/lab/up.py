@@ -233,6 +233,7 @@ def start_program(
             program.namespace,
             own=state.own(program.instance),
             resolv_conf=resolv_conf_of(plan, program.instance),
+            authority=state.authority,
             cache=cache_folder(),
         ),
     )
