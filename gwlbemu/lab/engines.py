@@ -18,12 +18,14 @@ from typing import NamedTuple
 from gwlbemu.core.network.proxy import is_proxied
 from gwlbemu.core.network.settings import Balancer
 from gwlbemu.errors import NetError
+from gwlbemu.lab.configs import network_balancer
 from gwlbemu.lab.state import LAB_USER, State
+from gwlbemu.net import processes
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record
 from gwlbemu.net.spawn import spawn
 from gwlbemu.programs.network.config import PROXY_CONFIGURATION, PROXY_SOCKET
-from gwlbemu.topology.plan.values import NetworkNode
+from gwlbemu.topology.plan.values import NetworkNode, Plan
 
 OLDEST = (2, 6)  # the first that counts the texts it has refused (`show proc`)
 _NEEDED = ("OPENSSL", "TPROXY")
@@ -97,6 +99,24 @@ def needs_proxy(balancer: Balancer) -> bool:
 def proxy_name(node: str) -> str:
     """Return the name of the process that is the proxy of a node; no resource can have one with a dot."""
     return f"{node}.proxy"
+
+
+def proxied_nodes(plan: Plan) -> list[NetworkNode]:
+    """Return the nodes of a plan that need a proxy. Raises NetError where there are some, and no engine."""
+    found = [node for node in plan.network_nodes if needs_proxy(network_balancer(plan, node.load_balancer))]
+    if found:
+        haproxy()
+    return found
+
+
+def start_missing(plan: Plan, state: State, record: Record, *, only: str = "") -> list[str]:
+    """Start the proxies that a plan needs and that do not live, or that of the node `only`; return the nodes' names."""
+    living = {entry.name for entry in record.contents().processes if processes.state(entry.id) != "dead"}
+    started = [node for node in proxied_nodes(plan) if proxy_name(node.name) not in living]
+    started = [node for node in started if only in ("", node.name)]
+    for node in started:
+        start_proxy(node, state, record)
+    return [node.name for node in started]
 
 
 def start_proxy(node: NetworkNode, state: State, record: Record) -> None:

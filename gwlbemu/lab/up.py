@@ -19,13 +19,12 @@ from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
 from gwlbemu.lab.configs import (
     capture_config_for,
     fresh_secret,
-    network_balancer,
     network_config_for,
     node_config_for,
     resolv_conf_of,
     resolver_config_for,
 )
-from gwlbemu.lab.engines import haproxy, needs_proxy, proxy_name, start_proxy
+from gwlbemu.lab.engines import proxied_nodes, proxy_name, start_proxy
 from gwlbemu.lab.running import CAPTURE, RunningLab
 from gwlbemu.lab.state import CLOSED, LAB_USER, State, sealed
 from gwlbemu.net.inits import ensure_init, start_init
@@ -55,9 +54,7 @@ def up(plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnSte
 
     state = State(plan.lab, root)
     secret = fresh_secret() if seed is None else seed
-    proxied = [node for node in plan.network_nodes if needs_proxy(network_balancer(plan, node.load_balancer))]
-    if proxied:
-        haproxy()  # refuses before anything is made
+    proxied = proxied_nodes(plan)
     told = _certificates(plan)
     _compile_programs(plan, on_step)
     with open_new(plan.lab, root=root) as record:

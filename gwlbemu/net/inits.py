@@ -84,8 +84,8 @@ def start_init(
     """Start the init of a network namespace that has none.
 
     `own` is a folder that its view shows at its place, `cache` where the program is kept once it has been compiled,
-    `resolv_conf` the text of its /etc/resolv.conf ("": the machine's), `authority` a file that it sees as SEEN_AUTHORITY
-    (None, or no such file: there is none). Raises NetError.
+    `resolv_conf` the text of its /etc/resolv.conf ("": the machine's), `authority` a file whose text it sees as
+    SEEN_AUTHORITY (None, or no such file: there is none). Raises NetError.
     """
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
+from scapy.utils import wrpcap
 
 from gwlbemu import Lab
 from gwlbemu.lab.engines import missing
-from gwlbemu.lab.state import State
+from gwlbemu.lab.running import open_lab
 from tests.lab.fronts import ADDRESSES, PRIVATE, PUBLIC, QUICK, front
 from tests.waiting import PATIENCE, wait_until
 
@@ -22,6 +27,9 @@ pytestmark = [
     pytest.mark.namespace,
     pytest.mark.skipif(missing() is not None, reason="there is no HAProxy"),
 ]
+NODES = ("front-node-a", "front-node-b")
+VERIFIED = ("--cacert", "/run/authority.pem")
+HANDSHAKE = 35  # curl's exit code: no TLS
 TLS_BOTH, TLS_VERIFY, HEADER, WITHOUT_CLIENT, HEADER_PORT = 443, 444, 90, 91, 9000
 
 
@@ -52,7 +60,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     openssl("x509", "-req", "-in", "good.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-out", "good.pem", "-days", "2")
     openssl("req", "-x509", *new, "-keyout", "wrong.key", "-out", "wrong.pem", "-days", "2", "-subj", "/CN=wrong")
     for name in ("good", "wrong"):
-        (folder / f"{name}.both").write_text((folder / f"{name}.pem").read_text() + (folder / f"{name}.key").read_text())
+        (folder / f"{name}.both").write_text(
+            (folder / f"{name}.pem").read_text() + (folder / f"{name}.key").read_text()
+        )
     return folder
 
 
@@ -74,7 +84,13 @@ def lab(keys: Path) -> Iterator[Lab]:
         _listener("TCP", WITHOUT_CLIENT, "by-address"),
     ]
     with Lab(yaml.safe_dump(document), wait=PATIENCE) as lab:
+        for node in NODES:
+            wait_until(lambda node=node: _ask(lab, node, "status")["proxy"] == "running")
         yield lab
+
+
+def _ask(lab: Lab, node: str, verb: str, **arguments: object) -> dict[str, Any]:
+    return open_lab(lab.name).call(node, verb, **arguments)
 
 
 def _https(lab: Lab, port: int, *words: str, who: str = "client", address: str = PUBLIC["a"]) -> dict[str, Any] | int:
@@ -83,10 +99,168 @@ def _https(lab: Lab, port: int, *words: str, who: str = "client", address: str =
 
 
 @pytest.mark.contract("NL-09", "NL-03")
-def test_a_tls_listener_terminates_and_the_target_sees_the_clients_address(lab: Lab) -> None:
-    for who, addresses in (("client", PUBLIC), ("near", PRIVATE)):
-        for address in addresses.values():
-            wait_until(lambda who=who, address=address: isinstance(_https(lab, TLS_BOTH, "-k", who=who, address=address), dict))
-            answer = _https(lab, TLS_BOTH, "-k", who=who, address=address)
-            assert isinstance(answer, dict), answer
-            assert answer["peer_address"] == ADDRESSES[who]
+@pytest.mark.parametrize(("who", "addresses"), [("client", PUBLIC), ("near", PRIVATE)])
+def test_a_tls_listener_terminates_and_the_target_sees_the_clients_address(
+    lab: Lab, who: str, addresses: dict[str, str]
+) -> None:
+    for address in addresses.values():
+        answer = _https(lab, TLS_BOTH, *VERIFIED, who=who, address=address)
+        assert isinstance(answer, dict), answer
+        assert answer["peer_address"] == ADDRESSES[who]
+
+
+@pytest.mark.contract("NL-09")
+def test_a_security_policy_says_which_versions_of_tls_a_client_may_speak(lab: Lab) -> None:
+    assert _https(lab, TLS_BOTH, *VERIFIED, "--tls-max", "1.1", "--ciphers", "DEFAULT:@SECLEVEL=0") == HANDSHAKE
+    assert isinstance(_https(lab, TLS_BOTH, *VERIFIED, "--tlsv1.3"), dict)
+
+
+@pytest.mark.contract("NL-14")
+def test_mutual_tls_lets_in_who_has_a_certificate_of_the_trust_store_and_nobody_else(lab: Lab, keys: Path) -> None:
+    before = _ask(lab, NODES[0], "metrics")["metrics"]["ClientTLSNegotiationErrorCount"]
+    assert isinstance(_https(lab, TLS_VERIFY, *VERIFIED, "--cert", str(keys / "good.both")), dict)
+    for words in ([], ["--cert", str(keys / "wrong.both")]):
+        assert isinstance(_https(lab, TLS_VERIFY, *VERIFIED, *words), int)
+    after = _ask(lab, NODES[0], "metrics")["metrics"]["ClientTLSNegotiationErrorCount"]
+    assert after == before + 2
+
+
+_TAKE = """
+import socket, sys
+with socket.socket() as server:
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("", int(sys.argv[1])))
+    server.listen()
+    print("ready", flush=True)
+    while True:
+        connection, peer = server.accept()
+        with connection:
+            data = b""
+            while b"over" not in data and (more := connection.recv(65536)):
+                data += more
+            if data:
+                print(peer[0], data.hex(), flush=True)
+"""
+_SEND = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as sock:
+    sock.sendall(b"over")
+    sock.settimeout(20)
+    sock.recv(1)
+    print(*sock.getsockname())
+"""
+
+
+@pytest.mark.contract("NL-04")
+@pytest.mark.parametrize(("port", "is_kept"), [(HEADER, True), (WITHOUT_CLIENT, False)])
+def test_the_header_of_proxy_protocol_2_stands_in_front_of_the_data(
+    lab: Lab, port: int, is_kept: bool, tmp_path: Path
+) -> None:
+    server = lab.spawn("web-a", [sys.executable, "-c", _TAKE, str(HEADER_PORT)])
+    try:
+        wait_until(server.output)
+        done = lab.exec("near", [sys.executable, "-c", _SEND, PRIVATE["a"], str(port)])
+        address, source_port = done.stdout.split()
+        lines = wait_until(lambda: server.output().splitlines()[1:], "the bytes at the target")
+    finally:
+        server.kill()
+    peer, data = lines[0].split()
+    assert peer == (address if is_kept else PRIVATE["a"])
+    assert _as_tshark_reads(bytes.fromhex(data), tmp_path) == {
+        "proxy.v2.cmd": "0x01",
+        "proxy.src.ipv4": address,
+        "proxy.dst.ipv4": PRIVATE["a"],
+        "proxy.srcport": source_port,
+        "proxy.dstport": str(port),
+        "data.data": b"over".hex(),
+    }
+
+
+def _as_tshark_reads(data: bytes, folder: Path) -> dict[str, str]:
+    path = folder / "header.pcap"
+    wrpcap(str(path), Ether() / IP(src="192.0.2.1", dst="192.0.2.2") / TCP(sport=50000, dport=50001, flags="PA") / data)
+    fields = ("proxy.v2.cmd", "proxy.src.ipv4", "proxy.dst.ipv4", "proxy.srcport", "proxy.dstport", "data.data")
+    words = [word for field in fields for word in ("-e", field)]
+    done = subprocess.run(
+        ["tshark", "-r", path, "-d", "tcp.port==50001,proxy", "-T", "fields", *words],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return dict(zip(fields, done.stdout.rstrip("\n").split("\t"), strict=True))
+
+
+_HOLD = """
+import socket, ssl, sys
+context = ssl.create_default_context(cafile="/run/authority.pem")
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as plain:
+    with context.wrap_socket(plain, server_hostname=sys.argv[1]) as sock:
+        sock.sendall(b"GET /?json HTTP/1.1\\r\\nHost: x\\r\\n")
+        print("open", flush=True)
+        sock.settimeout(60)
+        try:
+            print("end", sock.recv(1), flush=True)
+        except OSError as error:
+            print("end", type(error).__name__, flush=True)
+"""
+
+
+@pytest.mark.contract("NL-09")
+def test_a_proxied_connection_is_among_the_flows_and_ends_when_its_idle_time_is_over(lab: Lab) -> None:
+    client = lab.spawn("near", [sys.executable, "-c", _HOLD, PRIVATE["b"], str(TLS_BOTH)])
+    try:
+        wait_until(client.output)
+        (flow,) = wait_until(lambda: _proxied(lab, NODES[1]), "the flow")
+        assert (flow["listener"], flow["target_group"], flow["source"]) == ("TLS:443", "secure", ADDRESSES["near"])
+        assert flow["target"] in ("web-a", "web-b")
+        _ask(lab, NODES[1], "advance", seconds=200)
+        assert len(_proxied(lab, NODES[1])) == 1
+        assert _ask(lab, NODES[1], "advance", seconds=150)["count"] >= 1
+        wait_until(lambda: "end" in client.output())
+        assert _proxied(lab, NODES[1]) == []
+    finally:
+        client.kill()
+
+
+def _proxied(lab: Lab, node: str) -> list[dict[str, Any]]:
+    found, cursor = [], ""
+    while True:
+        page = _ask(lab, node, "flows", limit=500, cursor=cursor)
+        found += [flow for flow in page["flows"] if flow["state"] == "proxied"]
+        cursor = page["cursor"]
+        if not page["more"]:
+            return found
+
+
+@pytest.mark.contract("NL-16")
+def test_a_deregistered_target_keeps_its_proxied_connections_and_gets_no_new_ones(lab: Lab) -> None:
+    held = []
+    try:
+        while not held or {each["target"] for each in _proxied(lab, NODES[1])} != {"web-a", "web-b"}:
+            held.append(lab.spawn("near", [sys.executable, "-c", _HOLD, PRIVATE["b"], str(TLS_BOTH)]))
+            wait_until(held[-1].output)
+            wait_until(lambda: len(_proxied(lab, NODES[1])) == len(held))
+        lab.deregister("secure", "web-a")
+        wait_until(lambda: _names_that_answer(lab) == {"web-b"})
+        assert len(_proxied(lab, NODES[1])) == len(held)
+    finally:
+        for each in held:
+            each.kill()
+        lab.register("secure", "web-a")
+    wait_until(lambda: _names_that_answer(lab) == {"web-a", "web-b"})
+
+
+def _names_that_answer(lab: Lab) -> set[str]:
+    answers = [_https(lab, TLS_BOTH, "-k", who="near", address=PRIVATE["b"]) for _ in range(12)]
+    return {answer["name"] for answer in answers if isinstance(answer, dict)}
+
+
+@pytest.mark.contract("NL-09")
+def test_a_proxy_that_was_killed_is_told_of_and_started_again_by_heal(lab: Lab) -> None:
+    name = f"{NODES[0]}.proxy"
+    (proxy,) = (each for each in open_lab(lab.name).processes() if each.name == name)
+    os.kill(proxy.pid, signal.SIGKILL)
+    wait_until(lambda: [each.state for each in open_lab(lab.name).processes() if each.name == name] == ["dead"])
+    wait_until(lambda: _ask(lab, NODES[0], "status")["proxy"].startswith("does not answer"))
+    assert isinstance(_https(lab, TLS_BOTH, *VERIFIED), int)
+    lab.heal("node", NODES[0])
+    wait_until(lambda: _ask(lab, NODES[0], "status")["proxy"] == "running")
+    assert isinstance(_https(lab, TLS_BOTH, *VERIFIED), dict)
