@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from gwlbemu.core.network.proxy import Proxy, number_of
 from gwlbemu.ports.loop import Loop
@@ -23,8 +24,15 @@ from gwlbemu.programs.network.haproxy import Counted, Session, Workers
 
 WATCH_SECONDS = 1.0  # between two looks at what is running
 RELOAD_SECONDS, POLL_SECONDS = 10.0, 0.02
+LONGEST_IDLE_SECONDS = 6000  # NLB guide, Idle timeout
 RUNNING = "running"
 _ERRORS = (OSError, TimeoutError, asyncio.IncompleteReadError)
+
+
+class _Jump(NamedTuple):
+    at: float
+    seconds: float
+    seen: frozenset[tuple[int, str, int]]  # the connections that there were
 
 
 class ProxyKeeper:
@@ -39,7 +47,7 @@ class ProxyKeeper:
         self._refused = ""  # the description of a text that is not to be tried again
         self._ending: list[int] = []
         self._counted: dict[int, list[Counted]] = {}  # by worker, also of those that are no more
-        self._jumps: list[tuple[float, float]] = []  # when, and how many seconds
+        self._jumps: list[_Jump] = []
         self._busy = asyncio.Lock()
         self._closed = False
         self.state = "not started yet"  # RUNNING, or in words why it is not
@@ -90,9 +98,12 @@ class ProxyKeeper:
 
     async def advance(self, seconds: float) -> list[Session]:
         """Let `seconds` pass for all connections: end those whose idle time is over by then, and return them."""
-        self._jumps.append((self._now(), seconds))
+        flows = await self.flows()
+        oldest = self._now() - LONGEST_IDLE_SECONDS
+        self._jumps = [each for each in self._jumps if each.at > oldest]
+        self._jumps.append(_Jump(self._now(), seconds, frozenset(map(_identity, flows))))
         idle = {each.name: each.idle_seconds for each in self._wanted.frontends}
-        over = [each for each in await self.flows() if self._is_over(each, idle.get(each.frontend))]
+        over = [each for each in flows if self._is_over(each, idle.get(each.frontend))]
         with suppress(*_ERRORS):
             for each in over:
                 await self._ask(f"@!{each.worker} shutdown session {each.pointer}")
@@ -102,10 +113,8 @@ class ProxyKeeper:
         if idle_seconds is None:  # of a listener that is no more
             return False
         quiet_since = self._now() - (idle_seconds - session.expires_in_seconds)
-        # HAProxy rounds to seconds: what has begun just now has not seen an earlier jump.
-        jumped = sum(
-            seconds for at, seconds in self._jumps if at >= quiet_since + 1 or (at, seconds) == self._jumps[-1]
-        )
+        who = _identity(session)
+        jumped = sum(each.seconds for each in self._jumps if who in each.seen and each.at >= quiet_since)
         return jumped >= session.expires_in_seconds
 
     # ---- inside ----
@@ -191,6 +200,10 @@ class ProxyKeeper:
 
 
 _PROTOCOLS = ("TCP", "TLS")
+
+
+def _identity(session: Session) -> tuple[int, str, int]:
+    return session.worker, session.pointer, session.source_port
 
 
 def _all(workers: Workers) -> tuple[int, ...]:
