@@ -189,12 +189,6 @@ def _as_tshark_reads(data: bytes, folder: Path) -> dict[str, str]:
     link = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
     tcp = TCP(sport=50000, dport=50001, flags="PA")
     wrpcap(str(path), link / IP(src="192.0.2.1", dst="192.0.2.2") / tcp / data)
-        str(path),
-        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
-        / IP(src="192.0.2.1", dst="192.0.2.2")
-        / TCP(sport=50000, dport=50001, flags="PA")
-        / data,
-    )
     fields = (
         "proxy.v2.cmd", "proxy.v2.length", "proxy.src.ipv4", "proxy.dst.ipv4", "proxy.srcport", "proxy.dstport",
     )  # fmt: skip
