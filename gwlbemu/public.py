@@ -271,8 +271,8 @@ class Lab:
         """Register a target with a target group (RegisterTargets); health checks begin.
 
         `target` is an instance's name or, for target type ip, an address, with its port where that is not the group's
-        ("web-a:8080"); `zone` is for an address outside the VPC (a zone, or all). Raises AwsError (TargetGroupNotFound, InvalidTarget, TooManyTargets ...), and LabError when a
-        node is dead or frozen; then nothing has changed.
+        ("web-a:8080"); `zone` is for an address outside the VPC (a zone, or all). Raises AwsError (TargetGroupNotFound,
+        InvalidTarget, TooManyTargets ...), and LabError when a node is dead or frozen; then nothing has changed.
         """
         return change.register(self.running, group, target, zone)
 
@@ -294,7 +294,7 @@ class Lab:
         change.set_attributes(self.running, resource, {key: _text(value) for key, value in attributes.items()})
 
     def fail(self, kind: str, name: str) -> None:
-        """Break something: `kind` is instance, process, link, health, zone or node, `name` which (see `gwlbemu.lab.failure`).
+        """Break something: `kind` is instance, process, link, health, zone or node (see `gwlbemu.lab.failure`).
 
         Raises UnknownNameError for a name that is not of that kind, LabError for a process that is dead already.
         """

@@ -103,8 +103,8 @@ def _failure(verb: str) -> click.Command:
             echo(sentence)
 
     command.help = {
-        "fail": "Break something: an instance, a process (frozen), an instance's link, its health check, a whole zone, a"
-        " load balancer's node.",
+        "fail": "Break something: an instance, a process (frozen), an instance's link, its health check, a whole zone,"
+        " a load balancer's node.",
         "heal": "Undo what `fail` broke. `heal node NAME` also starts a network load balancer's keeper that is dead, or"
         " lets it write its tables again.",
     }[verb]

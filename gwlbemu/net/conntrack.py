@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from gwlbemu.net.nfnetlink import ACK, CONNTRACK, DUMP, NfNetlink, attribute, attributes, request
 
-_NEW, _GET, _DELETE, _GET_STATS_CPU, _GET_STATS = 0, 1, 2, 4, 5  # nfnetlink_conntrack.h: IPCTNL_MSG_CT_...
+_NEW, _GET, _DELETE, _GET_STATS_CPU = 0, 1, 2, 4  # nfnetlink_conntrack.h: IPCTNL_MSG_CT_...
 _TUPLE_ORIG, _TUPLE_REPLY, _PROTOINFO, _TIMEOUT, _MARK = 1, 2, 4, 7, 8  # CTA_...
 _COUNTERS_ORIG, _COUNTERS_REPLY, _ID, _TIMESTAMP, _MARK_MASK = 9, 10, 12, 20, 21
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
 _IP_SOURCE, _IP_DESTINATION = {4: 1, 16: 3}, {4: 2, 16: 4}  # by the length of an address
 _KIND = 0x3FFF  # of an attribute's type: without flags
 _head, _u32, _u64 = (struct.Struct(layout).unpack_from for layout in ("=HH", ">I", ">Q"))
-_INSERT_FAILED, _GLOBAL_ENTRIES = 9, 1  # CTA_STATS_...
+_INSERT_FAILED = 9  # CTA_STATS_...
 # TCP's states (nf_conntrack_tcp.h), in lower case as `conntrack -L` has them in upper case.
 _TCP_STATES = (
     "none", "syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close",
@@ -140,13 +140,6 @@ def entries() -> Iterator[list[Entry]]:
     with NfNetlink() as kernel:
         for found in kernel.dump(request(CONNTRACK, _GET, DUMP, family=socket.AF_UNSPEC)):
             yield [Entry(each) for each in found]
-
-
-def count() -> int:
-    """Return how many connections are tracked."""
-    with NfNetlink() as kernel:
-        (found,) = kernel.ask(request(CONNTRACK, _GET_STATS, ACK))
-    return int.from_bytes(attributes(found)[_GLOBAL_ENTRIES], "big")
 
 
 def insert_failures() -> int:

@@ -10,8 +10,7 @@ they all look at the same targets. Concurrent flows are added up (AWS does not s
 
 Not as on AWS. CloudWatch gets a value a minute, and only while there is traffic; here the period is the lab's life,
 and every value is always there, so that scripts and Prometheus see a zero as a zero: `reported` tells whether
-CloudWatch would have it. Left out are a network load balancer's metrics by protocol (ActiveFlowCount_TCP ...), and
-ConsumedLCUs, which is a price, not a behaviour. The namespace `gwlbemu` is ours.
+CloudWatch would have it. ConsumedLCUs is a price, not a behaviour, and left out. The namespace `gwlbemu` is ours.
 """
 
 from __future__ import annotations
@@ -131,10 +130,16 @@ _GATEWAY = (
 )
 _NETWORK = (
     Metric(AWS_NLB, "ActiveFlowCount", "Count", _NOW, ALWAYS, "concurrent connections"),
+    Metric(AWS_NLB, "ActiveFlowCount_TCP", "Count", _NOW, NON_ZERO, "concurrent TCP connections"),
+    Metric(AWS_NLB, "ActiveFlowCount_UDP", "Count", _NOW, NON_ZERO, "concurrent UDP flows"),
     Metric(AWS_NLB, "NewFlowCount", "Count", _SUM, ALWAYS, "new connections"),
+    Metric(AWS_NLB, "NewFlowCount_TCP", "Count", _SUM, NON_ZERO, "new TCP connections"),
+    Metric(AWS_NLB, "NewFlowCount_UDP", "Count", _SUM, NON_ZERO, "new UDP flows"),
     Metric(AWS_NLB, "HealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are healthy"),
     Metric(AWS_NLB, "UnHealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are unhealthy"),
     Metric(AWS_NLB, "ProcessedBytes", "Bytes", _SUM, ALWAYS, "of both directions, with TCP and IP headers"),
+    Metric(AWS_NLB, "ProcessedBytes_TCP", "Bytes", _SUM, NON_ZERO, "of both directions, of TCP"),
+    Metric(AWS_NLB, "ProcessedBytes_UDP", "Bytes", _SUM, NON_ZERO, "of both directions, of UDP"),
     Metric(AWS_NLB, "ProcessedPackets", "Count", _SUM, ALWAYS, "of both directions"),
     Metric(AWS_NLB, "TCP_Client_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that clients sent"),
     Metric(AWS_NLB, "TCP_Target_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that targets sent"),
@@ -185,7 +190,7 @@ def _hosts(groups: Iterable[str], targets: Iterable[Mapping[str, Any]]) -> dict[
     known = list(targets)
     return {
         group: {
-            name: sum(each["target_group"] == group and each["state"] == state for each in known)
+            name: sum(each["target_group"] == group and str(each["state"]).startswith(state) for each in known)
             for name, state in _HOST_COUNTS.items()
         }
         for group in groups

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
-from gwlbemu.core.elb.balancer_types import GATEWAY
+from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
 from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import CAPTURE, Process, RunningLab
@@ -56,6 +56,11 @@ class NodeStatus:
     type: str = GATEWAY  # of its load balancer
     tables: str = ""  # intact | missing | altered: what the kernel has of what the node has written
     failing_open: tuple[str, ...] = ()  # target groups without a healthy target in scope
+
+    @property
+    def is_kernels(self) -> bool:
+        """Whether the kernel carries its packets and goes on without it, as a network load balancer's does."""
+        return self.type == NETWORK
 
     @property
     def broken_tables(self) -> bool:

@@ -216,6 +216,7 @@ class NetworkBalancer:
         for name, known in self._groups.items():
             self._flushes += [member.number for member in known.members.take_ended()]
             for member in list(known.members.members.values()):
+                self._names.pop(member.number, None)  # so that those that are there are the last
                 self._names[member.number] = name, member.id
                 if known.members.is_forgettable(member):
                     known.members.forget(member)

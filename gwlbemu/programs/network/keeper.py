@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from gwlbemu.core.elb.health import HealthCheck
+from gwlbemu.core.elb.health import HealthCheck, status_ranges
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Group
 from gwlbemu.net.sysctls import write_translating
@@ -129,13 +129,17 @@ class _GroupProber:
     def __init__(self, keeper: Keeper, group: Group) -> None:
         self.check: HealthCheck = group.health_check
         self._keeper, self._group, self._stopped = keeper, group.name, False
-        lowest, highest = _statuses(self.check.matcher)
         # NLB guide, Health checks: the node's address and the listener's port.
         host = f"{keeper.config.address}:{keeper.balancer.port_of(group.name)}"
         self._prober = Prober(
             keeper.loop,
             Check(
-                self.check.protocol, self.check.port, self.check.path, self.check.timeout_seconds, lowest, highest, host
+                self.check.protocol,
+                self.check.port,
+                self.check.path,
+                self.check.timeout_seconds,
+                status_ranges(self.check.matcher),
+                host,
             ),
             Pace(self.check.interval_seconds, keeper.settings.emulation.initial_health_check_interval_seconds),
             local_address=keeper.config.address,
@@ -151,12 +155,6 @@ class _GroupProber:
         """Probe no more; what is under way is not told."""
         self._stopped = True
         self._prober.refresh()
-
-
-def _statuses(matcher: str) -> tuple[int, int]:
-    """Return the lowest and the highest status that a matcher (`200-399`, `200`) takes."""
-    lowest, _, highest = matcher.partition("-")
-    return int(lowest), int(highest or lowest)
 
 
 def main(argv: list[str]) -> int:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.errors import LabError
 from gwlbemu.lab.client import Client
 from gwlbemu.lab.control import TIMEOUT
@@ -254,7 +253,7 @@ def _moved_since(drill: _Run, evidence: Evidence) -> int:
 
 def _reset_count(lab: RunningLab) -> int:
     counters = read_counters(lab, within_seconds=TIMEOUT).complete()
-    return sum(node["TCP_GWLB_Reset_Count"] for node in counters if node.type == GATEWAY)
+    return sum(node.values.get("TCP_GWLB_Reset_Count", 0) for node in counters)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def test_the_kernel_chooses_what_the_core_says(lab: Bench) -> None:
     lab.ip("nlbnode", f"route add 10.7.0.0/16 via {CLIENT}")
     lab.send_raw(packets)
     for _ in range(100):
-        sock = lab.socket("nlbclient", socket.SOCK_DGRAM)
+        sock = lab.open_socket("nlbclient", socket.SOCK_DGRAM)
         sock.sendto(b"?", (NODE, 53))
         source_port = sock.getsockname()[1]
         where = socket.inet_aton(CLIENT), source_port, socket.inet_aton(NODE), 53
@@ -114,7 +114,7 @@ def test_late_packets_get_a_reset_and_a_port_without_listener_is_silent(lab: Ben
     assert is_reset(idle)
     kept.send(b"still")
     # A data packet of no connection: reset, to a listener's port alone.
-    probe = lab.socket("nlbclient", socket.SOCK_RAW, socket.IPPROTO_TCP)
+    probe = lab.open_socket("nlbclient", socket.SOCK_RAW, socket.IPPROTO_TCP)
     lab.send_raw([lab.raw(ACK, 30001, 81), lab.raw(SYN, 30002, 81), lab.raw(ACK, 30003, PORT)])
     while True:
         packet = probe.recv(100)[20:]
@@ -282,11 +282,11 @@ def test_without_the_clients_address_a_target_has_55000_connections(lab: Bench) 
 
 @pytest.mark.contract("NL-05")
 def test_udp_idles_for_120_seconds(lab: Bench) -> None:
-    server = lab.socket("nlbt1", socket.SOCK_DGRAM)
+    server = lab.open_socket("nlbt1", socket.SOCK_DGRAM)
     server.bind(("0.0.0.0", 53))
     told = group("dns", target(1, 53), protocol="UDP")
     lab.start(balancer((listener(("dns", 1), protocol="UDP", port=53),), told))
-    client = lab.socket("nlbclient", socket.SOCK_DGRAM)
+    client = lab.open_socket("nlbclient", socket.SOCK_DGRAM)
     client.sendto(b"?", (NODE, 53))
     data, peer = server.recvfrom(10)
     assert (data, peer[0], peer[1]) == (b"?", CLIENT, client.getsockname()[1])
@@ -334,6 +334,33 @@ def test_a_keeper_that_gave_up_its_rights_keeps_the_tables() -> None:
         assert status["tables"] == "intact"
         assert status["faults"] == {}
         assert lab.entries() == []
+
+
+def test_listeners_groups_and_targets_come_and_go_while_connections_stay(lab: Bench) -> None:
+    lab.serve(1)
+    lab.serve(2)
+    one = plain(target(1))
+    lab.start(one)
+    lab.wait_for_states(t1="healthy")
+    kept = lab.connect()
+    two = group("other", target(2, 80), protocol="TCP_UDP")
+    lab.configure(
+        balancer((listener(("web", 1), ("other", 1), idle=60), listener(("other", 1), protocol="TCP_UDP", port=53)),
+                 group("web", target(1)), two)
+    )  # fmt: skip
+    for _ in range(20):
+        lab.connect()
+    assert {place[0] for place in tuples(lab).values()} == {"10.0.1.11", "10.0.1.12"}
+    assert sorted({350 - entry.timeout < 100 for entry in lab.entries()}) == [False, True]  # 60 of new ones alone
+    lab.configure(one)
+    rules = lab.nft("list", "table", "ip", "nlb")
+    assert "listener_tcp_80" in rules
+    assert "listener_udp_53" not in rules
+    assert "group_2_tcp" not in rules
+    assert "to_2" not in rules
+    kept.send(b"x")
+    status = lab.ask("status")
+    assert (status["tables"], status["faults"]) == ("intact", {})
 
 
 def test_a_new_keeper_takes_the_connections_of_the_one_before(lab: Bench) -> None:
