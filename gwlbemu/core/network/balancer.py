@@ -16,6 +16,7 @@ from hashlib import blake2b
 from itertools import count
 
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
+from gwlbemu.core.elb.states import Membership
 from gwlbemu.core.network.proxy import Proxy, Server, is_proxied, proxy, server_name, text_of
 from gwlbemu.core.network.records import ProbeTarget, TargetHealth
 from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
@@ -122,8 +123,18 @@ class NetworkBalancer:
         """Return every target of every group, as DescribeTargetHealth would."""
         self.expire(now)
         return [
-            TargetHealth(name, member.id, member.address, member.port, member.zone, *member.status, member.number)
-            for name, member in self._members()
+            TargetHealth(
+                name,
+                member.id,
+                member.address,
+                member.port,
+                member.zone,
+                *member.status,
+                member.number,
+                known.members.is_in_scope(member) or member.membership is not Membership.REGISTERED,
+            )
+            for name, known in self._groups.items()
+            for member in known.members.members.values()
         ]
 
     def probe_targets(self, group: str) -> list[ProbeTarget]:

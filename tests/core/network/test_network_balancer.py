@@ -300,3 +300,12 @@ def test_whatever_happens_slots_name_targets_in_scope_and_numbers_are_never_used
         good = {name for name in in_scope if health[name].state == "healthy"}
         assert chosen == (good or in_scope)
         assert all(number in seen for number in core.take_flushes())
+
+
+def test_a_node_has_to_do_with_the_targets_of_its_zone_alone_unless_zones_are_crossed() -> None:
+    targets = [target(1), target(2, "b"), target(3, "c")]
+    core = healthy(plain(*targets), "t1")
+    assert {each.id: each.is_seen for each in core.target_health(0.0)} == {"t1": True, "t2": False, "t3": True}
+    assert states(core)["t3"] == "unused"  # of a zone that is not enabled: told by every node
+    core.configure(plain(*targets, cross_zone="true"), 0.0)
+    assert all(each.is_seen for each in core.target_health(0.0))
