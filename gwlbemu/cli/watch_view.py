@@ -145,9 +145,11 @@ def _targets(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float)
             ]
             found.append((target, rates))
     found.sort(key=lambda each: each[0].state == "healthy")
+    # A target may be in several groups of a network load balancer.
+    several = any(len({target.target_group for target in node.status.targets}) > 1 for node in now.nodes)
     rows = tuple(
         (
-            (target.id, "bold"),
+            (f"{target.target_group}/{target.id}" if several else target.id, "bold"),
             (target.zone, ""),
             (target.node, ""),
             (target.state, STATES.get(target.state, "")),

@@ -222,7 +222,8 @@ def drop_counts(metrics: Mapping[str, int]) -> dict[str, int]:
 
 def _points(nodes: list[NodeCounters], dimensions: dict[str, str]) -> Iterable[Point]:
     known = TABLES[nodes[0].type].metrics
-    for name in nodes[0].values:
+    order = {name: number for number, name in enumerate(known)}
+    for name in sorted(nodes[0].values, key=lambda each: order.get(each, len(order))):
         values = [node.values.get(name, 0) for node in nodes]
         reason = {"Reason": name.removeprefix(DROPPED)} if name.startswith(DROPPED) else {}
         metric = _DROPPED if reason else known.get(name, Metric(OURS, name, "Count", _SUM))
