@@ -21,7 +21,7 @@ from scapy.utils import wrpcap
 from gwlbemu import Lab
 from gwlbemu.lab.engines import missing
 from gwlbemu.lab.running import open_lab
-from tests.lab.fronts import ADDRESSES, PRIVATE, PUBLIC, QUICK, front
+from tests.lab.fronts import ADDRESSES, PRIVATE, PUBLIC, front
 from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [
@@ -43,7 +43,8 @@ def _listener(protocol: str, port: int, group: str, **more: object) -> dict[str,
 def _group(name: str, port: int, targets: list[str], target_type: str = "instance", **attributes: object) -> object:
     return {
         "name": name, "vpc": "app", "protocol": "TCP", "port": port, "target_type": target_type,
-        "health_check": dict(QUICK), "attributes": attributes, "targets": targets,
+        "health_check": {"protocol": "TCP", "port": 80, "interval_seconds": 5, "timeout_seconds": 2},
+        "attributes": attributes, "targets": targets,
     }  # fmt: skip
 
 

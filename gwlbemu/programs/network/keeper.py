@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from gwlbemu.core.elb.health import HealthCheck, status_ranges
+from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Group
 from gwlbemu.net.sysctls import write_translating
@@ -96,7 +97,7 @@ class Keeper:
     def _follow_groups(self) -> None:
         groups = self.balancer.groups()
         for name in list(self._probers):
-            if name not in groups or groups[name].health_check != self._probers[name].check:
+            if name not in groups or not self._probers[name].fits(groups[name]):
                 self._probers.pop(name).stop()
         for name, group in groups.items():
             if name not in self._probers:
@@ -128,6 +129,7 @@ class _GroupProber:
 
     def __init__(self, keeper: Keeper, group: Group) -> None:
         self.check: HealthCheck = group.health_check
+        self.sends_header = _sends_header(group)
         self._keeper, self._group, self._stopped = keeper, group.name, False
         # NLB guide, Health checks: the node's address and the listener's port.
         host = f"{keeper.config.address}:{keeper.balancer.port_of(group.name)}"
@@ -140,12 +142,17 @@ class _GroupProber:
                 self.check.timeout_seconds,
                 status_ranges(self.check.matcher),
                 host,
+                self.sends_header,
             ),
             Pace(self.check.interval_seconds, keeper.settings.emulation.initial_health_check_interval_seconds),
             local_address=keeper.config.address,
             targets=lambda: [] if self._stopped else keeper.balancer.probe_targets(self._group),
             report=partial(keeper.probed, group.name),
         )
+
+    def fits(self, group: Group) -> bool:
+        """Whether `group`, of the same name, is to be probed in the same way."""
+        return (group.health_check, _sends_header(group)) == (self.check, self.sends_header)
 
     def refresh(self) -> None:
         """Begin what is due."""
@@ -155,6 +162,10 @@ class _GroupProber:
         """Probe no more; what is under way is not told."""
         self._stopped = True
         self._prober.refresh()
+
+
+def _sends_header(group: Group) -> bool:
+    return NetworkAttributes.from_text(target_group=group.attributes).proxy_protocol_v2
 
 
 def main(argv: list[str]) -> int:
