@@ -81,7 +81,7 @@ def _look_at(path: str) -> tuple[Engine | None, str]:
 
 def judge(path: str, said: str) -> tuple[Engine | None, str]:
     """Return the engine that says `said` of itself (`haproxy -vv`), or None and what is wrong with it."""
-    found = re.search(r"^HAProxy version ((\d+)\.(\d+)\S*)", said, re.MULTILINE | re.IGNORECASE)
+    found = re.search(r"^HA-?Proxy version ((\d+)\.(\d+)\S*)", said, re.MULTILINE | re.IGNORECASE)
     if found is None:
         return None, "is no HAProxy"
     if (int(found[2]), int(found[3])) < OLDEST:
