@@ -20,9 +20,7 @@ CHECK = HealthCheck(healthy_threshold_count=2, unhealthy_threshold_count=2)
 
 def group(name: str) -> Group:
     targets = tuple(Target(f"{name}-{zone}", bytes([10, 0, place, 1]), zone, 80) for place, zone in enumerate("ab", 1))
-    return Group(
-        name, "TCP", "instance", {key.replace("__", "."): text for key, text in attributes.items()}, CHECK, targets
-    )
+    return Group(name, "TCP", "instance", {}, CHECK, targets)
 
 
 def listener(protocol: str, port: int, *groups: tuple[str, int], sticky: bool = False) -> Listener:
