@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
 
 from gwlbemu import Lab
+from gwlbemu.lab.client import Client
 from gwlbemu.lab.engines import missing
 from gwlbemu.lab.running import open_lab
 from tests.lab.fronts import ADDRESSES, PRIVATE, PUBLIC, front
@@ -40,11 +43,16 @@ def _listener(protocol: str, port: int, group: str, **more: object) -> dict[str,
     }  # fmt: skip
 
 
-def _group(name: str, port: int, targets: list[str], target_type: str = "instance", **attributes: object) -> object:
+BY_ADDRESS = {"target_type": "ip"}
+
+
+def _group(
+    name: str, port: int, targets: list[str], attributes: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, object]:
     return {
-        "name": name, "vpc": "app", "protocol": "TCP", "port": port, "target_type": target_type,
+        "name": name, "vpc": "app", "protocol": "TCP", "port": port, "target_type": "instance",
         "health_check": {"protocol": "TCP", "port": 80, "interval_seconds": 5, "timeout_seconds": 2},
-        "attributes": attributes, "targets": targets,
+        "attributes": dict(attributes), "targets": targets,
     }  # fmt: skip
 
 
@@ -72,8 +80,8 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _up(keys: Path, name: str) -> Iterator[Lab]:
     document = yaml.safe_load(front(lab=name))
     document["target_groups"] += [
-        _group("header", HEADER_PORT, ["web-a"], **{"proxy_protocol_v2.enabled": True}),
-        _group("by-address", HEADER_PORT, [ADDRESSES["web-a"]], "ip", **{"proxy_protocol_v2.enabled": True}),
+        _group("header", HEADER_PORT, ["web-a"], {"proxy_protocol_v2.enabled": True}),
+        _group("by-address", HEADER_PORT, [ADDRESSES["web-a"]], {"proxy_protocol_v2.enabled": True}) | BY_ADDRESS,
         _group("secure", 80, ["web-a", "web-b"]),
         _group("verified", 80, ["web-a"]),
     ]
@@ -87,7 +95,7 @@ def _up(keys: Path, name: str) -> Iterator[Lab]:
     ]
     with Lab(yaml.safe_dump(document), wait=PATIENCE) as lab:
         for node in NODES:
-            wait_until(lambda node=node: _ask(lab, node, "status")["proxy"] == "running")
+            wait_until(partial(_is_running, lab, node))
         yield lab
 
 
@@ -97,7 +105,11 @@ def lab(keys: Path) -> Iterator[Lab]:
         yield lab
 
 
-def _ask(lab: Lab, node: str, verb: str, **arguments: object) -> dict[str, Any]:
+def _is_running(lab: Lab, node: str) -> bool:
+    return bool(_ask(lab, node, "status")["proxy"] == "running")
+
+
+def _ask(lab: Lab, node: str, verb: str, **arguments: Any) -> dict[str, Any]:
     return open_lab(lab.name).call(node, verb, **arguments)
 
 
@@ -245,7 +257,7 @@ def _proxied(lab: Lab, node: str) -> list[dict[str, Any]]:
 
 @pytest.mark.contract("NL-16")
 def test_a_deregistered_target_keeps_its_proxied_connections_and_gets_no_new_ones(lab: Lab) -> None:
-    held = []
+    held: list[Client] = []
     try:
         while not held or {each["target"] for each in _proxied(lab, NODES[1])} != {"web-a", "web-b"}:
             held.append(lab.spawn("near", [sys.executable, "-c", _HOLD, PRIVATE["b"], str(TLS_BOTH)]))
@@ -266,6 +278,25 @@ def _names_that_answer(lab: Lab) -> set[str]:
     return {answer["name"] for answer in answers if isinstance(answer, dict)}
 
 
+@pytest.mark.contract("NL-04")
+def test_a_proxy_comes_when_an_attribute_needs_it_and_a_new_target_gets_connections() -> None:
+    """A lab of its own: processes begin in it."""
+    with Lab(front(lab="later"), wait=PATIENCE) as later:
+        assert [each.name for each in open_lab("later").processes() if each.name.endswith(".proxy")] == []
+        later.set("only-a", {"proxy_protocol_v2.enabled": "true"})
+        for node in NODES:
+            wait_until(partial(_is_running, later, node))
+        server = later.spawn("web-b", [sys.executable, "-c", _TAKE, "8080"])
+        try:
+            wait_until(server.output)
+            later.register("only-a", "web-b:8080")
+            later.deregister("only-a", "web-a")
+            send = [sys.executable, "-c", _SEND, PRIVATE["a"], "81"]
+            wait_until(lambda: later.exec("near", send).code == 0 and b"over".hex() in server.output())
+        finally:
+            server.kill()
+
+
 @pytest.mark.contract("NL-09")
 def test_a_proxy_that_was_killed_is_told_of_and_started_again_by_heal(keys: Path) -> None:
     name = f"{NODES[0]}.proxy"
@@ -276,5 +307,5 @@ def test_a_proxy_that_was_killed_is_told_of_and_started_again_by_heal(keys: Path
         wait_until(lambda: _ask(lab, NODES[0], "status")["proxy"].startswith("does not answer"))
         assert isinstance(_https(lab, TLS_BOTH, *VERIFIED), int)
         lab.heal("node", NODES[0])
-        wait_until(lambda: _ask(lab, NODES[0], "status")["proxy"] == "running")
+        wait_until(partial(_is_running, lab, NODES[0]))
         assert isinstance(_https(lab, TLS_BOTH, *VERIFIED), dict)
