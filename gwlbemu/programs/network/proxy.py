@@ -180,10 +180,16 @@ class ProxyKeeper:
         return False
 
     async def _end(self, wanted: Proxy, numbers: list[int]) -> None:
-        if numbers:
-            commands = [each for number in numbers for each in proxy_text.ends(wanted, number)]
-            for worker in _all(await self._workers()):
-                await self._ask(";".join(f"@!{worker} {each}" for each in commands))
+        if not numbers:
+            return
+        workers = await self._workers()
+        if commands := [f"@1 {each}" for number in numbers for each in proxy_text.ends(wanted, number)]:
+            await self._ask(";".join(commands))
+        for worker in workers.former:  # which know servers no more, only connections
+            sessions = haproxy.sessions(worker, await self._ask(f"@!{worker} show sess all"))
+            over = [each.pointer for each in sessions if number_of(each.server) in numbers]
+            if over:
+                await self._ask(";".join(f"@!{worker} shutdown session {pointer}" for pointer in over))
 
     async def _count(self) -> tuple[int, ...]:
         """Read the counters of all workers; return which there are."""
