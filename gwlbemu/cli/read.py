@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import click
@@ -44,11 +44,12 @@ def flows_command(lab_name: str | None, limit: int, as_json: bool) -> int:
 
     Those of network load balancers are connections in the kernel; they have a table of their own.
     """
-    flows = read_flows(open_lab(lab_name), limit)
+    lab = open_lab(lab_name)
+    flows = read_flows(lab, limit)
     if as_json:
         print_json([each.as_dict() for each in flows.items])
     else:
-        _print_flows(flows, limit)
+        _print_flows(flows, limit, [*lab.plan.node_types.values(), *COLUMNS])
     name_silent(each.sentence for each in flows.silent)
     return 1 if flows.silent else 0
 
@@ -70,8 +71,9 @@ _TEXTS: dict[str, Callable[[LiveFlow], str]] = {
 }
 
 
-def _print_flows(flows: Reading[LiveFlow], limit: int) -> None:
-    kinds = list(dict.fromkeys(flow.type for flow in flows.items)) or [*COLUMNS][:1]
+def _print_flows(flows: Reading[LiveFlow], limit: int, types: Sequence[str]) -> None:
+    """Print a table for each type that has flows; without any, the heading of the first of `types`."""
+    kinds = list(dict.fromkeys(flow.type for flow in flows.items)) or types[:1]
     for number, kind in enumerate(kinds):
         columns = COLUMNS[kind]
         rows = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +15,8 @@ from scapy.packet import Packet
 
 from gwlbemu import Lab
 from gwlbemu.lab.shortcuts import installed
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology import names
 from gwlbemu.views.port_drops import read_port_drops
 from tests.lab.fronts import (
@@ -32,7 +36,8 @@ from tests.lab.fronts import (
     serving,
 )
 from tests.lab.oracles import sniffed
-from tests.waiting import PATIENCE
+from tests.lab.talkers import idle
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 SILENCE, REFUSED = 28, 7  # curl's exit codes
@@ -88,6 +93,25 @@ def test_a_client_may_ask_a_target_itself_from_the_port_from_which_it_asked_the_
     with echoing(lab):
         turns = [PRIVATE["a"], itself, PRIVATE["b"], itself, PRIVATE["a"]]
         assert [each[1] for each in say(lab, "near", *turns, source_port=40_000)] == turns
+
+
+def _kept(lab: Lab, source_port: int) -> list[int]:
+    """For how many seconds the ports of targets will still know each connection from a client's port."""
+    words, found = ["nft", "-j", "list", "map", "netdev", "returns", "tcp_flows"], []
+    for subnet in ("app-a", "app-b"):
+        with inside(path_of(names.namespace(lab.name, subnet))):
+            told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+        found += [element["elem"] for each in told["nftables"] for element, _ in each.get("map", {}).get("elem", [])]
+    return [each["expires"] for each in found if each["val"]["concat"][2] == source_port]
+
+
+def test_a_port_knows_a_connection_for_longer_than_it_may_be_idle_and_not_long_after_both_ends_have_ended_it(
+    lab: Lab,
+) -> None:
+    assert connect(lab, "near", 41_000, f"{PRIVATE['a']}:{ONLY_B}") == [f"peer: {ADDRESSES['near']} port 41000"]
+    wait_until(lambda: [each <= 60 for each in _kept(lab, 41_000)] == [True], lambda: str(_kept(lab, 41_000)))
+    with idle(lab, PUBLIC["a"]) as source_port:
+        wait_until(lambda: [each > 6000 for each in _kept(lab, source_port)] == [True])
 
 
 def test_datagrams_in_fragments_go_both_ways(lab: Lab) -> None:

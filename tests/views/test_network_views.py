@@ -13,12 +13,13 @@ from gwlbemu.cli.status import status_lines
 from gwlbemu.errors import SettingError
 from gwlbemu.lab.failure import refuse_unknown
 from gwlbemu.lab.state import State
+from gwlbemu.topology.plan.render import lab_map
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.flows import read_flows
 from gwlbemu.views.metrics import points, read_counters
 from gwlbemu.views.snapshot import take_snapshot
 from gwlbemu.views.status import ask_for_status, status_from
-from gwlbemu.views.targets import read_targets
+from gwlbemu.views.targets import read_targets, targets_by_node
 from gwlbemu.views.waiting import wait_until_healthy
 from tests.lab.fronts import front
 from tests.views.fake_lab import FakeLab, answering
@@ -142,3 +143,12 @@ def test_hosts_are_counted_by_group_and_everything_else_by_load_balancer(tmp_pat
 def test_a_health_check_that_goes_where_connections_go_cannot_fail_alone(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="web-a is checked where its connections go"):
         refuse_unknown(network_lab(tmp_path).plan, "health", "web-a")
+
+
+def test_the_map_has_its_nodes_with_addresses_listeners_and_the_states_of_each_group(tmp_path: Path) -> None:
+    lab = network_lab(tmp_path)
+    with answering(lab, A, verbs(A)), answering(lab, B, verbs(B)):
+        drawn = lab_map(lab.plan, targets_by_node(lab.plan, read_targets(lab)))
+    text = " ".join(drawn.split())
+    assert "front-node-a 10.0.101.254 public 203.0.113.1 TCP:80, TCP:81, TCP:82, TCP:83, UDP:7 =>" in text
+    assert "=> web-a healthy, web-b unhealthy, web-a healthy, web-b," in text
