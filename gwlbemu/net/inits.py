@@ -151,6 +151,7 @@ def _put_resolv_conf(text: str) -> None:
         own = Path("/run/resolv.conf")
         own.write_text(text)
         kernel.mount(str(own), str(seen), kernel.MS_BIND)
+        own.unlink()
 
 
 def _unmounted(place: str) -> bool:

@@ -63,7 +63,7 @@ def test_status_as_json_has_stable_keys(lab: Lab, gwlbemu: Any) -> None:
     assert said.code == 0
     status = said.json
     assert {"lab", "processes", "nodes", "capture", "failures"} <= status.keys()
-    assert len(status["processes"]) == 12
+    assert len(status["processes"]) == 13
     assert {"name", "pid", "state", "namespace", "log"} <= status["processes"][0].keys()
     node = status["nodes"]["firewall-node-a"]
     assert {"name", "load_balancer", "zone", "datapath", "uptime_seconds", "ports", "targets"} <= node.keys()

@@ -99,7 +99,7 @@ def test_what_two_commands_of_an_instance_start_is_seen_by_both(lab: Lab) -> Non
 
 def test_our_own_programs_keep_only_what_they_use(lab: Lab) -> None:
     found = {each.name: each for each in read_privileges(lab.running)}
-    assert found.keys() == {"capture", "fw", "inspect-node-a", "server-a"}
+    assert found.keys() == {"capture", "fw", "inspect-node-a", "lab.resolver", "server-a"}
     for each in found.values():
         assert (each.user, each.no_new_privs) == (LAB_USER, True), each.name
         assert each.capabilities == (("net_bind_service",) if each.name == "fw" else ()), each.name

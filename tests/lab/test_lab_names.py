@@ -12,15 +12,18 @@ import pytest
 import yaml
 
 from gwlbemu import Lab
+from gwlbemu.core.elb.network_attributes import AFFINITY, ANY_ZONE
 from gwlbemu.errors import SettingError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.paths.values import Packet
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.names import RESOLVER
+from gwlbemu.topology.plan.render import plan_text
 from gwlbemu.wire.protocols import UDP
+from tests.lab.fronts import BOTH, PUBLIC, front
 from tests.lab.worlds import world
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 ANYWHERE = "169.254.169.253"
@@ -148,3 +151,63 @@ def test_the_path_model_says_that_there_is_no_way_to_follow(lab: Lab) -> None:
 
 def status(lab: Lab) -> dict[str, Any]:
     return lab.running.call(RESOLVER, "status")
+
+
+# -- a network load balancer
+FRONT = "front.elb.lab.amazonaws.com"
+
+
+def zonal_front() -> str:
+    """`fronts.front` with one listener, and targets in scope of their own zone alone."""
+    document = yaml.safe_load(front())
+    (balancer,) = document["load_balancers"]
+    balancer["attributes"] = {}
+    balancer["listeners"] = [each for each in balancer["listeners"] if each["port"] == BOTH]
+    document["target_groups"] = [each for each in document["target_groups"] if each["name"] == "both"]
+    return yaml.safe_dump(document)
+
+
+@pytest.fixture(scope="module")
+def balanced() -> Iterator[Lab]:
+    with Lab(zonal_front(), wait=PATIENCE) as lab:
+        yield lab
+
+
+def until_answered(lab: Lab, where: str, name: str, *addresses: str) -> None:
+    wait_until(lambda: answered(lab, where, name) == sorted(addresses), lambda: str(dig(lab, where, name)))
+
+
+@pytest.mark.contract("NL-15")
+def test_a_load_balancer_is_asked_by_its_name(balanced: Lab) -> None:
+    for client in ("client", "near"):
+        until_answered(balanced, client, FRONT, *PUBLIC.values())
+        assert answered(balanced, client, f"b.{FRONT}") == [PUBLIC["b"]]
+    (record, _) = dig(balanced, "client", FRONT)[1]
+    assert record.split()[:4] == [f"{FRONT}.", "60", "IN", "A"]
+    assert balanced.exec("client", ["curl", "-s", "-m", "30", f"http://{FRONT}/"]).stdout.startswith("web-")
+    assert f"DNS name {FRONT}" in plan_text(balanced.plan)
+
+
+@pytest.mark.contract("NL-15")
+def test_a_zone_whose_targets_fail_is_withdrawn_until_they_are_healthy_again(balanced: Lab) -> None:
+    balanced.fail("link", "web-a")
+    try:
+        until_answered(balanced, "client", FRONT, PUBLIC["b"])
+        assert balanced.exec("client", ["curl", "-s", "-m", "30", f"http://{FRONT}/"]).stdout.startswith("web-b")
+        assert answered(balanced, "client", f"a.{FRONT}") == [PUBLIC["a"]]
+    finally:
+        balanced.heal("link", "web-a")
+    until_answered(balanced, "client", FRONT, *PUBLIC.values())
+
+
+@pytest.mark.contract("NL-15")
+def test_a_client_routing_policy_that_is_set_keeps_clients_in_their_zone(balanced: Lab) -> None:
+    key = "dns_record.client_routing_policy"
+    balanced.set("front", {key: AFFINITY})
+    try:
+        until_answered(balanced, "near", FRONT, PUBLIC["a"])
+        until_answered(balanced, "web-b", FRONT, PUBLIC["b"])
+        until_answered(balanced, "client", FRONT, *PUBLIC.values())
+    finally:
+        balanced.set("front", {key: ANY_ZONE})
+    until_answered(balanced, "near", FRONT, *PUBLIC.values())

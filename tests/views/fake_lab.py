@@ -13,6 +13,7 @@ from typing import Any
 
 from gwlbemu.lab.running import Process, RunningLab
 from gwlbemu.lab.state import State
+from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.resolve import load
 from tests.lab.worlds import world
 
@@ -35,12 +36,14 @@ class FakeLab(RunningLab):
 def fake_lab(root: Path, *, capture: bool = False, **states: str) -> FakeLab:
     """A lab in the folder `root`. `states`: with _ for -, such as inspect_node_a="frozen".
 
-    The nodes and the capture run by default.
+    The nodes, the resolver and the capture run by default.
     """
     text = world({"fw-a": "a", "fw-b": "b"}) + f"capture: {{enabled: {str(capture).lower()}}}\n"
     state = State("world", root)
     state.make_folders()
-    known = dict.fromkeys((*NODES, *(["capture"] if capture else [])), "running") | {
+    state.make_own(RESOLVER, user=0)
+    state.control(RESOLVER).touch()  # it is ready
+    known = dict.fromkeys((*NODES, RESOLVER, *(["capture"] if capture else [])), "running") | {
         name.replace("_", "-"): value for name, value in states.items()
     }
     return FakeLab(load(text, "world.yaml"), state, known)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.network_attributes import AFFINITY, ANY_ZONE, PARTIAL_AFFINITY
+from gwlbemu.core.elb.target import Target
+from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.client_routing import answered_zones, is_in_dns
+from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
 
 POLICIES = (ANY_ZONE, PARTIAL_AFFINITY, AFFINITY)
 WELL = {"a": True, "b": True, "c": True}
@@ -45,3 +49,20 @@ def test_each_target_group_needs_a_healthy_target() -> None:
     assert is_in_dns([3, 1])
     assert not is_in_dns([3, 0])
     assert not is_in_dns([])
+
+
+@pytest.mark.contract("NL-15")
+@pytest.mark.parametrize(("cross_zone", "counts"), [("false", (1, 2)), ("true", (2, 3))])
+def test_a_node_counts_the_healthy_among_the_targets_in_its_scope(cross_zone: str, counts: tuple[int, int]) -> None:
+    places = (("a1", "a"), ("a2", "a"), ("b1", "b"))
+    targets = tuple(Target(name, bytes([10, 0, 1, n]), zone, 80) for n, (name, zone) in enumerate(places))
+    told = Balancer(
+        {"load_balancing.cross_zone.enabled": cross_zone, "dns_record.client_routing_policy": AFFINITY},
+        (Listener("TCP", 80, Forward((("g", 1),), False), {}),),
+        (Group("g", "TCP", "instance", {}, HealthCheck(healthy_threshold_count=2), targets),),
+    )
+    core = NetworkBalancer(Settings("web", "a", ("a", "b"), bytes([10, 0, 9, 10]), seed=1), told, now=0.0)
+    for name in ("a1", "a1", "a2", "b1", "b1"):  # a2 has passed once, which is not enough
+        core.observe("g", name, True, 0.0)
+    assert core.healthy_counts() == {"g": counts}
+    assert core.client_routing_policy == AFFINITY
