@@ -99,8 +99,9 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info .cache-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # ---- set-up -----------------------------------------------------------------------------------------------------------
-# A command or a file that is missing -> the Debian package that brings it. clang and libbpf are for the fast path only.
-RUN_NEEDS := ip:iproute2 nft:nftables curl:curl clang:clang \
+# A command or a file that is missing -> the Debian package that brings it. clang and libbpf are for the fast path only,
+# haproxy for TLS listeners and proxy protocol; its service, which Debian starts, is not wanted.
+RUN_NEEDS := ip:iproute2 nft:nftables curl:curl clang:clang haproxy:haproxy \
              /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
 DEV_NEEDS := $(RUN_NEEDS) tshark:tshark tcpdump:tcpdump iperf3:iperf3 ping:iputils-ping openssl:openssl ethtool:ethtool \
              bpftool:bpftool gcc:gcc dig:bind9-dnsutils
@@ -120,6 +121,7 @@ define install_missing
 	else \
 	  echo "set-up: installing with apt-get:$$packages"; \
 	  { $(APT_INSTALL) $$packages >/dev/null; } || { echo "set-up: apt-get could not install$$packages" >&2; exit 1; }; \
+	  case "$$packages" in (*haproxy*) systemctl disable --quiet --now haproxy 2>/dev/null || : ;; esac; \
 	fi
 endef
 

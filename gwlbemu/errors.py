@@ -18,7 +18,7 @@ AWS_CODES = frozenset({
     "SSLPolicyNotFound", "SubnetNotFound", "TargetGroupAssociationLimit", "TargetGroupNotFound", "TooManyActions",
     "TooManyCertificates", "TooManyListeners", "TooManyLoadBalancers", "TooManyRegistrationsForTargetId",
     "TooManyRules", "TooManyTags", "TooManyTargetGroups", "TooManyTargets",
-    "TooManyUniqueTargetGroupsPerLoadBalancer", "UnsupportedProtocol", "ValidationError",
+    "TooManyUniqueTargetGroupsPerLoadBalancer", "TrustStoreNotFound", "UnsupportedProtocol", "ValidationError",
 })  # fmt: skip
 
 

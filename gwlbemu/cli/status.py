@@ -84,6 +84,8 @@ def _sentences(status: LabStatus, hint: Callable[..., str], answering: Sequence[
         if node.broken_tables:
             mend = hint("heal", "node", node.name)
             yield f"! {node.name}: its tables in the kernel are {node.tables}, {_WITHOUT[node.tables]} ({mend})"
+        if node.broken_proxy:
+            yield f"! {node.name}: its proxy {node.proxy} ({hint('heal', 'node', node.name)})"
         for group in node.failing_open:
             yield f"{node.name}: no target of {group} is healthy: it fails open, connections go to all of them"
     dead = {each.name for each in status.processes if each.state == "dead"}

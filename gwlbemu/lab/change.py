@@ -21,6 +21,7 @@ from typing import Any
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, NETWORK
 from gwlbemu.errors import GwlbemuError, SettingError
+from gwlbemu.lab import engines
 from gwlbemu.lab.configs import network_balancer
 from gwlbemu.lab.planned import deregistered, nodes_of_group, registered, with_attributes
 from gwlbemu.lab.running import RunningLab, read_plan
@@ -40,10 +41,11 @@ Order = tuple[str, dict[str, Any]]  # what a node is told: a verb and its argume
 @contextmanager
 def _changing(lab: RunningLab) -> Iterator[Plan]:
     """Hold the lab's lock; yields the plan as it is now, not as it was when the lab was opened."""
-    with open_existing(lab.plan.lab, root=lab.state.root):
+    with open_existing(lab.plan.lab, root=lab.state.root) as record:
         plan = read_plan(lab.state)
         _complete_interrupted(lab, plan)
         yield plan
+        engines.start_missing(read_plan(lab.state), lab.state, record)
 
 
 def _complete_interrupted(lab: RunningLab, plan: Plan) -> None:
@@ -60,6 +62,7 @@ def _complete_interrupted(lab: RunningLab, plan: Plan) -> None:
 
 def _make(lab: RunningLab, before: Plan, after: Plan, nodes: Sequence[Node]) -> None:
     """Write the plan `after`, then tell every node what is different; undone when one of them does not take it."""
+    engines.proxied_nodes(after)  # refuses what there is no engine for
     state = lab.state
     aside = state.plan.with_suffix(".after")
     try:

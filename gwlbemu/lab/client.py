@@ -106,7 +106,14 @@ def home_of(lab: RunningLab, name: str) -> OwnedInit:
     with open_existing(lab.plan.lab, root=lab.state.root) as record:
         if own is not None and not own.is_dir():
             own = None
-        return ensure_init(record, namespace, own=own, cache=cache_folder(), resolv_conf=resolv_conf_of(lab.plan, name))
+        return ensure_init(
+            record,
+            namespace,
+            own=own,
+            cache=cache_folder(),
+            resolv_conf=resolv_conf_of(lab.plan, name),
+            authority=lab.state.authority,
+        )
 
 
 def run(lab: RunningLab, name: str, argv: Sequence[str]) -> int:

@@ -33,6 +33,7 @@ from contextlib import ExitStack
 from gwlbemu.command import command
 from gwlbemu.errors import LabError, SettingError, UnknownNameError
 from gwlbemu.lab import shortcuts
+from gwlbemu.lab.engines import start_missing
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.lab.up import start_keeper, start_program
 from gwlbemu.net import processes
@@ -125,6 +126,8 @@ def _heal(lab: RunningLab, kind: str, name: str, record: Record) -> list[str]:
             done += _freeze(lab, name, broken=False)
         if kind == "node":
             done += _mend_node(lab, name, record)
+            started = start_missing(read_plan(lab.state), lab.state, record, only=name)
+            done += [f"proxy of {each} started again" for each in started]
         if kind == "health":
             lab.call(name, "health", fail="none")
             if (kind, name) in before:

@@ -13,8 +13,7 @@ from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, A
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, MOST_TARGETS, NETWORK, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.network_attributes import check_group_attributes
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
-from gwlbemu.errors import AwsError, SettingError
-from gwlbemu.topology.file.not_yet import attributes_not_yet
+from gwlbemu.errors import AwsError
 from gwlbemu.topology.plan.listeners import Listener
 from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, NetworkNode, Plan, Target, TargetGroup
 
@@ -184,10 +183,8 @@ def with_attributes(plan: Plan, name: str, values: Mapping[str, str]) -> tuple[P
 
 
 def _check_network_group(group: TargetGroup, values: Mapping[str, str]) -> None:
-    """Refuse what AWS refuses of a group of that protocol and target type, and what the emulation cannot do yet."""
+    """Refuse what AWS refuses of a group of that protocol and target type."""
     check_group_attributes(group.protocol, group.target_type, values)
-    for key, sentence in attributes_not_yet(values).items():
-        raise SettingError(f"{key}: {sentence}")
 
 
 def _attributes(plan: Plan, resource: Resource) -> Iterator[Attributes]:

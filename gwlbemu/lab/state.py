@@ -54,6 +54,11 @@ class State:
         return self.folder / "secret"
 
     @property
+    def authority(self) -> Path:
+        """The certificate of the lab's own authority, as PEM; absent in a lab without TLS listeners."""
+        return self.folder / "authority.pem"
+
+    @property
     def shortcuts(self) -> Path:
         """Where shortcuts are installed, as JSON (see `lab.shortcuts`)."""
         return self.folder / "shortcuts.json"

@@ -5,10 +5,12 @@ This file composes: `net` builds and removes, the processes that it starts do th
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gwlbemu.errors import NetError
 from gwlbemu.fastpath.build import cache_folder
@@ -22,6 +24,7 @@ from gwlbemu.lab.configs import (
     resolv_conf_of,
     resolver_config_for,
 )
+from gwlbemu.lab.engines import proxied_nodes, proxy_name, start_proxy
 from gwlbemu.lab.running import CAPTURE, RunningLab
 from gwlbemu.lab.state import CLOSED, LAB_USER, State, sealed
 from gwlbemu.net.inits import ensure_init, start_init
@@ -33,6 +36,9 @@ from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.values import NetworkNode, Plan, Program
 from gwlbemu.yaml_file import YamlError, read_text
+
+if TYPE_CHECKING:
+    from gwlbemu.lab.certificates import Certificates
 
 OnStep = Callable[[str], None]
 
@@ -48,6 +54,8 @@ def up(plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnSte
 
     state = State(plan.lab, root)
     secret = fresh_secret() if seed is None else seed
+    proxied = proxied_nodes(plan)
+    told = _certificates(plan)
     _compile_programs(plan, on_step)
     with open_new(plan.lab, root=root) as record:
         try:
@@ -59,6 +67,11 @@ def up(plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnSte
             build(plan, record, on_step=on_step)
             on_step("install shortcuts")
             shortcuts.install(plan, state)
+            if told is not None:
+                _keep_certificates(plan, state, told)
+            for node in proxied:
+                on_step(f"start {proxy_name(node.name)}")
+                start_proxy(node, state, record)
             _start_processes(plan, state, secret, record, on_step)
         except BaseException as error:
             with uninterrupted():
@@ -101,6 +114,27 @@ def _keep_source(plan: Plan, state: State) -> None:
     with suppress(OSError, YamlError):
         text = read_text(Path(plan.source))
         state.keep(state.topology, text)
+
+
+def _certificates(plan: Plan) -> Certificates | None:
+    if all(listener.tls is None for balancer in plan.load_balancers for listener in balancer.listeners):
+        return None
+    from gwlbemu.lab.certificates import certificates  # 0.1 s that only a lab with TLS listeners shall pay
+
+    return certificates(plan, _command_folder(plan))
+
+
+def _keep_certificates(plan: Plan, state: State, told: Certificates) -> None:
+    """Write what TLS listeners need into the folders of the nodes, for their proxies alone to read."""
+    state.keep(state.authority, told.authority)
+    for node in plan.network_nodes:
+        if node.load_balancer in told.files:
+            state.make_own(node.name, user=LAB_USER)
+        for name, text in told.files.get(node.load_balancer, {}).items():
+            path = state.own(node.name) / name
+            state.write_new(path, text)
+            with suppress(OSError):
+                os.chown(path, LAB_USER, LAB_USER)
 
 
 def _command_folder(plan: Plan) -> Path:
@@ -196,6 +230,7 @@ def start_program(
             program.namespace,
             own=state.own(program.instance),
             resolv_conf=resolv_conf_of(plan, program.instance),
+            authority=state.authority,
             cache=cache_folder(),
         ),
     )

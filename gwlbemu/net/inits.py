@@ -7,6 +7,7 @@ What runs in the instance joins both. The view is the machine's, but for
     /proc   the instance's own processes
     /sys    the instance's own network devices; no control groups; a BPF file system with nothing pinned in it
     /etc/resolv.conf    the resolver of the instance's subnet
+    /run/authority.pem  the certificate of the lab's own authority, in a lab that has one
 
 With init everything that it is the root of ends: the kernel kills every process of its pid namespace and of those
 nested inside, and lets go of the mounts.
@@ -34,6 +35,7 @@ from gwlbemu.net.record import Contents, OwnedInit, Record
 
 SOURCE = Path(__file__).with_name("init.c")
 COMPILE_SECONDS = 60
+SEEN_AUTHORITY = Path("/run/authority.pem")
 RUN_BYTES = "64m"  # what an instance can keep in its own /run
 PID_CALLER = "/proc/thread-self/ns/pid_for_children"
 # Where nothing can be compiled: the same in Python, 7 MB instead of 1.
@@ -56,17 +58,34 @@ def living(contents: Contents, namespace: str) -> OwnedInit | None:
     return None
 
 
-def ensure_init(record: Record, namespace: str, *, own: Path | None, cache: Path, resolv_conf: str = "") -> OwnedInit:
+def ensure_init(
+    record: Record,
+    namespace: str,
+    *,
+    own: Path | None,
+    cache: Path,
+    resolv_conf: str = "",
+    authority: Path | None = None,
+) -> OwnedInit:
     """Return the init of a network namespace, a new one when there is none that lives; see `start_init`."""
     found = living(record.contents(), namespace)
-    return found or start_init(record, namespace, own=own, cache=cache, resolv_conf=resolv_conf)
+    return found or start_init(record, namespace, own=own, cache=cache, resolv_conf=resolv_conf, authority=authority)
 
 
-def start_init(record: Record, namespace: str, *, own: Path | None, cache: Path, resolv_conf: str = "") -> OwnedInit:
+def start_init(
+    record: Record,
+    namespace: str,
+    *,
+    own: Path | None,
+    cache: Path,
+    resolv_conf: str = "",
+    authority: Path | None = None,
+) -> OwnedInit:
     """Start the init of a network namespace that has none.
 
     `own` is a folder that its view shows at its place, `cache` where the program is kept once it has been compiled,
-    `resolv_conf` the text of its /etc/resolv.conf ("": the machine's). Raises NetError.
+    `resolv_conf` the text of its /etc/resolv.conf ("": the machine's), `authority` a file whose text it sees as
+    SEEN_AUTHORITY (None, or no such file: there is none). Raises NetError.
     """
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
@@ -79,7 +98,7 @@ def start_init(record: Record, namespace: str, *, own: Path | None, cache: Path,
             Path("/"),
             null,
             fresh=kernel.CLONE_NEWNS | kernel.CLONE_NEWPID,
-            prepare=lambda: _make_view(own, resolv_conf),
+            prepare=lambda: _make_view(own, resolv_conf, authority),
             executable=executable,
         )
         with inside(path_of(namespace)):
@@ -93,10 +112,11 @@ def start_init(record: Record, namespace: str, *, own: Path | None, cache: Path,
         os.close(null)
 
 
-def _make_view(own: Path | None, resolv_conf: str) -> None:
+def _make_view(own: Path | None, resolv_conf: str, authority: Path | None) -> None:
     """Turn the mounts of the calling process, which are a copy of the machine's, into those of an instance."""
     kernel.mount("", "/", kernel.MS_REC | kernel.MS_SLAVE)  # nothing of it goes back to the machine
     tree = None if own is None else kernel.open_tree(str(own))
+    certificate = authority.read_bytes() if authority is not None and authority.exists() else b""
     # Copies of other namespaces' names would keep those alive.
     while _unmounted(str(DIRECTORY)) or _unmounted("/run"):
         pass
@@ -107,6 +127,8 @@ def _make_view(own: Path | None, resolv_conf: str) -> None:
             own.mkdir(parents=True)
         kernel.move_mount(tree, str(own))
         os.close(tree)
+    if certificate:
+        SEEN_AUTHORITY.write_bytes(certificate)
     if resolv_conf:
         _put_resolv_conf(resolv_conf)
     kernel.mount("proc", "/proc", guarded | kernel.MS_NOEXEC, kind="proc")

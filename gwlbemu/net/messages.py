@@ -30,7 +30,8 @@ from pyroute2.netlink.rtnl.tcmsg.sched_tbf import get_parameters
 from gwlbemu.topology.plan.machine_half import Bridge, End, ForwardingEntry, KernelRoute, Neighbour
 
 LOOPBACK_INDEX = 1
-RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTPROT_STATIC, RTA_TYPES = 0, 253, 4, {"unicast": 1, "blackhole": 6}
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST, RTPROT_STATIC = 0, 253, 254, 4
+RTA_TYPES = {"unicast": 1, "local": 2, "blackhole": 6}
 RULE_PRIORITY = 1000
 
 
@@ -151,7 +152,7 @@ def add_route(route: KernelRoute, index: int | None) -> bytes:
         dst_len=int(length),
         table=route.table if route.table < 256 else 0,
         proto=RTPROT_STATIC,
-        scope=RT_SCOPE_LINK if on_link else RT_SCOPE_UNIVERSE,
+        scope=RT_SCOPE_HOST if route.kind == "local" else RT_SCOPE_LINK if on_link else RT_SCOPE_UNIVERSE,
         type=RTA_TYPES[route.kind],
     )
 

@@ -27,6 +27,8 @@ INTERNAL_ERROR = "Elb.InternalError"
 USER_AGENT = "ELB-HealthChecker/2.0"
 LONGEST_ANSWER_HEAD = 65536
 READ_BYTES = 16384
+# The PROXY protocol, version 2: signature, version and command LOCAL, no address family, no addresses.
+_LOCAL = bytes.fromhex("0d0a0d0a000d0a515549540a 20 00 0000")
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] +([0-9]{3})(?: |\r?\n)")
 
@@ -45,7 +47,8 @@ class ProbeResult(NamedTuple):
 class Check:
     """How to probe; `port` 0 is each target's own, `statuses` pass, given as the lowest and highest of each range.
 
-    `host` is what HTTP is told in the header of that name, "" the target's address and port.
+    `host` is what HTTP is told in the header of that name, "" the target's address and port. With `proxy_header` the
+    header of proxy protocol v2 comes first, of a connection that is nobody's (NLB guide, Proxy protocol).
     """
 
     protocol: str = "TCP"  # TCP, HTTP or HTTPS
@@ -54,6 +57,7 @@ class Check:
     timeout_seconds: float = 5.0
     statuses: tuple[tuple[int, int], ...] = ((200, 399),)
     host: str = ""
+    proxy_header: bool = False
 
 
 class _BadAnswer(Exception):
@@ -186,6 +190,8 @@ async def _attempt(address: str, check: Check, local_address: str, progress: _Pr
         sock.setblocking(False)
         sock.bind((local_address, 0))
         await asyncio.get_running_loop().sock_connect(sock, (address, check.port))
+        if check.proxy_header:
+            await asyncio.get_running_loop().sock_sendall(sock, _LOCAL)
         if check.protocol == "TCP":
             return ProbeResult(True)
         plain = _Plain(sock)

@@ -56,6 +56,7 @@ class NodeStatus:
     type: str = GATEWAY  # of its load balancer
     tables: str = ""  # intact | missing | altered: what the kernel has of what the node has written
     failing_open: tuple[str, ...] = ()  # target groups without a healthy target in scope
+    proxy: str = ""  # running, or in words why it is not; "" where the load balancer needs none
 
     @property
     def is_kernels(self) -> bool:
@@ -66,6 +67,11 @@ class NodeStatus:
     def broken_tables(self) -> bool:
         """Whether somebody has taken away or changed what it wrote into the kernel: connections fail."""
         return self.tables not in ("", "intact")
+
+    @property
+    def broken_proxy(self) -> bool:
+        """Whether connections that need the node's proxy fail, since it does not run as it should."""
+        return self.proxy not in ("", "running")
 
     @property
     def error(self) -> str:
@@ -168,8 +174,8 @@ class LabStatus:
     @property
     def well(self) -> bool:
         """Whether every process runs, nothing is broken on purpose, and the kernel has what the nodes wrote into it."""
-        tables = any(node.broken_tables for node in self.nodes)
-        return not (self.stopped or self.failures or self.never_started or self.interrupted or tables)
+        nodes = any(node.broken_tables or node.broken_proxy for node in self.nodes)
+        return not (self.stopped or self.failures or self.never_started or self.interrupted or nodes)
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -266,6 +272,7 @@ def _node(plan: Plan, node: GatewayNode | NetworkNode, answers: Answers | None, 
         targets=targets_of(plan, node, answer),
         tables=answer.get("tables", ""),
         failing_open=tuple(answer.get("failing_open", ())),
+        proxy=answer.get("proxy", ""),
     )
 
 

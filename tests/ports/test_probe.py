@@ -93,6 +93,20 @@ def test_a_tcp_check_closes_its_connection() -> None:
         assert ends.get(timeout=PATIENCE) == b""
 
 
+@pytest.mark.contract("NL-04")
+def test_a_check_can_begin_with_the_header_of_proxy_protocol_2_that_names_no_client() -> None:
+    heard: queue.Queue[bytes] = queue.Queue()
+
+    def serve(connection: socket.socket) -> None:
+        heard.put(connection.recv(16, socket.MSG_WAITALL))
+        answering(b"HTTP/1.1 200 OK\r\n\r\n")(connection)
+
+    with server(serve) as (port, _):
+        check = Check("HTTP", port, timeout_seconds=PATIENCE, proxy_header=True)
+        assert asyncio.run(probe(SERVER, check, local_address=PROBER)).ok
+    assert heard.get(timeout=PATIENCE) == b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+
+
 def test_a_closed_port_fails_with_the_reason() -> None:
     with socket.socket() as unused:
         unused.bind((SERVER, 0))

@@ -58,7 +58,7 @@ def test_its_json_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
         "lab", "source", "processes", "never_started", "nodes", "shortcuts", "capture", "failures", "lost_lines",
         "interrupted", "port_drops",
     ]  # fmt: skip
-    network = {"type": "gateway", "tables": "", "failing_open": []}
+    network = {"type": "gateway", "tables": "", "failing_open": [], "proxy": ""}
     assert status["nodes"][B] | {"target_group": ""} == node_status(B) | network | {"target_group": ""}
     assert status["nodes"][A]["targets"][0] | target("fw-a", flows=2) == status["nodes"][A]["targets"][0]
     assert status["capture"] == CAPTURE

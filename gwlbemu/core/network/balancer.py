@@ -17,6 +17,7 @@ from itertools import count
 
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.elb.states import Membership
+from gwlbemu.core.network.proxy import Proxy, Server, is_proxied, proxy, server_name, text_of
 from gwlbemu.core.network.records import ProbeTarget, TargetHealth
 from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
 from gwlbemu.core.network.tables import (
@@ -172,7 +173,14 @@ class NetworkBalancer:
             for _, member in self._members()
             for mark in (member.number, member.number | PRESERVED)
         )
-        return Tables(self._settings.address, tuple(self._listener_tables()), groups, known)
+        proxied = tuple(each.port for each in self._listeners if is_proxied(each, self.groups()))
+        return Tables(self._settings.address, tuple(self._listener_tables()), groups, known, proxied)
+
+    def proxy(self) -> Proxy:
+        """Return what the proxy of the node shall do now, nothing where no listener is a proxy's."""
+        addresses = tuple(filter(None, (self._settings.address, self._settings.ipv6_address)))
+        servers = {name: known.servers() for name, known in self._groups.items()}
+        return proxy(addresses, self._listeners, self.groups(), servers)
 
     def chosen(self, connection: Connection) -> tuple[str, str] | None:
         """Return the group and the target that the kernel takes for a new connection; None where it drops it."""
@@ -184,7 +192,10 @@ class NetworkBalancer:
             idle = NetworkAttributes.from_text(listener=listener.attributes).tcp_idle_seconds
             forward = dict(listener.by_version).get(4, listener.forward)
             chooser = Chooser(self._seed_of("forward", ""), forward.sticky, self._group_slots(forward))
+            proxied = is_proxied(listener, self.groups())
             for protocol in PROTOCOLS.get(listener.protocol, ()):
+                if protocol == TCP and proxied:
+                    continue
                 yield ListenerTable(protocol, listener.port, idle if protocol == TCP else UDP_IDLE_SECONDS, chooser)
 
     def _group_slots(self, forward: Forward) -> tuple[int, ...]:
@@ -266,6 +277,14 @@ class _KnownGroup:
         for target in told.targets:
             self.members.register(target, now)
         self.told, self.attributes = told, attributes
+
+    def servers(self) -> tuple[Server, ...]:
+        """Return its targets as a proxy knows them: all that may have connections."""
+        eligible = set(self.members.eligible)
+        return tuple(
+            Server(server_name(each.number), text_of(each.address), each.port, each in eligible)
+            for each in self.members.members.values()
+        )
 
     def table(self, seed: int) -> GroupTable:
         """Return what the kernel shall hold of it."""

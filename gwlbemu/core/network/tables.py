@@ -85,12 +85,15 @@ class ListenerTable:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Everything. `known` are all targets whose late packets are answered and whose traffic is counted."""
+    """Everything. `known` are all targets whose late packets are answered and whose traffic is counted; connections to
+    the TCP ports `proxied` are a proxy's in the node (see `proxy`).
+    """
 
     address: bytes  # of the node
     listeners: tuple[ListenerTable, ...]
     groups: Mapping[int, GroupTable]
     known: tuple[Destination, ...]
+    proxied: tuple[int, ...] = ()
 
     def chosen(self, connection: Connection) -> int | None:
         """Return the mark of the target that the kernel takes for a new connection; None where it drops it."""

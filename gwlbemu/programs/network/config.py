@@ -14,7 +14,9 @@ from typing import Any
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.target import Target
 from gwlbemu.core.emulation import Emulation, Scalar
-from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
+from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings, Tls
+
+PROXY_SOCKET, PROXY_CONFIGURATION = "proxy", "proxy.cfg"  # in the node's own folder, where it has a proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,15 @@ def balancer_from_json(told: Mapping[str, Any]) -> Balancer:
 
 def _listener(told: Mapping[str, Any]) -> Listener:
     by_version = tuple((version, _forward(each)) for version, each in told["by_version"])
-    return Listener(told["protocol"], told["port"], _forward(told["forward"]), told["attributes"], by_version)
+    return Listener(
+        told["protocol"], told["port"], _forward(told["forward"]), told["attributes"], by_version, _tls(told.get("tls"))
+    )
+
+
+def _tls(told: Mapping[str, Any] | None) -> Tls | None:
+    if told is None:
+        return None
+    return Tls(**dict(told) | {"certificates": tuple(told["certificates"]), "alpn": tuple(told["alpn"])})
 
 
 def _forward(told: Mapping[str, Any]) -> Forward:

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from gwlbemu.core.elb.health import HealthCheck, status_ranges
+from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Group
 from gwlbemu.net.sysctls import write_translating
@@ -29,6 +30,7 @@ from gwlbemu.ports.prober import Pace, Prober
 from gwlbemu.programs.network.config import NodeConfig, balancer_from_json
 from gwlbemu.programs.network.connections import Connections
 from gwlbemu.programs.network.kernel import INTACT, Kernel
+from gwlbemu.programs.network.proxy import ProxyKeeper
 from gwlbemu.programs.network.verbs import KeeperVerbs
 from gwlbemu.programs.process import keep_logs_small, run_logged
 from gwlbemu.programs.zone_news import ZoneNews
@@ -48,6 +50,7 @@ class Keeper:
         self.balancer = NetworkBalancer(self.settings, balancer_from_json(config.balancer), now=loop.now)
         self.kernel = Kernel(self.balancer.tables())
         self.connections = Connections(loop.clock.since_boot)
+        self.proxy: ProxyKeeper | None = None
         self._zone_news = ZoneNews(config.zone_news, config.load_balancer, config.zone)
         stack.callback(self._zone_news.close)
         self._probers: dict[str, _GroupProber] = {}
@@ -67,8 +70,10 @@ class Keeper:
         """Follow up on a change of the load balancer or the time: tables, connections, probes, the next deadline."""
         self.balancer.expire(self.loop.now)
         self.kernel.write(self.balancer.tables())
-        for number in self.balancer.take_flushes():
+        ended = self.balancer.take_flushes()
+        for number in ended:
             self.kernel.end(number)
+        self._follow_proxy(ended)
         self._tell_zone()
         self._follow_groups()
         if self._expiry is not None:
@@ -82,10 +87,17 @@ class Keeper:
                 LOG.info("target %s of %s: %s, was %s", name[1], name[0], after, before)
         self._states = states
 
+    def _follow_proxy(self, ended: list[int]) -> None:
+        wanted = self.balancer.proxy()
+        if self.proxy is None and wanted.frontends:
+            self.proxy = ProxyKeeper(self.loop, Path(self.config.control).parent, self.loop.clock.since_boot)
+        if self.proxy is not None:
+            self.proxy.apply(wanted, ended)
+
     def _follow_groups(self) -> None:
         groups = self.balancer.groups()
         for name in list(self._probers):
-            if name not in groups or groups[name].health_check != self._probers[name].check:
+            if name not in groups or not self._probers[name].fits(groups[name]):
                 self._probers.pop(name).stop()
         for name, group in groups.items():
             if name not in self._probers:
@@ -117,6 +129,7 @@ class _GroupProber:
 
     def __init__(self, keeper: Keeper, group: Group) -> None:
         self.check: HealthCheck = group.health_check
+        self.sends_header = _sends_header(group)
         self._keeper, self._group, self._stopped = keeper, group.name, False
         # NLB guide, Health checks: the node's address and the listener's port.
         host = f"{keeper.config.address}:{keeper.balancer.port_of(group.name)}"
@@ -129,12 +142,17 @@ class _GroupProber:
                 self.check.timeout_seconds,
                 status_ranges(self.check.matcher),
                 host,
+                self.sends_header,
             ),
             Pace(self.check.interval_seconds, keeper.settings.emulation.initial_health_check_interval_seconds),
             local_address=keeper.config.address,
             targets=lambda: [] if self._stopped else keeper.balancer.probe_targets(self._group),
             report=partial(keeper.probed, group.name),
         )
+
+    def fits(self, group: Group) -> bool:
+        """Whether `group`, of the same name, is to be probed in the same way."""
+        return (group.health_check, _sends_header(group)) == (self.check, self.sends_header)
 
     def refresh(self) -> None:
         """Begin what is due."""
@@ -144,6 +162,10 @@ class _GroupProber:
         """Probe no more; what is under way is not told."""
         self._stopped = True
         self._prober.refresh()
+
+
+def _sends_header(group: Group) -> bool:
+    return NetworkAttributes.from_text(target_group=group.attributes).proxy_protocol_v2
 
 
 def main(argv: list[str]) -> int:

@@ -7,7 +7,10 @@
     marks        a packet to a target with its client's address kept leaves by the table of FABRIC_MARK
     postrouting  without: the node's own address and one of about 55,000 ports for each target
     forward      what was translated passes, and is counted; no ICMP but type 3 (NLB guide, Listeners)
-    input        answers to the node's own probes; everything else is met by silence
+    input        answers to the node's own probes, and the ports that a proxy in the node listens at; everything else is
+                 met by silence
+    proxy_...    where a proxy keeps its client's address: what it sends to the target leaves by the table of
+                 FABRIC_MARK, the answers on the fabric are delivered to its socket by that of LOCAL_MARK
 
 The table is written over itself, so that objects which connections hold (timeouts) and which count stay. The maps are
 anonymous: nft 1.0.6 cannot list a named one by jhash.
@@ -24,6 +27,7 @@ from gwlbemu.wire.protocols import TCP, name
 
 TABLE = "nlb"
 FABRIC_MARK = 0x100  # of packets: to a target, by the VPC's fabric
+LOCAL_MARK = 0x200  # of packets: for a socket here that has another's address
 FIRST_PORT, LAST_PORT = 10536, 65535  # 55,000 of them (NLB guide, Client IP preservation)
 NEW, TO_TARGETS, FROM_TARGETS = "new", "to", "from"  # begin the names of counters: new_tcp, to_tcp, to_7
 RESETS_BY_CLIENT, RESETS_BY_TARGET, RESETS_BY_NODE = "client_resets", "target_resets", "node_resets"
@@ -83,11 +87,13 @@ def ruleset(tables: Tables) -> Ruleset:
         _chain(
             "input",
             "filter hook input priority 0; policy drop",
-            ['iifname "lo" accept', "ct state established,related accept"],
+            ['iifname "lo" accept', "ct state established,related accept", *_to_proxy(tables)],
         ),
+        *_proxy(tables),
         "}",
     ]
-    return Ruleset("\n".join(lines), frozenset(chains), frozenset(counters))
+    optional = ("proxy_received", "proxy_sent") if tables.proxied else ()
+    return Ruleset("\n".join(lines), frozenset((*chains, *optional)), frozenset(counters))
 
 
 def _chain(chain: str, hook: str, rules: list[str]) -> str:
@@ -211,6 +217,22 @@ def _ways(tables: Tables) -> Iterator[tuple[str, list[str]]]:
             f"{way}_targets",
             [*by_target, f"meta l4proto tcp goto {tcp}", f'meta l4proto udp counter name "{way}_udp"', "accept"],
         )
+
+
+def _to_proxy(tables: Tables) -> list[str]:
+    ports = ", ".join(map(str, sorted(tables.proxied)))
+    return [f"ct state new ip daddr {_text(tables.address)} tcp dport {{ {ports} }} accept"] if ports else []
+
+
+def _proxy(tables: Tables) -> list[str]:
+    if not tables.proxied:
+        return []
+    to_socket = f'iifname "fabric" meta l4proto tcp socket transparent 1 meta mark set {LOCAL_MARK:#x}'
+    as_client = f'oifname != "lo" meta l4proto tcp ip saddr != {_text(tables.address)} meta mark set {FABRIC_MARK:#x}'
+    return [
+        _chain("proxy_received", "filter hook prerouting priority -80", [to_socket]),
+        _chain("proxy_sent", "route hook output priority -150", [as_client]),
+    ]
 
 
 def _text(address: bytes) -> str:

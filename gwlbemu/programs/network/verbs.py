@@ -13,13 +13,16 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from gwlbemu.core.network.balancer import NetworkBalancer
+from gwlbemu.core.network.proxy import number_of
 from gwlbemu.net import conntrack
 from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, whole
 from gwlbemu.ports.control import Verb
 from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.network.config import NodeConfig, balancer_from_json
 from gwlbemu.programs.network.connections import Connections, Live
+from gwlbemu.programs.network.haproxy import Session
 from gwlbemu.programs.network.kernel import Kernel
+from gwlbemu.programs.network.proxy import ProxyKeeper
 from gwlbemu.programs.network.ruleset import (
     FROM_TARGETS,
     NEW,
@@ -33,6 +36,7 @@ from gwlbemu.wire.protocols import TCP, UDP, name
 PAGE, LONGEST_PAGE = 100, 500  # flows of one answer, unless `limit` says otherwise, and at most
 ENDED_LINES = 1000  # flows that an answer to `advance` names
 LONGEST_ADVANCE = 1e9  # seconds
+_PROXIED = "proxy-"  # begins the cursors of the proxy's connections
 LONGEST_LIMIT = 1 << 40  # what may be asked for; an answer has LONGEST_PAGE of it
 
 
@@ -44,6 +48,7 @@ class ControlledKeeper(Protocol):
     balancer: NetworkBalancer
     kernel: Kernel
     connections: Connections
+    proxy: ProxyKeeper | None
     started_at: float
 
     def changed(self) -> None:
@@ -70,7 +75,10 @@ class KeeperVerbs:
         }
 
     async def status(self, _: Arguments) -> Mapping[str, Any]:
-        """Answer what the node is, its targets, and `tables`: intact, missing or altered (see `repair`)."""
+        """Answer what the node is, its targets, and `tables`: intact, missing or altered (see `repair`).
+
+        `proxy` is "running", why it is not, or "" where the load balancer needs none.
+        """
         keeper = self._keeper
         targets = await self.targets({})
         return {
@@ -81,6 +89,7 @@ class KeeperVerbs:
             "uptime_seconds": keeper.loop.now - keeper.started_at,
             "faults": dict(keeper.loop.faults.counts),
             "tables": keeper.kernel.state(),
+            "proxy": "" if keeper.proxy is None else keeper.proxy.state,
             "failing_open": keeper.balancer.failing_open(),
             "ports": [],
             "discards": {},
@@ -90,6 +99,7 @@ class KeeperVerbs:
     async def targets(self, _: Arguments) -> Mapping[str, Any]:
         """Answer the targets of every group: state, live flows, packets to and from since they were registered."""
         flows = await self._keeper.connections.by_number()
+        flows.update(number_of(each.server) for each in await self._proxied())
         traffic = self._keeper.kernel.traffic()
         return {
             "targets": [
@@ -115,12 +125,46 @@ class KeeperVerbs:
         """Answer a page of at most `limit` flows (500 at most), who began first first, with `newest` last first.
 
         `more` tells whether there may be others: then `cursor`, given in the next request, is where they begin. A flow
-        that lives throughout is on exactly one page, whatever else comes and goes.
+        that lives throughout is on exactly one page, whatever else comes and goes. Those of the proxy come last.
         """
         limit = min(whole(arguments, "limit", 1, LONGEST_LIMIT, PAGE), LONGEST_PAGE)
         cursor, newest_first = text(arguments, "cursor", ""), flag(arguments, "newest")
-        page, following = await self._keeper.connections.page(limit, cursor, newest_first)
-        return {"flows": [self._flow(each) for each in page], "more": bool(following), "cursor": following}
+        if cursor.startswith(_PROXIED):
+            sessions = [each for each in await self._proxied() if _place(each) > cursor]
+            following = _place(sessions[limit - 1]) if len(sessions) > limit else ""
+            flows = [self._session(each) for each in sessions[:limit]]
+        else:
+            page, following = await self._keeper.connections.page(limit, cursor, newest_first)
+            flows = [self._flow(each) for each in page]
+            if not following and await self._proxied():
+                following = _PROXIED
+        return {"flows": flows, "more": bool(following), "cursor": following}
+
+    async def _proxied(self) -> list[Session]:
+        """The connections of the proxy, in the order of their places."""
+        proxy = self._keeper.proxy
+        return [] if proxy is None else sorted(await proxy.flows(), key=_place)
+
+    def _session(self, session: Session) -> dict[str, Any]:
+        """A connection of the proxy, as `_flow` has one; its packets are not counted."""
+        group, target = self._keeper.balancer.name_of(number_of(session.server))
+        return {
+            "listener": session.frontend,
+            "target_group": group,
+            "target": target,
+            "protocol": name(TCP),
+            "source": session.source,
+            "source_port": session.source_port,
+            "destination": session.destination,
+            "destination_port": session.destination_port,
+            "target_address": session.target_address,
+            "target_port": session.target_port,
+            "state": "proxied",
+            "packets_to": 0,
+            "packets_from": 0,
+            "bytes": session.bytes,
+            "expires_in_seconds": session.expires_in_seconds,
+        }
 
     def _flow(self, live: Live) -> dict[str, Any]:
         entry = live.entry
@@ -174,6 +218,11 @@ class KeeperVerbs:
                 found[f"{metric}_{word.upper()}"] = value
                 found[metric] = found.get(metric, 0) + value
             found["ProcessedPackets"] = found.get("ProcessedPackets", 0) + sum(counted[0] for counted in both)
+        if self._keeper.proxy is not None:
+            for metric, value in (await self._keeper.proxy.metrics()).items():
+                found[metric] = found.get(metric, 0) + value
+                if metric.startswith(("ActiveFlow", "NewFlow", "ProcessedBytes")):
+                    found[metric.partition("_")[0]] += value
         return {"metrics": found}
 
     def configure(self, arguments: Arguments) -> Mapping[str, Any]:
@@ -196,11 +245,13 @@ class KeeperVerbs:
         async with self._advancing:
             keeper.loop.advance(seconds)
             keeper.changed()
-            ended = await keeper.connections.let_pass(seconds)
+            ended = [self._flow(each) for each in await keeper.connections.let_pass(seconds)]
+            if keeper.proxy is not None:
+                ended += [self._session(each) for each in await keeper.proxy.advance(seconds)]
         return {"count": len(ended), "ended": [self._line(each) for each in ended[:ENDED_LINES]]}
 
-    def _line(self, live: Live) -> str:
-        flow = self._flow(live)
+    @staticmethod
+    def _line(flow: Mapping[str, Any]) -> str:
         return (
             f"{flow['protocol']} {flow['source']} port {flow['source_port']} -> {flow['destination']} port "
             f"{flow['destination_port']}, target {flow['target']}"
@@ -210,6 +261,11 @@ class KeeperVerbs:
         """Write all tables into the kernel again."""
         self._keeper.kernel.repair()
         return {}
+
+
+def _place(session: Session) -> str:
+    """Where a connection of the proxy stands among all: a cursor."""
+    return f"{_PROXIED}{session.worker:010d}-{session.pointer}"
 
 
 def _address_text(address: bytes) -> str:

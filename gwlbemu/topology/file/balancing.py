@@ -214,9 +214,34 @@ class Rule(Model):
     actions: tuple[Action, ...] = Field(min_length=1)
 
 
+def _switch(value: object) -> object:
+    return {False: "off", True: "on"}.get(value, value) if isinstance(value, bool) else value
+
+
+_Switch = Annotated[Literal["off", "on"], BeforeValidator(_switch, json_schema_input_type=Literal["off", "on"] | bool)]
+_Mode = Annotated[
+    Literal["off", "passthrough", "verify"],
+    BeforeValidator(_switch, json_schema_input_type=Literal["off", "passthrough", "verify"] | bool),
+]
+
+
+class MutualAuthentication(Model):
+    """What a TLS listener asks of its clients (MutualAuthenticationAttributes). `trust_store` is a PEM file with the
+    certificates of authorities, relative to the topology file.
+    """
+
+    mode: _Mode = "off"
+    trust_store: str | None = None
+    ignore_client_certificate_expiry: bool = False
+    advertise_trust_store_ca_names: _Switch = "off"
+
+
 class Listener(Model):
     """A listener as CreateListener has it. A gateway load balancer's has neither protocol and port nor rules, a network
     load balancer's has protocol and port.
+
+    The keys from `certificates` on are a TLS listener's. A certificate is a PEM file with its chain and its key,
+    relative to the topology file, or `lab` for one that an authority of the lab's own makes; without any that one.
     """
 
     protocol: Annotated[
@@ -225,6 +250,10 @@ class Listener(Model):
     port: int | None = Field(default=None, ge=1, le=65535)
     default_actions: tuple[Action, ...] = Field(min_length=1)
     rules: tuple[Rule, ...] = ()
+    certificates: tuple[str, ...] | None = Field(default=None, min_length=1)
+    ssl_policy: str | None = None
+    alpn_policy: str | None = None
+    mutual_authentication: MutualAuthentication | None = None
     attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(LISTENER))
 
     def forwards(self) -> Iterator[tuple[Path, str]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from gwlbemu.core.elb.network_attributes import PRESERVE, group_defaults
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.balancing import Action, Listener, LoadBalancer, Rule, TargetGroup
+from gwlbemu.topology.file.check_tls import tls_problems
 from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.places import target_zone
 from gwlbemu.topology.file.schema import Vpc
@@ -54,6 +55,7 @@ def network_problems(
         here = (*path, *rest)
         yield from _listener(listener, balancer.ip_address_type == "dualstack", here)
         yield from _forwards(listener, groups, here)
+        yield from tls_problems(listener, here)
         if listener.port in taken:
             yield Problem(
                 (*here, "port"),

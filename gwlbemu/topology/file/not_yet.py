@@ -5,7 +5,7 @@ Whoever adds the engine for one of these takes its lines out here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gwlbemu.core.elb.balancer_types import NETWORK, TYPE_OF_PROTOCOL
 from gwlbemu.topology.file.document import Path, Problem
@@ -13,7 +13,6 @@ from gwlbemu.topology.file.places import balancers_of_type
 from gwlbemu.topology.file.schema import Topology
 
 _ENGINE = "needs HAProxy in the load balancer's node, which is not there yet"
-_PROXY_PROTOCOL = "proxy_protocol_v2.enabled"
 
 
 def not_yet(topology: Topology) -> Iterator[Problem]:
@@ -22,23 +21,9 @@ def not_yet(topology: Topology) -> Iterator[Problem]:
         here: Path = ("load_balancers", topology.load_balancers.index(balancer))
         if balancer.ip_address_type == "dualstack":
             yield Problem((*here, "ip_address_type"), f"an IPv6 client of IPv4 targets {_ENGINE}: expected ipv4")
-        for rest, listener in balancer.all_listeners():
-            if listener.protocol == "TLS":
-                yield Problem((*here, *rest, "protocol"), f"a TLS listener {_ENGINE}: expected TCP, UDP or TCP_UDP")
     for index, group in enumerate(topology.target_groups):
         if TYPE_OF_PROTOCOL[group.protocol] != NETWORK:
             continue
         here = ("target_groups", index)
-        if group.protocol == "TLS":
-            yield Problem((*here, "protocol"), f"a TLS target group {_ENGINE}: expected TCP, UDP or TCP_UDP")
         if group.target_type == "alb":
             yield Problem((*here, "target_type"), f"a target of type alb {_ENGINE}: expected instance or ip")
-        for key, sentence in attributes_not_yet(group.attributes).items():
-            yield Problem((*here, "attributes", key), sentence)
-
-
-def attributes_not_yet(given: Mapping[str, str]) -> dict[str, str]:
-    """Return a sentence for each of a target group's attributes whose value the emulation cannot do yet, by key."""
-    if given.get(_PROXY_PROTOCOL) == "true":
-        return {_PROXY_PROTOCOL: f"proxy protocol version 2 {_ENGINE}: expected false"}
-    return {}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+LAB_CERTIFICATE = "lab"  # instead of a file: one that the lab's own authority makes
+
 
 @dataclass(frozen=True, slots=True)
 class WeightedTargetGroup:
@@ -47,6 +49,20 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """How a TLS listener speaks with clients. Files are as the topology file names them; a certificate may be `lab`,
+    one of the lab's own authority. `trust_store` is "" where clients need no certificate.
+    """
+
+    certificates: tuple[str, ...]  # the default one first
+    ssl_policy: str
+    alpn_policy: str
+    trust_store: str
+    ignore_client_certificate_expiry: bool
+    advertise_trust_store_ca_names: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """What a load balancer listens for, and what happens to it."""
 
@@ -55,6 +71,7 @@ class Listener:
     port: int | None = None  # None for a gateway load balancer
     rules: tuple[Rule, ...] = ()
     attributes: dict[str, str] = field(default_factory=dict)  # every AWS key with its value as AWS writes it
+    tls: Tls | None = None  # of a TLS listener
 
     def target_groups(self) -> Iterator[str]:
         """Yield the name of every target group that an action forwards to, rules first; a name may come twice."""

@@ -50,7 +50,7 @@ class KernelRoute:
     destination: str  # CIDR
     device: str | None = None  # None with kind "blackhole"
     via: str | None = None
-    kind: str = "unicast"  # unicast | blackhole
+    kind: str = "unicast"  # unicast | blackhole | local: of this namespace itself
     table: int = 254
     source: str = ""  # the topology line it comes from, for people: "route table app-a: 0.0.0.0/0 -> vpce-fw-a"
     path: Path = ()  # of that line in the file; of the table, or of what has none, for an implicit local line

@@ -20,6 +20,8 @@ from gwlbemu.topology.plan.vpcs import fabric_addresses, fabric_neighbours
 
 # The packet mark, inside a node, of what goes to a target with its client's address; and where it goes.
 PRESERVED, PRESERVED_TABLE = 0x100, 100
+# The packet mark of an answer on the fabric to a proxy in the node, which has its client's address; and where it goes.
+TO_PROXY, TO_PROXY_TABLE = 0x200, 200
 
 
 def network_nodes(topology: Topology, layout: Layout) -> tuple[plan.NetworkNode, ...]:
@@ -66,13 +68,17 @@ def _node(settings: Settings, place: NetworkPlace) -> Blueprint:
     routes = [
         KernelRoute(subnet.cidr, "fabric", hops[subnet.name].address, table=PRESERVED_TABLE) for subnet in vpc.subnets
     ]
+    routes.append(KernelRoute("0.0.0.0/0", "lo", kind="local", table=TO_PROXY_TABLE))
     namespace = eni.namespaces[0]
     whole = replace(
         namespace,
         routes=(*namespace.routes, *routes),
         neighbours=(*namespace.neighbours, *fabric_neighbours(settings, vpc, place.node)),
         # `lo`: a reset that the node itself sends to a target of which it knows no connection any more.
-        mark_rules=tuple((device, PRESERVED, PRESERVED_TABLE) for device in (interface.device, "lo")),
+        mark_rules=(
+            *((device, PRESERVED, PRESERVED_TABLE) for device in (interface.device, "lo")),
+            ("fabric", TO_PROXY, TO_PROXY_TABLE),
+        ),
     )
     own = hops[place.node]
     fabric = Link(

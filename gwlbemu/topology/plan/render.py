@@ -9,7 +9,7 @@ from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
 from gwlbemu.topology.plan.dns_names import dns_name
-from gwlbemu.topology.plan.listeners import Listener
+from gwlbemu.topology.plan.listeners import LAB_CERTIFICATE, Listener
 from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
 from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, NetworkNode, Plan, Target, TargetGroup
 
@@ -153,6 +153,7 @@ def _balancing(plan: Plan) -> Iterator[str]:
         for listener in balancer.listeners:
             yield f"  listener  {_listener(listener)}"
             yield from _aligned((f"    {key}", value) for key, value in sorted(listener.attributes.items()))
+            yield from _aligned(_tls(listener))
         for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
             served = ", ".join(node.endpoints) or "no endpoint"
             address = f"{node.address}/{node.prefix_length}"
@@ -173,6 +174,21 @@ def _listener(listener: Listener) -> str:
         return f"{what}target group {', '.join(dict.fromkeys(listener.target_groups()))}"
     weights = ", ".join(f"{one.target_group} (weight {one.weight})" for one in action.target_groups)
     return f"{what}target groups {weights}{'  sticky' if action.sticky else ''}"
+
+
+def _tls(listener: Listener) -> Iterator[tuple[str, str]]:
+    """How a TLS listener speaks; instances see the certificate of the lab's own authority in their mount view."""
+    tls = listener.tls
+    if tls is None:
+        return
+    lab = "of the lab's own authority, which instances see as /run/authority.pem"
+    for named in tls.certificates:
+        yield "    certificate", lab if named == LAB_CERTIFICATE else named
+    yield "    security policy", tls.ssl_policy
+    if tls.alpn_policy != "None":
+        yield "    ALPN policy", tls.alpn_policy
+    if tls.trust_store:
+        yield "    trust store of clients", tls.trust_store
 
 
 def _target_group(group: TargetGroup) -> Iterator[str]:

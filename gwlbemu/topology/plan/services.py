@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gwlbemu.core.elb import tls_policies
 from gwlbemu.core.elb.balancer_types import NETWORK, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.network_attributes import group_defaults
 from gwlbemu.topology.file import attributes
@@ -10,7 +11,7 @@ from gwlbemu.topology.file.places import subnets_by_name, target_zone
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.layout import Layout
-from gwlbemu.topology.plan.listeners import Action, Condition, Listener, Rule, WeightedTargetGroup
+from gwlbemu.topology.plan.listeners import LAB_CERTIFICATE, Action, Condition, Listener, Rule, Tls, WeightedTargetGroup
 
 
 def target_groups(topology: Topology, layout: Layout) -> tuple[plan.TargetGroup, ...]:
@@ -79,6 +80,19 @@ def _listener(balancer_type: str, listener: file.Listener) -> Listener:
             for rule in sorted(listener.rules, key=lambda rule: rule.priority)
         ),
         attributes=attributes.complete(balancer_type, attributes.LISTENER, listener.attributes),
+        tls=_tls(listener) if listener.protocol == "TLS" else None,
+    )
+
+
+def _tls(listener: file.Listener) -> Tls:
+    mutual = listener.mutual_authentication or file.MutualAuthentication()
+    return Tls(
+        certificates=listener.certificates or (LAB_CERTIFICATE,),
+        ssl_policy=listener.ssl_policy or tls_policies.DEFAULT,
+        alpn_policy=listener.alpn_policy or "None",
+        trust_store=mutual.trust_store or "",
+        ignore_client_certificate_expiry=mutual.ignore_client_certificate_expiry,
+        advertise_trust_store_ca_names=mutual.advertise_trust_store_ca_names == "on",
     )
 
 

@@ -341,10 +341,7 @@ def test_a_rule_by_ip_version_is_taken_and_only_its_engine_is_missing() -> None:
 @pytest.mark.parametrize(
     ("change", "key", "what"),
     [
-        (network(listeners=[listener("TLS")]), f"{LISTENER}.protocol", "a TLS listener"),
-        (network(group(protocol="TLS"), listeners=[listener("TLS")]), f"{GROUP}.protocol", "a TLS target group"),
         (network(group(target_type="alb", targets=["front"])), f"{GROUP}.target_type", "a target of type alb"),
-        (*attribute("proxy_protocol_v2.enabled", True), "proxy protocol version 2"),
         (network(ip_address_type="dualstack"), f"{LB}.ip_address_type", "an IPv6 client of IPv4 targets"),
     ],
 )

@@ -8,7 +8,7 @@ from netaddr import IPAddress, IPNetwork
 from gwlbemu.errors import TopologyError
 from gwlbemu.topology import names
 from gwlbemu.topology.plan.machine_half import End, Namespace
-from gwlbemu.topology.plan.network import PRESERVED, PRESERVED_TABLE
+from gwlbemu.topology.plan.network import PRESERVED, PRESERVED_TABLE, TO_PROXY, TO_PROXY_TABLE
 from gwlbemu.topology.plan.render import plan_text
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.shortcuts import shortcuts
@@ -36,7 +36,7 @@ def test_a_node_forwards_and_answers_from_its_own_address_by_its_subnet() -> Non
         namespace = space(plan, node.name)
         assert (namespace.role, namespace.forwarding, namespace.nftables) == ("network-node", True, "")
         assert end(plan, node.name, "eni").addresses == (f"{PRIVATE[node.zone]}/24",)
-        (default,) = [route for route in namespace.routes if route.destination == "0.0.0.0/0"]
+        (default,) = [each for each in namespace.routes if (each.destination, each.kind) == ("0.0.0.0/0", "unicast")]
         assert default.device == "eni"
         assert IPAddress(default.via) in IPNetwork(f"{node.address}/24")
 
@@ -46,11 +46,20 @@ def test_a_node_has_a_marked_way_over_the_fabric_to_each_subnet_of_its_vpc() -> 
     routers = {subnet.cidr: end(plan, subnet.name, "fabric").addresses[0].split("/")[0] for subnet in plan.subnets}
     for node in plan.network_nodes:
         namespace = space(plan, node.name)
-        assert namespace.mark_rules == (("eni", PRESERVED, PRESERVED_TABLE), ("lo", PRESERVED, PRESERVED_TABLE))
+        assert namespace.mark_rules[:2] == (("eni", PRESERVED, PRESERVED_TABLE), ("lo", PRESERVED, PRESERVED_TABLE))
         ways = [route for route in namespace.routes if route.table == PRESERVED_TABLE]
         assert {route.destination: (route.device, route.via) for route in ways} == {
             cidr: ("fabric", router) for cidr, router in routers.items()
         }
+
+
+def test_an_answer_to_a_proxy_that_has_its_clients_address_is_delivered_in_the_node() -> None:
+    plan = planned()
+    for node in plan.network_nodes:
+        namespace = space(plan, node.name)
+        assert namespace.mark_rules[2:] == (("fabric", TO_PROXY, TO_PROXY_TABLE),)
+        (way,) = [route for route in namespace.routes if route.table == TO_PROXY_TABLE]
+        assert (way.destination, way.device, way.kind) == ("0.0.0.0/0", "lo", "local")
 
 
 def test_each_subnet_with_instances_leads_the_mark_of_each_node_back_to_it() -> None:

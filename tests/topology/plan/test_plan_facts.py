@@ -79,7 +79,7 @@ class TestEveryShippedTopology:
         macs = {end.mac for end in ends(plan)} | {bridge.mac for one in plan.namespaces for bridge in one.bridges}
         for one in plan.namespaces:
             for route in one.routes:
-                assert route.kind == "blackhole" or (one.name, route.device) in devices
+                assert route.kind in ("blackhole", "local") or (one.name, route.device) in devices
                 permanent = {(each.device, each.address) for each in one.neighbours}
                 assert route.via is None or (route.device, route.via) in permanent, route
             assert all((one.name, each.device) in devices and each.mac in macs for each in one.neighbours)

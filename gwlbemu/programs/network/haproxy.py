@@ -1,0 +1,154 @@
+"""Asking a running HAProxy, by the socket of its master, and reading what it answers.
+
+A new text means a new worker; the former ones stay with the connections that they have until those have ended.
+Management guide of HAProxy, "Master CLI", "show stat", "show sess".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ANSWER_SECONDS = 5.0
+_MOST_BYTES = 64 << 20  # of an answer
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_BEGIN = re.compile(r"^(0x[0-9a-f]+): \[.*\] id=\d+ proto=tcpv[46] source=(\S+):(\d+)", re.MULTILINE)
+_FRONTEND = re.compile(r"frontend=(\S+) .*?addr=(\S+):(\d+)")
+_SERVER = re.compile(r"server=(\S+) .*?addr=(\S+):(\d+)")
+_TOTAL, _EXPIRY, _AGE = re.compile(r" total=(\d+)\)"), re.compile(r" rex=(\w+)"), re.compile(r" age=(\w+)\)")
+
+
+class Workers(NamedTuple):
+    """The workers' pids: the newest, 0 where there is none, and the former ones; how many texts were refused."""
+
+    newest: int
+    former: tuple[int, ...]
+    refused: int
+
+
+class Session(NamedTuple):
+    """A connection to a frontend and on to a server; `server` is "" as long as there is none."""
+
+    worker: int
+    pointer: str  # by which the worker knows it
+    frontend: str
+    server: str
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    target_address: str
+    target_port: int
+    bytes: int  # both ways
+    age_seconds: int
+    expires_in_seconds: int
+
+
+class Counted(NamedTuple):
+    """What one worker has counted at a frontend, or with all servers of a backend."""
+
+    proxy: str
+    is_frontend: bool
+    now: int  # connections
+    total: int
+    bytes: int  # both ways
+    failed_handshakes: int
+
+
+async def ask(path: Path, request: str) -> str:
+    """Send a line of commands to the master and return all that is answered; "" where it is cut off by a new text.
+
+    Raises OSError where nobody is there, or no answer comes within ANSWER_SECONDS.
+    """
+    async with asyncio.timeout(ANSWER_SECONDS):
+        reader, writer = await asyncio.open_unix_connection(path)
+        try:
+            writer.write(f"{request}\n".encode())
+            writer.write_eof()
+            answer = b""
+            while data := await reader.read(65536):
+                answer += data
+                if len(answer) > _MOST_BYTES:
+                    break
+            return answer.decode(errors="replace")
+        finally:
+            writer.close()
+
+
+def workers(answer: str) -> Workers:
+    """Read the answer to `show proc`."""
+    newest, former, refused, part = 0, [], 0, ""
+    for line in answer.splitlines():
+        words = line.split()
+        if line.startswith("# "):
+            part = line[2:]
+        elif len(words) > 1 and words[1] == "master":
+            failed = re.search(r"\[failed: (\d+)\]", line)
+            refused = int(failed[1]) if failed else 0
+        elif len(words) > 1 and words[1] == "worker" and part == "workers":
+            newest = int(words[0])
+        elif len(words) > 1 and words[1] == "worker":
+            former.append(int(words[0]))
+    return Workers(newest, tuple(former), refused)
+
+
+def description(answer: str) -> str:
+    """Read the description out of the answer to `show info`, "" where there is none."""
+    found = re.search(r"^description: (\S+)", answer, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def counted(answer: str) -> Iterator[Counted]:
+    """Read the answer to `show stat`: each frontend, and each backend with what its servers count together."""
+    header, _, lines = answer.strip().partition("\n")
+    failed: dict[str, int] = {}
+    for row in csv.DictReader(io.StringIO(f"{header.removeprefix('# ')}\n{lines}")):
+        name, what = row["pxname"], row["svname"]
+        handshakes = int(row.get("ssl_failed_handshake") or 0)
+        if what not in ("FRONTEND", "BACKEND"):
+            failed[name] = failed.get(name, 0) + handshakes
+            continue
+        yield Counted(
+            proxy=name,
+            is_frontend=what == "FRONTEND",
+            now=int(row["scur"]),
+            total=int(row["stot"]),
+            bytes=int(row["bin"]) + int(row["bout"]),
+            failed_handshakes=handshakes if what == "FRONTEND" else failed.get(name, 0),
+        )
+
+
+def sessions(worker: int, answer: str) -> Iterator[Session]:
+    """Read the answer to `show sess all`, but for what are no connections of clients."""
+    begins = list(_BEGIN.finditer(answer))
+    for number, begin in enumerate(begins):
+        end = begins[number + 1].start() if number + 1 < len(begins) else len(answer)
+        block = answer[begin.start() : end]
+        frontend, server = _FRONTEND.search(block), _SERVER.search(block)
+        if frontend is None:
+            continue
+        waits = [_seconds(each) for each in _EXPIRY.findall(block)]
+        yield Session(
+            worker=worker,
+            pointer=begin[1],
+            frontend=frontend[1],
+            server="" if server is None else server[1],
+            source=begin[2],
+            source_port=int(begin[3]),
+            destination=frontend[2],
+            destination_port=int(frontend[3]),
+            target_address="" if server is None else server[2],
+            target_port=0 if server is None else int(server[3]),
+            bytes=sum(map(int, _TOTAL.findall(block))),
+            age_seconds=next((_seconds(each) for each in _AGE.findall(block)), 0),
+            expires_in_seconds=min(waits, default=0),
+        )
+
+
+def _seconds(text: str) -> int:
+    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
