@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 
+from gwlbemu.lab.configs import network_balancer
+from gwlbemu.lab.engines import needs_proxy
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.names import RESOLVER
+from gwlbemu.views.ask import ask
 from gwlbemu.views.last_words import last_words
 from gwlbemu.views.targets import read_targets
 
 
 def wait_until_healthy(lab: RunningLab, timeout: float) -> list[str]:
-    """Wait until names are answered and every registered target is healthy at every node.
+    """Wait until names are answered, proxies run and every registered target is healthy at every node.
 
     Returns what is still not so, one sentence each.
 
@@ -41,6 +44,7 @@ def _troubles(lab: RunningLab) -> tuple[list[str], list[str]]:
             lasting.append(sentence)
     if RESOLVER not in unwell and not lab.state.control(RESOLVER).exists():
         passing.append(f"{RESOLVER} is not ready yet")
+    passing += _proxies(lab)
     targets = read_targets(lab)
     for node in targets.silent:
         if node.process not in unwell:
@@ -57,3 +61,12 @@ def _troubles(lab: RunningLab) -> tuple[list[str], list[str]]:
             if ended is not None and ended.state == "ended" and target.state != "initial":
                 lasting.append(f"the program of {instance} has ended: {last_words(ended)}; see {ended.log}")
     return lasting, passing
+
+
+def _proxies(lab: RunningLab) -> list[str]:
+    """The nodes whose proxy does not run yet. Of one that is silent nothing is said here."""
+    plan = lab.plan
+    nodes = [node.name for node in plan.network_nodes if needs_proxy(network_balancer(plan, node.load_balancer))]
+    answers, _ = ask(lab, nodes, {"status": {}})
+    states = {name: answer["status"].get("proxy", "") for name, answer in answers.items()}
+    return [f"the proxy of {name} does not run: {state}" for name, state in states.items() if state != "running"]

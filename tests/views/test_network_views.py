@@ -13,6 +13,7 @@ from gwlbemu.cli.status import status_lines
 from gwlbemu.errors import SettingError
 from gwlbemu.lab.failure import refuse_unknown
 from gwlbemu.lab.state import State
+from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.render import lab_map
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.flows import read_flows
@@ -102,7 +103,7 @@ def test_of_a_dead_keeper_it_is_told_that_the_kernel_goes_on(tmp_path: Path) -> 
 
 def test_a_target_is_known_by_its_group_and_has_a_port(tmp_path: Path) -> None:
     lab = network_lab(tmp_path)
-    with answering(lab, A, verbs(A)), answering(lab, B, verbs(B)):
+    with answering(lab, A, verbs(A)), answering(lab, B, verbs(B)), answering(lab, RESOLVER, {}):
         found = read_targets(lab).complete()
         troubles = wait_until_healthy(lab, 0.0)
     assert [(each.target_group, each.id, each.port) for each in found if each.node == A] == [
