@@ -10,7 +10,7 @@ import click
 from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, load_plan, name_silent, print_json
 from gwlbemu.errors import SettingError
 from gwlbemu.lab.topology_file import read_topology
-from gwlbemu.paths.answer import expected_answer
+from gwlbemu.paths.answer import expected_answers
 from gwlbemu.paths.values import Exchange, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.plan.ends import instance_at, web_port
@@ -55,15 +55,14 @@ def explain_command(
     else:
         plan, states, places = _of_lab(lab_name)
     packet = _packet(plan, source, destination, proto, size)
-    answer = expected_answer(plan, packet)
-    now = exchange(Paths(plan), packet, states, answer)
+    now = exchange(Paths(plan), packet, states, expected_answers(plan))
     then = now
     if after:
         from gwlbemu.views.suppose import suppose
 
         for text in after:
             plan, states = suppose(plan, states, text)
-        then = exchange(Paths(plan), packet, states, answer)
+        then = exchange(Paths(plan), packet, states, expected_answers(plan))
     if as_json:
         plain = places.told(asdict(now))
         print_json({"now": plain, "after": places.told(asdict(then))} if after else plain)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import socket
 from dataclasses import asdict
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
-from gwlbemu.core.elb.target import Target
-from gwlbemu.core.network import settings
 from gwlbemu.lab.state import State
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.programs.gateway.config import EndpointInterface, Eni, NodeConfig
@@ -17,8 +14,8 @@ from gwlbemu.programs.network.config import NodeConfig as NetworkConfig
 from gwlbemu.programs.network.config import balancer_to_json
 from gwlbemu.programs.recorder.config import CaptureConfig, TapConfig
 from gwlbemu.topology.names import CAPTURE
-from gwlbemu.topology.plan.listeners import Action, Listener
-from gwlbemu.topology.plan.values import Plan, TargetGroup
+from gwlbemu.topology.plan.network_settings import network_balancer
+from gwlbemu.topology.plan.values import Plan
 
 
 def fresh_secret() -> str:
@@ -89,38 +86,6 @@ def network_config_for(plan: Plan, name: str, state: State, secret: str) -> Netw
         emulation=dict(plan.emulation),
         control=str(state.control(node.name)),
         logs="" if plan.capture.enabled else str(state.logs),
-    )
-
-
-def network_balancer(plan: Plan, name: str) -> settings.Balancer:
-    """Return the plan's network load balancer `name` as its nodes are told of it, at their start and by `configure`."""
-    balancer = next(each for each in plan.load_balancers if each.name == name)
-    return settings.Balancer(
-        attributes=dict(balancer.attributes),
-        listeners=tuple(_network_listener(each) for each in balancer.listeners),
-        groups=tuple(_network_group(each) for each in plan.groups_of(name)),
-    )
-
-
-def _network_listener(listener: Listener) -> settings.Listener:
-    (action,) = listener.default_actions
-    return settings.Listener(listener.protocol, listener.port or 0, _forward(action), dict(listener.attributes))
-
-
-def _forward(action: Action) -> settings.Forward:
-    return settings.Forward(tuple((one.target_group, one.weight) for one in action.target_groups), action.sticky)
-
-
-def _network_group(group: TargetGroup) -> settings.Group:
-    return settings.Group(
-        name=group.name,
-        protocol=group.protocol,
-        target_type=group.target_type,
-        attributes=dict(group.attributes),
-        health_check=group.health_check,
-        targets=tuple(
-            Target(each.id, socket.inet_aton(each.address), each.zone, each.port) for each in group.targets
-        ),
     )
 
 

@@ -1,0 +1,40 @@
+"""A plan's network load balancer in the core's words: what its nodes are told, at their start and by `configure`."""
+
+from __future__ import annotations
+
+import socket
+
+from gwlbemu.core.elb.target import Target
+from gwlbemu.core.network import settings
+from gwlbemu.topology.plan.listeners import Action, Listener
+from gwlbemu.topology.plan.values import Plan, TargetGroup
+
+
+def network_balancer(plan: Plan, name: str) -> settings.Balancer:
+    """Return the plan's network load balancer `name` as its nodes are told of it, at their start and by `configure`."""
+    balancer = next(each for each in plan.load_balancers if each.name == name)
+    return settings.Balancer(
+        attributes=dict(balancer.attributes),
+        listeners=tuple(_network_listener(each) for each in balancer.listeners),
+        groups=tuple(_network_group(each) for each in plan.groups_of(name)),
+    )
+
+
+def _network_listener(listener: Listener) -> settings.Listener:
+    (action,) = listener.default_actions
+    return settings.Listener(listener.protocol, listener.port or 0, _forward(action), dict(listener.attributes))
+
+
+def _forward(action: Action) -> settings.Forward:
+    return settings.Forward(tuple((one.target_group, one.weight) for one in action.target_groups), action.sticky)
+
+
+def _network_group(group: TargetGroup) -> settings.Group:
+    return settings.Group(
+        name=group.name,
+        protocol=group.protocol,
+        target_type=group.target_type,
+        attributes=dict(group.attributes),
+        health_check=group.health_check,
+        targets=tuple(Target(each.id, socket.inet_aton(each.address), each.zone, each.port) for each in group.targets),
+    )
