@@ -114,9 +114,6 @@ class NetworkBalancers:
 
     def _no_targets(self, node: NetworkNode, model: NetworkModel, listener: str, group: str) -> End:
         name = node.load_balancer
-        if not group:
-            told = f"listener {listener} of {name} forwards to no target group: each has the weight 0"
-            return dropped(node.name, Cause.NO_TARGETS, told, self._place(name))
         place = self._paths.group_places.get(group, ())
         if not model.has_targets(group):
             told = f"target group {group} of listener {listener} of {name} has no targets"

@@ -85,11 +85,9 @@ class NetworkModel:
 
     def choose(self, listener: Listener, packet: Packet, choices: Choices) -> Chosen | str:
         """Return the target of a new connection: computed, or picked where that is open; where there is none, the name
-        of the group that has none ("" when every group has the weight 0).
+        of the group that has none.
         """
         weights = [(name, weight) for name, weight in listener.forward.groups if weight]
-        if not weights:
-            return ""
         exact, key = self._exact(listener, packet), (self.node.name, *tuple_of(packet))
         if exact is not None:
             name, target = self._core.chosen(exact) or ("", "")

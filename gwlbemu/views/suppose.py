@@ -41,16 +41,13 @@ def _broken(plan: Plan, states: States, failure: tuple[str, str], *, broken: boo
     targets, members = dict(states.targets), dict(states.members)
     gateways = {node.name for node in plan.gateway_nodes}
     for node in plan.nodes:
-        for group, target in (
-            (group.name, each) for group in plan.groups_of(node.load_balancer) for each in group.targets
-        ):
-            if (group, target.id) not in before | after:
-                continue
-            state = "unhealthy" if (group, target.id) in after else "healthy"
+        known = [(group.name, each.id) for group in plan.groups_of(node.load_balancer) for each in group.targets]
+        for group, target in (each for each in known if each in before | after):
+            state = "unhealthy" if (group, target) in after else "healthy"
             if node.name in gateways:
-                targets[node.name, target.id] = state
+                targets[node.name, target] = state
             else:
-                members[node.name, group, target.id] = state
+                members[node.name, group, target] = state
     return replace(states, targets=targets, members=members, broken=now)
 
 

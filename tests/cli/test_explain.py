@@ -87,7 +87,7 @@ def test_json_has_stable_keys(gwlbemu: Any) -> None:
     assert said.code == 0
     assert said.json.keys() == {"there", "back", "inspected", "same_targets", "parting", "alternatives"}
     assert said.json["there"].keys() == {
-        "hops", "end", "packet", "endpoints", "targets", "choices", "alternatives"
+        "hops", "end", "packet", "endpoints", "targets", "choices", "alternatives", "balanced"
     }  # fmt: skip
     assert said.json["there"]["hops"][0].keys() == {"at", "kind", "rule", "packet", "detail", "path"}
     assert said.json["there"]["end"] == {

@@ -11,8 +11,8 @@ import pytest
 
 from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.verdict import ToTarget
-from gwlbemu.lab.planned import deregistered, with_attributes
 from gwlbemu.lab.configs import node_config_for, node_seed
+from gwlbemu.lab.planned import deregistered, with_attributes
 from gwlbemu.lab.state import State
 from gwlbemu.paths.choices import MOST, every
 from gwlbemu.paths.values import FlowKey, Packet, States, Way
