@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from gwlbemu.core.gateway.verdict import Reason
 from gwlbemu.paths.values import Cause, End, Exchange, Hop, Kind, States, Way
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.plan.values import Plan
+from tests.differential.probes import answers
 from tests.differential.sightings import Observation, Observed, Outcome
 
 ROUTING = ("route", "edge", "internet", "transit", "forward", "translate")
@@ -40,6 +41,11 @@ SIGNS: dict[str, tuple[str, ...]] = {
     Cause.TTL.value: (*TTL_OVER, SILENT),  # a transit gateway has no route of its own for an ICMP error
     Cause.TOO_BIG.value: ("icmp 3/4", "icmp 2/0", NOT_SENT, SILENT),  # nor for this one
     Cause.LINK_TOO_BIG.value: (SILENT,),
+    Cause.NO_LISTENER.value: (SILENT,),
+    Cause.NO_TARGETS.value: (SILENT,),
+    Cause.NO_TARGETS_IN_ZONE.value: (SILENT,),
+    Cause.HAIRPIN.value: (SILENT,),
+    Cause.BROKEN.value: (SILENT, NOT_SENT),
 }
 PLACES: dict[str, str] = {  # where a cause acts one step before or behind the element that the model names
     Cause.SECURITY_GROUP.value: "subnet",  # at the port of the bridge that leads to the instance
@@ -84,12 +90,12 @@ class Comparison:
 
 def compare(plan: Plan, states: States, observation: Observation) -> Comparison:
     """Compare what the model says about a plan with what was observed in its lab."""
-    paths = Paths(plan)
+    paths, states = Paths(plan), replace(states, members=observation.members)
     transit = {gateway.name for gateway in plan.transit_gateways}
     found: list[Difference] = []
     ends: list[End] = []
     for outcome in observation.outcomes:
-        model = exchange(paths, outcome.probe.packet(), states, outcome.probe.answer())
+        model = exchange(paths, outcome.probe.packet(), states, answers)
         wrong = [tuple(_wrong(one, outcome, routers=not plan.shortcuts)) for one in model.possible]
         best = min(range(len(wrong)), key=lambda number: len(wrong[number]))
         what = wrong[best] + tuple(_open_otherwise(model, transit))
