@@ -229,11 +229,14 @@ class Lab:
         return list(read_counters(self.running, within_seconds=TIMEOUT).complete())
 
     def metric(self, name: str) -> int:
-        """Return one counter, added up over all load balancers and zones.
+        """Return one counter, added up over all load balancers that have it, and all zones.
 
         Raises KeyError when there is none of that name, LabError when a node does not answer.
         """
-        return sum(each[name] for each in self.metrics())
+        found = [each[name] for each in self.metrics() if name in each.values]
+        if not found:
+            raise KeyError(name)
+        return sum(found)
 
     def status(self) -> LabStatus:
         """Return processes, nodes, capture and what is broken; a node that does not answer has its `error` set."""
@@ -267,9 +270,9 @@ class Lab:
     def register(self, group: str, target: str, zone: str | None = None) -> Target:
         """Register a target with a target group (RegisterTargets); health checks begin.
 
-        `target` is an instance's name or, for target type ip, an address; `zone` is for an address outside the VPC (a
-        zone, or all). Raises AwsError (TargetGroupNotFound, InvalidTarget, TooManyTargets ...), and LabError when a
-        node is dead or frozen; then nothing has changed.
+        `target` is an instance's name or, for target type ip, an address, with its port where that is not the group's
+        ("web-a:8080"); `zone` is for an address outside the VPC (a zone, or all). Raises AwsError (TargetGroupNotFound,
+        InvalidTarget, TooManyTargets ...), and LabError when a node is dead or frozen; then nothing has changed.
         """
         return change.register(self.running, group, target, zone)
 
@@ -281,7 +284,9 @@ class Lab:
         return change.deregister(self.running, group, target)
 
     def set(self, resource: str, attributes: Mapping[str, str | int | bool]) -> None:
-        """Set AWS attributes of the load balancer (and its listener) or the target group called `resource`.
+        """Set AWS attributes of the load balancer (and its listeners), the listener or the target group `resource`.
+
+        One of a network load balancer's listeners is called "web/TCP:80"; by "web" all of them are meant.
 
         All of them are set or, with AwsError, none: an unknown key, a value out of range, a combination that AWS
         refuses, LoadBalancerNotFound. LabError when a node is dead or frozen. A bool is AWS's true or false.
@@ -289,14 +294,17 @@ class Lab:
         change.set_attributes(self.running, resource, {key: _text(value) for key, value in attributes.items()})
 
     def fail(self, kind: str, name: str) -> None:
-        """Break something: `kind` is instance, process, link, health or zone (see `gwlbemu.lab.failure`), `name` which.
+        """Break something: `kind` is instance, process, link, health, zone or node (see `gwlbemu.lab.failure`).
 
         Raises UnknownNameError for a name that is not of that kind, LabError for a process that is dead already.
         """
         failure.fail(self.running, kind, name)
 
     def heal(self, kind: str, name: str) -> None:
-        """Undo `fail`; harmless on what is not broken. Raises what `fail` raises."""
+        """Undo `fail`; harmless on what is not broken. Raises what `fail` raises.
+
+        `heal("node", NAME)` also starts a network load balancer's dead keeper, or lets it write its tables again.
+        """
         failure.heal(self.running, kind, name)
 
     def advance(self, duration: float | str) -> EndedFlows:

@@ -18,7 +18,8 @@ from gwlbemu.views.attributes import AttributeSetting, read_attributes
 @lab_option
 @json_option
 def attributes_command(resource: str, file: str | None, lab_name: str | None, as_json: bool) -> None:
-    """The AWS attributes of RESOURCE, a load balancer (with its listener) or a target group: value and AWS's default.
+    """The AWS attributes of RESOURCE, a load balancer (with its listeners), a listener (web/TCP:80) or a target group:
+    value and AWS's default.
 
     Of FILE, or of the running lab as `set` has left it; neither needs root.
     """

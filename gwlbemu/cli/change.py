@@ -18,7 +18,10 @@ from gwlbemu.lab.running import open_lab
 @click.option("--zone", metavar="ZONE", help="Zone of an ip target outside the VPC (or: all).")
 @json_option
 def register_command(lab_name: str | None, group: str, target: str, zone: str | None, as_json: bool) -> None:
-    """Register TARGET (an instance, or an address for target type ip) with target group GROUP."""
+    """Register TARGET (an instance, or an address for target type ip) with target group GROUP.
+
+    web-a:8080 has another port than the group's.
+    """
     lab = open_lab(lab_name)
     known = {(each.name, one.id) for each in lab.plan.target_groups for one in each.targets}
     registered = change.register(lab, group, target, zone)
@@ -55,7 +58,10 @@ def deregister_command(lab_name: str | None, group: str, target: str, as_json: b
 @click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
 @json_option
 def set_command(lab_name: str | None, resource: str, pairs: tuple[str, ...], as_json: bool) -> None:
-    """Set AWS attributes of a load balancer (its own or its listener's) or of a target group: all or none.
+    """Set AWS attributes of a load balancer (its own and its listeners'), of one listener or of a target group: all or
+    none.
+
+    A listener of a network load balancer is called web/TCP:80; what is set for web is set for all of its listeners.
 
     gwlbemu set firewalls target_failover.on_unhealthy=rebalance target_failover.on_deregistration=rebalance
 
@@ -97,8 +103,10 @@ def _failure(verb: str) -> click.Command:
             echo(sentence)
 
     command.help = {
-        "fail": "Break something: an instance, a process (frozen), an instance's link, its health check, a whole zone.",
-        "heal": "Undo what `fail` broke.",
+        "fail": "Break something: an instance, a process (frozen), an instance's link, its health check, a whole zone,"
+        " a load balancer's node.",
+        "heal": "Undo what `fail` broke. `heal node NAME` also starts a network load balancer's keeper that is dead, or"
+        " lets it write its tables again.",
     }[verb]
     return command
 

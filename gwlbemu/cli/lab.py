@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from contextlib import suppress
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def _super_packets_in_python(lab: RunningLab) -> list[str]:
 
 def _next_steps(plan: Plan) -> list[str]:
     """Three commands that show something on this very lab."""
-    steps: list[str] = []
+    steps: list[str] = [hint(plan.lab, *words) for words in _by_balancer(plan)]
     with suppress(SettingError):
         client, server = inspected_pair(plan)
         port = web_port(plan, server)
@@ -133,6 +133,20 @@ def _next_steps(plan: Plan) -> list[str]:
         steps.append(hint(plan.lab, "inject", "--from", client.name, "--to", server.name, "--tcp", str(port or 80)))
     steps.append(hint(plan.lab, *(("inspect", "--last", "--journeys") if plan.capture.enabled else ("status",))))
     return steps
+
+
+def _by_balancer(plan: Plan) -> Iterator[list[str]]:
+    """Yield the words of a command that reaches a web server through a network load balancer, if there is one."""
+    targets = {(group.vpc, target.address) for group in plan.target_groups for target in group.targets}
+    for node in plan.network_nodes:
+        (balancer,) = (each for each in plan.load_balancers if each.name == node.load_balancer)
+        vpc, address = ("", node.public_address) if node.public_address else (balancer.vpc, node.address)
+        clients = [each for each in plan.instances if each.vpc == vpc and (vpc, each.address) not in targets]
+        ports = [each.port for each in balancer.listeners if each.protocol in ("TCP", "TCP_UDP")]
+        if clients and ports:
+            place = address + (f":{ports[0]}" if ports[0] != 80 else "")
+            yield ["exec", clients[0].name, "--", "curl", "-s", f"http://{place}/"]
+            return
 
 
 @click.command("down")

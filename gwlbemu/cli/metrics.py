@@ -26,7 +26,7 @@ from gwlbemu.views.metrics import OURS, NodeCounters, Point, points, read_counte
     "curl --unix-socket SOCKET http://lab/metrics",
 )
 def metrics_command(lab_name: str | None, as_json: bool, prometheus: bool, socket_path: Path | None) -> int:
-    """The AWS/GatewayELB or AWS/NetworkELB metrics of each load balancer, as a whole and per zone; our own apart, under gwlbemu.
+    """The metrics of each load balancer under AWS's names, as a whole and per zone; our own apart, under gwlbemu.
 
     Values are of the whole time since the lab came up. "-" means that CloudWatch would have no value: it is zero, and
     AWS reports the metric only when it is not. Exit code 1 when a node does not answer.

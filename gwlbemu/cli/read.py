@@ -9,7 +9,6 @@ import click
 
 from gwlbemu.cli.common import echo, json_option, lab_option, name_silent, print_json, table
 from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
-from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.lab.running import open_lab
 from gwlbemu.views.ask import Reading
 from gwlbemu.views.flows import COLUMNS, LiveFlow, read_flows
@@ -72,7 +71,7 @@ _TEXTS: dict[str, Callable[[LiveFlow], str]] = {
 
 
 def _print_flows(flows: Reading[LiveFlow], limit: int) -> None:
-    kinds = list(dict.fromkeys(flow.type for flow in flows.items)) or [GATEWAY]
+    kinds = list(dict.fromkeys(flow.type for flow in flows.items)) or [*COLUMNS][:1]
     for number, kind in enumerate(kinds):
         columns = COLUMNS[kind]
         rows = [

@@ -10,7 +10,6 @@ import click
 
 from gwlbemu.cli.columns import screen_width, wrapped
 from gwlbemu.cli.common import echo, hint, json_option, lab_option, print_json, table
-from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.lab.running import open_lab
 from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.views.privileges import CAPABILITIES, Privileges, read_privileges
@@ -89,7 +88,7 @@ def _sentences(status: LabStatus, hint: Callable[..., str], answering: Sequence[
             yield f"{node.name}: no target of {group} is healthy: it fails open, connections go to all of them"
     dead = {each.name for each in status.processes if each.state == "dead"}
     for node in status.nodes:
-        if node.type == NETWORK and node.name in dead:
+        if node.is_kernels and node.name in dead:
             mend = hint("heal", "node", node.name)
             yield f"! {node.name}: the kernel goes on as it was told, and nobody checks its targets ({mend})"
     cut = status.shortcuts

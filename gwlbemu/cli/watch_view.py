@@ -13,7 +13,6 @@ from rich.text import Text
 
 from gwlbemu.cli.columns import fitted, shorten, wrapped
 from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
-from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
 from gwlbemu.errors import plain
 from gwlbemu.views.flows import LiveFlow
 from gwlbemu.views.metrics import drop_counts
@@ -107,31 +106,14 @@ def _alerts(status: LabStatus, hint: Callable[..., str], width: int) -> list[Tex
     return [Text(line, style=style) for text, style in told for line in wrapped(plain(text), width)]
 
 
-def _gateway_counts(node: NodeSnapshot) -> tuple[int, ...]:
-    names = ("NewFlowCount", "verdicts_to_target", "verdicts_to_endpoint", "verdicts_drop")
-    return tuple(node.metrics[name] for name in names)
-
-
-def _network_counts(node: NodeSnapshot) -> tuple[int, ...]:
-    """The kernel counts by target, and tells of what it lost that for which it had no port."""
-    to, back = (sum(getattr(each, key) for each in node.status.targets) for key in ("packets_to", "packets_from"))
-    return node.metrics["NewFlowCount"], to, back, node.metrics["PortAllocationErrorCount"]
-
-
-# New flows, packets to targets and back, packets lost; by type of load balancer.
-_COUNTS: Mapping[str, Callable[[NodeSnapshot], tuple[int, ...]]] = {GATEWAY: _gateway_counts, NETWORK: _network_counts}
-
-
 def _traffic(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -> Section:
     rows = []
     for node in now.nodes:
         if node.status.silent:
             continue
         new, old = node.metrics, earlier[node.name].metrics if node.name in earlier else {}
-        counted, before = _COUNTS[node.status.type](node), None
-        if node.name in earlier and not earlier[node.name].status.silent:
-            before = _COUNTS[node.status.type](earlier[node.name])
-        rates = [rate(each, before[at] if before else None, seconds) for at, each in enumerate(counted)]
+        before = earlier[node.name].counts if old else None
+        rates = [rate(each, before[at] if before else None, seconds) for at, each in enumerate(node.counts)]
         bits = rate(new["ProcessedBytes"] * 8, old["ProcessedBytes"] * 8 if old else None, seconds)
         lost = sum(port.socket_drops + port.unsent for port in node.status.ports)
         rows.append(
@@ -163,9 +145,11 @@ def _targets(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float)
             ]
             found.append((target, rates))
     found.sort(key=lambda each: each[0].state == "healthy")
+    # A target may be in several groups of a network load balancer.
+    several = any(len({target.target_group for target in node.status.targets}) > 1 for node in now.nodes)
     rows = tuple(
         (
-            (target.id, "bold"),
+            (f"{target.target_group}/{target.id}" if several else target.id, "bold"),
             (target.zone, ""),
             (target.node, ""),
             (target.state, STATES.get(target.state, "")),
@@ -225,13 +209,14 @@ def _flows(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float) -
             (flow.endpoint or flow.listener, ""),
             (flow.target, "bold"),
             *((text, QUIET if text in ("0", "-") else "") for text in rates),
-            *((_seconds(value) if flow.type == GATEWAY else "", QUIET) for value in (flow.age_seconds, flow.idle_seconds)),
+            *((text, QUIET) for text in _age_and_idle(flow)),
             (f"{flow.moves}" if flow.moves else "", "yellow"),
         )
         for _, flow, rates in found
     )
     name = "FLOW (among the newest)" if more else "FLOW"
-    heading = ("", name, "ENTRY" if any(flow.listener for _, flow, _ in found) else "ENDPOINT", "TARGET", "PKT/s", "BIT/s", "AGE", "IDLE", "MOVED")
+    entry = "LISTENER" if any(flow.listener for _, flow, _ in found) else "ENDPOINT"
+    heading = ("", name, entry, "TARGET", "PKT/s", "BIT/s", "AGE", "IDLE", "MOVED")
     return Section(heading, rows, 3, frozenset((4, 5, 6, 7, 8)), spare=(8, 2, 7))
 
 
@@ -239,11 +224,17 @@ def _earlier_counts(flow: LiveFlow, was: LiveFlow | None, seconds: float) -> tup
     """Packets and bytes of a flow at the earlier look: none where it began since, unknown where it was not listed."""
     if was is not None:
         return was.packets, was.bytes
-    return (0, 0) if flow.type == GATEWAY and flow.age_seconds < seconds else (None, None)
+    return (0, 0) if flow.has_age and flow.age_seconds < seconds else (None, None)
+
+
+def _age_and_idle(flow: LiveFlow) -> tuple[str, str]:
+    """The kernel does not tell how old a connection of a network load balancer is."""
+    return (_seconds(flow.age_seconds), _seconds(flow.idle_seconds)) if flow.has_age else ("", "")
 
 
 def _identity(flow: LiveFlow) -> tuple[object, ...]:
-    return (flow.endpoint or flow.listener, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port)
+    entry = flow.endpoint or flow.listener
+    return (entry, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port)
 
 
 def _seconds(value: float) -> str:

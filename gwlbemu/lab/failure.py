@@ -7,6 +7,8 @@
               a network load balancer's: everything goes on, unchecked)
     link      the cable of its interface is pulled                             a lost network path
     health    its health check answers 503 (TCP: refuses), traffic goes on     an appliance that reports itself unfit
+              (a gateway load balancer's targets alone: a network load
+              balancer's are checked where their connections go)
     zone      every cable of the zone's instances and nodes is pulled          the loss of an Availability Zone
     node      every cable of a load balancer's node is pulled                  a load balancer that is out in one zone
 
@@ -100,6 +102,7 @@ def _heal(lab: RunningLab, kind: str, name: str, record: Record) -> list[str]:
     cables = list(_cables(lab.plan, kind, name))
     restarts = kind == "instance" and _is_gone(lab, name)
     over = {(kind, name)} | ({("process", name), ("health", name)} if restarts else set())
+    over |= {("process", name)} if kind == "node" and _is_dead(lab, name) else set()
     now = [entry for entry in before if entry not in over]
     with ExitStack() as undo, lab.state.prepared(lab.state.failures, json.dumps(now)):
         elsewhere = {end: entry for entry in now for end in _cables(lab.plan, *entry)}
@@ -145,6 +148,11 @@ def refuse_unknown(plan: Plan, kind: str, name: str) -> None:
     known = sorted(_names_of(plan, kind))
     if name not in known:
         what = "instance with a health check" if kind == "health" else kind
+        if kind == "health" and name in _checked_at_their_traffic(plan):
+            raise SettingError(
+                f"{name} is checked where its connections go, so that its health checks cannot fail alone:"
+                f" {command('fail', '--lab', plan.lab, 'process', name)} stops both"
+            )
         raise UnknownNameError(f"no {what} {name}; there are: {', '.join(known)}")
 
 
@@ -160,6 +168,12 @@ def _names_of(plan: Plan, kind: str) -> set[str]:
     if kind == "health":
         return {instance.name for instance in plan.instances if instance.appliance}
     return {instance.name for instance in plan.instances}
+
+
+def _checked_at_their_traffic(plan: Plan) -> set[str]:
+    """The instances that are targets of network load balancers, and whose programs know of no health checks."""
+    places = {(group.vpc, target.address) for group in plan.target_groups for target in group.targets}
+    return {one.name for one in plan.instances if (one.vpc, one.address) in places and not one.appliance}
 
 
 def _health_failure(plan: Plan, name: str) -> str:
@@ -207,16 +221,21 @@ def _restart(lab: RunningLab, name: str, record: Record) -> list[str]:
     return [f"program of {name} started again"]
 
 
+def _is_dead(lab: RunningLab, name: str) -> bool:
+    return any(process.name == name and process.state == "dead" for process in lab.processes())
+
+
 def _mend_node(lab: RunningLab, name: str, record: Record) -> list[str]:
     """Start a network node's keeper that is dead, or let it write its tables again if they are not as it wrote them."""
     keeper = next((node for node in lab.plan.network_nodes if node.name == name), None)
-    dead = any(process.name == name and process.state == "dead" for process in lab.processes())
+    dead = _is_dead(lab, name)
     if dead and keeper is None:
         raise LabError(f"{name} is dead, and {_NO_WAY_BACK}")
     if keeper is None:
         return []
     if dead:
-        start_keeper(read_plan(lab.state), keeper, lab.state, lab.state.secret.read_text(), record)
+        secret = lab.state.secret.read_text(errors="surrogateescape")
+        start_keeper(read_plan(lab.state), keeper, lab.state, secret, record)
         return [f"keeper of {name} started again; it writes its tables anew"]
     if lab.call(name, "status")["tables"] == "intact":
         return []

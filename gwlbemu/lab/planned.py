@@ -10,13 +10,16 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, MOST_TARGETS, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, MOST_TARGETS, NETWORK, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.network_attributes import check_group_attributes
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
-from gwlbemu.errors import AwsError
+from gwlbemu.errors import AwsError, SettingError
+from gwlbemu.topology.file.not_yet import attributes_not_yet
 from gwlbemu.topology.plan.listeners import Listener
 from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, NetworkNode, Plan, Target, TargetGroup
 
 HIGHEST_PORT = 65535
+_FIXED = ("UDP", "TLS")  # listeners of these protocols have no attributes (NLB guide, Idle timeout)
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -44,27 +47,28 @@ def listener_name(balancer: LoadBalancer, listener: Listener) -> str:
 class Resource:
     """What `set` and `attributes` take by name: a load balancer, one of its listeners, or a target group.
 
-    A load balancer's name stands for itself and for all of its listeners.
+    A load balancer's name stands for itself and for all of its listeners that have attributes.
     """
 
     name: str
     type: str  # of the load balancer that may use it
     kinds: tuple[str, ...]  # the resources whose attributes it has: load-balancer, listener, target-group
     balancers: tuple[LoadBalancer, ...]  # that it concerns; none for a group that nobody uses
-    listeners: frozenset[str] = frozenset()  # their names (`listener_name`); none of a target group's
+    listeners: frozenset[str] = frozenset()  # with attributes, by name (`listener_name`); none of a target group's
     group: TargetGroup | None = None
 
 
 def resource_named(plan: Plan, name: str) -> Resource:
     """Return what is called `name`. Raises AwsError (LoadBalancerNotFound, ListenerNotFound) when nothing is."""
     for balancer in plan.load_balancers:
-        listeners = frozenset(listener_name(balancer, each) for each in balancer.listeners)
+        listeners = {listener_name(balancer, each): each for each in balancer.listeners}
+        changeable = frozenset(key for key, each in listeners.items() if each.protocol not in _FIXED)
         if name == balancer.name:
-            return Resource(name, balancer.type, (LOAD_BALANCER, LISTENER), (balancer,), listeners)
+            return Resource(name, balancer.type, (LOAD_BALANCER, LISTENER), (balancer,), changeable)
         if name in listeners:
-            return Resource(name, balancer.type, (LISTENER,), (balancer,), frozenset({name}))
+            return Resource(name, balancer.type, (LISTENER,), (balancer,), changeable & {name})
         if name.startswith(f"{balancer.name}/"):
-            known = ", ".join(sorted(listeners - {balancer.name})) or "none by name"
+            known = ", ".join(key for key in listeners if key != balancer.name) or "none by name"
             raise AwsError(f"no listener {name}; there are: {known}", "ListenerNotFound")
     for group in plan.target_groups:
         if group.name == name:
@@ -166,13 +170,24 @@ def with_attributes(plan: Plan, name: str, values: Mapping[str, str]) -> tuple[P
     if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
         known = ", ".join(key for kind in resource.kinds for key in table[kind])
         raise AwsError(f"'{unknown[0]}' is not an attribute of {name}; there are: {known}")
+    if resource.group is not None and resource.type == NETWORK:
+        _check_network_group(resource.group, values)
     changed = plan
     for kind, texts in by_kind.items():
         if texts:
+            if kind == LISTENER and not resource.listeners:
+                raise AwsError(f"{next(iter(texts))} can't be changed for a UDP or TLS listener, as {name} is")
             for attributes in _attributes(changed, resource):
                 attributes.changed(kind, texts)
             changed = _changed_plan(changed, resource, kind, texts)
     return changed, {balancer.name for balancer in resource.balancers}
+
+
+def _check_network_group(group: TargetGroup, values: Mapping[str, str]) -> None:
+    """Refuse what AWS refuses of a group of that protocol and target type, and what the emulation cannot do yet."""
+    check_group_attributes(group.protocol, group.target_type, values)
+    for key, sentence in attributes_not_yet(values).items():
+        raise SettingError(f"{key}: {sentence}")
 
 
 def _attributes(plan: Plan, resource: Resource) -> Iterator[Attributes]:

@@ -58,7 +58,7 @@ def sender_of(plan: Plan, packet: Packet) -> Instance:
     return sender
 
 
-def network_balancer(plan: Plan, name: str) -> LoadBalancer | None:
+def balancer_named(plan: Plan, name: str) -> LoadBalancer | None:
     """Return the network load balancer that is called so, if there is one and no instance is."""
     if any(each.name == name for each in plan.instances):
         return None

@@ -12,7 +12,7 @@ from dataclasses import replace
 from gwlbemu.paths.answer import Answers
 from gwlbemu.paths.choices import Choices, every
 from gwlbemu.paths.compare import joined_exchanges, joined_ways, parting
-from gwlbemu.paths.ends import Ends, network_balancer, resolve, sender_of
+from gwlbemu.paths.ends import Ends, balancer_named, resolve, sender_of
 from gwlbemu.paths.index import Paths
 from gwlbemu.paths.network import in_dns
 from gwlbemu.paths.trip import dropped
@@ -49,7 +49,7 @@ def exchange(
 
 def _ends(paths: Paths, packet: Packet, states: States) -> dict[str, Ends]:
     """Return what the packet's ends may be, each with how it was chosen, for people: DNS may have several answers."""
-    balancer, sender = network_balancer(paths.plan, packet.destination), sender_of(paths.plan, packet)
+    balancer, sender = balancer_named(paths.plan, packet.destination), sender_of(paths.plan, packet)
     if balancer is None:
         return {"": resolve(paths.plan, packet)}
     found = {}

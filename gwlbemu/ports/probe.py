@@ -43,14 +43,17 @@ class ProbeResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How to probe; `lowest_status` to `highest_status` is the matcher (200-399), `port` 0 each target's own."""
+    """How to probe; `port` 0 is each target's own, `statuses` pass, given as the lowest and highest of each range.
+
+    `host` is what HTTP is told in the header of that name, "" the target's address and port.
+    """
 
     protocol: str = "TCP"  # TCP, HTTP or HTTPS
     port: int = 80
     path: str = "/"
     timeout_seconds: float = 5.0
-    lowest_status: int = 200
-    highest_status: int = 399
+    statuses: tuple[tuple[int, int], ...] = ((200, 399),)
+    host: str = ""
 
 
 class _BadAnswer(Exception):
@@ -191,10 +194,10 @@ async def _attempt(address: str, check: Check, local_address: str, progress: _Pr
             progress.waits_for = f"TLS handshake at port {check.port}"
             await secure.shake_hands()
         progress.waits_for = f"answer from port {check.port}"
-        status = await _status(secure or plain, check, f"{address}:{check.port}")
-        if check.lowest_status <= status <= check.highest_status:
+        status = await _status(secure or plain, check, check.host or f"{address}:{check.port}")
+        if any(low <= status <= high for low, high in check.statuses):
             return ProbeResult(True)
-        expected = f"expected {check.lowest_status}-{check.highest_status}"
+        expected = "expected " + ",".join(str(low) if low == high else f"{low}-{high}" for low, high in check.statuses)
         text = f"Health checks failed with these codes: [{status}], {expected}"
         return ProbeResult(False, RESPONSE_CODE_MISMATCH, text)
 

@@ -13,7 +13,7 @@ from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.edit import setting
 from gwlbemu.review.fault import Fault
 from gwlbemu.topology.file.attributes import LOAD_BALANCER, TARGET_GROUP, complete
-from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
+from gwlbemu.topology.file.balancing import LoadBalancer, Target, TargetGroup
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.places import subnets_by_name, target_zone
 from gwlbemu.topology.file.schema import Topology
@@ -63,7 +63,7 @@ def _empty_group(topology: Topology, group: TargetGroup, text: str, path: Path) 
     taken = {target for each in topology.target_groups for target in each.target_ids}
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
     idle = [one.name for one in vpc.instances if one.name not in taken and one.program and one.program.kind != "web"]
-    edits = (setting(path, tuple(idle), f"targets: [{', '.join(idle)}]"),) if idle else ()
+    edits = (setting(path, tuple(Target(id=name) for name in idle), f"targets: [{', '.join(idle)}]"),) if idle else ()
     return Fault("no-targets", "error", text, (path,), edits=edits)
 
 

@@ -7,10 +7,12 @@ not seen, none is named. What the user broke himself is told as that, and the on
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, NETWORK
 from gwlbemu.core.elb.target import EVERY_ZONE
-from gwlbemu.review.balancing import CROSS_ZONE, cross_zone, zones_of_targets, zones_with_endpoints
+from gwlbemu.core.elb.target_group import GroupAttributes
+from gwlbemu.review.balancing import CROSS_ZONE, zones_with_endpoints
 from gwlbemu.review.finding import HINT, Finding, listed
 from gwlbemu.review.live_drops import drop_findings
 from gwlbemu.review.live_health import mend_of_health, why
@@ -19,7 +21,7 @@ from gwlbemu.review.places import Places, healed_by
 from gwlbemu.review.seen import OnPurpose, Seen, Targets
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Topology
-from gwlbemu.topology.plan.values import Plan
+from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan, TargetGroup
 
 
 def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Finding]:
@@ -27,6 +29,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     places = Places(topology, plan)
     said = {node: targets for node, targets in seen.targets.items() if targets is not None}
     yield from _dead_nodes(plan, places, seen)
+    yield from _changed_tables(plan, places, seen)
     yield from _dead_programs(plan, places, seen)
     yield from _zones_without_health(topology, plan, places, seen, said)
     yield from _unhealthy_targets(topology, plan, places, seen, said)
@@ -38,25 +41,52 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
 
 
 def _dead_nodes(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
-    for node in plan.gateway_nodes:
+    for node in plan.nodes:
         if node.name in seen.targets and seen.targets[node.name] is None:
-            state, where = seen.processes.get(node.name, ""), f"load balancer {node.load_balancer} in zone {node.zone}"
-            if state == "dead":
-                text = f"node {node.name} is dead: what reaches {where} is lost"
-            elif state == "frozen":
-                text = f"node {node.name} is frozen: new flows that reach {where} are lost"
-                if plan.datapath != "python":
-                    text += ", those that its fast path has go on"
-            else:
-                text = f"node {node.name} does not answer: what becomes of packets that reach {where} is unknown"
+            kind, state = plan.node_types[node.name], seen.processes.get(node.name, "")
+            text = _SILENT[kind](plan, node.name, state, f"load balancer {node.load_balancer} in zone {node.zone}")
             broken = seen.on_purpose(node.name, node.zone)
+            again = f"gwlbemu heal node {node.name} starts it again" if kind == NETWORK else "take the lab down and up"
             change = (
                 healed_by(broken)
                 if broken is not None
                 else "nothing to change here: gwlbemu status tells whether it is frozen (gwlbemu heal process wakes it)"
-                " or dead (its log tells why; take the lab down and up)"
+                f" or dead (its log tells why; {again})"
             )
             yield Finding("dead-node", "error", text, places.balancer(node.load_balancer), change)
+
+
+def _silent_gateway(plan: Plan, name: str, state: str, where: str) -> str:
+    if state == "dead":
+        return f"node {name} is dead: what reaches {where} is lost"
+    if state == "frozen":
+        goes_on = ", those that its fast path has go on" if plan.datapath != "python" else ""
+        return f"node {name} is frozen: new flows that reach {where} are lost{goes_on}"
+    return f"node {name} does not answer: what becomes of packets that reach {where} is unknown"
+
+
+def _silent_keeper(plan: Plan, name: str, state: str, where: str) -> str:
+    goes_on = f"the kernel goes on as it was told, and nobody checks the targets of {where}"
+    is_what = f"is {state}" if state in ("dead", "frozen") else "does not answer"
+    return f"the keeper of node {name} {is_what}: {goes_on}"
+
+
+# What it means that a node is silent, by type of load balancer.
+_SILENT = {GATEWAY: _silent_gateway, NETWORK: _silent_keeper}
+
+
+def _changed_tables(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
+    """Somebody else, with nft for instance, has been at what a keeper wrote into the kernel of its node."""
+    for node in plan.network_nodes:
+        tables = seen.tables.get(node.name, "intact")
+        if tables != "intact":
+            means = "connections to it fail" if tables == "missing" else "what becomes of connections is not known"
+            text = (
+                f"the tables of node {node.name} are {tables}, and not by its keeper: {means}, for load balancer"
+                f" {node.load_balancer} in zone {node.zone}"
+            )
+            change = f"nothing to change here: gwlbemu heal node {node.name} writes them anew"
+            yield Finding("changed-tables", "error", text, places.balancer(node.load_balancer), change)
 
 
 def _dead_programs(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
@@ -101,40 +131,56 @@ def _passed_over_xdp(plan: Plan, seen: Seen) -> Iterator[Finding]:
 
 def _scope(
     topology: Topology, plan: Plan, said: Mapping[str, Targets]
-) -> Iterator[tuple[Any, list[Mapping[str, Any]]]]:
-    """Every node that packets can reach, with the targets that its new flows could be sent to."""
-    balancers = {balancer.name: balancer for balancer in topology.load_balancers}
-    for node in plan.gateway_nodes:
-        balancer = balancers[node.load_balancer]
-        registered = [one for one in said.get(node.name, ()) if one["state"] not in ("draining", "unused")]
-        everywhere = cross_zone(balancer)
-        scope = [one for one in registered if everywhere or one["zone"] in (node.zone, EVERY_ZONE)]
-        if scope and node.zone in zones_with_endpoints(topology, balancer.name):
-            yield node, scope
+) -> Iterator[tuple[GatewayNode | NetworkNode, TargetGroup, list[Mapping[str, Any]]]]:
+    """Every node that packets can reach, with each of its groups and the targets there that its new flows could be sent
+    to.
+    """
+    for node in plan.nodes:
+        if plan.node_types[node.name] == GATEWAY and node.zone not in zones_with_endpoints(
+            topology, node.load_balancer
+        ):
+            continue
+        for group in plan.groups_of(node.load_balancer):
+            everywhere = _cross_zone(plan, node.load_balancer, group)
+            scope = [
+                one
+                for one in said.get(node.name, ())
+                if one["target_group"] == group.name
+                and one["state"] not in ("draining", "unused")
+                and (everywhere or one["zone"] in (node.zone, EVERY_ZONE))
+            ]
+            if scope:
+                yield node, group, scope
+
+
+def _cross_zone(plan: Plan, name: str, group: TargetGroup) -> bool:
+    """Whether cross-zone load balancing is on for a group: as the group says where its type lets it, else as the load
+    balancer.
+    """
+    (balancer,) = (one for one in plan.load_balancers if one.name == name)
+    attributes = ATTRIBUTES[balancer.type].from_text(balancer.attributes, target_group=group.attributes)
+    return cast(GroupAttributes, attributes).cross_zone
 
 
 def _zones_without_health(
     topology: Topology, plan: Plan, places: Places, seen: Seen, said: Mapping[str, Targets]
 ) -> Iterator[Finding]:
-    """Fail open: new flows go to targets that are known to be unhealthy (guide, Health checks; contract TG-10)."""
-    balancers = {balancer.name: balancer for balancer in topology.load_balancers}
-    groups = {group.name: group for group in topology.target_groups}
-    for node, scope in _scope(topology, plan, said):
+    """Fail open: new flows go to targets that are known to be unhealthy (guides, Health checks; TG-10, NL-07)."""
+    for node, group, scope in _scope(topology, plan, said):
         if any(one["state"] == "healthy" for one in scope):
             continue
-        balancer = balancers[node.load_balancer]
         states = ", ".join(f"{one['id']} is {one['state']}{why(places, seen, one)}" for one in scope)
-        text = f"{node.name} has no healthy target ({states}): it fails open, new flows go to them all the same"
-        homes = [zones_of_targets(topology, groups[name]) for name in balancer.target_groups()]
-        others = {zone for home in homes for zone in home.values()} - {node.zone, EVERY_ZONE}
-        path: Path = (*places.balancer(balancer.name), "attributes", CROSS_ZONE)
+        of = f" of {group.name}" if len(plan.groups_of(node.load_balancer)) > 1 else ""
+        text = f"{node.name} has no healthy target{of} ({states}): it fails open, new flows go to them all the same"
+        others = {target.zone for target in group.targets} - {node.zone, EVERY_ZONE}
+        path: Path = (*places.balancer(node.load_balancer), "attributes", CROSS_ZONE)
         change = f"{CROSS_ZONE}: true, so that healthy targets of other zones help"
         names = {("zone", str(one["zone"])) for one in scope} | {("", places.name(one)) for one in scope}
         broken = [each for each in seen.broken if (each.kind if each.kind == "zone" else "", each.name) in names]
         if broken:
             path, change = places.thing(broken[0].kind, broken[0].name), healed_by(*broken)
-        elif cross_zone(balancer) or not others:
-            path, change = mend_of_health(places, seen, node.load_balancer, scope)
+        elif _cross_zone(plan, node.load_balancer, group) or not others:
+            path, change = mend_of_health(places, seen, node.load_balancer, group, scope)
         yield Finding("zone-without-health", "error", text, path, change)
 
 
@@ -143,16 +189,16 @@ def _unhealthy_targets(
 ) -> Iterator[Finding]:
     """A target that fails while others of its zone work. One that was broken on purpose is told as that elsewhere."""
     told = set()
-    for node, scope in _scope(topology, plan, said):
+    for node, group, scope in _scope(topology, plan, said):
         if not any(one["state"] == "healthy" for one in scope):
             continue
         for one in scope:
             name = places.name(one)
-            if one["state"] == "unhealthy" and (node.load_balancer, name) not in told:
-                told.add((node.load_balancer, name))
+            if one["state"] == "unhealthy" and (group.name, name) not in told:
+                told.add((group.name, name))
                 if seen.on_purpose(name, str(one["zone"])) is None:
                     text = f"target {name} is unhealthy for {node.name}{why(places, seen, one)}"
-                    path, change = mend_of_health(places, seen, node.load_balancer, [one])
+                    path, change = mend_of_health(places, seen, node.load_balancer, group, [one])
                     yield Finding("unhealthy-target", "warning", text, path, change)
 
 

@@ -9,6 +9,7 @@ from gwlbemu.review.finding import counted
 from gwlbemu.review.places import Places
 from gwlbemu.review.seen import Seen
 from gwlbemu.topology.file.document import Path
+from gwlbemu.topology.plan.values import TargetGroup
 
 
 def why(places: Places, seen: Seen, target: Mapping[str, Any]) -> str:
@@ -23,10 +24,12 @@ def why(places: Places, seen: Seen, target: Mapping[str, Any]) -> str:
     return f" ({'; '.join(known)})" if known else ""
 
 
-def mend_of_health(places: Places, seen: Seen, balancer: str, targets: Sequence[Mapping[str, Any]]) -> tuple[Path, str]:
+def mend_of_health(
+    places: Places, seen: Seen, balancer: str, group: TargetGroup, targets: Sequence[Mapping[str, Any]]
+) -> tuple[Path, str]:
     """Return where and how the health of the first of the targets is mended, by what was seen."""
-    path, group = places.group(balancer)
-    check, target = group.health_check, targets[0]
+    path, target = places.group(group.name), targets[0]
+    port = group.health_check.port or int(target["port"])  # TRAFFIC_PORT is 0
     name, reason = places.name(target), str(target.get("reason", ""))
     instance = seen.instance(name)
     program = places.program(name, balancer)
@@ -35,9 +38,9 @@ def mend_of_health(places: Places, seen: Seen, balancer: str, targets: Sequence[
     listening = instance.tcp_listening
     if reason == "Target.ResponseCodeMismatch":
         return (*path, "health_check", "path"), "a path that is answered with a status from 200 to 399"
-    if listening is not None and check.port not in listening:
+    if listening is not None and port not in listening:
         if listening:
             ports = " and ".join(str(port) for port in sorted(listening)[:5])
             return (*path, "health_check", "port"), f"the port where {name} listens, which is {ports}"
-        return program, f"a program that listens on TCP port {check.port}: nothing in {name} listens on any"
+        return program, f"a program that listens on TCP port {port}: nothing in {name} listens on any"
     return (*path, "health_check"), "nothing is known that would mend it here: the cause was not seen"

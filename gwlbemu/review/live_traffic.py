@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gwlbemu.core.gateway.settings import GENEVE_PORT, LONGEST_PACKET
 from gwlbemu.review.finding import HINT, Finding, Severity, counted, listed
 from gwlbemu.review.places import Places
-from gwlbemu.review.seen import Carried, IcmpAnswers, RefusedReturns, Seen
+from gwlbemu.review.seen import Carried, IcmpAnswers, RefusedReturns, Seen, Targets
 from gwlbemu.topology.file.document import Path
 from gwlbemu.wire.protocols import NAMES
 
@@ -49,7 +49,7 @@ class _Cell(NamedTuple):
 
 def traffic_findings(places: Places, seen: Seen) -> Iterator[Finding]:
     """Yield packets that were refused, answered by ICMP, not returned, or too long."""
-    names = {str(one["id"]): places.name(one) for targets in seen.targets.values() for one in targets or ()}
+    names = {str(one["id"]): places.name(one) for targets in _told(places, seen) for one in targets}
     for balancer in sorted({node.load_balancer for node in places.plan.gateway_nodes}):
         cells = list(_cells(places, seen, balancer))
         refused = [
@@ -78,11 +78,16 @@ def traffic_findings(places: Places, seen: Seen) -> Iterator[Finding]:
             yield Finding("too-long", "warning", text, places.balancer(node.load_balancer), change)
 
 
+def _told(places: Places, seen: Seen) -> list[Targets]:
+    """What the nodes say that know what became of packets."""
+    return [seen.targets.get(node.name) or () for node in places.plan.gateway_nodes]
+
+
 def _cells(places: Places, seen: Seen, balancer: str) -> Iterator[_Cell]:
     """Of targets that are healthy for some node, and not broken on purpose."""
     names, zones = {}, {}
-    for targets in seen.targets.values():
-        for one in targets or ():
+    for targets in _told(places, seen):
+        for one in targets:
             zones[str(one["id"])] = str(one["zone"])
             if one["state"] == "healthy":
                 names[str(one["id"])] = places.name(one)

@@ -7,7 +7,6 @@ from typing import Any
 
 from gwlbemu.review.instances import instances_by_name
 from gwlbemu.review.seen import OnPurpose
-from gwlbemu.topology.file.balancing import TargetGroup
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan.values import Plan
@@ -22,10 +21,14 @@ class Places:
         self._instances = instances_by_name(topology)
         self._balancers = [one.name for one in topology.load_balancers]
         self._by_address = {one.address: one.name for one in plan.instances if one.appliance}
+        self._instance_at = {(one.vpc, one.address): one.name for one in plan.instances if one.vpc}
+        self._vpc_of_group = {group.name: group.vpc for group in plan.target_groups}
 
     def name(self, target: Mapping[str, Any]) -> str:
         """Return the name of the instance that a target is, or the target's id."""
-        return self._by_address.get(str(target["address"]), str(target["id"]))
+        address = str(target["address"])
+        vpc = self._vpc_of_group.get(str(target.get("target_group", "")), "")
+        return self._by_address.get(address) or self._instance_at.get((vpc, address), str(target["id"]))
 
     def at(self, address: str) -> str:
         """Return the name of the appliance at an address, or the address."""
@@ -51,11 +54,9 @@ class Places:
                     return ("vpcs", index, "endpoints", number)
         return None
 
-    def group(self, balancer: str) -> tuple[Path, TargetGroup]:
-        """Return the target group of a load balancer, and where it stands."""
-        name = self.plan.group_of(balancer).name
-        index = [one.name for one in self._topology.target_groups].index(name)
-        return ("target_groups", index), self._topology.target_groups[index]
+    def group(self, name: str) -> Path:
+        """Return where the target group called `name` stands."""
+        return ("target_groups", [one.name for one in self._topology.target_groups].index(name))
 
     def anything(self, name: str) -> Path:
         """Return where an instance or a subnet stands; of anything else, the VPCs."""
@@ -75,7 +76,7 @@ class Places:
         found = self.instance(name)
         if found is not None:
             return found
-        nodes = {node.name: node.load_balancer for node in self.plan.gateway_nodes}
+        nodes = {node.name: node.load_balancer for node in self.plan.nodes}
         internet = [one.name for one in self._topology.internet.instances] if self._topology.internet else []
         return self.balancer(nodes[name]) if name in nodes else ("internet", "instances", internet.index(name))
 

@@ -106,7 +106,8 @@ class WrongChecksums:
 class Seen:
     """Everything that was read. `targets` has by node what it says of its targets, None where it does not answer.
 
-    `too_long` are by node the packets that were longer than a Gateway Load Balancer carries.
+    `too_long` are by node the packets that were longer than a Gateway Load Balancer carries. `tables` says of a network
+    load balancer's node whether the kernel has what its keeper wrote: intact, missing or altered.
     """
 
     targets: Mapping[str, Targets | None]
@@ -119,6 +120,7 @@ class Seen:
     port_drops: tuple[PortDrops, ...] = ()
     wrong_checksums: tuple[WrongChecksums, ...] = ()
     too_long: Mapping[str, int] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     def instance(self, name: str) -> InstanceSeen:
         """Return what was seen of an instance; of one that was not looked at, nothing."""

@@ -14,7 +14,7 @@ from typing import Self
 
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.views.ask import ask_gateway_nodes
+from gwlbemu.views.ask import ask_nodes
 from gwlbemu.views.traces import TracedPacket, traced_packet
 
 RENEW_SECONDS = 1.0  # well below the lease that a node gives
@@ -40,7 +40,7 @@ class TraceSession:
 
     def __enter__(self) -> Self:
         try:
-            answers, self.silent = ask_gateway_nodes(self._lab, "trace_start", match=self._match)
+            answers, self.silent = ask_nodes(self._lab, "trace_start", match=self._match)
             self._traces = {node: str(answer["trace"]) for node, answer in answers.items()}
         except BaseException:  # a node that has begun ends by itself when its lease is over
             self._ended.set()

@@ -94,9 +94,7 @@ def _why(lab: RunningLab, name: str, error: LabError) -> NoAnswer:
     return NoAnswer(name, str(error))
 
 
-def ask_gateway_nodes(
-    lab: RunningLab, verb: str, **arguments: Any
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def ask_nodes(lab: RunningLab, verb: str, **arguments: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Ask every node through whose process packets pass one thing: its answer by name, and by name a sentence why there
     is none (see `ask`).
     """

@@ -13,6 +13,7 @@ from gwlbemu.topology.plan.values import Plan
 
 _NO_OTHERS: Mapping[str, str] = {}
 
+
 @dataclass(frozen=True, slots=True)
 class AttributeSetting:
     """One attribute of `resource`, which is a load balancer (or its listener, web/TCP:80) or a target group, by

@@ -15,7 +15,9 @@ from typing import Any
 from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.views.ask import NoAnswer, Reading, ask, value_of
+from gwlbemu.wire.protocols import NAMES
 
+_NUMBERS = {name: number for number, name in NAMES.items()}  # a keeper says the kernel's word
 PAGE = 500  # flows per request where all are wanted; a node gives no more at once
 
 # What a table of flows shows, in its order; an address comes with its port.
@@ -73,6 +75,11 @@ class LiveFlow:
     target_port: int = 0
     state: str = ""  # the kernel's word, such as ESTABLISHED; "" for UDP
 
+    @property
+    def has_age(self) -> bool:
+        """Whether its age and idle time are known; the kernel tells neither of a connection."""
+        return self.type == GATEWAY
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as `gwlbemu flows --json` prints it: the fields that its type has."""
         others = {name for kind, names in _ONLY.items() if kind != self.type for name in names}
@@ -119,5 +126,6 @@ def read_flows(lab: RunningLab, limit: int | None = None) -> Reading[LiveFlow]:
 def live_flow(node: str, kind: str, answer: Mapping[str, Any]) -> LiveFlow:
     """Return a flow as a node of a load balancer of that type answers it."""
     absent = {name: value for other, fields in _ONLY.items() if other != kind for name, value in fields.items()}
-    packets = {"packets": answer["packets_to"] + answer["packets_from"]}
-    return value_of(LiveFlow, {**absent, **packets, **answer}, node=node, type=kind)
+    packets = answer["packets_to"] + answer["packets_from"]
+    protocol = _NUMBERS.get(answer["protocol"], answer["protocol"])
+    return value_of(LiveFlow, {**absent, "packets": packets, **answer, "protocol": protocol}, node=node, type=kind)

@@ -4,14 +4,13 @@ There is one table per type of load balancer (`TABLES`): AWS's namespace for it,
 
 Rules of this file (GWLB and NLB guide, CloudWatch metrics). A node's counters are the data points of its
 AvailabilityZone and LoadBalancer. Those of the LoadBalancer alone are made from its nodes' with the statistic that AWS
-recommends: sums are added up, a peak is the highest of the nodes' peaks (the zones need not have peaked together), host counts are
-Minimum and Maximum, because every node finds out about health for itself, and with cross-zone load balancing they all
-look at the same targets. Concurrent flows are added up (AWS does not say).
+recommends: sums are added up, a peak is the highest of the nodes' peaks (the zones need not have peaked together), host
+counts are Minimum and Maximum, because every node finds out about health for itself, and with cross-zone load balancing
+they all look at the same targets. Concurrent flows are added up (AWS does not say).
 
 Not as on AWS. CloudWatch gets a value a minute, and only while there is traffic; here the period is the lab's life,
 and every value is always there, so that scripts and Prometheus see a zero as a zero: `reported` tells whether
-CloudWatch would have it. Left out are a network load balancer's metrics by protocol (ActiveFlowCount_TCP ...), and
-ConsumedLCUs, which is a price, not a behaviour. The namespace `gwlbemu` is ours.
+CloudWatch would have it. ConsumedLCUs is a price, not a behaviour, and left out. The namespace `gwlbemu` is ours.
 """
 
 from __future__ import annotations
@@ -131,10 +130,16 @@ _GATEWAY = (
 )
 _NETWORK = (
     Metric(AWS_NLB, "ActiveFlowCount", "Count", _NOW, ALWAYS, "concurrent connections"),
+    Metric(AWS_NLB, "ActiveFlowCount_TCP", "Count", _NOW, NON_ZERO, "concurrent TCP connections"),
+    Metric(AWS_NLB, "ActiveFlowCount_UDP", "Count", _NOW, NON_ZERO, "concurrent UDP flows"),
     Metric(AWS_NLB, "NewFlowCount", "Count", _SUM, ALWAYS, "new connections"),
+    Metric(AWS_NLB, "NewFlowCount_TCP", "Count", _SUM, NON_ZERO, "new TCP connections"),
+    Metric(AWS_NLB, "NewFlowCount_UDP", "Count", _SUM, NON_ZERO, "new UDP flows"),
     Metric(AWS_NLB, "HealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are healthy"),
     Metric(AWS_NLB, "UnHealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are unhealthy"),
     Metric(AWS_NLB, "ProcessedBytes", "Bytes", _SUM, ALWAYS, "of both directions, with TCP and IP headers"),
+    Metric(AWS_NLB, "ProcessedBytes_TCP", "Bytes", _SUM, NON_ZERO, "of both directions, of TCP"),
+    Metric(AWS_NLB, "ProcessedBytes_UDP", "Bytes", _SUM, NON_ZERO, "of both directions, of UDP"),
     Metric(AWS_NLB, "ProcessedPackets", "Count", _SUM, ALWAYS, "of both directions"),
     Metric(AWS_NLB, "TCP_Client_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that clients sent"),
     Metric(AWS_NLB, "TCP_Target_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that targets sent"),
@@ -185,7 +190,7 @@ def _hosts(groups: Iterable[str], targets: Iterable[Mapping[str, Any]]) -> dict[
     known = list(targets)
     return {
         group: {
-            name: sum(each["target_group"] == group and each["state"] == state for each in known)
+            name: sum(each["target_group"] == group and str(each["state"]).startswith(state) for each in known)
             for name, state in _HOST_COUNTS.items()
         }
         for group in groups
@@ -217,7 +222,8 @@ def drop_counts(metrics: Mapping[str, int]) -> dict[str, int]:
 
 def _points(nodes: list[NodeCounters], dimensions: dict[str, str]) -> Iterable[Point]:
     known = TABLES[nodes[0].type].metrics
-    for name in nodes[0].values:
+    order = {name: number for number, name in enumerate(known)}
+    for name in sorted(nodes[0].values, key=lambda each: order.get(each, len(order))):
         values = [node.values.get(name, 0) for node in nodes]
         reason = {"Reason": name.removeprefix(DROPPED)} if name.startswith(DROPPED) else {}
         metric = _DROPPED if reason else known.get(name, Metric(OURS, name, "Count", _SUM))

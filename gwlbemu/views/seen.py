@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gwlbemu.command import command
+from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
 from gwlbemu.errors import GwlbemuError, NetError
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import RunningLab
@@ -40,7 +41,11 @@ _KERNEL_DROPS = "kernel drops"  # the counter of its packet socket, which every 
 _LONGEST_NAME = 100  # characters of a counter's name
 _HIGHEST_COUNT = (1 << 64) - 1
 _COUNTING = ("firewall", "ids", "passthrough", "broken")  # kinds of appliances that answer with their counters
-_QUESTIONS: dict[str, dict[str, Any]] = {"targets": {}, "traffic": {}, "metrics": {}}
+# What a node is asked, by type of load balancer.
+_QUESTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    GATEWAY: {"targets": {}, "traffic": {}, "metrics": {}},
+    NETWORK: {"targets": {}, "status": {}},
+}
 
 
 def read_seen(lab: RunningLab) -> Seen:
@@ -49,7 +54,8 @@ def read_seen(lab: RunningLab) -> Seen:
     Where packets seem to get no answer it looks a second time: those may have been on their way.
     """
     answers = _ask(lab)
-    if any(each["unanswered"] >= ENOUGH for one in answers.values() for each in one["traffic"]["traffic"]):
+    traffic = [each for one in answers.values() for each in one.get("traffic", {}).get("traffic", ())]
+    if any(each["unanswered"] >= ENOUGH for each in traffic):
         time.sleep(_AGAIN_SECONDS)
         answers = _ask(lab)
     plan = lab.plan
@@ -60,7 +66,7 @@ def read_seen(lab: RunningLab) -> Seen:
             node.name: [asdict(each) for each in targets_of(plan, node, answers[node.name]["targets"])]
             if node.name in answers
             else None
-            for node in plan.gateway_nodes
+            for node in plan.nodes
         },
         processes={process.name: process.state for process in lab.processes()},
         carried=tuple(
@@ -81,23 +87,33 @@ def read_seen(lab: RunningLab) -> Seen:
         port_drops=read_port_drops(lab),
         wrong_checksums=tuple(_wrong_checksums(lab)),
         too_long={node.name: int(answers[node.name]["metrics"]["metrics"].get(_TOO_LONG, 0)) for node in nodes},
+        tables={
+            node.name: str(answers[node.name]["status"]["tables"])
+            for node in plan.network_nodes
+            if node.name in answers
+        },
     )
 
 
 def _ask(lab: RunningLab) -> dict[str, Answers]:
-    answers, _ = ask(lab, [node.name for node in lab.plan.gateway_nodes], _QUESTIONS)
+    types = lab.plan.node_types
+    answers: dict[str, Answers] = {}
+    for kind, questions in _QUESTIONS.items():
+        names = [name for name, its in types.items() if its == kind]
+        answers |= ask(lab, names, questions)[0] if names else {}
     return answers
 
 
 def _instances(lab: RunningLab) -> dict[str, InstanceSeen]:
     """The targets' instances from inside, and the programs of the others."""
+    targets = {(group.vpc, target.address) for group in lab.plan.target_groups for target in group.targets}
     processes = {process.name: process for process in lab.processes()}
     counting = [program.instance for program in lab.plan.programs if program.kind in _COUNTING]
     commands = {program.instance for program in lab.plan.programs if program.kind == "command"}
     found = {}
     for instance in lab.plan.instances:
         process = processes.get(instance.name)
-        if not instance.appliance:
+        if not instance.appliance and (instance.vpc, instance.address) not in targets:
             if process is not None:
                 found[instance.name] = InstanceSeen(process.state, last_words(process))
             continue

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
-from gwlbemu.core.elb.balancer_types import GATEWAY
+from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
 from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import CAPTURE, Process, RunningLab
@@ -55,6 +55,11 @@ class NodeStatus:
     type: str = GATEWAY  # of its load balancer
     tables: str = ""  # intact | missing | altered: what the kernel has of what the node has written
     failing_open: tuple[str, ...] = ()  # target groups without a healthy target in scope
+
+    @property
+    def is_kernels(self) -> bool:
+        """Whether the kernel carries its packets and goes on without it, as a network load balancer's does."""
+        return self.type == NETWORK
 
     @property
     def broken_tables(self) -> bool:
@@ -241,9 +246,7 @@ def _lost_lines(plan: Plan, answers: Mapping[str, Answers]) -> Iterator[LostLine
             yield lost
 
 
-def _node(
-    plan: Plan, node: GatewayNode | NetworkNode, answers: Answers | None, silent: NoAnswer | None
-) -> NodeStatus:
+def _node(plan: Plan, node: GatewayNode | NetworkNode, answers: Answers | None, silent: NoAnswer | None) -> NodeStatus:
     groups = ", ".join(group.name for group in plan.groups_of(node.load_balancer))
     kind = plan.node_types[node.name]
     names = NodeStatus(node.name, node.load_balancer, groups, node.zone, silent=silent, type=kind)

@@ -41,11 +41,14 @@ def _troubles(lab: RunningLab) -> tuple[list[str], list[str]]:
         if node.process not in unwell:
             ready = lab.state.control(node.process).exists()
             (lasting if ready else passing).append(node.sentence if ready else f"{node.process} is not ready yet")
+    several = {node.name for node in lab.plan.nodes if len(lab.plan.groups_of(node.load_balancer)) > 1}
     for target in targets.items:
         if target.state not in ("healthy", "unused"):
-            sentence = f"{target.id} is {target.state} for {target.node}: {target.description or target.reason}"
+            name = f"{target.id} of {target.target_group}" if target.node in several else target.id
+            sentence = f"{name} is {target.state} for {target.node}: {target.description or target.reason}"
             (passing if target.state == "initial" else lasting).append(sentence)
-            ended = unwell.get(target.id)
+            instance = target.id.partition(":")[0]
+            ended = unwell.get(instance)
             if ended is not None and ended.state == "ended" and target.state != "initial":
-                lasting.append(f"the program of {target.id} has ended: {last_words(ended)}; see {ended.log}")
+                lasting.append(f"the program of {instance} has ended: {last_words(ended)}; see {ended.log}")
     return lasting, passing

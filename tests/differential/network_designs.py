@@ -53,8 +53,8 @@ def far_front(draft: Draft) -> None:
         {"name": "to-app", "vpc": "app", "subnets": [f"app-{z}" for z in draft.zones], "route_table": "everything"},
     ]
     lines = [{"destination": "10.0.0.0/16", "target": "to-app"}, {"destination": "10.7.0.0/16", "target": "to-spoke"}]
-    table = {"name": "everything", "routes": lines}
-    draft.document["transit_gateways"] = [{"name": "tgw", "attachments": attachments, "route_tables": [table]}]
+    tables = [{"name": "everything", "routes": lines}]
+    draft.document["transit_gateways"] = [{"name": "tgw", "attachments": attachments, "route_tables": tables}]
     outside = [one["address"] for one in spoke.body["instances"]] if draft.random.random() < 0.5 else []
     _balance(draft, app, outside)
 

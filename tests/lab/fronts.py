@@ -127,6 +127,19 @@ for place in sys.argv[2:]:
         except OSError as error:
             print(type(error).__name__, flush=True)
 """
+_SERVE = """
+import http.server, json, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"name": sys.argv[1], "peer_address": self.client_address[0]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+with http.server.ThreadingHTTPServer(("", 80), Handler) as server:
+    print("ready", flush=True)
+    server.serve_forever()
+"""
 _ECHO = """
 import socket
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -150,6 +163,17 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         except TimeoutError:
             print(address, "silence")
 """
+
+
+@contextmanager
+def serving(lab: Lab, name: str) -> Iterator[None]:
+    """A web server at an instance that has none, which answers `ask` as the others do."""
+    server = lab.spawn(name, [sys.executable, "-c", _SERVE, name])
+    try:
+        wait_until(server.output, what="the web server")
+        yield
+    finally:
+        server.kill()
 
 
 @contextmanager

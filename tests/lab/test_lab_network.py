@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +15,8 @@ from scapy.packet import Packet
 
 from gwlbemu import Lab
 from gwlbemu.lab.shortcuts import installed
+from gwlbemu.net.inside import inside
+from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology import names
 from gwlbemu.views.port_drops import read_port_drops
 from tests.lab.fronts import (
@@ -29,9 +33,11 @@ from tests.lab.fronts import (
     echoing,
     front,
     say,
+    serving,
 )
 from tests.lab.oracles import sniffed
-from tests.waiting import PATIENCE
+from tests.lab.talkers import idle
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.namespace
 SILENCE, REFUSED = 28, 7  # curl's exit codes
@@ -89,6 +95,25 @@ def test_a_client_may_ask_a_target_itself_from_the_port_from_which_it_asked_the_
         assert [each[1] for each in say(lab, "near", *turns, source_port=40_000)] == turns
 
 
+def _kept(lab: Lab, source_port: int) -> list[int]:
+    """For how many seconds the ports of targets will still know each connection from a client's port."""
+    words, found = ["nft", "-j", "list", "map", "netdev", "returns", "tcp_flows"], []
+    for subnet in ("app-a", "app-b"):
+        with inside(path_of(names.namespace(lab.name, subnet))):
+            told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+        found += [element["elem"] for each in told["nftables"] for element, _ in each.get("map", {}).get("elem", [])]
+    return [each["expires"] for each in found if each["val"]["concat"][2] == source_port]
+
+
+def test_a_port_knows_a_connection_for_longer_than_it_may_be_idle_and_not_long_after_both_ends_have_ended_it(
+    lab: Lab,
+) -> None:
+    assert connect(lab, "near", 41_000, f"{PRIVATE['a']}:{ONLY_B}") == [f"peer: {ADDRESSES['near']} port 41000"]
+    wait_until(lambda: [each <= 60 for each in _kept(lab, 41_000)] == [True], lambda: str(_kept(lab, 41_000)))
+    with idle(lab, PUBLIC["a"]) as source_port:
+        wait_until(lambda: [each > 6000 for each in _kept(lab, source_port)] == [True])
+
+
 def test_datagrams_in_fragments_go_both_ways(lab: Lab) -> None:
     with echoing(lab):
         address = PRIVATE["a"]
@@ -108,6 +133,31 @@ def test_that_nobody_listens_at_a_target_is_told_by_the_address_that_was_asked(l
     with sniffed(lab, "client", matching=f"-Q in tcp src port {NOBODY}") as heard:
         assert ask(lab, "client", PUBLIC["b"], NOBODY) == REFUSED
     assert {(IP(frame[14:]).src, str(IP(frame[14:])[TCP].flags)) for frame in heard.frames} == {(PUBLIC["b"], "RA")}
+
+
+@pytest.mark.contract("NL-03")
+def test_a_target_sees_the_nodes_address_where_the_clients_is_not_kept_and_may_be_its_own_client() -> None:
+    groups = {"only-a": {"preserve_client_ip.enabled": False}}
+    with (
+        balanced(front(lab="translated", groups=groups)) as lab,
+        sniffed(lab, "front-node-b", device="fabric", matching="ip") as fabric,
+    ):
+        for client, address in (("client", PUBLIC["b"]), ("near", PRIVATE["b"]), ("web-a", PRIVATE["b"])):
+            answer = ask(lab, client, address, ONLY_A)
+            assert isinstance(answer, dict), answer
+            assert (answer["name"], answer["peer_address"]) == ("web-a", PRIVATE["b"])
+    assert fabric.frames == []
+
+
+@pytest.mark.contract("NL-03")
+def test_an_instance_that_is_registered_later_answers_by_the_node_without_a_change_of_the_machine() -> None:
+    with balanced(front(lab="later")) as lab, serving(lab, "near"):
+        lab.register("only-b", "near")
+        lab.deregister("only-b", "web-b")
+        lab.wait_for_state("near", "healthy", timeout=PATIENCE)
+        answer = ask(lab, "client", PUBLIC["a"], ONLY_B)
+        assert isinstance(answer, dict), answer
+        assert (answer["name"], answer["peer_address"]) == ("near", ADDRESSES["client"])
 
 
 # -- shortcuts

@@ -73,7 +73,7 @@ def run(tmp_path: Path, work: Any) -> Talk:
     [
         (b"", "not JSON"), (b"\xff\xfe\x00binary", "not JSON"), (b"[" * 1000, "deeper"), (b"[" * 100_000, "deeper"),
         (b'{"a":' * 1000 + b"1" + b"}" * 1000, "deeper"),
-        (b'{"verb":"echo","number":' + b"[" * 9 + b"]" * 9 + b"}", "deeper"),
+        (b'{"verb":"echo","number":' + b"[" * 11 + b"]" * 11 + b"}", "deeper"),
         (b'{"verb":"echo","number":Infinity}', "Infinity is no number"), (b'{"verb":"echo","number":NaN}', "NaN"),
         (b'{"verb":"echo","number":1e999}', "number: expected a whole number from 0 to 10, got inf"),
         (b'{"verb":"echo","number":' + b"9" * 4000 + b"}", "number: expected"),

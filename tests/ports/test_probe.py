@@ -111,6 +111,16 @@ def test_statuses_from_200_to_399_are_healthy(status: int, ok: bool) -> None:
         assert ask(port) == ProbeResult(True) if ok else ProbeResult(False, "Target.ResponseCodeMismatch", words)
 
 
+@pytest.mark.contract("NL-06")
+@pytest.mark.parametrize(("status", "ok"), [(200, True), (201, False), (301, True), (302, True), (303, False)])
+def test_statuses_that_are_a_list_of_ranges_are_healthy(status: int, ok: bool) -> None:
+    with server(answering(b"HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n" % status)) as (port, _):
+        check = Check("HTTP", port, statuses=((200, 200), (301, 302)))
+        found = asyncio.run(probe(SERVER, check, local_address=PROBER))
+        words = f"Health checks failed with these codes: [{status}], expected 200,301-302"
+        assert found == ProbeResult(True) if ok else ProbeResult(False, "Target.ResponseCodeMismatch", words)
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -43,8 +43,8 @@ def target(name: str, *, state: str = "healthy", sent: int = 0, returned: int = 
     zone, number = name[3], name[4]
     address = f"10.254.{1 if zone == 'a' else 2}.1{number}"
     return {
-        "id": name, "zone": zone, "address": address, "state": state, "packets_to": sent, "packets_from": returned,
-        "reason": "", "description": "",
+        "id": name, "target_group": "firewalls", "zone": zone, "address": address, "state": state, "packets_to": sent,
+        "packets_from": returned, "reason": "", "description": "",
     }  # fmt: skip
 
 

@@ -58,8 +58,8 @@ def test_its_json_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
         "lab", "source", "processes", "never_started", "nodes", "shortcuts", "capture", "failures", "lost_lines",
         "interrupted", "port_drops",
     ]  # fmt: skip
-    network = {"tables": "", "failing_open": []}
-    assert status["nodes"][B] | {"target_group": ""} == node_status(B) | {"target_group": "", "type": "gateway"} | network
+    network = {"type": "gateway", "tables": "", "failing_open": []}
+    assert status["nodes"][B] | {"target_group": ""} == node_status(B) | network | {"target_group": ""}
     assert status["nodes"][A]["targets"][0] | target("fw-a", flows=2) == status["nodes"][A]["targets"][0]
     assert status["capture"] == CAPTURE
     assert status["processes"][0].keys() == {"name", "namespace", "pid", "state", "log"}

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from itertools import count
 
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
+from gwlbemu.core.elb.states import Membership
 from gwlbemu.core.network.records import ProbeTarget, TargetHealth
 from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
 from gwlbemu.core.network.tables import (
@@ -111,8 +112,18 @@ class NetworkBalancer:
         """Return every target of every group, as DescribeTargetHealth would."""
         self.expire(now)
         return [
-            TargetHealth(name, member.id, member.address, member.port, member.zone, *member.status, member.number)
-            for name, member in self._members()
+            TargetHealth(
+                name,
+                member.id,
+                member.address,
+                member.port,
+                member.zone,
+                *member.status,
+                member.number,
+                known.members.is_in_scope(member) or member.membership is not Membership.REGISTERED,
+            )
+            for name, known in self._groups.items()
+            for member in known.members.members.values()
         ]
 
     def probe_targets(self, group: str) -> list[ProbeTarget]:
@@ -133,6 +144,14 @@ class NetworkBalancer:
             if listener.port == port and protocol in PROTOCOLS.get(listener.protocol, ()):
                 return listener.name
         return ""
+
+    def port_of(self, group: str) -> int:
+        """Return the port of the first listener that forwards to a group; 0 where none does."""
+        for listener in self._listeners:
+            for forward in (listener.forward, *(each for _, each in listener.by_version)):
+                if any(name == group for name, _ in forward.groups):
+                    return listener.port
+        return 0
 
     # ---- what the kernel shall hold ----
     def tables(self) -> Tables:
@@ -187,6 +206,7 @@ class NetworkBalancer:
         for name, known in self._groups.items():
             self._flushes += [member.number for member in known.members.take_ended()]
             for member in list(known.members.members.values()):
+                self._names.pop(member.number, None)  # so that those that are there are the last
                 self._names[member.number] = name, member.id
                 if known.members.is_forgettable(member):
                     known.members.forget(member)

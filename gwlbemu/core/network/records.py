@@ -17,6 +17,7 @@ class TargetHealth(NamedTuple):
     reason: str
     description: str
     number: int
+    is_seen: bool  # whether this node has to do with it: not with one of another zone without cross-zone load balancing
 
 
 class ProbeTarget(NamedTuple):

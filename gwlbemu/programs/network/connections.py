@@ -1,4 +1,4 @@
-"""The connections of a node, read from the kernel in slices, so that nothing waits while a hundred thousand are read."""
+"""The connections of a node, read from the kernel in slices: nothing waits while a hundred thousand are read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from gwlbemu.core.network.tables import NUMBER_MASK
@@ -14,6 +15,7 @@ from gwlbemu.net import conntrack
 from gwlbemu.net.conntrack import Entry
 
 FRESH_SECONDS = 1.0  # as long as what was read serves others
+PAGES_SECONDS = 10.0  # as long as it serves who goes on from page to page
 _AT_ONCE = 64  # connections whose time passes between two turns of the loop
 
 
@@ -36,19 +38,16 @@ class Connections:
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
 
-    async def live(self, *, fresh: bool = False) -> Sequence[Live]:
-        """Return all of them, who began first first; unless `fresh`, as they were within the last second."""
+    async def live(self, oldest: float = FRESH_SECONDS) -> Sequence[Live]:
+        """Return all of them, who began first first, as they were `oldest` seconds ago or later."""
         async with self._lock:
-            if fresh or self._now() - self._read_at >= FRESH_SECONDS:
+            if self._now() - self._read_at >= oldest:
                 found = []
                 for entries in conntrack.entries():
-                    found += [
-                        Live(*identity, entry.protocol, entry)
-                        for entry in entries
-                        if (identity := entry.identity)[2] & NUMBER_MASK
-                    ]
+                    identities = ((entry.identity, entry) for entry in entries)
+                    found += [Live(*each, entry) for each, entry in identities if each[2] & NUMBER_MASK]
                     await asyncio.sleep(0)
-                found.sort(key=lambda each: each[:2])
+                found.sort(key=itemgetter(0, 1))
                 self._read, self._read_at = found, self._now()
             return self._read
 
@@ -61,7 +60,7 @@ class Connections:
 
         A connection that lives throughout is on exactly one page.
         """
-        live = await self.live(fresh=not cursor)
+        live = await self.live(PAGES_SECONDS if cursor else 0)
         at = _place(cursor)
         if newest_first:
             end = bisect_left(live, at, key=lambda each: each[:2]) if at else len(live)
@@ -75,7 +74,7 @@ class Connections:
 
     async def let_pass(self, seconds: float) -> list[Live]:
         """Let `seconds` pass for all; return those that this has ended, who began first first."""
-        live = await self.live(fresh=True)
+        live = await self.live(0)
         ended = [each for each in live if each.entry.timeout <= seconds]
         left = iter(live)
         while some := list(islice(left, _AT_ONCE)):

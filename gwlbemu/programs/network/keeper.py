@@ -9,6 +9,7 @@ SIGTERM or SIGINT with exit code 0; the tables stay. No request and no target en
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import sys
@@ -16,7 +17,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from gwlbemu.core.elb.health import HealthCheck
+from gwlbemu.core.elb.health import HealthCheck, status_ranges
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Group
 from gwlbemu.net.sysctls import write_translating
@@ -107,10 +108,18 @@ class _GroupProber:
     def __init__(self, keeper: Keeper, group: Group) -> None:
         self.check: HealthCheck = group.health_check
         self._keeper, self._group, self._stopped = keeper, group.name, False
-        lowest, highest = _statuses(self.check.matcher)
+        # NLB guide, Health checks: the node's address and the listener's port.
+        host = f"{keeper.config.address}:{keeper.balancer.port_of(group.name)}"
         self._prober = Prober(
             keeper.loop,
-            Check(self.check.protocol, self.check.port, self.check.path, self.check.timeout_seconds, lowest, highest),
+            Check(
+                self.check.protocol,
+                self.check.port,
+                self.check.path,
+                self.check.timeout_seconds,
+                status_ranges(self.check.matcher),
+                host,
+            ),
             Pace(self.check.interval_seconds, keeper.settings.emulation.initial_health_check_interval_seconds),
             local_address=keeper.config.address,
             targets=lambda: [] if self._stopped else keeper.balancer.probe_targets(self._group),
@@ -127,12 +136,6 @@ class _GroupProber:
         self._prober.refresh()
 
 
-def _statuses(matcher: str) -> tuple[int, int]:
-    """Return the lowest and the highest status that a matcher (`200-399`, `200`) takes."""
-    lowest, _, highest = matcher.partition("-")
-    return int(lowest), int(highest or lowest)
-
-
 def main(argv: list[str]) -> int:
     """Run a keeper until a signal ends it; return the exit code."""
 
@@ -142,6 +145,8 @@ def main(argv: list[str]) -> int:
         if keeper.config.logs:
             keep_logs_small(loop, Path(keeper.config.logs))
         privileges.drop(keep=(privileges.NET_ADMIN,))
+        gc.freeze()
+        gc.set_threshold(25_000, 3, 10_000)  # a hundred thousand connections that are read are no garbage
         LOG.info("%s is ready", keeper.config.name)
         loop.run()
 

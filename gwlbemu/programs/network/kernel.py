@@ -1,10 +1,10 @@
-"""The kernel of a node, as its keeper handles it: write the tables, see whether they are still there, end connections."""
+"""The kernel of a node, as its keeper handles it: write the tables, see whether they are there, end connections."""
 
 from __future__ import annotations
 
 import socket
 
-from gwlbemu.core.network.tables import NUMBER_MASK, Tables
+from gwlbemu.core.network.tables import NUMBER_MASK, PRESERVED, Tables
 from gwlbemu.errors import NetError
 from gwlbemu.net import conntrack, firewall
 from gwlbemu.programs.network.ruleset import TABLE, ruleset
@@ -13,14 +13,26 @@ INTACT, MISSING, ALTERED = "intact", "missing", "altered"
 
 
 class Kernel:
-    """The kernel's side of one node, in the network namespace of the calling thread; it begins without connections."""
+    """The kernel's side of one node, in the network namespace of the calling thread.
+
+    Connections that an earlier keeper left go on if their targets are known; those of others end.
+    """
 
     def __init__(self, tables: Tables) -> None:
         self._tables, self._ruleset = tables, ruleset(tables)
         self._generation, self._fingerprint = 0, ""  # of the rules, when they were written
         self.repair()
-        # Marks of an earlier keeper mean nothing now.
-        conntrack.delete(0, 0)
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Give the connections of an earlier keeper, which counted targets anew, the marks of today."""
+        numbers = {(each.address, each.port): each.mark & NUMBER_MASK for each in self._tables.known}
+        found = [entry for some in conntrack.entries() for entry in some if entry.mark & NUMBER_MASK]
+        changes = []
+        for entry in found:
+            target = entry.reply.source, entry.reply.source_port
+            changes.append((entry, numbers[target] | entry.mark & PRESERVED if target in numbers else 0))
+        conntrack.change_marks(changes)
 
     def write(self, tables: Tables) -> None:
         """Let the kernel hold `tables` from now on, all at once; nothing is done where it does already."""

@@ -32,6 +32,13 @@ _FIXED = (
     RESETS_BY_CLIENT, RESETS_BY_TARGET, RESETS_BY_NODE,
 )  # fmt: skip
 
+_FORWARD = [
+    "ct status & dnat == 0 drop",
+    "icmp type != destination-unreachable drop",
+    f"ct direction reply goto {FROM_TARGETS}_targets",
+    f"goto {TO_TARGETS}_targets",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
@@ -50,7 +57,7 @@ class Ruleset:
 
     def anew(self) -> str:
         """Return the commands that make it of whatever is there."""
-        return f"add table ip {TABLE}\ndelete table ip {TABLE}\n{self.text}"
+        return f"add table ip {TABLE}\ndelete table ip {TABLE}\nadd table ip {TABLE}\n{self.text}"
 
 
 def ruleset(tables: Tables) -> Ruleset:
@@ -71,7 +78,8 @@ def ruleset(tables: Tables) -> Ruleset:
         _chain("pick", "nat hook prerouting priority -100", _pick(tables)),
         _chain("marks", "filter hook prerouting priority -90", _marks()),
         _chain("postrouting", "nat hook postrouting priority 100", _postrouting(tables)),
-        _chain("forward", "filter hook forward priority 0; policy drop", _forward(tables)),
+        *(_chain(chain, "", rules) for chain, rules in _ways(tables)),
+        _chain("forward", "filter hook forward priority 0; policy drop", _FORWARD),
         _chain(
             "input",
             "filter hook input priority 0; policy drop",
@@ -109,12 +117,14 @@ def _timeouts(tables: Tables) -> list[str]:
 
 
 def _refuse(tables: Tables) -> list[str]:
-    late = "ct state invalid tcp flags & rst == 0"
+    late = "tcp flags & rst == 0"
     reset = f'counter name "{RESETS_BY_NODE}" reject with tcp reset'
     ports = sorted({each.port for each in tables.listeners if each.protocol == TCP})
     sockets = sorted({f"{_text(each.address)} . {each.port}" for each in tables.known})
     to_node = f"{late} ip daddr {_text(tables.address)}"
-    rules = [f"{to_node} tcp dport {{ {', '.join(map(str, ports))} }} {reset}"] if ports else []
+    rules = ["ct state != invalid return"]
+    if ports:
+        rules.append(f"{to_node} tcp dport {{ {', '.join(map(str, ports))} }} {reset}")
     if sockets:
         rules.append(f"{to_node} ip saddr . tcp sport {{ {', '.join(sockets)} }} {reset}")
     # From a target whose client's address is kept: to the client.
@@ -190,21 +200,17 @@ def _postrouting(tables: Tables) -> list[str]:
     return [f"ct status dnat ct mark & {PRESERVED:#x} == 0 meta l4proto {{ tcp, udp }} snat to {source}"]
 
 
-def _forward(tables: Tables) -> list[str]:
-    rules = ["ct status & dnat == 0 drop", "icmp type != destination-unreachable drop"]
-    for direction, way, resets in (
-        ("original", TO_TARGETS, RESETS_BY_CLIENT),
-        ("reply", FROM_TARGETS, RESETS_BY_TARGET),
-    ):
+def _ways(tables: Tables) -> Iterator[tuple[str, list[str]]]:
+    """Yield the chains that count what passes to targets and from them."""
+    for way, resets in ((TO_TARGETS, RESETS_BY_CLIENT), (FROM_TARGETS, RESETS_BY_TARGET)):
         counters = ", ".join(f'{each.mark:#x} : "{way}_{each.mark & NUMBER_MASK}"' for each in tables.known)
-        if counters:
-            rules.append(f"ct direction {direction} counter name ct mark map {{ {counters} }}")
-        rules += [
-            f'ct direction {direction} meta l4proto {protocol} counter name "{way}_{protocol}"'
-            for protocol in ("tcp", "udp")
-        ]
-        rules.append(f'ct direction {direction} tcp flags & rst != 0 counter name "{resets}"')
-    return [*rules, "accept"]
+        by_target = [f"counter name ct mark map {{ {counters} }}"] if counters else []
+        tcp = f"{way}_targets_tcp"
+        yield tcp, [f'counter name "{way}_tcp"', f'tcp flags & rst != 0 counter name "{resets}"', "accept"]
+        yield (
+            f"{way}_targets",
+            [*by_target, f"meta l4proto tcp goto {tcp}", f'meta l4proto udp counter name "{way}_udp"', "accept"],
+        )
 
 
 def _text(address: bytes) -> str:

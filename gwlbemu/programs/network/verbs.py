@@ -107,6 +107,7 @@ class KeeperVerbs:
                     "packets_from": traffic.get(f"{FROM_TARGETS}_{each.number}", (0, 0))[0],
                 }
                 for each in self._keeper.balancer.target_health(now=self._keeper.loop.now)
+                if each.is_seen or flows[each.number]
             ]
         }
 
@@ -147,7 +148,8 @@ class KeeperVerbs:
         """Answer `metrics` by CloudWatch's names (AWS/NetworkELB): totals since the node began, or what is now."""
         live = await self._keeper.connections.live()
         traffic = self._keeper.kernel.traffic()
-        states = [each.state for each in self._keeper.balancer.target_health(now=self._keeper.loop.now)]
+        health = self._keeper.balancer.target_health(now=self._keeper.loop.now)
+        states = [each.state for each in health if each.is_seen]
 
         def packets(counter: str) -> int:
             return traffic.get(counter, (0, 0))[0]

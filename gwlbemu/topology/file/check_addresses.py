@@ -98,11 +98,11 @@ def _public(topology: Topology) -> Iterator[Problem]:
     taken: dict[str, str] = {}
     for index, vpc in enumerate(topology.vpcs):
         inside: Path = ("vpcs", index)
-        owners: list[tuple[Path, str, str | None]] = [
-            ((*inside, key, number), one.name, one.public_address)
-            for key, those in (("instances", vpc.instances), ("nat_gateways", vpc.nat_gateways))
-            for number, one in enumerate(those)
-        ]
+        owners: list[tuple[Path, str, str | None]] = []
+        for number, instance in enumerate(vpc.instances):
+            owners.append(((*inside, "instances", number), instance.name, instance.public_address))
+        for number, gateway in enumerate(vpc.nat_gateways):
+            owners.append(((*inside, "nat_gateways", number), gateway.name, gateway.public_address))
         subnets = {subnet.name for subnet in vpc.subnets}
         owners += [
             (("load_balancers", place, "subnets", number), f"the node of {balancer.name}", one.public_address)

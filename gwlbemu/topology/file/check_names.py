@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.topology import names
 from gwlbemu.topology.file.document import Path, Problem, dotted
+from gwlbemu.topology.file.places import balancers_of_type
 from gwlbemu.topology.file.schema import Attachment, Subnet, Topology, Vpc
 
 Named = Iterable[tuple[str, Path]]  # a name, and the path of what has it
@@ -108,6 +110,10 @@ def _on_fabric(topology: Topology, vpc: Vpc, path: Path) -> Iterator[tuple[str, 
         yield vpc.internet_gateway.name, (*path, "internet_gateway")
     for number, endpoint in enumerate(vpc.endpoints):
         yield endpoint.name, (*path, "endpoints", number)
+    zones = {subnet.name: subnet.zone for subnet in vpc.subnets}
+    for balancer in balancers_of_type(topology, NETWORK):
+        for zone in (zones[place.subnet] for place in balancer.subnets if place.subnet in zones):
+            yield names.node(balancer.name, zone), ("load_balancers", topology.load_balancers.index(balancer))
     yield from ((name, where) for attachment, name, where in _attachments(topology) if attachment.vpc == vpc.name)
 
 

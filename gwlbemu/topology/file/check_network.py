@@ -183,7 +183,7 @@ def _conditions(rule: Rule, path: Path) -> Iterator[Problem]:
         elif condition.field != "source-ip" or condition.source_ip_config is None or condition.values is not None:
             yield Problem(
                 (*path, number),
-                f"a Network Load Balancer's rule asks for the source's IP version: expected {_CONDITION}",
+                f"a Network Load Balancer's rule asks for an IP version: expected {_CONDITION}",
             )
 
 
@@ -196,13 +196,11 @@ def _actions(actions: tuple[Action, ...], protocol: str | None, path: Path) -> I
         groups = action.weighted_target_groups()
         config = (*path, number, "forward_config")
         if protocol == "TLS" and len(groups) > 1:
-            yield Problem(
-                (*config, "target_groups", 1), "a TLS listener forwards to one target group: expected no second"
-            )
+            yield Problem((*config, "target_groups", 1), "a TLS listener has one target group: expected no second one")
         if protocol == "TLS" and action.forward_config and action.forward_config.target_group_stickiness_config.enabled:
             yield Problem(
                 (*config, "target_group_stickiness_config", "enabled"),
-                "a TLS listener forwards to one target group: expected false",
+                "a TLS listener has one target group: expected false",
             )
         names = [group.target_group for _, group in groups]
         for (rest, group), before in zip(groups, range(len(groups)), strict=True):

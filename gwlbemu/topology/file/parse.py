@@ -55,9 +55,8 @@ def parse(text: str, source: str) -> Parsed:
     try:
         topology = Topology.model_validate(read.data)
     except ValidationError as error:
-        document.refuse(
-            source, read.lines, _without_echoes([_problem(details, read.data) for details in error.errors()])
-        )
+        problems = [_problem(details, read.data) for details in error.errors()]
+        document.refuse(source, read.lines, _without_echoes(problems))
         raise AssertionError("a ValidationError without errors") from None
     document.refuse(source, read.lines, problems_of(topology))
     return Parsed(topology, source, read.lines)
@@ -77,9 +76,7 @@ def _without_echoes(problems: list[Problem]) -> list[Problem]:
 
 def _is_gateways(path: Path, data: object) -> bool:
     """Whether the listener at `path` is that of a gateway load balancer."""
-    found = data
-    for part in path[:2]:
-        found = found[part] if isinstance(found, dict | tuple | list) else None  # type: ignore[index,call-overload]
+    found = data["load_balancers"][path[1]] if isinstance(data, dict) else None
     return isinstance(found, dict) and found.get("type") == GATEWAY
 
 

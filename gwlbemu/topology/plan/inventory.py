@@ -41,7 +41,7 @@ def subnets(topology: Topology, layout: Layout) -> tuple[plan.Subnet, ...]:
 
 
 def instances(topology: Topology, layout: Layout) -> tuple[plan.Instance, ...]:
-    """Return every instance, those on the internet first; an appliance is a target of a gateway load balancer's group."""
+    """Return every instance, those on the internet first; an appliance is a gateway load balancer's target."""
     zones = {name: subnet.zone for name, (_, subnet) in subnets_by_name(topology).items()}
     groups = [group for group in topology.target_groups if TYPE_OF_PROTOCOL[group.protocol] == GATEWAY]
     targets = {(group.vpc, target) for group in groups for target in group.target_ids}

@@ -10,7 +10,9 @@ from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
 from gwlbemu.topology.plan.listeners import Listener
 from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
-from gwlbemu.topology.plan.values import Plan, Target, TargetGroup
+from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, NetworkNode, Plan, Target, TargetGroup
+
+_CROSS_ZONE = "load_balancing.cross_zone.enabled"
 
 Health = Mapping[str, Sequence[Mapping[str, object]]]  # node -> what it says about each target: id, state, reason ...
 WIDTH = 100
@@ -78,23 +80,39 @@ def _columns(columns: list[list[str]]) -> list[str]:
 
 
 def _tunnels(plan: Plan, health: Health) -> Iterator[str]:
-    """Each load balancer: its nodes, the endpoints they serve, the targets they may choose."""
+    """Each load balancer: its nodes, the endpoints or listeners they serve, the targets they may choose."""
     for balancer in plan.load_balancers:
         groups = plan.groups_of(balancer.name)
-        across = balancer.attributes.get("load_balancing.cross_zone.enabled") == "true"
+        across = balancer.attributes.get(_CROSS_ZONE) == "true"
         names = ", ".join(group.name for group in groups)
         yield f"load balancer {balancer.name}  target group {names}  cross-zone {'on' if across else 'off'}"
-        for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
-            states = {str(target["id"]): str(target["state"]) for target in health.get(node.name, ())}
+        for node in (node for node in plan.nodes if node.load_balancer == balancer.name):
+            states = {
+                (target.get("target_group", groups[0].name), target["id"]): target["state"]
+                for target in health.get(node.name, ())
+            }
             targets = [
-                f"{target.id} {states.get(target.id, '')}".rstrip()
+                f"{target.id} {states.get((group.name, target.id), '')}".rstrip()
                 for group in groups
                 for target in group.targets
-                if across or target.zone in (node.zone, EVERY_ZONE)
+                if _crosses(group, across) or target.zone in (node.zone, EVERY_ZONE)
             ]
-            served = ", ".join(node.endpoints) or "no endpoint"
+            served = _served(balancer, node)
             line = f"  {node.name}  {node.address}   {served} => {', '.join(targets) or 'no target in this zone'}"
             yield from wrap(line, WIDTH, subsequent_indent=" " * 8, break_on_hyphens=False)
+
+
+def _crosses(group: TargetGroup, across: bool) -> bool:
+    """Whether a group's targets are used from other zones: as it says where its type lets it, else as its balancer."""
+    return {"true": True, "false": False}.get(group.attributes.get(_CROSS_ZONE, ""), across)
+
+
+def _served(balancer: LoadBalancer, node: GatewayNode | NetworkNode) -> str:
+    """What a node takes packets from: a gateway's its endpoints, a network load balancer's its listeners."""
+    if isinstance(node, NetworkNode):
+        public = f"public {node.public_address}  " if node.public_address else ""
+        return public + ", ".join(f"{one.protocol}:{one.port}" for one in balancer.listeners)
+    return ", ".join(node.endpoints) or "no endpoint"
 
 
 def _network(plan: Plan) -> Iterator[str]:

@@ -252,7 +252,8 @@ def _moved_since(drill: _Run, evidence: Evidence) -> int:
 
 
 def _reset_count(lab: RunningLab) -> int:
-    return sum(node["TCP_GWLB_Reset_Count"] for node in read_counters(lab, within_seconds=TIMEOUT).complete())
+    counters = read_counters(lab, within_seconds=TIMEOUT).complete()
+    return sum(node.values.get("TCP_GWLB_Reset_Count", 0) for node in counters)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from gwlbemu.views.targets import read_targets
 
 FIRST_ANSWER_SECONDS = 20.0
 NO_SPARE = "no target can be spared: each target that carries a flow is the only healthy one of its node"
+NO_GATEWAY = "a drill is about the targets of gateway load balancers, and there is none"
 ONE_ZONE = "a zone can be lost only where servers in two zones answer"
 
 
@@ -138,6 +139,8 @@ def why_not(
 
     `healthy` has the ids of the healthy targets by node. Raises UnknownNameError for ends that are not there.
     """
+    if not plan.gateway_nodes:
+        return NO_GATEWAY
     sender = instance_named(plan, source) if source else client_and_server(plan)[0]
     servers = [_server(plan, sender, name) for name in destinations or _candidates(plan, sender)]
     if event == "zone":
@@ -154,10 +157,10 @@ def healthy_in(plan: Plan) -> dict[str, set[str]]:
 
 
 def healthy_by_node(lab: RunningLab) -> dict[str, set[str]]:
-    """Return the ids of the targets that each node holds to be healthy."""
+    """Return the ids of the targets that each gateway load balancer's node holds to be healthy."""
     found: dict[str, set[str]] = {node.name: set() for node in lab.plan.gateway_nodes}
     for each in read_targets(lab).complete():
-        if each.state == "healthy":
+        if each.state == "healthy" and each.node in found:
             found[each.node].add(each.id)
     return found
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gwlbemu.core.elb.health import RANGES, Health, HealthCheck, check_health_check
+from gwlbemu.core.elb.health import RANGES, TRAFFIC_PORT, Health, HealthCheck, check_health_check, status_ranges
 from gwlbemu.errors import SettingError
 
 U, H, X = None, True, False  # not decided yet, healthy, unhealthy
@@ -72,3 +72,30 @@ def test_a_health_check_out_of_range_is_refused_by_name(wrong: dict[str, Any], n
 
 def test_a_tcp_health_checks_timeout_may_equal_its_interval() -> None:
     check_health_check(HealthCheck(timeout_seconds=10))
+
+
+@pytest.mark.contract("NL-06")
+@pytest.mark.parametrize(
+    ("matcher", "ranges"),
+    [
+        ("200-399", ((200, 399),)),
+        ("200", ((200, 200),)),
+        ("200,202", ((200, 200), (202, 202))),
+        ("200-299,599", ((200, 299), (599, 599))),
+    ],
+)
+def test_a_matcher_names_statuses_and_ranges(matcher: str, ranges: tuple[tuple[int, int], ...]) -> None:
+    assert status_ranges(matcher) == ranges
+    check = HealthCheck("HTTP", TRAFFIC_PORT, interval_seconds=30, matcher=matcher)
+    assert check_health_check(check, "TCP") is check
+
+
+@pytest.mark.parametrize("matcher", ["", "199", "600", "300-200", "200-600", "200,", "2xx", "200 - 299", "0200"])
+def test_a_matcher_that_aws_refuses_is_refused(matcher: str) -> None:
+    with pytest.raises(SettingError, match="statuses from 200 to 599"):
+        status_ranges(matcher)
+
+
+def test_a_geneve_group_has_no_traffic_port() -> None:
+    with pytest.raises(SettingError, match="port"):
+        check_health_check(HealthCheck(port=TRAFFIC_PORT))

@@ -29,7 +29,7 @@ CASES = [
         "this key is missing",
     ),
     ("wrong type", put("vpcs.0.subnets", 3), "vpcs[0].subnets", "expected a list, got 3"),
-    ("text for a number", put(f"{GROUP}.port", "6081"), "target_groups[0].port", "expected 6081, got '6081'"),
+    ("text for a number", put(f"{GROUP}.port", "6081"), "target_groups[0].port", "expected a whole number, got '6081'"),
     ("empty list", put("vpcs", []), "vpcs", "expected at least one entry, got none"),
     ("bad name", put("lab", "my lab"), "lab", "expected a name of at most 32 letters"),
     ("reserved name", put("vpcs.0.name", "eth0"), "vpcs[0].name", "the name eth0 has a meaning of its own"),
@@ -191,7 +191,7 @@ CASES = [
         "classic",
         put(f"{BALANCER}.type", "classic"),
         "load_balancers[0].type",
-        "of its successors (application, network, gateway) only gateway is",
+        "of its successors (application, network, gateway) only two are: expected 'gateway' or 'network'",
     ),
     (
         "no such service",
@@ -402,7 +402,7 @@ def test_a_classic_load_balancer_is_refused_and_its_successors_are_named() -> No
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("protocol", "TCP", "target_groups[0].protocol: expected 'GENEVE', got 'TCP'"),
+        ("protocol", "TCP", "load_balancers[0].listener.target_group: target group firewalls has protocol TCP, which"),
         ("port", 80, "target_groups[0].port: expected 6081, got 80"),
         ("target_type", "alb", "target_groups[0].target_type: expected 'instance' or 'ip', got 'alb'"),
     ],
@@ -426,7 +426,7 @@ def test_an_ip_target_must_be_private_or_of_the_vpc() -> None:
     ("check", "words"),
     [
         ({"protocol": "UDP"}, "health_check.protocol: expected 'TCP', 'HTTP' or 'HTTPS'"),
-        ({"port": 0}, "health_check.port: expected greater than or equal to 1"),
+        ({"port": 0}, "health_check.port: expected a port from 1 to 65535, or traffic-port"),
         ({"interval_seconds": 4}, "health_check.interval_seconds: expected greater than or equal to 5"),
         ({"interval_seconds": 301}, "health_check.interval_seconds: expected less than or equal to 300"),
         ({"timeout_seconds": 1}, "health_check.timeout_seconds: expected greater than or equal to 2"),
@@ -439,7 +439,7 @@ def test_an_ip_target_must_be_private_or_of_the_vpc() -> None:
             {"unhealthy_threshold_count": 1},
             "health_check.unhealthy_threshold_count: expected greater than or equal to 2",
         ),
-        ({"matcher": "200"}, "health_check.matcher: expected '200-399', got '200'"),
+        ({"matcher": "200"}, "health_check.matcher: health check matcher '200' is not valid, expected 200-399"),
         ({"interval_seconds": 5, "timeout_seconds": 6}, "health_check: health check timeout_seconds 6 must be smaller"),
         (
             {"protocol": "HTTP", "interval_seconds": 5, "timeout_seconds": 5},

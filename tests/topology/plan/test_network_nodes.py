@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from netaddr import IPAddress, IPNetwork
 
+from gwlbemu.errors import TopologyError
 from gwlbemu.topology import names
 from gwlbemu.topology.plan.machine_half import End, Namespace
 from gwlbemu.topology.plan.network import PRESERVED, PRESERVED_TABLE
@@ -101,6 +103,14 @@ def test_a_load_balancers_group_guards_its_nodes_and_its_rules_know_its_packets_
     assert "ip version 4 meta mark { 1, 2 } meta l4proto tcp tcp dport 80 goto" in rules
     assert f"ip saddr {{ {PRIVATE['a']}, {PRIVATE['b']} }} meta l4proto tcp tcp dport 80 goto" in rules
     assert {each.name: each.ingress[0].networks for each in plan.security_groups}["web"] == tuple(PRIVATE.values())
+
+
+def test_a_subnet_called_like_a_nodes_interface_on_the_fabric_is_refused() -> None:
+    name = "a-front-of-many-servers"
+    device = names.device(names.node(name, "a"))
+    text = front().replace("name: front\n", f"name: {name}\n").replace("app-b", device)
+    with pytest.raises(TopologyError, match=f"in VPC app would be {device}, like that of"):
+        load(text, "front.yaml")
 
 
 def test_the_taps_are_on_both_interfaces_of_a_node() -> None:
