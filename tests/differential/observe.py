@@ -82,8 +82,9 @@ def _without_route(plan: Plan) -> dict[str, int]:
 def _until_healthy(watch: Watch, lab: Lab) -> None:
     give_up_at = time.monotonic() + HEALTHY_WITHIN
     while troubles := _troubles(lab):
-        dead = [process.name for process in lab.running.processes() if process.state == "dead"]
-        assert time.monotonic() < give_up_at and not dead, "; ".join(troubles)
+        dead = any(process.state == "dead" for process in lab.running.processes())
+        assert not dead, "; ".join(troubles)
+        assert time.monotonic() < give_up_at, "; ".join(troubles)
         watch.turn(0.05)
 
 
