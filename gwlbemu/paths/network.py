@@ -155,11 +155,10 @@ class NetworkBalancers:
             detail = (
                 f"source {_end(packet.source, packet.source_port)} -> {_end(node.address, trip.packet.source_port)}"
             )
-        if route.device == node.device:
-            shut = self._go_out(trip, here, node)
-            if shut is not None:
-                return shut
         trip.note(node.name, "translate", rule, detail)
+        shut = self._go_out(trip, here, node) if route.device == node.device else None
+        if shut is not None:
+            return shut
         return self._routers.transmit(trip, space, route, node.number if route.device != node.device else 0)
 
     def _to_client(self, trip: Trip, here: Arrival, node: NetworkNode, known: _Connection) -> Arrival | End:
@@ -177,11 +176,11 @@ class NetworkBalancers:
         if too_big is not None:
             return too_big
         trip.packet = replace(trip.packet, ttl=trip.packet.ttl - 1)
+        rule = f"source {_end(packet.source, packet.source_port)} -> {_end(came.destination, came.destination_port)}"
+        trip.note(node.name, "translate", rule, "the answer to a connection that it translated")
         shut = self._go_out(trip, here, node)
         if shut is not None:
             return shut
-        rule = f"source {_end(packet.source, packet.source_port)} -> {_end(came.destination, came.destination_port)}"
-        trip.note(node.name, "translate", rule, "the answer to a connection that it translated")
         return self._routers.transmit(trip, space, route)
 
     def _go_out(self, trip: Trip, here: Arrival, node: NetworkNode) -> End | None:
