@@ -328,6 +328,8 @@ class Routers:
             trip.mark = back
             return self.send(trip, space, device, subnet.bridges[SUBNET_BRIDGE].mac)
         mac = space.neighbours.get((device, route.via or trip.packet.destination))
+        if mac is None and self._machine.is_down(space, device, self._down):
+            return _lost(Lost(space.name, device, "down"), space, trip.packet, space.resource)
         if mac is None:
             instance = self._paths.instances.get(space.name)
             at = instance.subnet if instance else space.resource

@@ -181,7 +181,7 @@ def _routers(way: Way) -> tuple[str, ...]:
 
 
 def _lines_of_routers(way: Way) -> set[tuple[str, ...]]:
-    """What may be seen of the routers of a way: not the last one, where its bridge's only cable is pulled: no carrier."""
+    """What may be seen of the routers of a way: not the last one, if its bridge's only cable is pulled."""
     passed = _routers(way)
     broken = way.end.reason == Cause.BROKEN.value and passed[-1:] == (way.end.at,)
     return {passed, passed[:-1]} if broken else {passed}
