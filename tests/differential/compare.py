@@ -175,7 +175,8 @@ def _fits(model: Way, seen: Observed, *, exact: bool) -> bool:
 def _routers(way: Way) -> tuple[str, ...]:
     """The routers that a way passed; one that translates as well has two hops, and one only where it ends."""
     found = [(at, hops[-1].kind) for at, group in groupby(way.hops, lambda hop: hop.at) if _routes(hops := list(group))]
-    if found and not way.delivered and found[-1] == (way.end.at, "translate"):
+    shut = way.end.reason == Cause.SECURITY_GROUP.value  # at the port that it leaves by
+    if found and not way.delivered and not shut and found[-1] == (way.end.at, "translate"):
         found.pop()
     return tuple(at for at, _ in found)
 

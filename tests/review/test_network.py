@@ -10,7 +10,8 @@ import yaml
 from gwlbemu.review.finding import Finding
 from gwlbemu.topology.file.document import dotted
 from tests.paths import TOPOLOGIES
-from tests.review.test_review import Change, findings, put
+from tests.review.test_review import Change, findings
+from tests.topology.builder import put
 
 STATIC = yaml.safe_load((TOPOLOGIES / "static-ip.yaml").read_text())
 CROSS_ZONE, PRESERVE = "load_balancing.cross_zone.enabled", "preserve_client_ip.enabled"
@@ -111,5 +112,5 @@ def test_a_load_balancer_that_faces_the_internet_in_a_subnet_without_a_way_there
 
 def test_an_internal_load_balancer_of_which_its_targets_are_the_only_clients_is_hinted_at() -> None:
     assert found(internal) == [("hairpin", "hint", f"target_groups[0].attributes['{PRESERVE}']", f"{PRESERVE}: false")]
-    other = {"name": "caller", "subnet": "front-a", "program": "web"}
+    other = {"name": "caller", "subnet": "front-a", "program": "web", "public_address": "203.0.113.9"}
     assert found(internal, put("vpcs.0.instances+", other)) == []
