@@ -13,7 +13,7 @@ from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.paths.answer import expected_answers
 from gwlbemu.paths.values import Exchange, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange
-from gwlbemu.topology.plan.ends import instance_at, web_port
+from gwlbemu.topology.plan.ends import instance_at, listener_port, web_port
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.views.explanation import Places, conclusion, explanation, wrapped
 from gwlbemu.wire import protocols
@@ -44,7 +44,8 @@ def explain_command(
 ) -> int:  # fmt: skip
     """Say which way a packet from A to B and its answer take, and which rule decides at each hop. No packet is sent.
 
-    A and B are instances or addresses; an IPv6 address with a port stands in brackets. Of FILE without root, or of the
+    A and B are instances or addresses, B may be a network load balancer; an IPv6 address with a port stands in
+    brackets. Of FILE without root, or of the
     running lab as it is now. A port that is not given is left open; of FILE, so is what a lab's own seed would choose.
     Exit code 1 unless it is delivered and answered.
     """
@@ -95,6 +96,8 @@ def _packet(plan: Plan, source: str, destination: str, proto: str, size: int) ->
     receiver = instance_at(plan, there)
     if port is None and receiver is not None and protocol == TCP:
         port = web_port(plan, receiver)
+    if port is None and receiver is None:
+        port = listener_port(plan, there, protocol)
     if port is None:
         raise SettingError(f"{destination}: to which port? {there}:80, for example")
     return Packet(here, there, protocol, own, port, size=size, df=protocol == TCP)

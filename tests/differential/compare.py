@@ -50,6 +50,7 @@ SIGNS: dict[str, tuple[str, ...]] = {
 PLACES: dict[str, str] = {  # where a cause acts one step before or behind the element that the model names
     Cause.SECURITY_GROUP.value: "subnet",  # at the port of the bridge that leads to the instance
     Cause.LINK_TOO_BIG.value: "fabric",
+    Cause.BROKEN.value: "subnet",  # whose bridge port is the far end of the cable
 }
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 
+from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.errors import SettingError, UnknownNameError
-from gwlbemu.topology.plan.values import Instance, Plan
+from gwlbemu.topology.plan.values import Instance, LoadBalancer, Plan
+from gwlbemu.wire.protocols import TCP, UDP
+
+_WORDS = {TCP: "TCP", UDP: "UDP"}  # in the protocol of a listener
 
 
 def client_and_server(
@@ -47,6 +51,38 @@ def web_port(plan: Plan, instance: Instance) -> int | None:
         if program.instance == instance.name and program.kind == "web":
             return program.listens
     return None
+
+
+def network_balancer_at(plan: Plan, name: str) -> LoadBalancer | None:
+    """Return the network load balancer that `name` means: its own name, that of a node, or an address of one."""
+    if any(instance.name == name for instance in plan.instances):
+        return None
+    found = {each.name: each for each in plan.load_balancers if each.type == NETWORK}
+    for node in plan.network_nodes:
+        if name in (node.name, node.address, node.public_address) and name:
+            return found[node.load_balancer]
+    return found.get(name)
+
+
+def listening(plan: Plan, protocol: int, port: int | None) -> list[str]:
+    """Return the network load balancers that have a listener for a protocol, TCP or UDP, at a port."""
+    word = _WORDS.get(protocol, "")
+    return [
+        balancer.name
+        for balancer in plan.load_balancers
+        if balancer.type == NETWORK
+        and any(word in each.protocol.split("_") and each.port == port for each in balancer.listeners)
+    ]
+
+
+def listener_port(plan: Plan, name: str, protocol: int) -> int | None:
+    """Return the port of the first listener that takes a protocol, TCP or UDP, of the network load balancer that `name`
+    means; None when there is none.
+    """
+    balancer = network_balancer_at(plan, name)
+    word = _WORDS.get(protocol, "")
+    listeners = balancer.listeners if balancer else ()
+    return next((each.port for each in listeners if word in each.protocol.split("_")), None)
 
 
 def destination_address(sender: Instance, receiver: Instance) -> str:
