@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
-from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.errors import LabError, SettingError, TraceGoneError
 from gwlbemu.lab.running import RunningLab, read_plan
+from gwlbemu.paths.ends import balancer_named
 from gwlbemu.paths.network import in_dns
 from gwlbemu.paths.walk import Paths
 from gwlbemu.topology.plan.ends import (
@@ -73,14 +73,13 @@ def observe(lab: RunningLab, asked: Sequence[Question]) -> Iterator[tuple[Questi
 def _nodes(lab: RunningLab, asked: Sequence[Question]) -> dict[Question, NetworkNode]:
     """One of the nodes whose addresses DNS answers, for each question to a network load balancer by its name."""
     plan = lab.plan
-    named = {each.name: each for each in plan.load_balancers if each.type == NETWORK}
-    wanted = [each for each in asked if each.receiver in named]
+    wanted = {each: balancer for each in asked if (balancer := balancer_named(plan, each.receiver))}
     if not wanted:
         return {}
     paths, (_, states, _) = Paths(plan), present_states(lab)
     found = {}
-    for each in wanted:
-        sender, balancer = instance_named(plan, each.sender), named[each.receiver]
+    for each, balancer in wanted.items():
+        sender = instance_named(plan, each.sender)
         zone = sender.zone if sender.vpc == balancer.vpc else ""
         found[each] = random.choice(in_dns(paths, states, balancer, zone))
     return found

@@ -14,7 +14,7 @@ from gwlbemu.lab.failure import refuse_unknown
 from gwlbemu.lab.planned import deregistered, nodes_of_group, registered, target_id_in, with_attributes
 from gwlbemu.paths.values import States
 from gwlbemu.topology.file.changes import read_change
-from gwlbemu.topology.plan.values import Plan
+from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan
 
 
 def suppose(plan: Plan, states: States, text: str) -> tuple[Plan, States]:
@@ -41,14 +41,21 @@ def _broken(plan: Plan, states: States, failure: tuple[str, str], *, broken: boo
     targets, members = dict(states.targets), dict(states.members)
     gateways = {node.name for node in plan.gateway_nodes}
     for node in plan.nodes:
-        known = [(group.name, each.id) for group in plan.groups_of(node.load_balancer) for each in group.targets]
-        for group, target in (each for each in known if each in before | after):
-            state = "unhealthy" if (group, target) in after else "healthy"
+        known = {(group.name, each.id) for group in plan.groups_of(node.load_balancer) for each in group.targets}
+        unfit = known if _is_cut(node, now) else known & after
+        were = known if _is_cut(node, states.broken) else known & before
+        for group, target in unfit | were:
+            state = "unhealthy" if (group, target) in unfit else "healthy"
             if node.name in gateways:
                 targets[node.name, target] = state
             else:
                 members[node.name, group, target] = state
     return replace(states, targets=targets, members=members, broken=now)
+
+
+def _is_cut(node: GatewayNode | NetworkNode, broken: frozenset[tuple[str, str]]) -> bool:
+    """Whether a node reaches nobody."""
+    return bool({("node", node.name), ("zone", node.zone)} & broken)
 
 
 def _unfit(plan: Plan, broken: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str]]:

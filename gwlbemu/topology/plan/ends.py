@@ -5,11 +5,9 @@ from __future__ import annotations
 import ipaddress
 
 from gwlbemu.core.elb.balancer_types import NETWORK
+from gwlbemu.core.network.balancer import PROTOCOLS
 from gwlbemu.errors import SettingError, UnknownNameError
 from gwlbemu.topology.plan.values import Instance, LoadBalancer, Plan
-from gwlbemu.wire.protocols import TCP, UDP
-
-_WORDS = {TCP: "TCP", UDP: "UDP"}  # in the protocol of a listener
 
 
 def client_and_server(
@@ -66,12 +64,11 @@ def network_balancer_at(plan: Plan, name: str) -> LoadBalancer | None:
 
 def listening(plan: Plan, protocol: int, port: int | None) -> list[str]:
     """Return the network load balancers that have a listener for a protocol, TCP or UDP, at a port."""
-    word = _WORDS.get(protocol, "")
     return [
         balancer.name
         for balancer in plan.load_balancers
         if balancer.type == NETWORK
-        and any(word in each.protocol.split("_") and each.port == port for each in balancer.listeners)
+        and any(each.port == port and protocol in PROTOCOLS.get(each.protocol, ()) for each in balancer.listeners)
     ]
 
 
@@ -80,9 +77,8 @@ def listener_port(plan: Plan, name: str, protocol: int) -> int | None:
     means; None when there is none.
     """
     balancer = network_balancer_at(plan, name)
-    word = _WORDS.get(protocol, "")
     listeners = balancer.listeners if balancer else ()
-    return next((each.port for each in listeners if word in each.protocol.split("_")), None)
+    return next((each.port for each in listeners if protocol in PROTOCOLS.get(each.protocol, ())), None)
 
 
 def destination_address(sender: Instance, receiver: Instance) -> str:

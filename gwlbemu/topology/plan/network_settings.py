@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+from ipaddress import IPv4Address
 
 from gwlbemu.core.elb.target import Target
 from gwlbemu.core.network import settings
@@ -36,5 +36,7 @@ def _network_group(group: TargetGroup) -> settings.Group:
         target_type=group.target_type,
         attributes=dict(group.attributes),
         health_check=group.health_check,
-        targets=tuple(Target(each.id, socket.inet_aton(each.address), each.zone, each.port) for each in group.targets),
+        targets=tuple(
+            Target(each.id, IPv4Address(each.address).packed, each.zone, each.port) for each in group.targets
+        ),
     )
