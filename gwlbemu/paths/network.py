@@ -25,7 +25,7 @@ from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import TCP
 from gwlbemu.wire.tcp import ACK, FIN, RST, SYN
 
-_PORTS = range(10536, 65536)  # of the node's own address, with which packets leave that do not keep their client's
+NODE_PORTS = range(10536, 65536)  # of the node's own address, with which packets leave that do not keep their client's
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class NetworkBalancers:
         if isinstance(chosen, str):
             return self._no_targets(node, model, listener.name, chosen)
         if not chosen.preserved:
-            port_ = packet.source_port if packet.source_port in _PORTS else None
+            port_ = packet.source_port if packet.source_port in NODE_PORTS else None
             leaves = replace(packet, source=node.address, source_port=port_)
         else:
             leaves = packet

@@ -14,8 +14,9 @@ from gwlbemu.trials.reach import by_packets
 from gwlbemu.trials.verify import judge_in_a_lab
 from gwlbemu.views.expectations import judge_by_model
 from gwlbemu.views.reach import questions
+from gwlbemu.views.states import present_states
 from gwlbemu.wire.protocols import TCP, UDP
-from tests.lab.fronts import ECHO, ONLY_A, PRIVATE, PUBLIC, front
+from tests.lab.fronts import BOTH, ECHO, NOBODY, ONLY_A, PRIVATE, PUBLIC, front
 from tests.waiting import PATIENCE
 
 GONE = {"after": ["fail instance web-b"]}
@@ -69,3 +70,37 @@ def test_a_load_balancer_is_a_destination_where_it_listens() -> None:
     plan = resolve(parsed())
     assert {each.receiver for each in questions(plan, TCP, 80)} >= {"front"}
     assert {each.receiver for each in questions(plan, TCP, 22)} == {"client", "web-a", "web-b", "near"}
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("port", [BOTH, ONLY_A, NOBODY])
+def test_an_injected_packet_is_followed_through_a_node_that_changes_its_port(lab: Lab, port: int) -> None:
+    (report,) = lab.inject(tcp=port, source="client", destination=PUBLIC["a"])
+    assert report.delivered_to in {"web-a", "web-b"}
+    assert report.answer is not None
+    assert report.answer.after is not None
+    assert report.expected is not None
+    assert report.expected.agrees
+
+
+@pytest.mark.namespace
+def test_an_injected_packet_that_no_listener_takes_is_explained(lab: Lab) -> None:
+    (report,) = lab.inject(tcp=9999, source="near", destination=PRIVATE["b"])
+    assert (report.delivered_to, report.answer) == ("", None)
+    assert report.expected is not None
+    assert "ELBV2_LISTENERS_MISMATCH" in " ".join(report.expected.ends)
+
+
+@pytest.mark.namespace
+@pytest.mark.contract("NL-02")
+def test_with_the_labs_seed_the_model_says_which_target_each_connection_gets() -> None:
+    with Lab("static-ip", name="chosen", wait=PATIENCE) as lab:
+        plan, states, _ = present_states(lab.running)
+        assert set(states.seeds) == {node.name for node in plan.network_nodes}
+        met = set()
+        for _ in range(20):
+            (report,) = lab.inject(tcp=80, source="client", destination="203.0.113.1")
+            assert report.expected is not None
+            assert report.expected.agrees, report
+            met.add(report.delivered_to)
+        assert met <= {"web-a1", "web-a2"}

@@ -107,11 +107,18 @@ def instance_named(plan: Plan, name: str) -> Instance:
 def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance | None]:
     """Return the address that `name`, an instance or an address, means to the sender, and whose it is, if anybody's.
 
-    Raises SettingError when `name` is neither.
+    The name of a network load balancer means its address in its first zone; that of a node, the node's. Raises
+    SettingError when `name` is none of these.
     """
     try:
         address = str(ipaddress.ip_address(name))
     except ValueError:
+        balancer = network_balancer_at(plan, name)
+        if balancer is not None:
+            nodes = [each for each in plan.network_nodes if each.load_balancer == balancer.name]
+            node = next((each for each in nodes if each.name == name), nodes[0])
+            inside = node.name == name and sender.vpc
+            return (node.address if inside else node.public_address or node.address), None
         receiver = instance_named(plan, name)
         return destination_address(sender, receiver), receiver
     return address, owner_of(plan, address)
