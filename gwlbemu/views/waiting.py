@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from gwlbemu.lab.configs import network_balancer
 from gwlbemu.lab.engines import needs_proxy
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.names import RESOLVER
+from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.views.ask import ask
 from gwlbemu.views.last_words import last_words
 from gwlbemu.views.targets import read_targets

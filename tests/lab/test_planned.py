@@ -6,7 +6,7 @@ import pytest
 
 from gwlbemu.errors import SettingError
 from gwlbemu.lab import change, planned
-from gwlbemu.lab.configs import network_balancer
+from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.attributes import read_attributes
 from tests.lab.fronts import front
