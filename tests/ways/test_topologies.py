@@ -65,8 +65,18 @@ def test_a_shipped_topology_keeps_its_promise(promise: Promise) -> None:
         assert each.back.endpoints == each.there.endpoints[::-1]
 
 
+@pytest.mark.parametrize(("node", "targets"), [("web-node-a", {"web-a1", "web-a2"}), ("web-node-b", {"web-b1"})])
+def test_a_static_address_leads_to_the_targets_of_its_zone(node: str, targets: set[str]) -> None:
+    found = walked("static-ip", "client", node)
+    assert found.answered
+    assert {each.there.end.at for each in found.possible} == targets
+    for each in found.possible:
+        assert each.back is not None
+        assert node in [hop.at for hop in each.back.hops]
+
+
 def test_every_shipped_topology_is_in_the_table() -> None:
-    assert {promise.file for promise in PROMISES} == {file.stem for file in TOPOLOGIES.glob("*.yaml")}
+    assert {promise.file for promise in PROMISES} | {"static-ip"} == {file.stem for file in TOPOLOGIES.glob("*.yaml")}
 
 
 # ---- cases that were seen with real packets: see the README of each ----
