@@ -18,7 +18,7 @@ from gwlbemu.paths.network_node import Chosen, NetworkModel
 from gwlbemu.paths.step import Routers
 from gwlbemu.paths.tracking import Tuple, tuple_of, turned
 from gwlbemu.paths.trip import Trip, dropped
-from gwlbemu.paths.values import Cause, End, Packet, States
+from gwlbemu.paths.values import Cause, End, Kind, Packet, States
 from gwlbemu.topology.plan.network import PRESERVED
 from gwlbemu.topology.plan.values import LoadBalancer, NetworkNode, Path
 from gwlbemu.wire import protocols
@@ -94,6 +94,12 @@ class NetworkBalancers:
                 f" {model.listeners}), and says nothing"
             )
             return dropped(node.name, Cause.NO_LISTENER, told, self._place(name))
+        if model.is_proxied(listener, packet.protocol):
+            told = (
+                f"listener {listener.name} of {name} ends the connection at a proxy in {node.name}, which makes another"
+                " one to a target: that one is not followed"
+            )
+            return End(Kind.AMBIGUOUS, node.name, Cause.PROXY.value, told, self._place(name))
         bound = self._states.connections.get(node.name, {}).get(_key(packet))
         if bound is not None:
             chosen: Chosen | str = Chosen(bound, model.is_preserved(bound.target_group), "live connection")

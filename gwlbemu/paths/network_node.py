@@ -23,6 +23,7 @@ from gwlbemu.topology.plan.values import NetworkNode, Plan
 from gwlbemu.wire.protocols import TCP
 
 NOW = 1.0
+_TAKES = {**PROTOCOLS, "TLS": (TCP,)}  # of a listener's protocol, what packets have
 _PROBED = {"healthy": True, "unhealthy": False, "unhealthy.draining": False}
 
 
@@ -66,6 +67,14 @@ class NetworkModel:
     def listener(self, protocol: int, port: int | None) -> Listener | None:
         """Return the listener that takes what is sent to a port."""
         return next((each for each in self._of(protocol) if each.port == port), None)
+
+    def is_proxied(self, listener: Listener, protocol: int) -> bool:
+        """Tell whether a connection ends at a proxy in the node, which makes another one to a target."""
+        groups = [self._groups[name] for name, _ in listener.forward.groups]
+        return protocol == TCP and (
+            listener.protocol == "TLS"
+            or any(each.target_type == "alb" or self._attributes(each.name).proxy_protocol_v2 for each in groups)
+        )
 
     def answers_late(self, packet: Packet) -> bool:
         """Tell whether TCP that belongs to no connection is answered by a reset."""
@@ -115,7 +124,7 @@ class NetworkModel:
         return NetworkAttributes.from_text(target_group=told.attributes if told else {})
 
     def _of(self, protocol: int) -> Iterator[Listener]:
-        return (each for each in self._told.listeners if protocol in PROTOCOLS.get(each.protocol, ()))
+        return (each for each in self._told.listeners if protocol in _TAKES.get(each.protocol, ()))
 
     def _exact(self, listener: Listener, packet: Packet) -> Connection | None:
         """Return what the kernel hashes, as far as it is needed and all of that is known."""

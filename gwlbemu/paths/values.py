@@ -142,6 +142,7 @@ class Cause(str, Enum):
     NO_LISTENER = "ELBV2_LISTENERS_MISMATCH"  # of a network load balancer: it says nothing
     NO_TARGETS = "ELBV2_LISTENER_HAS_NO_TG"  # the target group has none
     NO_TARGETS_IN_ZONE = "ELBV2_NO_TARGETS_IN_AZ"  # none in the zone, and cross-zone load balancing is off
+    PROXY = "Proxy"  # it came to a proxy in a network load balancer's node: what that does is not followed
     HAIRPIN = "Hairpin"  # a client that is its own target, with its own address
     LOOP = "Loop"
     OPEN = "OpenChoice"  # of an ambiguous end

@@ -16,6 +16,7 @@ from gwlbemu.paths.values import Bound, Cause, Exchange, Kind, Packet, States
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.file.document import dotted
 from gwlbemu.topology.plan.resolve import load
+from gwlbemu.views.explanation import conclusion
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
 from gwlbemu.wire.tcp import ACK, RST
 from tests.lab.fronts import ADDRESSES, BOTH, ECHO, NOBODY, ONLY_A, ONLY_B, PRIVATE, PUBLIC, front
@@ -282,3 +283,16 @@ def test_after_an_answer_was_remembered_a_target_is_asked_itself() -> None:
     assert found.answered
     assert found.back is not None
     assert not any(hop.at.startswith("front-node") for hop in found.back.hops)
+
+
+def test_what_a_proxy_in_the_node_does_is_left_open() -> None:
+    """Until a file can have one: the plan of a listener that ends TLS."""
+    plan = paths().plan
+    balancer = plan.load_balancers[0]
+    listeners = (replace(balancer.listeners[0], protocol="TLS"), *balancer.listeners[1:])
+    proxied = Paths(replace(plan, load_balancers=(replace(balancer, listeners=listeners),)))
+    found = asked(proxied, tcp("client", "front", BOTH))
+    assert {one.there.end.reason for one in found.possible} == {Cause.PROXY.value}
+    assert not found.answered
+    assert conclusion(found).startswith("Not known: listener TLS:80 of front ends the connection at a proxy in front-")
+    assert ended(asked(proxied, tcp("client", PUBLIC["a"], BOTH, tcp_flags=ACK)))[2] == Cause.RESET.value
