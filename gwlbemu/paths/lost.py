@@ -16,6 +16,8 @@ def lost(there: Lost, space: Space, packet: Packet, resource: str) -> End:
             Cause.LINK_TOO_BIG,
             f"{packet.size} bytes do not fit into the link {there.device} of {resource}",
         )
+    if there.why == "down" and there.device in space.bridges:
+        return dropped(space.resource, Cause.BROKEN, f"every cable of {resource} is pulled")
     if there.why == "down":
         return dropped(space.resource, Cause.BROKEN, f"the cable {there.device} of {resource} is pulled")
     return dropped(space.resource, Cause.UNKNOWN_ADDRESS, f"nobody on {resource} answers")
