@@ -47,10 +47,10 @@ SIGNS: dict[str, tuple[str, ...]] = {
     Cause.HAIRPIN.value: (SILENT,),
     Cause.BROKEN.value: (SILENT, NOT_SENT),
 }
-PLACES: dict[str, str] = {  # where a cause acts one step before or behind the element that the model names
-    Cause.SECURITY_GROUP.value: "subnet",  # at the port of the bridge that leads to the instance
-    Cause.LINK_TOO_BIG.value: "fabric",
-    Cause.BROKEN.value: "subnet",  # whose bridge port is the far end of the cable
+PLACES: dict[str, tuple[str, ...]] = {  # where a cause acts one step before or behind the element that the model names
+    Cause.SECURITY_GROUP.value: ("subnet",),  # at the port of the bridge that leads to the instance
+    Cause.LINK_TOO_BIG.value: ("fabric",),
+    Cause.BROKEN.value: ("subnet", "fabric"),  # whose bridge port is the far end of the cable
 }
 
 
@@ -91,7 +91,7 @@ class Comparison:
 
 def compare(plan: Plan, states: States, observation: Observation) -> Comparison:
     """Compare what the model says about a plan with what was observed in its lab."""
-    paths, states = Paths(plan), replace(states, members=observation.members)
+    paths, states = Paths(plan), replace(states, targets=observation.targets, members=observation.members)
     transit = {gateway.name for gateway in plan.transit_gateways}
     found: list[Difference] = []
     ends: list[End] = []
@@ -170,7 +170,7 @@ def _fits(model: Way, seen: Observed, *, exact: bool) -> bool:
     if seen.sign not in SIGNS.get(end.reason, ()):
         return False
     at_the_end = end.at == seen.resource or (not exact and end.at in seen.lowest)
-    return at_the_end or seen.role == PLACES.get(end.reason)
+    return at_the_end or seen.role in PLACES.get(end.reason, ())
 
 
 def _routers(way: Way) -> tuple[str, ...]:

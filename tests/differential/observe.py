@@ -31,6 +31,7 @@ def observe(plan: Plan, probes: Sequence[Probe], secret: str, broken: tuple[str,
     `broken` is what is made to fail before. Raises AssertionError when the targets of gateway load balancers do not
     become healthy, and when the packets do not come to rest.
     """
+    gateways = {node.name for node in plan.gateway_nodes}
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(plan, wait=0, seed=secret))
         watch = Watch(plan)
@@ -46,7 +47,7 @@ def observe(plan: Plan, probes: Sequence[Probe], secret: str, broken: tuple[str,
         if broken:
             lab.fail(*broken)
             _until_noticed(watch, lab, broken)
-        members = _members(lab)
+        found = read_targets(lab.running).items
         for namespace in plan.namespaces:
             stack.enter_context(tapped(watch, namespace))
         before = _without_route(plan)
@@ -60,7 +61,8 @@ def observe(plan: Plan, probes: Sequence[Probe], secret: str, broken: tuple[str,
         tuple(outcomes(watch, probes)),
         {name: count - before[name] for name, count in counted.items() if not plan.network_nodes},
         Counter(one.resource for one in watch.sightings if one.what.error and not one.outgoing),
-        members,
+        {(each.node, each.id): each.state for each in found if each.node in gateways},
+        {(each.node, each.target_group, each.id): each.state for each in found if each.node not in gateways},
     )
 
 
@@ -116,12 +118,6 @@ def _until_noticed(watch: Watch, lab: Lab, broken: tuple[str, str]) -> None:
             return
         assert time.monotonic() < give_up_at, f"{left[0].id} is healthy for {left[0].node} after fail {kind} {name}"
         watch.turn(0.05)
-
-
-def _members(lab: Lab) -> dict[tuple[str, str, str], str]:
-    nodes = {node.name for node in lab.plan.network_nodes}
-    items = read_targets(lab.running).items if nodes else ()
-    return {(each.node, each.target_group, each.id): each.state for each in items if each.node in nodes}
 
 
 def _until_still(watch: Watch, lab: Lab, session: TraceSession) -> None:

@@ -77,12 +77,13 @@ class Observation:
 
     `without_route` has, for each router, how many packets its kernel had no route for, by its own count, and `errors`
     how many of those may have been ICMP errors; nothing where network load balancers probe their targets meanwhile.
-    `members` has the states of those (see `paths.values.States`).
+    `targets` and `members` are the states of targets when the probes were sent (see `paths.values.States`).
     """
 
     outcomes: tuple[Outcome, ...]
     without_route: dict[str, int]
     errors: dict[str, int]
+    targets: dict[tuple[str, str], str] = field(default_factory=dict)
     members: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
