@@ -152,12 +152,6 @@ def _listener(listener: Listener, dual: bool, path: Path) -> Iterator[Problem]:
             f"{listener.protocol} is for Application Load Balancers: expected {', '.join(FORWARDS)} "
             "(UnsupportedProtocol)",
         )
-    if dual and listener.protocol in ("UDP", "TCP_UDP"):
-        yield Problem(
-            (*path, "protocol"),
-            f"you can't specify the {listener.protocol} protocol if dual-stack mode is enabled: expected TCP or TLS "
-            "(UnsupportedProtocol)",
-        )
     if _IDLE in listener.attributes and listener.protocol in ("UDP", "TLS"):
         yield Problem(
             (*path, "attributes", _IDLE),
