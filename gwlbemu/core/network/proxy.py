@@ -24,6 +24,7 @@ from gwlbemu.core.network.settings import Forward, Group, Listener, Tls
 
 TLS = "TLS"
 TLS_IDLE_SECONDS = 350
+_IPV6 = ".ipv6"  # ends the names of frontends at the IPv6 address
 SHARES = 1000  # into which a forward to several groups is divided
 
 
@@ -96,6 +97,11 @@ def number_of(server: str) -> int:
     return int(number) if word == "target" and number.isdecimal() else 0
 
 
+def listener_of(frontend: str) -> str:
+    """Return the name of the listener whose frontend, of either IP version, has this name."""
+    return frontend.removesuffix(_IPV6)
+
+
 def is_proxied(listener: Listener, groups: Mapping[str, Group], version: int = 4) -> bool:
     """Whether connections to a listener over this IP version are the proxy's; of a listener for TCP and UDP those of
     TCP.
@@ -131,7 +137,7 @@ def proxy(
 
 
 def _frontend(listener: Listener, forward: Forward, address: bytes) -> Frontend:
-    name = listener.name if len(address) == 4 else f"{listener.name}.ipv6"
+    name = listener.name if len(address) == 4 else listener.name + _IPV6
     total = sum(weight for _, weight in forward.groups)
     shares, reached = [], 0
     for group, weight in forward.groups:
