@@ -222,6 +222,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as sock:
 """
 
 
+@pytest.mark.contract("NL-05")
 def test_a_connection_over_ipv6_is_among_the_flows_and_has_its_listeners_idle_time(lab: Lab) -> None:
     client = lab.spawn("near", [sys.executable, "-c", _HOLD, IPV6["a"], str(HELD)])
     try:
