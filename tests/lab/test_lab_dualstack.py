@@ -65,12 +65,19 @@ def dualstack() -> str:
     listeners = {each["port"]: each for each in balancer["listeners"] if each["port"] != ECHO}
     listeners[ONLY_A]["rules"] = [_rule("ipv6", "only-b")]
     listeners[ONLY_B]["rules"] = [_rule("ipv4", "only-a")]
-    added = (_listener("TLS", TLS, "only-a"), _listener("TCP", HEADER, "header"))
-    added += (_listener("TCP", HELD, "only-a"), _listener("TCP", CLOSED, "only-a"))
+    added = [_listener("TLS", TLS, "only-a"), _listener("TCP", HEADER, "header")]
+    added += [_listener("TCP", HELD, "only-a"), _listener("TCP", CLOSED, "only-a")]
     balancer["listeners"] = [*listeners.values(), *added]
     header = next(each for each in document["target_groups"] if each["name"] == "nobody")
     document["target_groups"] = [each for each in document["target_groups"] if each["name"] != "echo"]
     tcp = {"protocol": "TCP", "port": 80, "interval_seconds": 5, "timeout_seconds": 2}
+    document["target_groups"].append(header | {"name": "inside", "port": 80})
+    document["load_balancers"].append(
+        {
+            "name": "inner", "type": "network", "ip_address_type": "dualstack", "security_groups": ["lb"],
+            "subnets": ["front-a"], "listeners": [_listener("TCP", BOTH, "inside")],
+        }
+    )  # fmt: skip
     document["target_groups"].append(
         header
         | {
@@ -132,6 +139,14 @@ def test_a_tls_listener_terminates_over_ipv6(lab: Lab) -> None:
     )
     assert done.code == 0, done.code
     assert json.loads(done.stdout)["peer_address"] == PRIVATE["b"]
+
+
+def test_an_internal_load_balancer_is_not_reached_from_the_internet(lab: Lab) -> None:
+    (node,) = (each for each in lab.plan.network_nodes if each.load_balancer == "inner")
+    answer = ask(lab, "near", f"[{node.ipv6_address}]", BOTH)
+    assert isinstance(answer, dict), answer
+    assert answer["peer_address"] == node.address
+    assert ask(lab, "client", f"[{node.ipv6_address}]", BOTH, seconds=1) == NO_ANSWER
 
 
 _TAKE = """
