@@ -42,8 +42,9 @@ def _listener(protocol: str, port: int, group: str) -> dict[str, Any]:
 def dualstack() -> str:
     """`fronts.front` with IPv6 everywhere. Its group lets in all but CLOSED, its targets' group nobody else."""
     open_ports = [{"protocol": "tcp", "ports": "7-444", "source": each} for each in ("0.0.0.0/0", "::/0")]
+    pings = [{"protocol": "icmpv6", "source": "::/0"}]
     groups = (
-        {"name": "lb", "ingress": open_ports},
+        {"name": "lb", "ingress": open_ports + pings},
         {"name": "web", "ingress": [{"protocol": "tcp", "ports": "1-65535", "source": "lb"}]},
     )
     members = {"front": ["lb"], "web-a": ["web"], "web-b": ["web"]}
