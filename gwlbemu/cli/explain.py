@@ -10,10 +10,10 @@ import click
 from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, load_plan, name_silent, print_json
 from gwlbemu.errors import SettingError
 from gwlbemu.lab.topology_file import read_topology
-from gwlbemu.paths.answer import expected_answer
+from gwlbemu.paths.answer import expected_answers
 from gwlbemu.paths.values import Exchange, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange
-from gwlbemu.topology.plan.ends import instance_at, web_port
+from gwlbemu.topology.plan.ends import instance_at, listener_port, web_port
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.views.explanation import Places, conclusion, explanation, wrapped
 from gwlbemu.wire import protocols
@@ -44,7 +44,8 @@ def explain_command(
 ) -> int:  # fmt: skip
     """Say which way a packet from A to B and its answer take, and which rule decides at each hop. No packet is sent.
 
-    A and B are instances or addresses; an IPv6 address with a port stands in brackets. Of FILE without root, or of the
+    A and B are instances or addresses, B may be a network load balancer; an IPv6 address with a port stands in
+    brackets. Of FILE without root, or of the
     running lab as it is now. A port that is not given is left open; of FILE, so is what a lab's own seed would choose.
     Exit code 1 unless it is delivered and answered.
     """
@@ -55,15 +56,14 @@ def explain_command(
     else:
         plan, states, places = _of_lab(lab_name)
     packet = _packet(plan, source, destination, proto, size)
-    answer = expected_answer(plan, packet)
-    now = exchange(Paths(plan), packet, states, answer)
+    now = exchange(Paths(plan), packet, states, expected_answers(plan))
     then = now
     if after:
         from gwlbemu.views.suppose import suppose
 
         for text in after:
             plan, states = suppose(plan, states, text)
-        then = exchange(Paths(plan), packet, states, answer)
+        then = exchange(Paths(plan), packet, states, expected_answers(plan))
     if as_json:
         plain = places.told(asdict(now))
         print_json({"now": plain, "after": places.told(asdict(then))} if after else plain)
@@ -96,6 +96,8 @@ def _packet(plan: Plan, source: str, destination: str, proto: str, size: int) ->
     receiver = instance_at(plan, there)
     if port is None and receiver is not None and protocol == TCP:
         port = web_port(plan, receiver)
+    if port is None and receiver is None:
+        port = listener_port(plan, there, protocol)
     if port is None:
         raise SettingError(f"{destination}: to which port? {there}:80, for example")
     return Packet(here, there, protocol, own, port, size=size, df=protocol == TCP)

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gwlbemu.errors import AwsError
-from gwlbemu.lab.configs import certificate_file, trust_store_file
 from gwlbemu.topology.plan.dns_names import dns_name
 from gwlbemu.topology.plan.listeners import LAB_CERTIFICATE, Listener
+from gwlbemu.topology.plan.network_settings import certificate_file, trust_store_file
 from gwlbemu.topology.plan.values import Plan
 
 _DAYS = 365

@@ -22,13 +22,13 @@ from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, NETWORK
 from gwlbemu.errors import GwlbemuError, SettingError
 from gwlbemu.lab import engines
-from gwlbemu.lab.configs import network_balancer
 from gwlbemu.lab.planned import deregistered, nodes_of_group, registered, with_attributes
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.lab.state import sealed
 from gwlbemu.net.record import open_existing
 from gwlbemu.programs.network.config import balancer_to_json
 from gwlbemu.topology.plan.encode import to_json
+from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan, Target
 
 ADVANCE_SECONDS = 300.0  # two million flows go at some 30,000 a second beside the packets

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import socket
 from dataclasses import asdict
 
-from gwlbemu.core.elb import tls_policies
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
-from gwlbemu.core.elb.target import Target
-from gwlbemu.core.network import settings
 from gwlbemu.lab.state import State
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.programs.gateway.config import EndpointInterface, Eni, NodeConfig
@@ -20,10 +16,8 @@ from gwlbemu.programs.recorder.config import CaptureConfig, TapConfig
 from gwlbemu.programs.resolver.config import BalancerName, Host, Place, ResolverConfig
 from gwlbemu.topology.names import BALANCERS_DOMAIN, CAPTURE, PRIVATE_DOMAIN, PUBLIC_DOMAIN, RESOLVER
 from gwlbemu.topology.plan.dns_names import balancer_addresses, dns_name, instance_names
-from gwlbemu.topology.plan.listeners import Action, Listener, Tls
-from gwlbemu.topology.plan.values import Plan, TargetGroup
-
-_VERSIONS = {"ipv4": 4, "ipv6": 6}  # IpAddressType of a rule's condition
+from gwlbemu.topology.plan.network_settings import network_balancer
+from gwlbemu.topology.plan.values import Plan
 
 
 def fresh_secret() -> str:
@@ -96,67 +90,6 @@ def network_config_for(plan: Plan, name: str, state: State, secret: str) -> Netw
         zone_news=str(state.news),
         logs="" if plan.capture.enabled else str(state.logs),
     )
-
-
-def network_balancer(plan: Plan, name: str) -> settings.Balancer:
-    """Return the plan's network load balancer `name` as its nodes are told of it, at their start and by `configure`."""
-    balancer = next(each for each in plan.load_balancers if each.name == name)
-    return settings.Balancer(
-        attributes=dict(balancer.attributes),
-        listeners=tuple(_network_listener(each) for each in balancer.listeners),
-        groups=tuple(_network_group(each) for each in plan.groups_of(name)),
-    )
-
-
-def _network_listener(listener: Listener) -> settings.Listener:
-    (action,) = listener.default_actions
-    port = listener.port or 0
-    tls = None if listener.tls is None else _tls(listener.tls, port)
-    by_version: dict[int, settings.Forward] = {}
-    for rule in listener.rules:  # the first that matches counts
-        for condition in rule.conditions:
-            by_version.setdefault(_VERSIONS[condition.ip_address_type], _forward(rule.actions[0]))
-    return settings.Listener(
-        listener.protocol, port, _forward(action), dict(listener.attributes), tuple(sorted(by_version.items())), tls
-    )
-
-
-def _tls(tls: Tls, port: int) -> settings.Tls:
-    versions = tls_policies.POLICIES[tls.ssl_policy]
-    return settings.Tls(
-        certificates=tuple(certificate_file(port, number) for number in range(len(tls.certificates))),
-        oldest_version=versions.oldest,
-        newest_version=versions.newest,
-        alpn=tls_policies.ALPN_POLICIES[tls.alpn_policy],
-        trust_store=trust_store_file(port) if tls.trust_store else "",
-        ignore_expiry=tls.ignore_client_certificate_expiry,
-        advertise_authorities=tls.advertise_trust_store_ca_names,
-    )
-
-
-def _forward(action: Action) -> settings.Forward:
-    return settings.Forward(tuple((one.target_group, one.weight) for one in action.target_groups), action.sticky)
-
-
-def _network_group(group: TargetGroup) -> settings.Group:
-    return settings.Group(
-        name=group.name,
-        protocol=group.protocol,
-        target_type=group.target_type,
-        attributes=dict(group.attributes),
-        health_check=group.health_check,
-        targets=tuple(Target(each.id, socket.inet_aton(each.address), each.zone, each.port) for each in group.targets),
-    )
-
-
-def certificate_file(port: int, number: int) -> str:
-    """Return the name, in a node's own folder, of a certificate of the listener on `port`; 0 is the default one."""
-    return f"tls-{port}-{number}.pem"
-
-
-def trust_store_file(port: int) -> str:
-    """Return the name, in a node's own folder, of the trust store of the listener on `port`."""
-    return f"tls-{port}-trust.pem"
 
 
 def resolver_config_for(plan: Plan, state: State, secret: str) -> str:

@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 from gwlbemu.core.network.proxy import is_proxied
 from gwlbemu.errors import NetError
-from gwlbemu.lab.configs import network_balancer
 from gwlbemu.lab.state import LAB_USER, State
 from gwlbemu.net import processes
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record
 from gwlbemu.net.spawn import spawn
 from gwlbemu.programs.network.config import PROXY_CONFIGURATION, PROXY_SOCKET
+from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.topology.plan.values import NetworkNode, Plan
 
 OLDEST = (2, 6)  # the first that counts the texts it has refused (`show proc`)

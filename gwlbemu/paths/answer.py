@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from gwlbemu.paths.values import Packet
-from gwlbemu.topology.plan.ends import instance_at
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.wire.protocols import TCP
 from gwlbemu.wire.tcp import ACK, RST
 
+# What answers a packet that has arrived at an instance, by its name; None for an answer in kind (`Packet.answer`).
+Answers = Callable[[str, Packet], Packet | None]
 
-def expected_answer(plan: Plan, packet: Packet) -> Packet | None:
-    """Return how the answer differs from one in kind: the RST of a port where nothing of the plan listens."""
-    receiver = instance_at(plan, packet.destination)
-    if receiver is None or packet.protocol != TCP:
-        return None
-    for program in plan.programs:
-        if program.instance == receiver.name and (
-            program.kind == "command" or program.listens == packet.destination_port
-        ):
+
+def expected_answers(plan: Plan) -> Answers:
+    """Return how answers differ from ones in kind: by the RST of a port where nothing of the plan listens."""
+    listening = {(each.instance, each.listens) for each in plan.programs}
+    unknown = {each.instance for each in plan.programs if each.kind == "command"}
+
+    def answer(receiver: str, arrived: Packet) -> Packet | None:
+        if arrived.protocol != TCP or receiver in unknown or (receiver, arrived.destination_port) in listening:
             return None
-    return replace(packet.answer(), tcp_flags=RST | ACK)
+        return replace(arrived.answer(), tcp_flags=RST | ACK)
+
+    return answer

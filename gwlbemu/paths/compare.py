@@ -14,12 +14,15 @@ _PLACES = ("send", "endpoint", "transit", "translate", "edge", "internet", "forw
 
 
 def joined_ways(found: Sequence[Way]) -> Way:
-    """Return one way for all that open choices allow: the first of them when they end alike, else an ambiguous one."""
+    """Return one way for all that open choices allow: the first of them when they end alike, else an ambiguous one.
+
+    Alike is also what different targets of a network load balancer get.
+    """
     ways = list(dict.fromkeys(found))
     first = ways[0]
     if len(ways) == 1:
         return first
-    if len({(each.end.kind, each.end.at, each.end.reason) for each in ways}) == 1:
+    if len({_ending(each) for each in ways}) == 1:
         return replace(first, alternatives=tuple(ways))
     shared = 0
     while all(shared < len(each.hops) and each.hops[shared] == first.hops[shared] for each in ways):
@@ -34,8 +37,14 @@ def joined_ways(found: Sequence[Way]) -> Way:
     end = End(Kind.AMBIGUOUS, at, Cause.OPEN.value, sentence)
     packet = hops[-1].packet if hops else first.packet
     return Way(
-        hops, end, packet, _shared([w.endpoints for w in ways]), _shared([w.targets for w in ways]), (), tuple(ways)
-    )
+        hops, end, packet, _shared([w.endpoints for w in ways]), _shared([w.targets for w in ways]), (), tuple(ways),
+        _shared([w.balanced for w in ways]),
+    )  # fmt: skip
+
+
+def _ending(way: Way) -> tuple[Kind, str, str]:
+    served = way.delivered and bool(way.balanced)
+    return way.end.kind, "" if served else way.end.at, way.end.reason
 
 
 def joined_exchanges(found: Sequence[Exchange]) -> Exchange:

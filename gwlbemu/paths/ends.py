@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address
 
+from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.errors import SettingError, UnknownNameError
 from gwlbemu.paths.values import Packet
 from gwlbemu.topology.plan.ends import destination_address, owner_of
-from gwlbemu.topology.plan.values import Instance, Plan
+from gwlbemu.topology.plan.values import Instance, LoadBalancer, Plan
 from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
 
 DNS_PORT = 53
@@ -27,18 +28,20 @@ class Ends:
 def resolve(plan: Plan, packet: Packet) -> Ends:
     """Return the packet with addresses in place of names.
 
-    Raises UnknownNameError for a name that no instance has and a source that is no instance's, SettingError for a
-    sender without an address of the destination's family, and for a question to the resolver.
+    Raises UnknownNameError for a name that neither an instance nor a network load balancer's node has and a source that
+    is no instance's, SettingError for a sender without an address of the destination's family, and for a question to
+    the resolver.
     """
-    sender = _instance(plan, packet.source)
-    if sender is None:
-        raise UnknownNameError(_unknown(plan, packet.source))
+    sender = sender_of(plan, packet)
     receiver = _instance(plan, packet.destination)
+    node = next((each for each in plan.network_nodes if each.name == packet.destination), None)
     meant = ""
     if _address(packet.destination):
         destination = _address(packet.destination)
+    elif receiver is None and node is not None:
+        destination = node.address if sender.vpc else node.public_address or node.address
     elif receiver is None:
-        raise UnknownNameError(_unknown(plan, packet.destination))
+        raise UnknownNameError(_unknown(plan, packet.destination, receives=True))
     else:
         destination, meant = destination_address(sender, receiver), receiver.name
         if ":" in _address(packet.source):
@@ -55,6 +58,21 @@ def resolve(plan: Plan, packet: Packet) -> Ends:
     return Ends(replace(packet, source=source, destination=destination, protocol=protocol), sender.name, meant)
 
 
+def sender_of(plan: Plan, packet: Packet) -> Instance:
+    """Return the instance that sends a packet. Raises UnknownNameError."""
+    sender = _instance(plan, packet.source)
+    if sender is None:
+        raise UnknownNameError(_unknown(plan, packet.source))
+    return sender
+
+
+def balancer_named(plan: Plan, name: str) -> LoadBalancer | None:
+    """Return the network load balancer that is called so, if there is one and no instance is."""
+    if any(each.name == name for each in plan.instances):
+        return None
+    return next((each for each in plan.load_balancers if (each.name, each.type) == (name, NETWORK)), None)
+
+
 def _resolver(plan: Plan, sender: Instance) -> tuple[str, ...]:
     return next((place.addresses for place in plan.resolver_places if place.subnet == sender.subnet), ())
 
@@ -69,9 +87,10 @@ def _instance(plan: Plan, name: str) -> Instance | None:
     return next((each for each in plan.instances if each.name == name), None)
 
 
-def _unknown(plan: Plan, name: str) -> str:
-    known = ", ".join(instance.name for instance in plan.instances)
-    return f"no instance {name}; there are: {known}"
+def _unknown(plan: Plan, name: str, *, receives: bool = False) -> str:
+    balancers = [each.name for each in plan.load_balancers if each.type == NETWORK] if receives else []
+    known = ", ".join([*(instance.name for instance in plan.instances), *balancers])
+    return f"no instance {'or network load balancer ' if balancers else ''}{name}; there are: {known}"
 
 
 @lru_cache(maxsize=4096)  # the ends of a matrix come again and again

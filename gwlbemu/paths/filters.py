@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from gwlbemu.core.gateway.settings import GENEVE_PORT
@@ -23,11 +23,14 @@ class Allowed(NamedTuple):
     path: Path
 
 
-def allowed_in(groups: Iterable[SecurityGroup], packet: Packet) -> Allowed | None:
-    """Return the ingress rule that lets a new connection in; None when no rule does."""
+def allowed_in(groups: Iterable[SecurityGroup], packet: Packet, balancers: Collection[str] = ()) -> Allowed | None:
+    """Return the ingress rule that lets a new connection in; None when no rule does.
+
+    `balancers` are the groups of the network load balancer that sends the packet, with its client's address.
+    """
     for group in groups:
         for rule in group.ingress:
-            if _matches(rule, packet, packet.source):
+            if _matches(rule, packet, packet.source) or (rule.peer in balancers and _means(rule, packet)):
                 return Allowed(f"security group {group.name}: {text(rule)} from {rule.peer}", rule.path)
     return None
 
@@ -62,9 +65,12 @@ def text(rule: SecurityGroupRule) -> str:
 
 
 def _matches(rule: SecurityGroupRule, packet: Packet, peer: str) -> bool:
+    return _means(rule, packet) and any(covers(network, peer) for network in rule.networks)
+
+
+def _means(rule: SecurityGroupRule, packet: Packet) -> bool:
+    """Tell whether a rule is about such packets, whoever sends them."""
     if rule.protocol != "all" and (_NUMBERS.get(rule.protocol) or int(rule.protocol)) != packet.protocol:
-        return False
-    if not any(covers(network, peer) for network in rule.networks):
         return False
     if not rule.ports or rule.protocol not in ("tcp", "udp"):
         return True

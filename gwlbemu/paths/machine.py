@@ -136,6 +136,11 @@ class Machine:
             if namespace in inside and there.name not in inside
         )
 
+    def is_down(self, space: Space, device: str, down: frozenset[tuple[str, str]]) -> bool:
+        """Tell whether a device has no carrier: its cable's other end, or itself, is among `down`."""
+        peer = self._peers.get((space.name, device))
+        return (space.name, device) in down or (peer is not None and (peer[0].name, peer[1]) in down)
+
     def send(
         self, space: Space, device: str, mac: str, size: int, down: frozenset[tuple[str, str]] = frozenset()
     ) -> Arrival | Lost:

@@ -9,6 +9,7 @@ nat-gateway       gives what it forwards its own source, by connection; only of 
                   UDP and ICMP
 transit-gateway   the table of the attachment it came by; a flow hash into a zone      transit
 node              the load balancer: see `gateway`; its targets: see `appliance`       gateway
+network-node      the load balancer: see `network`                                     network
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.filters import allowed_in, allowed_out, begins
 from gwlbemu.paths.index import Paths
 from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space, covers
+from gwlbemu.paths.returns import Returns
 from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
 from gwlbemu.paths.trip import Trip, dropped
 from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States
@@ -31,6 +33,7 @@ from gwlbemu.wire.protocols import ICMP, TCP, UDP
 
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")  # RFC 1918, RFC 6598
 NAT_PROTOCOLS = (TCP, UDP, ICMP)
+SUBNET_BRIDGE = "subnet"
 
 
 class Routers:
@@ -39,12 +42,13 @@ class Routers:
     def __init__(self, paths: Paths, states: States, choices: Choices) -> None:
         self._paths, self._machine, self._choices = paths, paths.machine, choices
         self._tracking: dict[str, Tracking] = {}
+        self._returns = Returns()
         self._down = _pulled(paths, states) if states.broken else frozenset()
 
     def leave(self, trip: Trip, space: Space) -> Arrival | End:
         """Let a packet leave the instance that made it; return where it comes in next, or its end."""
         packet, name = trip.packet, space.resource
-        groups, tracking = self._paths.groups[space.name], self._tracked(space)
+        groups, tracking = self._paths.groups[space.name], self.tracked(space)
         rule, path = "its default route", Path()
         if groups and not tracking.is_answer(packet):
             allowed = allowed_out(groups, packet)
@@ -56,11 +60,11 @@ class Routers:
             rule = "security groups: the answer to a connection that was let in"
         tracking.note(packet)
         if packet.destination in space.addresses:
-            return self._take(trip, space)
+            return self._take(trip, space, came_in=False)
         route = space.route(MAIN, packet.destination)
         if route is None:
             return dropped(name, Cause.NO_ROUTE, f"{name} has no route to {packet.destination}")
-        too_big = self._fit(trip, space, route)
+        too_big = self.fit(trip, space, route)
         if too_big is not None:
             return too_big
         trip.note(name, "send", rule, path=path)
@@ -69,12 +73,7 @@ class Routers:
     def route_on(self, trip: Trip, here: Arrival) -> Arrival | End:
         """Take a packet through a router, or into an instance; return where it comes in next, or its end."""
         space, device = here
-        packet = trip.packet
-        place = (space.name, device, packet.is_answer, *tuple_of(packet))
-        if trip.goes_in_circles(place):
-            circle = _circle(trip.hops, space.resource)
-            return End(Kind.LOOP, space.resource, Cause.LOOP.value, f"it goes in circles: {circle}")
-        refused = self._come_in(trip, here)
+        refused = self.circle(trip, here) or self._come_in(trip, here)
         if refused is not None:
             return refused
         packet = trip.packet
@@ -86,7 +85,7 @@ class Routers:
                 Cause.SOURCE_DESTINATION_CHECK,
                 f"{packet.destination} is not {space.resource}'s address",
             )
-        route, detail = self._look_up(space, device, packet)
+        route, detail = self._look_up(space, device, packet, trip.mark)
         if route is None:
             return dropped(space.resource, Cause.NO_ROUTE, self._no_route(space, packet), self._table(space, device))
         if route.kind == "blackhole":
@@ -95,18 +94,26 @@ class Routers:
             return dropped(space.resource, Cause.NO_SUCH_SUBNET, f"{route.source} for {packet.destination}", route.path)
         if packet.ttl <= 1:
             return dropped(space.resource, Cause.TTL, f"its TTL is over at {space.resource}")
-        too_big = self._fit(trip, space, route)
+        too_big = self.fit(trip, space, route)
         if too_big is not None:
             return too_big
         trip.packet = replace(trip.packet, ttl=trip.packet.ttl - 1)
         return self._go_out(trip, here, route, detail)
+
+    def circle(self, trip: Trip, here: Arrival) -> End | None:
+        """Return the end of a packet that comes here again and again; None for any other."""
+        space, device = here
+        if trip.goes_in_circles((space.name, device, trip.packet.is_answer, *tuple_of(trip.packet))):
+            circle = _circle(trip.hops, space.resource)
+            return End(Kind.LOOP, space.resource, Cause.LOOP.value, f"it goes in circles: {circle}")
+        return None
 
     def _come_in(self, trip: Trip, here: Arrival) -> End | None:
         """What is done before routing."""
         space, packet = here.space, trip.packet
         if space.role == "instance":
             one, groups = self._paths.instances[space.name], self._paths.groups[space.name]
-            if groups and begins(packet) and allowed_in(groups, packet) is None:
+            if groups and begins(packet) and allowed_in(groups, packet, self._balancers(trip)) is None:
                 return self._shut(space, packet)
             if one.source_dest_check and packet.destination not in space.addresses:
                 return dropped(
@@ -115,7 +122,12 @@ class Routers:
                     f"{packet.destination} is not {one.name}'s address, and its source/destination check is on",
                     (*self._paths.plan.places.get(one.name, ()), "source_dest_check"),
                 )
+            if space.name in self._paths.returning:
+                self._returns.received(self._paths.returning[space.name].name, packet, trip.mark)
         elif space.role == "internet-gateway" and here.device == "internet":
+            if packet.destination in self._paths.inside_only:
+                told = f"{packet.destination} is of an internal load balancer, which nobody on the internet reaches"
+                return dropped(space.resource, Cause.NO_PUBLIC_ADDRESS, told)
             for private, public in self._paths.gateways[space.resource].items():
                 if packet.destination == public:
                     trip.packet = replace(packet, destination=private)
@@ -130,7 +142,7 @@ class Routers:
                     Cause.NAT_PROTOCOL,
                     f"{space.resource} translates TCP, UDP and ICMP, not {protocols.name(packet.protocol)}",
                 )
-            trip.packet = self._tracked(space).untranslated(packet)
+            trip.packet = self.tracked(space).untranslated(packet)
             if trip.packet is not packet:
                 trip.note(
                     space.resource, "translate", f"destination {packet.destination} -> {trip.packet.destination}",
@@ -182,7 +194,7 @@ class Routers:
                 kind, rule = "translate", f"source {packet.source} -> {source}"
         elif space.role == "instance":
             kind = "forward"
-            groups, tracking = self._paths.groups[space.name], self._tracked(space)
+            groups, tracking = self._paths.groups[space.name], self.tracked(space)
             if groups and not tracking.is_answer(packet) and allowed_in(groups, packet) is None:
                 return self._shut(space, packet)
             tracking.note(packet)
@@ -193,26 +205,42 @@ class Routers:
         trip.note(space.resource, kind, rule, detail, path)
         return self.transmit(trip, space, route)
 
-    def _take(self, trip: Trip, space: Space) -> End:
-        """A packet for one of the namespace's own addresses."""
+    def _take(self, trip: Trip, space: Space, *, came_in: bool = True) -> End:
+        """A packet for one of the namespace's own addresses; from outside, or from itself."""
         packet, name = trip.packet, space.resource
         if space.role == "nat-gateway":
             return dropped(name, Cause.NAT_NO_SESSION, f"{packet} belongs to no connection of {name}")
         if space.role != "instance":
             return dropped(name, Cause.UNKNOWN_ADDRESS, f"{packet.destination} is an address of {name}'s router")
-        groups, tracking = self._paths.groups[space.name], self._tracked(space)
+        groups, tracking = self._paths.groups[space.name], self.tracked(space)
         rule = "no security groups: everything may come in" if self._paths.instances[space.name].vpc else "its address"
         path = Path()
         if groups and tracking.is_answer(packet):
             rule = "security groups: the answer to a connection that it began"
         elif groups:
-            allowed = allowed_in(groups, packet)
+            allowed = allowed_in(groups, packet, self._balancers(trip))
             if allowed is None:
                 return self._shut(space, packet)
             rule, path = allowed
+        if came_in and packet.source in space.addresses:
+            return self._hairpin(trip, name)
         tracking.note(packet)
         trip.note(name, "deliver", rule, self._nobody_listens(space, packet), path=path)
         return End(Kind.DELIVERED, name, "", f"it arrives at {name}")
+
+    def _hairpin(self, trip: Trip, name: str) -> End:
+        """NLB guide, Troubleshoot: a target that is a client of its own load balancer."""
+        told = f"{name} gets a packet with its own address as source, which its kernel drops"
+        if trip.balanced:
+            told += (
+                ": the client is its own target, and NAT loopback, or hairpinning, is not supported while client IP"
+                " preservation is on"
+            )
+        return dropped(name, Cause.HAIRPIN, told)
+
+    def _balancers(self, trip: Trip) -> tuple[str, ...]:
+        """The groups of the network load balancer whose node has sent a packet with its client's address."""
+        return self._paths.groups_of_mark(trip.mark) if trip.mark and "." in trip.packet.source else ()
 
     def _nobody_listens(self, space: Space, packet: Packet) -> str:
         """Say so where the plan knows all that listens: one of our programs, which has a TCP port, and nothing else."""
@@ -232,10 +260,11 @@ class Routers:
             space.resource, Cause.SECURITY_GROUP, f"no ingress rule of {names} allows {packet}", groups[0].path
         )
 
-    def _look_up(self, space: Space, device: str, packet: Packet) -> tuple[KernelRoute | None, str]:
+    def _look_up(self, space: Space, device: str, packet: Packet, mark: int) -> tuple[KernelRoute | None, str]:
         """Return the route of a packet, and how it was chosen where more than its destination decides."""
         if space.role != "transit-gateway":
-            return space.route(MAIN, packet.destination), ""
+            table = space.table_of(device, mark) if mark else MAIN
+            return space.route(table, packet.destination), ""
         buckets = range(1, space.buckets + 1)
         routes = [space.route(space.table_of(device, bucket), packet.destination) for bucket in buckets]
         if len({(route.device, route.via) if route else None for route in routes}) == 1:
@@ -264,7 +293,7 @@ class Routers:
 
     def _translate(self, space: Space, packet: Packet) -> str:
         """Return the source that a NAT gateway gives a packet that it forwards; "" when it leaves it as it is."""
-        address, tracking = self._paths.nat[space.name].address, self._tracked(space)
+        address, tracking = self._paths.nat[space.name].address, self.tracked(space)
         known = tracking.source_of(packet)
         if known:
             return known if known != packet.source else ""
@@ -273,7 +302,8 @@ class Routers:
         tracking.note(packet, address)
         return address
 
-    def _fit(self, trip: Trip, space: Space, route: KernelRoute) -> End | None:
+    def fit(self, trip: Trip, space: Space, route: KernelRoute) -> End | None:
+        """Cut a packet that is too long for a route's device; return its end where it may not be cut."""
         packet, mtu = trip.packet, space.mtu(route.device or "")
         if packet.size <= mtu:
             return None
@@ -287,10 +317,22 @@ class Routers:
         trip.note(space.resource, "fragment", f"MTU {mtu}", "its first fragment is followed from here")
         return None
 
-    def transmit(self, trip: Trip, space: Space, route: KernelRoute) -> Arrival | End:
-        """Send a packet to the next hop of a route; return where it comes in, or its end."""
-        device = route.device or ""
+    def transmit(self, trip: Trip, space: Space, route: KernelRoute, mark: int = 0) -> Arrival | End:
+        """Send a packet to the next hop of a route; return where it comes in, or its end.
+
+        `mark` is the packet's where it comes in. An instance's answer to what came from a network load balancer's node
+        comes in at its subnet's router, whatever the route, with the node's mark.
+        """
+        device, subnet = route.device or "", self._paths.returning.get(space.name)
+        if space.role == "subnet" and device == SUBNET_BRIDGE:
+            mark = trip.mark
+        trip.mark = mark
+        if subnet is not None and (back := self._returns.sent(subnet.name, trip.packet)):
+            trip.mark = back
+            return self.send(trip, space, device, subnet.bridges[SUBNET_BRIDGE].mac)
         mac = space.neighbours.get((device, route.via or trip.packet.destination))
+        if mac is None and self._machine.is_down(space, device, self._down):
+            return _lost(Lost(space.name, device, "down"), space, trip.packet, space.resource)
         if mac is None:
             instance = self._paths.instances.get(space.name)
             at = instance.subnet if instance else space.resource
@@ -305,7 +347,8 @@ class Routers:
             return there
         return _lost(there, space, trip.packet, self._machine.spaces[there.namespace].resource)
 
-    def _tracked(self, space: Space) -> Tracking:
+    def tracked(self, space: Space) -> Tracking:
+        """Return the connections that a namespace knows, or the port of its interface."""
         found = self._tracking.get(space.name)
         if found is None:
             found = self._tracking[space.name] = Tracking()

@@ -10,13 +10,19 @@ from gwlbemu.topology.plan.values import Path
 
 @dataclass(slots=True)
 class Trip:
-    """What a packet has met so far, and how it looks now."""
+    """What a packet has met so far, and how it looks now.
+
+    `mark` is its packet mark in the namespace where it is: the number of the network load balancer's node that it comes
+    from, or that its answer goes back to; 0 for none.
+    """
 
     packet: Packet
     hops: list[Hop] = field(default_factory=list)
     endpoints: list[str] = field(default_factory=list)
     targets: list[tuple[str, str]] = field(default_factory=list)
-    seen: dict[tuple[object, ...], list[tuple[int, int, int]]] = field(default_factory=dict)
+    balanced: list[tuple[str, str]] = field(default_factory=list)
+    mark: int = 0
+    seen: dict[tuple[object, ...], list[tuple[int, int, int, int]]] = field(default_factory=dict)
 
     def note(self, at: str, kind: HopKind, rule: str, detail: str = "", path: Path = ()) -> None:
         """Add a hop."""
@@ -29,16 +35,19 @@ class Trip:
         is as the second. What was met since the second visit is forgotten then.
         """
         visits = self.seen.setdefault(place, [])
-        visits.append((len(self.hops), len(self.endpoints), len(self.targets)))
+        visits.append((len(self.hops), len(self.endpoints), len(self.targets), len(self.balanced)))
         if len(visits) < 3:
             return False
-        hops, endpoints, targets = visits[1]
-        del self.hops[hops:], self.endpoints[endpoints:], self.targets[targets:]
+        hops, endpoints, targets, balanced = visits[1]
+        del self.hops[hops:], self.endpoints[endpoints:], self.targets[targets:], self.balanced[balanced:]
         return True
 
     def way(self, end: End) -> Way:
         """Return the way that ends so."""
-        return Way(tuple(self.hops), end, self.packet, tuple(self.endpoints), tuple(self.targets))
+        return Way(
+            tuple(self.hops), end, self.packet, tuple(self.endpoints), tuple(self.targets),
+            balanced=tuple(self.balanced),
+        )  # fmt: skip
 
 
 def dropped(at: str, cause: Cause | str, sentence: str, path: Path = ()) -> End:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gwlbemu.topology.plan.values import Path
 from gwlbemu.wire import protocols
@@ -15,6 +15,17 @@ from gwlbemu.wire.tcp import ACK, RST, SYN
 # Endpoint, protocol, source, source port, destination, destination port: in the direction of the flow's first packet.
 # Ports are 0 where its key has none, and so is the protocol where flows go by their addresses alone.
 FlowKey = tuple[str, int, str, int, str, int]
+# Protocol, source, source port, destination, destination port, as a connection's client sends.
+ConnectionKey = tuple[int, str, int, str, int]
+
+
+class Bound(NamedTuple):
+    """Where the connections of a network load balancer's client go: a target of a group, with its address and port."""
+
+    target_group: str
+    target: str
+    address: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +33,11 @@ class Packet:
     """A packet as its sender makes it; a plain TCP SYN, UDP datagram, echo request or other packet.
 
     `source` and `destination` are instance names or addresses; a destination that is a name means the address by which
-    the sender reaches that instance (`topology.plan.ends`). `protocol` is IANA's number. Ports are None where the
-    protocol has none, and a source port of None of TCP or UDP is left open: every choice that depends on it is walked.
-    `size` is the whole IP packet in bytes. An ICMP packet is an echo request unless `is_answer`.
+    the sender reaches that instance (`topology.plan.ends`). It may also be a network load balancer's name, which means
+    each of the addresses that DNS would answer, or that of one of its nodes. `protocol` is IANA's number. Ports are
+    None where the protocol has none, and a source port of None of TCP or UDP is left open: every choice that depends on
+    it is walked. So is a TCP SYN's `sequence` of None, by which network load balancers choose. `size` is the whole IP
+    packet in bytes. An ICMP packet is an echo request unless `is_answer`.
     """
 
     source: str
@@ -38,6 +51,7 @@ class Packet:
     tcp_flags: int = SYN
     is_answer: bool = False
     is_fragment: bool = False  # one of several that a router made of it
+    sequence: int | None = None  # of a TCP SYN
 
     @property
     def has_ports(self) -> bool:
@@ -77,7 +91,8 @@ class States:
     unavailable. `flows` has a node's live flows and their targets, `broken` what `fail` did: (kind, name). `seeds` has
     a node's seed, by which it chooses; without one each choice among several targets is open. `returning` names the
     instances whose program is a command of the user's and is known to return every packet; without it, whether they do
-    is open.
+    is open. Of network load balancers, `members` has the state of a target at a node, by node, target group and id, and
+    `connections` a node's live ones.
     """
 
     targets: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -85,6 +100,8 @@ class States:
     broken: frozenset[tuple[str, str]] = frozenset()
     seeds: Mapping[str, int] = field(default_factory=dict)
     returning: frozenset[str] = frozenset()
+    members: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    connections: Mapping[str, Mapping[ConnectionKey, Bound]] = field(default_factory=dict)
 
 
 class Kind(str, Enum):
@@ -122,6 +139,11 @@ class Cause(str, Enum):
     NODE = "NodeFrozen"
     BROKEN = "CablePulled"
     RESET = "Reset"  # a node answered the packet with a RST
+    NO_LISTENER = "ELBV2_LISTENERS_MISMATCH"  # of a network load balancer: it says nothing
+    NO_TARGETS = "ELBV2_LISTENER_HAS_NO_TG"  # the target group has none
+    NO_TARGETS_IN_ZONE = "ELBV2_NO_TARGETS_IN_AZ"  # none in the zone, and cross-zone load balancing is off
+    PROXY = "Proxy"  # it came to a proxy in a network load balancer's node: what that does is not followed
+    HAIRPIN = "Hairpin"  # a client that is its own target, with its own address
     LOOP = "Loop"
     OPEN = "OpenChoice"  # of an ambiguous end
 
@@ -169,10 +191,10 @@ class Way:
     """The way of one packet.
 
     `endpoints` are those it crossed, in their order; `targets` the (node, target) it was sent to, one for each endpoint
-    crossed as far as it came. `packet` is how it arrived, or how it was last seen. `choices` names what was left open
-    and how it was decided here ("tgw: zone b by hash", "firewall-node-a: fw-a1"). `alternatives` are all ways that the
-    open choices allow, this one first; none when nothing was open. When they end differently, `end.kind` is AMBIGUOUS
-    and `hops` are those that they share.
+    crossed as far as it came; `balanced` are the (node, target) to which network load balancers forwarded it. `packet`
+    is how it arrived, or how it was last seen. `choices` names what was left open and how it was decided here ("tgw:
+    zone b by hash", "firewall-node-a: fw-a1"). `alternatives` are all ways that the open choices allow, this one first;
+    none when nothing was open. When they end differently, `end.kind` is AMBIGUOUS and `hops` are those that they share.
     """
 
     hops: tuple[Hop, ...]
@@ -182,6 +204,7 @@ class Way:
     targets: tuple[tuple[str, str], ...] = ()
     choices: tuple[str, ...] = ()
     alternatives: tuple[Way, ...] = ()
+    balanced: tuple[tuple[str, str], ...] = ()
 
     @property
     def delivered(self) -> bool:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gwlbemu.paths.answer import Answers
 from gwlbemu.paths.choices import Choices, every
 from gwlbemu.paths.compare import joined_exchanges, joined_ways, parting
-from gwlbemu.paths.ends import Ends, resolve
+from gwlbemu.paths.ends import Ends, balancer_named, resolve, sender_of
 from gwlbemu.paths.index import Paths
+from gwlbemu.paths.network import in_dns
 from gwlbemu.paths.trip import dropped
 from gwlbemu.paths.values import Cause, Exchange, Packet, States, Way
 from gwlbemu.paths.walker import Walker
@@ -25,29 +27,50 @@ __all__ = ["Paths", "exchange", "way"]
 def way(paths: Paths, packet: Packet, states: States = HEALTHY) -> Way:
     """Return the way of a packet.
 
-    Raises UnknownNameError for an end that is neither an instance nor an address (a source has to be one of an
-    instance's, or an instance's name), SettingError for ends that cannot talk (no address of the family).
+    Raises UnknownNameError for an end that is neither an instance, a network load balancer nor an address (a source has
+    to be one of an instance's, or an instance's name), SettingError for ends that cannot talk (no address of the
+    family).
     """
-    ends = resolve(paths.plan, packet)
-    return joined_ways([*every(lambda choices: _there(Walker(paths, states, choices), ends, choices))])
+    ends = _ends(paths, packet, states)
+    return joined_ways([*every(lambda choices: _there(Walker(paths, states, choices), ends, choices)[0])])
 
 
-def exchange(paths: Paths, packet: Packet, states: States = HEALTHY, answer: Packet | None = None) -> Exchange:
+def exchange(
+    paths: Paths, packet: Packet, states: States = HEALTHY, answer: Packet | Answers | None = None
+) -> Exchange:
     """Return the way of a packet and that of the receiver's answer.
 
     The answer is the packet's own (`Packet.answer`) as it arrived, made by whoever it arrived at; `answer` gives its
-    size, TTL, DF and flags where they differ. Raises as `way` does.
+    size, TTL, DF and flags where they differ, or is asked when it is known who that is. Raises as `way` does.
     """
-    ends = resolve(paths.plan, packet)
+    ends = _ends(paths, packet, states)
     return joined_exchanges([*every(lambda choices: _exchange(paths, ends, states, choices, answer))])
 
 
-def _exchange(paths: Paths, ends: Ends, states: States, choices: Choices, answer: Packet | None) -> Exchange:
+def _ends(paths: Paths, packet: Packet, states: States) -> dict[str, Ends]:
+    """Return what the packet's ends may be, each with how it was chosen, for people: DNS may have several answers."""
+    balancer, sender = balancer_named(paths.plan, packet.destination), sender_of(paths.plan, packet)
+    if balancer is None:
+        return {"": resolve(paths.plan, packet)}
+    found = {}
+    for node in in_dns(paths, states, balancer, sender.zone if sender.vpc == balancer.vpc else ""):
+        address = node.public_address or node.address
+        found[f"{balancer.name}: {address} of zone {node.zone}, by DNS"] = resolve(
+            paths.plan, replace(packet, destination=address)
+        )
+    return found
+
+
+def _exchange(
+    paths: Paths, choice: dict[str, Ends], states: States, choices: Choices, answer: Packet | Answers | None
+) -> Exchange:
     walker = Walker(paths, states, choices)
-    there = _there(walker, ends, choices)
+    there, ends = _there(walker, choice, choices)
     back = None
     if there.delivered:
         reply = there.packet.answer()
+        if callable(answer):
+            answer = answer(there.end.at, there.packet)
         if answer is not None:
             reply = replace(reply, size=answer.size, ttl=answer.ttl, df=answer.df, tcp_flags=answer.tcp_flags)
         back = walker.walk(there.end.at, reply)
@@ -67,12 +90,16 @@ def _exchange(paths: Paths, ends: Ends, states: States, choices: Choices, answer
     )
 
 
-def _there(walker: Walker, ends: Ends, choices: Choices) -> Way:
+def _there(walker: Walker, choice: dict[str, Ends], choices: Choices) -> tuple[Way, Ends]:
+    told = choices.pick("DNS", list(choice))
+    if len(choice) > 1:
+        choices.name(told)
+    ends = choice[told]
     found = walker.walk(ends.sender, ends.packet)
     found = replace(found, choices=tuple(choices.named))
     if found.delivered and ends.receiver and found.end.at != ends.receiver:
-        return _astray(found, ends.receiver)
-    return found
+        found = _astray(found, ends.receiver)
+    return found, ends
 
 
 def _astray(found: Way, wanted: str) -> Way:

@@ -8,6 +8,7 @@ from gwlbemu.paths.balancers import LoadBalancers
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.index import Paths
 from gwlbemu.paths.machine import Arrival
+from gwlbemu.paths.network import NetworkBalancers
 from gwlbemu.paths.step import Routers
 from gwlbemu.paths.trip import Trip, dropped
 from gwlbemu.paths.values import Cause, End, Kind, Packet, States, Way
@@ -23,6 +24,7 @@ class Walker:
         self._paths = paths
         self._routers = Routers(paths, states, choices)
         self._balancers = LoadBalancers(paths, states, choices, self._routers)
+        self._network = NetworkBalancers(paths, states, choices, self._routers)
 
     def walk(self, sender: str, packet: Packet) -> Way:
         """Return the way of a packet whose ends are addresses, from the instance `sender`."""
@@ -35,6 +37,8 @@ class Walker:
         return trip.way(here)
 
     def _meet(self, trip: Trip, here: Arrival) -> Arrival | End:
+        if here.space.role == "network-node":
+            return self._network.forward(trip, here)
         if here.space.role != "node":
             return self._routers.route_on(trip, here)
         node = self._paths.nodes[here.space.name]

@@ -148,7 +148,10 @@ def _taken(edit: Edit, topology: Topology) -> Topology | None:
 
 def _touched(before: Plan, after: Plan) -> set[str]:
     known = {each.name: each for each in before.namespaces}
-    return {each.resource for each in after.namespaces if known.get(each.name) != each}
+    found = {each.resource for each in after.namespaces if known.get(each.name) != each}
+    if (before.load_balancers, before.target_groups) != (after.load_balancers, after.target_groups):
+        found |= {node.name for node in after.network_nodes}
+    return found
 
 
 def _is_sound(one: Exchange, *, inspected: bool) -> bool:

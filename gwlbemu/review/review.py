@@ -11,6 +11,7 @@ from gwlbemu.review.finding import SEVERITIES, Finding
 from gwlbemu.review.hints import hints
 from gwlbemu.review.instances import instance_faults, mtu_faults
 from gwlbemu.review.mends import Mend, Trial
+from gwlbemu.review.network import network_faults
 from gwlbemu.review.standing import standing_faults
 from gwlbemu.review.talk import Pair, Talk
 from gwlbemu.review.ways import Judge
@@ -36,6 +37,7 @@ def _faults(talk: Talk, walks: dict[Pair, Exchange], mtus: Mapping[str, int]) ->
     found = [
         *Judge(talk, walks).faults(),
         *balancing_faults(talk.topology),
+        *network_faults(talk),
         *instance_faults(talk),
         *mtu_faults(talk.topology, mtus),
         *standing_faults(talk, walks),

@@ -177,7 +177,7 @@ def _uninspected(talk: Talk, walks: Walks) -> Iterator[Fault]:
     """An instance that talks to the internet, or to other VPCs, always uninspected, where others are inspected."""
     inspected: dict[str, set[str]] = {}  # by kind of pair: instances
     passed_by: dict[tuple[str, str], tuple[Pair, Exchange]] = {}
-    seen = set()
+    seen, nodes = set(), {node.name for node in talk.plan.network_nodes}
     for pair, found in walks.items():
         kind = "across" if pair.kind == "across" else "internet"
         is_inspected = any(way.endpoints for one in found.possible for way in one.ways)
@@ -203,7 +203,8 @@ def _uninspected(talk: Talk, walks: Walks) -> Iterator[Fault]:
         fault = Fault(
             "uninspected", "warning", why, (*lines[:1], talk.plan.places[instance.subnet], *lines[1:]),
             frozenset(lines[:1]), {pair: {each.there.choices for each in found.possible}},
-            subject=f"instance {name} in subnet {instance.subnet}", to_be_inspected=True,
+            subject=f"{'node' if name in nodes else 'instance'} {name} in subnet {instance.subnet}",
+            to_be_inspected=True,
         )  # fmt: skip
         fault.note_tables(one)
         yield fault

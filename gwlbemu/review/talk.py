@@ -18,25 +18,28 @@ from gwlbemu.topology.file.parse import Parsed
 from gwlbemu.topology.file.schema import Internet, InternetInstance, Topology
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Instance, Plan, Program
-from gwlbemu.wire.protocols import TCP
+from gwlbemu.wire.protocols import TCP, UDP
 
 SOMEBODY = "somebody"
 NETWORKS = ("198.51.100.0/24", "192.0.2.0/24", "203.0.113.0/24")  # RFC 5737
 NETWORK_V6 = "2001:db8:ffff::/64"
-PORTS = (40000, 80)
+SOURCE_PORT = 40000
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two ends, by name, of which the first begins, and what the first calls the second.
 
-    `kind` is outward (to the internet), inward (from it), across (a transit gateway) or inside (one VPC).
+    `kind` is outward (to the internet), inward (from it), across (a transit gateway) or inside (one VPC). The second is
+    an instance, or the node of a network load balancer, which has a listener of `protocol` at `port`.
     """
 
     first: str
     second: str
     destination: str
     kind: str
+    protocol: int = TCP
+    port: int = 80
 
     def __str__(self) -> str:
         return f"{self.first} -> {self.second}" + (" (IPv6)" if ":" in self.destination else "")
@@ -52,15 +55,16 @@ class Talk:
 
     def __init__(self, topology: Topology) -> None:
         self.topology = _with_somebody(topology)
-        self.plan = _plain(resolve(Parsed(self.topology, "")))
+        self.whole = resolve(Parsed(self.topology, ""))
+        self.plan = _plain(self.whole)
         self.paths = Paths(self.plan)
-        self.instances = {instance.name: instance for instance in self.plan.instances}
+        self.instances = {instance.name: instance for instance in self.plan.instances} | _nodes(self.plan)
         self.ends = list(_ends(self.topology, self.plan))
         self._states = States(seeds={node.name: 1 for node in self.plan.gateway_nodes})
 
     def pairs(self) -> list[Pair]:
         """Return all pairs that are worth a walk."""
-        return [*_with_the_internet(self), *_with_each_other(self)]
+        return [*_with_the_internet(self), *_with_each_other(self), *_with_balancers(self)]
 
     def zones_of(self, pair: Pair) -> set[str]:
         """Return the zones of a pair's ends; the internet has none."""
@@ -68,8 +72,8 @@ class Talk:
 
     def walk(self, pair: Pair) -> Exchange:
         """Return what becomes of a connection of the pair's first to its second, and of the answer."""
-        source, destination = PORTS
-        return exchange(self.paths, Packet(pair.first, pair.destination, TCP, source, destination), self._states)
+        packet = Packet(pair.first, pair.destination, pair.protocol, SOURCE_PORT, pair.port)
+        return exchange(self.paths, packet, self._states)
 
 
 def places_met(found: Exchange) -> set[str]:
@@ -100,7 +104,25 @@ def _plain(plan: Plan) -> Plan:
     ends = tuple(replace(one, security_groups=()) for one in plan.instances)
     appliances = [one for one in plan.instances if one.appliance]
     programs = tuple(Program(one.name, one.namespace, (), kind="passthrough") for one in appliances)
-    return replace(plan, instances=ends, programs=programs, emulation={})
+    balancers = tuple(replace(each, security_groups=()) for each in plan.load_balancers)
+    return replace(plan, instances=ends, load_balancers=balancers, programs=programs, emulation={})
+
+
+def _nodes(plan: Plan) -> dict[str, Instance]:
+    """The nodes of network load balancers as ends of pairs."""
+    vpcs = {each.name: each.vpc for each in plan.load_balancers}
+    return {
+        node.name: Instance(
+            name=node.name,
+            namespace=node.namespace,
+            vpc=vpcs[node.load_balancer],
+            subnet=node.subnet,
+            zone=node.zone,
+            address=node.address,
+            public_address=node.public_address,
+        )
+        for node in plan.network_nodes
+    }
 
 
 def _ends(topology: Topology, plan: Plan) -> Iterator[Instance]:
@@ -159,6 +181,30 @@ def _with_each_other(talk: Talk) -> Iterator[Pair]:
             yield Pair(first.name, second.name, second.address, kind)
         if first.ipv6_address and second.ipv6_address:
             yield Pair(first.name, second.name, second.ipv6_address, kind)
+
+
+def _with_balancers(talk: Talk) -> Iterator[Pair]:
+    """Somebody on the internet and a load balancer that faces it; an instance of each subnet and an internal one."""
+    balancers = {each.name: each for each in talk.plan.load_balancers}
+    outside = next((one for one in talk.plan.instances if not one.vpc), None)
+    firsts = list({one.subnet: one for one in reversed(talk.ends)}.values())[::-1]
+    joined = [{each.vpc for each in gateway.attachments} for gateway in talk.plan.transit_gateways]
+    for node in talk.plan.network_nodes:
+        balancer = balancers[node.load_balancer]
+        listener = next((each for each in balancer.listeners if each.port), None)
+        if listener is None:
+            continue
+        place = (UDP if listener.protocol == "UDP" else TCP, listener.port or 0)
+        if node.public_address and outside:
+            yield Pair(outside.name, node.name, node.public_address, "inward", *place)
+            continue
+        for one in firsts:
+            if one.vpc == balancer.vpc:
+                yield Pair(one.name, node.name, node.address, "inside", *place)
+            elif any({one.vpc, balancer.vpc} <= each for each in joined) and not _overlap(
+                talk.plan, one.vpc, balancer.vpc
+            ):
+                yield Pair(one.name, node.name, node.address, "across", *place)
 
 
 def _classes(topology: Topology) -> dict[str, object]:

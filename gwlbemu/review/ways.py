@@ -20,7 +20,10 @@ from gwlbemu.review.talk import Pair, Talk
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import LOCAL, Route
 
-TOLD_ELSEWHERE = {Reason.NO_TARGET.value, Cause.SOURCE_DESTINATION_CHECK.value}  # see balancing, instances
+TOLD_ELSEWHERE = {  # see balancing, instances, network
+    Reason.NO_TARGET.value, Cause.SOURCE_DESTINATION_CHECK.value, Cause.NO_TARGETS.value,
+    Cause.NO_TARGETS_IN_ZONE.value, Cause.HAIRPIN.value, Cause.PROXY.value,
+}  # fmt: skip
 
 
 class Judge:

@@ -35,9 +35,14 @@ class Evidence:
     """
 
     def __init__(
-        self, sender: Instance, seen: Iterable[SeenPacket], traced: Iterable[TracedPacket], nat: frozenset[str]
+        self,
+        sender: Instance,
+        seen: Iterable[SeenPacket],
+        traced: Iterable[TracedPacket],
+        nat: frozenset[str],
+        ports: frozenset[int] = frozenset(),
     ) -> None:
-        self._sender, self._nat = sender, nat
+        self._sender, self._nat, self._ports = sender, nat, ports
         self._seen = sorted(seen, key=lambda each: each.at)
         self._traced = sorted(traced, key=lambda step: step.at)
         self._taken: set[int] = set()  # answers that belong to an earlier packet
@@ -58,7 +63,7 @@ class Evidence:
         """
         # An answer may happen to carry the same IP id: it comes from none of the addresses that the sender has.
         try:
-            mark = mark_of(crafted.packet, {crafted.source, *self._sender.addresses, *self._nat})
+            mark = mark_of(crafted.packet, {crafted.source, *self._sender.addresses, *self._nat}, self._ports)
         except WireError as error:
             return PacketReport(number, crafted.summary, wrong=mismatch_of(error)), None
         own = self._steps(mark, sent_at)
@@ -141,14 +146,15 @@ class Evidence:
     ) -> Answer:
         """Return what became of an answer: until its sender sends another that looks the same, what is seen is its."""
         others = receiver.addresses if receiver and receiver.name == sent_by else ()
-        mark = mark_of(sent.packet, {crafted.destination, _source(sent.packet), *others})
+        mark = mark_of(sent.packet, {crafted.destination, _source(sent.packet), *others}, self._ports)
         alike = [each for each in self._seen if _is_sent_by(each, sent_by) and _identity(each) == mark.identity]
         steps = self._steps(mark, alike[0].at)
         came = [each for each in self._seen if _is_arrival(each, self._sender.name, alike[0].at)]
         if len(alike) > 1:  # the same number of each: whole packets, since only such have an identity of their own
             number = alike.index(sent)
             steps = _every_nth(steps, number, lambda step: (step.node, step.endpoint, step.direction))
-            came = [each for each in came if _identity(each) == mark.identity][number : number + 1]
+            known = [(each, _identity(each)) for each in came]
+            came = [each for each, other in known if other and mark.is_whole(other)][number : number + 1]
         arrived = arrival(came, mark)
         after = None if arrived is None else max(arrived[0].at - sent_at, 0.0)
         is_error = mark.identity[0] != crafted.protocol

@@ -114,14 +114,15 @@ def in_model(data: bytes) -> Packet | None:
     """Return a packet in the model's words; None for one that it has no words for."""
     try:
         ip = decode_ip(data)
-        answer, flags = False, SYN
+        answer, flags, sequence = False, SYN, 0
         if ip.protocol in (ICMP, ICMPV6) and not ip.fragment_offset:
             kind = decode_icmp(data, ip)
             if kind.is_error:
                 return None
             answer = kind.type in (ECHO_REPLY, V6_ECHO_REPLY)
         elif ip.protocol == TCP and not ip.is_fragment:
-            flags = decode_tcp(data, ip).flags
+            head = decode_tcp(data, ip)
+            flags, sequence = head.flags, head.sequence
     except WireError:
         return None
     if ip.fragment_offset or (ip.version == 4 and data[6] & 0x20):
@@ -138,6 +139,7 @@ def in_model(data: bytes) -> Packet | None:
         df=ip.version == 6 or bool(data[6] & 0x40),
         tcp_flags=flags,
         is_answer=answer,
+        sequence=sequence if ip.protocol == TCP and flags == SYN else None,
     )
 
 

@@ -23,7 +23,7 @@ from gwlbemu.trials.evidence import Evidence
 from gwlbemu.trials.expectation import SenderModel
 from gwlbemu.trials.kept import Kept
 from gwlbemu.trials.packet_report import PacketReport
-from gwlbemu.trials.recognise import SeenPacket, flows_to_trace, nat_addresses
+from gwlbemu.trials.recognise import SeenPacket, balanced_ports, flows_to_trace, nat_addresses
 from gwlbemu.trials.trace import TraceSession
 from gwlbemu.trials.watchers import watching
 from gwlbemu.views.port_drops import PortDrops, read_port_drops
@@ -91,7 +91,7 @@ def inject(
         seen += watchers.collect(0)
     appliances = {each.name for each in plan.instances if each.appliance}
     ports = _port_drops(drops, read_port_drops(lab), names | appliances)
-    evidence = Evidence(source, seen, traced, nat_addresses(plan))
+    evidence = Evidence(source, seen, traced, nat_addresses(plan), balanced_ports(plan))
     reports = []
     for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1):
         report, answer = evidence.report(

@@ -28,7 +28,10 @@ MARK_LENGTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One packet to send; ports are 0 for an echo request. `mark` (8 bytes) is the same for all probes of a run."""
+    """One packet to send; ports are 0 for an echo request. `mark` (8 bytes) is the same for all probes of a run.
+
+    `served_by` are the targets, with their ports, of the network load balancer to which it is sent.
+    """
 
     number: int
     mark: bytes
@@ -39,6 +42,12 @@ class Probe:
     protocol: int  # ICMPv6 for an echo request over IPv6
     source_port: int = 0
     destination_port: int = 0
+    served_by: tuple[tuple[Instance, int], ...] = ()
+
+    @property
+    def receivers(self) -> tuple[tuple[Instance, int], ...]:
+        """The instances that may get it, each with the port at which."""
+        return self.served_by or (((self.receiver, self.destination_port),) if self.receiver else ())
 
     @property
     def is_ipv6(self) -> bool:
@@ -85,8 +94,9 @@ class Probes:
     def __init__(self, probes: Iterable[Probe]) -> None:
         self.by_number = {each.number: each for each in probes}
         self._by_ports = {
-            (each.protocol, each.source_port, each.destination_port): each.number
+            (each.protocol, each.source_port, port): each.number
             for each in self.by_number.values()
+            for port in (each.destination_port, *(port for _, port in each.served_by))
             if each.source_port
         }
         self._by_length = {

@@ -23,7 +23,7 @@ from gwlbemu.wire.protocols import UDP
 
 SO_RCVBUFFORCE, SOL_PACKET, PACKET_STATISTICS = 33, 263, 6  # asm-generic/socket.h, linux/socket.h, linux/if_packet.h
 BUFFER = 8 << 20
-ROLES = ("instance", "subnet", "internet", "internet-gateway", "nat-gateway", "transit-gateway", "node")
+ROLES = ("instance", "subnet", "internet", "internet-gateway", "nat-gateway", "transit-gateway", "node", "network-node")
 _GENEVE_PORT = geneve.PORT.to_bytes(2, "big")
 
 Which = tuple[int, bool]  # a probe's number, and whether its answer is meant
@@ -42,6 +42,7 @@ class Sighting:
     tunneled: bool
     destination: str  # of the inner packet
     error: tuple[int, int] | None = None
+    source: str = ""  # of the inner packet
 
 
 class Watch:
@@ -133,8 +134,9 @@ class Watch:
         if found is None:
             return
         ip, what = found
-        destination = socket.inet_ntop(socket.AF_INET if ip.version == 4 else socket.AF_INET6, ip.destination)
-        one = Sighting(at, time.monotonic(), *where, tunneled, destination, what.error)
+        family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+        source, destination = (socket.inet_ntop(family, each) for each in (ip.source, ip.destination))
+        one = Sighting(at, time.monotonic(), *where, tunneled, destination, what.error, source)
         self.sightings.setdefault((what.number, what.is_answer), []).append(one)
 
 

@@ -11,15 +11,24 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
 from gwlbemu.errors import LabError, SettingError, TraceGoneError
-from gwlbemu.lab.running import RunningLab
-from gwlbemu.topology.plan.ends import destination_address, instance_at, instance_named, source_address
-from gwlbemu.topology.plan.values import Instance
+from gwlbemu.lab.running import RunningLab, read_plan
+from gwlbemu.paths.ends import balancer_named
+from gwlbemu.paths.network import in_dns
+from gwlbemu.paths.walk import Paths
+from gwlbemu.topology.plan.ends import (
+    destination_address,
+    instance_at,
+    instance_named,
+    network_balancer_at,
+    source_address,
+)
+from gwlbemu.topology.plan.values import Instance, NetworkNode
 from gwlbemu.trials.injection import EPHEMERAL
 from gwlbemu.trials.probe_packets import MARK_LENGTH, Probe, Probes
 from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, refusal, sent, watching
@@ -29,6 +38,7 @@ from gwlbemu.views.appliance_logs import ApplianceLogs
 from gwlbemu.views.ask import ask
 from gwlbemu.views.model import Question
 from gwlbemu.views.outcome import Outcome
+from gwlbemu.views.states import present_states
 from gwlbemu.wire.protocols import ICMP, ICMPV6, UDP
 
 BATCH = 100  # probes in flight at a time
@@ -50,7 +60,8 @@ def observe(lab: RunningLab, asked: Sequence[Question]) -> Iterator[tuple[Questi
     mark = os.urandom(MARK_LENGTH)
     with watching(lab.plan) as watch, TraceSession(lab) as session:
         while batch := [*islice(waiting, BATCH)]:
-            probes = [_probe(lab, number, mark, one, next(free)) for number, one in enumerate(batch)]
+            nodes = _nodes(lab, batch)
+            probes = [_probe(lab, nodes, number, mark, one, next(free)) for number, one in enumerate(batch)]
             found = _Batch(lab, watch, session, {one.number: one for one in probes if isinstance(one, Probe)}).run()
             for number, (question, probe) in enumerate(zip(batch, probes, strict=True)):
                 if isinstance(probe, str):
@@ -59,19 +70,48 @@ def observe(lab: RunningLab, asked: Sequence[Question]) -> Iterator[tuple[Questi
                     yield replace(question, source_port=probe.source_port or None), found[number]
 
 
-def _probe(lab: RunningLab, number: int, mark: bytes, asked: Question, own_port: int) -> Probe | str:
+def _nodes(lab: RunningLab, asked: Sequence[Question]) -> dict[Question, NetworkNode]:
+    """One of the nodes whose addresses DNS answers, for each question to a network load balancer by its name."""
+    plan = lab.plan
+    wanted = {each: balancer for each in asked if (balancer := balancer_named(plan, each.receiver))}
+    if not wanted:
+        return {}
+    paths, (_, states, _) = Paths(plan), present_states(lab)
+    found = {}
+    for each, balancer in wanted.items():
+        sender = instance_named(plan, each.sender)
+        zone = sender.zone if sender.vpc == balancer.vpc else ""
+        found[each] = random.choice(in_dns(paths, states, balancer, zone))
+    return found
+
+
+def _served_by(lab: RunningLab, asked: Question) -> tuple[tuple[Instance, int], ...]:
+    """The targets, with their ports, to which a network load balancer may forward what is sent to it."""
+    plan, balancer = read_plan(lab.state), network_balancer_at(lab.plan, asked.receiver)
+    instances = {(each.vpc, each.address): each for each in plan.instances}
+    groups = plan.groups_of(balancer.name) if balancer else ()
+    found = [(instances.get((group.vpc, each.address)), each.port) for group in groups for each in group.targets]
+    return tuple(dict.fromkeys((instance, port) for instance, port in found if instance is not None))
+
+
+def _probe(
+    lab: RunningLab, nodes: Mapping[Question, NetworkNode], number: int, mark: bytes, asked: Question, own_port: int
+) -> Probe | str:
     """The packet that a question means; a sentence where there is none."""
-    sender = instance_named(lab.plan, asked.sender)
+    sender, node = instance_named(lab.plan, asked.sender), nodes.get(asked)
     receiver = instance_at(lab.plan, asked.receiver)
     named = receiver is not None and receiver.name == asked.receiver
     destination = destination_address(sender, receiver) if named and receiver else asked.receiver
+    if node is not None:
+        destination = node.public_address or node.address
     try:
         source = source_address(sender, destination)
     except SettingError as error:
         return str(error)
     protocol = ICMPV6 if asked.protocol == ICMP and ":" in destination else asked.protocol
     ports = (own_port, asked.port) if asked.port is not None else (0, 0)
-    return Probe(number, mark, sender, receiver, source, destination, protocol, *ports)
+    served_by = _served_by(lab, asked)
+    return Probe(number, mark, sender, receiver, source, destination, protocol, *ports, served_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +145,9 @@ class _Batch:
 
     def _listeners(self) -> Iterator[tuple[Instance, int, int]]:
         for probe in self.probes.values():
-            if probe.protocol == UDP and probe.receiver is not None:
-                family = socket.AF_INET6 if probe.is_ipv6 else socket.AF_INET
-                yield probe.receiver, probe.destination_port, family
+            family = socket.AF_INET6 if probe.is_ipv6 else socket.AF_INET
+            for instance, port in probe.receivers if probe.protocol == UDP else ():
+                yield instance, port, family
 
     # ---- waiting -----------------------------------------------------------------------------------------------------
     def _until_still(self, silent: set[str], ours: set[tuple[str, int]], received: dict[str, int]) -> None:
@@ -159,9 +199,9 @@ class _Batch:
             if program is None or not program.is_python_appliance:
                 return PROGRAM_SECONDS
             return 0.0 if last.resource in judged else OUR_SECONDS
-        is_theirs = (
-            self.probes[number].protocol == UDP and (last.resource, self.probes[number].destination_port) not in ours
-        )
+        probe = self.probes[number]
+        at = {(instance.name, port) for instance, port in probe.receivers if instance.name == last.resource}
+        is_theirs = probe.protocol == UDP and not (at & ours)
         return PROGRAM_SECONDS if is_theirs and not is_answer and (number, True) not in self.watch.sightings else 0.0
 
     def _judged(self, received: dict[str, int]) -> set[str]:

@@ -33,11 +33,15 @@ class SeenPacket:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What one packet is known by, and which addresses it may come from: the sender's, and those of NAT gateways."""
+    """What one packet is known by, and which addresses it may come from: the sender's, and those of NAT gateways.
+
+    `ports` are those that a network load balancer may put in place of each other.
+    """
 
     identity: Identity
     sources: frozenset[str]
     may_be_cut: bool  # DF is clear: a router may make fragments of it
+    ports: frozenset[int] = frozenset()
 
     def matches(self, step: TracedPacket) -> bool:
         """Return whether a verdict is about the packet, or a fragment of it."""
@@ -45,7 +49,7 @@ class Mark:
 
     def is_of(self, other: Identity) -> bool:
         """Return whether another identity is the packet's, or that of a fragment of it."""
-        if other == self.identity:
+        if self.is_whole(other):
             return True
         protocol, *ports, number, length = self.identity
         return (
@@ -55,16 +59,32 @@ class Mark:
             and list(other[1:3]) in (ports, [0, 0])
         )
 
+    def is_whole(self, other: Identity) -> bool:
+        """Return whether another identity is that of the packet as a whole."""
+        sides = zip(self.identity[1:3], other[1:3], strict=True)
+        return (self.identity[0], *self.identity[3:]) == (other[0], *other[3:]) and all(
+            one == two or {one, two} <= self.ports for one, two in sides
+        )
 
-def mark_of(packet: bytes, sources: Iterable[str]) -> Mark:
+
+def mark_of(packet: bytes, sources: Iterable[str], ports: frozenset[int] = frozenset()) -> Mark:
     """Return what a packet is known by. Raises WireError for bytes that are no packet."""
     ip = decode_ip(packet, quoted=True)
-    return Mark(identity(packet, ip), frozenset(sources), ip.version == 4 and not packet[6] & 0x40)
+    return Mark(identity(packet, ip), frozenset(sources), ip.version == 4 and not packet[6] & 0x40, ports)
 
 
 def nat_addresses(plan: Plan) -> frozenset[str]:
     """Return the addresses that NAT gateways may give packets, private and public."""
     return frozenset(each for gateway in plan.nat_gateways for each in (gateway.address, gateway.public_address))
+
+
+def balanced_ports(plan: Plan) -> frozenset[int]:
+    """Return the ports of network load balancers' listeners and targets, which they put in place of each other."""
+    names = {node.load_balancer for node in plan.network_nodes}
+    listeners = {each.port or 0 for one in plan.load_balancers if one.name in names for each in one.listeners}
+    return frozenset(
+        listeners | {each.port for name in names for group in plan.groups_of(name) for each in group.targets}
+    )
 
 
 def flows_to_trace(plan: Plan, packets: Sequence[CraftedPacket]) -> list[Match]:
@@ -94,7 +114,7 @@ def arrival(seen: Iterable[SeenPacket], mark: Mark) -> tuple[SeenPacket, int] | 
         ip = _head(each.packet)
         if ip is None or each.outgoing:
             continue
-        if identity(each.packet, ip) == mark.identity:
+        if mark.is_whole(identity(each.packet, ip)):
             return each, 0
         if mark.is_of(identity(each.packet, ip)) and ip.is_fragment:
             pieces.append((each, ip))

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 
-from gwlbemu.topology.plan.values import Plan
+from gwlbemu.topology.plan.values import Instance, Plan
 from gwlbemu.trials.probe_packets import Probe
 from gwlbemu.trials.probe_watch import Sighting, Watch, refusal
 from gwlbemu.views.appliance_logs import ApplianceLogs, LoggedFlow
@@ -74,17 +74,22 @@ class Sightings:
         found = self._watch.sightings.get((probe.number, True), [])
         times = sorted(
             one.at for one in found
-            if probe.receiver and one.resource == probe.receiver.name and one.outgoing and not one.error
+            if one.resource in {each.name for each, _ in probe.receivers} and one.outgoing and not one.error
         )  # fmt: skip
         return times[1] if len(times) > 1 else None
 
     def _arrived(self, seen: list[Sighting], probe: Probe) -> bool:
-        """Whether the instance that was meant got it; for an address, whoever has it."""
-        return any(
-            one.role == "instance" and not one.outgoing and not one.tunneled and probe.receiver is not None
-            and one.resource == probe.receiver.name and one.destination in self._addresses[one.resource]
-            for one in seen
-        )  # fmt: skip
+        """Whether the instance that was meant got it; for an address, whoever has it; of a load balancer, a target."""
+        return self._receiver(seen, probe) is not None
+
+    def _receiver(self, seen: list[Sighting], probe: Probe) -> Instance | None:
+        receivers = {each.name: each for each, _ in probe.receivers}
+        for one in seen:
+            arrives = one.role == "instance" and not one.outgoing and not one.tunneled and one.resource in receivers
+            own = self._addresses[one.resource] if arrives else set()
+            if one.destination in own and one.source not in own:  # no kernel takes a packet from itself
+                return receivers[one.resource]
+        return None
 
     def _targets(self, probe: Probe, *, is_answer: bool) -> list[tuple[str, str]]:
         """The (node, target) that it was sent to, once for each endpoint."""
@@ -95,7 +100,8 @@ class Sightings:
         return list(found.values())
 
     def _lost(self, probe: Probe, seen: list[Sighting], *, is_answer: bool) -> Lost:
-        sender = probe.receiver if is_answer and probe.receiver else probe.sender
+        receiver = self._receiver(self._seen(probe, is_answer=False), probe)
+        sender = receiver if is_answer and receiver else probe.sender
         events = self._events(probe, is_answer=is_answer)
         if not is_answer and probe.number in self._watch.not_sent:
             return Lost((sender.name, sender.subnet), "", f"not sent: {self._watch.not_sent[probe.number]}")
@@ -115,8 +121,8 @@ class Sightings:
         last = seen[-1]
         names = names_of_place(self._plan, last.resource)
         if last.role == "subnet":  # the ports that lead to instances are there
-            ends = (probe.sender, probe.receiver)
-            names += tuple(each.name for each in ends if each is not None and each.subnet == last.resource)
+            ends = (probe.sender, *(each for each, _ in probe.receivers))
+            names += tuple(dict.fromkeys(each.name for each in ends if each.subnet == last.resource))
         elif last.resource == sender.name:
             names += (sender.subnet,)
         if last.role == "node":

@@ -19,6 +19,7 @@ from gwlbemu.lab.planned import group_named
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.lab.up import OnStep
+from gwlbemu.paths.values import States
 from gwlbemu.topology.file.changes import Change, read_change
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
@@ -36,7 +37,7 @@ MARGIN = 60.0  # seconds beyond what health checks need by their settings
 POLL = 0.05
 GONE = ("draining", "unused", "")  # what a target is after it was deregistered
 
-Key = tuple[str, str]  # a node, and the id of a target
+Key = tuple[str, ...]  # a node, the id of a target, and before that, of a network load balancer's, its group
 
 
 class Expectations:
@@ -136,8 +137,8 @@ def _make_all(lab: RunningLab, model: Model, changes: tuple[str, ...], undo: Exi
     if changes:
         for text in changes:
             undo.callback(_make(lab, read_change(text)))
-        after = model.after(changes).states.targets
-        changed = {key: state for key, state in after.items() if model.states.targets.get(key) != state}
+        known, after = _known(model.states), _known(model.after(changes).states)
+        changed = {key: state for key, state in after.items() if known.get(key) != state}
         _wait(lab, changed, f"the targets to notice {', '.join(changes)}")
     return before
 
@@ -176,7 +177,16 @@ def _set_back(lab: RunningLab, old: Iterable[AttributeSetting]) -> None:
 
 
 def _states(lab: RunningLab) -> dict[Key, str]:
-    return {(each.node, each.id): each.state for each in read_targets(lab).items}
+    gateways = {node.name for node in lab.plan.gateway_nodes}
+    return {
+        (each.node, each.id) if each.node in gateways else (each.node, each.target_group, each.id): each.state
+        for each in read_targets(lab).items
+    }
+
+
+def _known(states: States) -> dict[Key, str]:
+    gateways: dict[Key, str] = {(*key,): state for key, state in states.targets.items()}
+    return gateways | {(*key,): state for key, state in states.members.items()}
 
 
 def _wait(lab: RunningLab, wanted: dict[Key, str], what: str) -> None:
@@ -193,16 +203,16 @@ def _wait(lab: RunningLab, wanted: dict[Key, str], what: str) -> None:
     give_up_at = time.monotonic() + needed + MARGIN
     while True:
         now = _states(lab)
-        known = {target for _, target in now}  # a node names those of its zone alone, unless cross-zone is on
+        known = {key[1:] for key in now}  # a node names those of its zone alone, unless cross-zone is on
         missing = {
             key: state
             for key, state in wanted.items()
-            if now.get(key, state if key[1] in known else "") != state
+            if now.get(key, state if key[1:] in known else "") != state
             and not (state == "draining" and now.get(key, "") in GONE)
         }
         if not missing:
             return
         if time.monotonic() > give_up_at:
-            told = ", ".join(f"{target} is {now.get((node, target), 'gone')} for {node}" for node, target in missing)
+            told = ", ".join(f"{key[-1]} is {now.get(key, 'gone')} for {key[0]}" for key in missing)
             raise LabError(f"waited {needed + MARGIN:g} s for {what}: {told}")
         time.sleep(POLL)

@@ -110,7 +110,9 @@ def conclusion(found: Exchange) -> str:
             met += ", by the same targets" if found.same_targets else ", by different targets"
         refused = found.back is not None and found.back.packet.tcp_flags & RST and found.back.packet.protocol == TCP
         said = "answered with a RST, since nothing listens there" if refused else "answered"
-        return f"Delivered and {said}; {met}."
+        return f"Delivered{_served_by(found)} and {said}; {met}."
+    if {one.there.end.reason for one in found.possible} == {Cause.PROXY.value}:
+        return f"Not known: {found.possible[0].there.end.sentence}."
     if found.there.end.kind is Kind.AMBIGUOUS or (found.back is not None and found.back.end.kind is Kind.AMBIGUOUS):
         answered, first = sum(each.answered for each in found.possible), found.possible[0]
         own = {_kept_by(each) for each in found.possible} - {""}
@@ -127,6 +129,12 @@ def conclusion(found: Exchange) -> str:
     if found.back is None:
         return f"Not delivered: {found.there.end.sentence}."
     return f"Delivered, and its answer is lost: {found.back.end.sentence}."
+
+
+def _served_by(found: Exchange) -> str:
+    """Name the targets of network load balancers that may get the packet."""
+    targets = dict.fromkeys(one.there.end.at for one in found.possible if one.there.balanced)
+    return f" to {' or '.join(targets)}" if targets else ""
 
 
 def _kept_by(found: Exchange) -> str:

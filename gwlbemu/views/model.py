@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gwlbemu.errors import SettingError
-from gwlbemu.paths.answer import expected_answer
+from gwlbemu.paths.answer import expected_answers
 from gwlbemu.paths.values import Exchange, Packet, States
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.plan.values import Plan
@@ -69,7 +69,7 @@ class Model:
             asked.sender, asked.receiver, asked.protocol, asked.source_port, asked.port, df=asked.protocol == TCP
         )
         try:
-            found = exchange(self._paths, packet, self.states, expected_answer(self.plan, packet))
+            found = exchange(self._paths, packet, self.states, expected_answers(self.plan))
         except SettingError as error:
             return Said((), (Outcome.never_sent(asked.sender, str(error)),))
         return Said(found.possible, tuple(outcome_of(self.plan, one) for one in found.possible))

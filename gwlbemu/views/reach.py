@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from gwlbemu.topology.plan.ends import listening
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.views.model import Model, Question
 from gwlbemu.views.outcome import Outcome, if_returned
@@ -46,9 +47,12 @@ class Pair:
 
 
 def questions(plan: Plan, protocol: int, port: int | None) -> Iterator[Question]:
-    """Yield every pair of instances that are no appliances, those on the internet among them."""
+    """Yield every pair of instances that are no appliances, those on the internet among them; and each of them with the
+    network load balancers that listen at the port.
+    """
     plain = [each.name for each in plan.instances if not each.appliance]
-    yield from (Question(one, other, protocol, port) for one in plain for other in plain if one != other)
+    receivers = [*plain, *listening(plan, protocol, port)]
+    yield from (Question(one, other, protocol, port) for one in plain for other in receivers if one != other)
 
 
 def by_model(model: Model, asked: Iterable[Question]) -> Iterator[Pair]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gwlbemu.core.elb.balancer_types import GATEWAY
+from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
 from gwlbemu.errors import TopologyError
 from gwlbemu.lab.configs import node_seed
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import RunningLab, read_plan
-from gwlbemu.paths.values import FlowKey, States
+from gwlbemu.paths.values import Bound, ConnectionKey, FlowKey, States
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.views.ask import NoAnswer
@@ -29,9 +29,19 @@ def present_states(lab: RunningLab) -> tuple[Plan, States, tuple[NoAnswer, ...]]
             flow.endpoint, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port
         )  # fmt: skip
         by_node.setdefault(flow.node, {})[key] = flow.target
+    connections: dict[str, dict[ConnectionKey, Bound]] = {}
+    for flow in (each for each in flows.items if each.type == NETWORK):
+        place = flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port
+        bound = Bound(flow.target_group, flow.target, flow.target_address, flow.target_port)
+        connections.setdefault(flow.node, {})[place] = bound
+    types = plan.node_types
     states = States(
-        targets={(each.node, each.id): each.state for each in targets.items},
+        targets={(each.node, each.id): each.state for each in targets.items if types[each.node] == GATEWAY},
         flows=by_node,
+        members={
+            (each.node, each.target_group, each.id): each.state for each in targets.items if types[each.node] == NETWORK
+        },
+        connections=connections,
         broken=frozenset(failures(lab)),
         seeds=_seeds(lab, plan),
     )
@@ -44,7 +54,7 @@ def _seeds(lab: RunningLab, plan: Plan) -> dict[str, int]:
         secret = lab.state.secret.read_text(errors="surrogateescape")
     except OSError:
         return {}
-    names = [node.name for node in plan.gateway_nodes]
+    names = [node.name for node in plan.nodes]
     return {name: node_seed(secret, name) for name in names if _unchanged(lab, plan, name)}
 
 
@@ -54,5 +64,7 @@ def _unchanged(lab: RunningLab, plan: Plan, node: str) -> bool:
         first = load(lab.state.topology.read_text(), plan.source, lab=plan.lab)
     except (OSError, TopologyError):
         return False
-    balancer = next(each.load_balancer for each in plan.gateway_nodes if each.name == node)
-    return first.group_of(balancer).targets == plan.group_of(balancer).targets
+    balancer = next(each.load_balancer for each in plan.nodes if each.name == node)
+    return [group.targets for group in first.groups_of(balancer)] == [
+        group.targets for group in plan.groups_of(balancer)
+    ]

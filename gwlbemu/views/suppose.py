@@ -14,7 +14,7 @@ from gwlbemu.lab.failure import refuse_unknown
 from gwlbemu.lab.planned import deregistered, nodes_of_group, registered, target_id_in, with_attributes
 from gwlbemu.paths.values import States
 from gwlbemu.topology.file.changes import read_change
-from gwlbemu.topology.plan.values import Plan
+from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan
 
 
 def suppose(plan: Plan, states: States, text: str) -> tuple[Plan, States]:
@@ -38,19 +38,28 @@ def _broken(plan: Plan, states: States, failure: tuple[str, str], *, broken: boo
     refuse_unknown(plan, kind, name)
     now = states.broken | {failure} if broken else states.broken - {failure}
     before, after = set(_unfit(plan, states.broken)), set(_unfit(plan, now))
-    targets = dict(states.targets)
+    targets, members = dict(states.targets), dict(states.members)
+    gateways = {node.name for node in plan.gateway_nodes}
     for node in plan.nodes:
-        for target in (each for group in plan.groups_of(node.load_balancer) for each in group.targets):
-            key = (node.name, target.id)
-            if target.id in after:
-                targets[key] = "unhealthy"
-            elif target.id in before:
-                targets[key] = "healthy"
-    return replace(states, targets=targets, broken=now)
+        known = {(group.name, each.id) for group in plan.groups_of(node.load_balancer) for each in group.targets}
+        unfit = known if _is_cut(node, now) else known & after
+        were = known if _is_cut(node, states.broken) else known & before
+        for group, target in unfit | were:
+            state = "unhealthy" if (group, target) in unfit else "healthy"
+            if node.name in gateways:
+                targets[node.name, target] = state
+            else:
+                members[node.name, group, target] = state
+    return replace(states, targets=targets, members=members, broken=now)
 
 
-def _unfit(plan: Plan, broken: frozenset[tuple[str, str]]) -> Iterator[str]:
-    """Yield the ids of the targets whose health checks fail while these are broken."""
+def _is_cut(node: GatewayNode | NetworkNode, broken: frozenset[tuple[str, str]]) -> bool:
+    """Whether a node reaches nobody."""
+    return bool({("node", node.name), ("zone", node.zone)} & broken)
+
+
+def _unfit(plan: Plan, broken: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield group and id of the targets whose health checks fail while these are broken."""
     instances = {each.name: each for each in plan.instances} | {
         each.address: each for each in plan.instances if each.vpc
     }
@@ -63,7 +72,7 @@ def _unfit(plan: Plan, broken: frozenset[tuple[str, str]]) -> Iterator[str]:
             # A frozen process still accepts connections, which is all that a TCP check wants (its kernel does).
             frozen = ("process", instance.name) in broken and group.health_check.protocol != "TCP"
             if whole & broken or ("zone", instance.zone) in broken or frozen:
-                yield target.id
+                yield group.name, target.id
 
 
 def _membership(plan: Plan, states: States, verb: str, group: str, target: str) -> tuple[Plan, States]:
@@ -72,8 +81,15 @@ def _membership(plan: Plan, states: States, verb: str, group: str, target: str) 
     seeds = {node: seed for node, seed in states.seeds.items() if node not in nodes}
     if verb == "register":
         changed, member = registered(plan, group, target)
-        targets = {**states.targets, **{(node, member.id): "healthy" for node in nodes}}
+        target, state = member.id, "healthy"
     else:
         changed, target = deregistered(plan, group, target), target_id_in(plan, group, target)
-        targets = {**states.targets, **({(node, target): "draining" for node in nodes} if changed != plan else {})}
-    return changed, replace(states, targets=targets, seeds=seeds)
+        state = "draining"
+    if verb == "deregister" and changed == plan:
+        return changed, replace(states, seeds=seeds)
+    gateways = {node.name for node in plan.gateway_nodes}
+    targets = {(node, target): state for node in nodes if node in gateways}
+    members = {(node, group, target): state for node in nodes if node not in gateways}
+    return changed, replace(
+        states, targets={**states.targets, **targets}, members={**states.members, **members}, seeds=seeds
+    )

@@ -87,7 +87,7 @@ def test_json_has_stable_keys(gwlbemu: Any) -> None:
     assert said.code == 0
     assert said.json.keys() == {"there", "back", "inspected", "same_targets", "parting", "alternatives"}
     assert said.json["there"].keys() == {
-        "hops", "end", "packet", "endpoints", "targets", "choices", "alternatives"
+        "hops", "end", "packet", "endpoints", "targets", "choices", "alternatives", "balanced"
     }  # fmt: skip
     assert said.json["there"]["hops"][0].keys() == {"at", "kind", "rule", "packet", "detail", "path"}
     assert said.json["there"]["end"] == {
@@ -212,3 +212,23 @@ def test_of_a_lab_a_live_flow_is_known_with_its_target(lab: Lab, gwlbemu: Any) -
         said = gwlbemu("explain", f"client:{port}", "web-a:53", "--proto", "udp", "--json").json
         (choice,) = [hop["rule"] for hop in said["there"]["hops"] if hop["kind"] == "choice"]
         assert {choice} == {f"{target}: live flow" for target in met}
+
+
+@pytest.mark.contract("NL-15")
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ([], "Delivered to web-a1 or web-b1 or web-a2 and answered"),
+        (["fail instance web-a1"], "Delivered to web-a2 or web-b1 and answered"),
+        (["fail node web-node-b"], "Delivered to web-a1 or web-a2 and answered"),
+        (["fail zone b"], "Delivered to web-a1 or web-a2 and answered"),
+        (["fail instance web-b1", "heal instance web-b1"], "Delivered to web-a1 or web-b1 or web-a2 and answered"),
+        (["deregister web-servers web-a1"], "Delivered to web-a2 or web-b1 and answered"),
+        (["fail zone a", "set web load_balancing.cross_zone.enabled=true"], "Delivered to web-b1 and answered"),
+    ],
+)
+def test_after_a_change_others_serve(gwlbemu: Any, changes: list[str], told: str) -> None:
+    given = [word for change in changes for word in ("--after", change)]
+    said = gwlbemu("explain", "client", "web", str(TOPOLOGIES / "static-ip.yaml"), *given)
+    assert said.code == 0
+    assert told in " ".join(said.out.split())

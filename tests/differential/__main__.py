@@ -1,5 +1,7 @@
 """`python -m tests.differential --seeds 0-299`: many random topologies as real labs, and what the path model said.
 
+From seed 1000 on there are network load balancers.
+
 Needs root; it works in a network and mount namespace of its own. Prints each difference, and a summary.
 """
 

@@ -225,4 +225,5 @@ NEEDS: dict[str, tuple[str, ...]] = {  # the designs that have a place for a fau
     "past the NAT gateway": ("egress", "central-egress"),
     "endpoint among its instances": ("distributed", "chained", "egress", "east-west", "overlapping"),
 }
+NETWORK_FAULTS = ("route missing", "group too narrow", "tables swapped", "route in the wrong table")
 TWO_ZONES = ("route to the wrong zone", "appliance mode off", "NAT of another zone", "zone without endpoint")

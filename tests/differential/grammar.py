@@ -1,7 +1,7 @@
 """A topology for each seed: a design, its zones, and for every second one a fault.
 
 The kinds of fault take turns and the designs that have a place for one are drawn, so that each kind comes about
-equally often. The same seed gives the same topology.
+equally often. The same seed gives the same topology. From seed NETWORK on there are network load balancers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from gwlbemu.topology.file.parse import parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
 from tests.differential.designs import DESIGNS, Document, Draft
-from tests.differential.faults import FAULTS, NEEDS, TWO_ZONES
+from tests.differential.faults import FAULTS, NEEDS, NETWORK_FAULTS, TWO_ZONES
+from tests.differential.network_designs import NETWORK_DESIGNS
 
+NETWORK = 1000  # the first seed with network load balancers
 FAST = (6, 7)  # of eight seeds: with eBPF where the machine can, which fewer interfaces see
 SECRET = "differential"  # the seed that a lab is given
 ATTEMPTS = 50  # to find a change that the checks of a file let pass
@@ -27,7 +29,10 @@ ATTEMPTS = 50  # to find a change that the checks of a file let pass
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One random topology. `fault` is its kind, "" for none, and `change` what was done."""
+    """One random topology. `fault` is its kind, "" for none, and `change` what was done.
+
+    `broken` is what the lab is made to fail by.
+    """
 
     seed: int
     design: str
@@ -37,6 +42,7 @@ class Sample:
     change: str
     text: str
     plan: Plan
+    broken: tuple[str, str] | None = None
 
     @property
     def states(self) -> States:
@@ -45,25 +51,30 @@ class Sample:
         What each node chooses by, and that the observer's appliances return packets.
         """
         return States(
-            seeds={node.name: node_seed(SECRET, node.name) for node in self.plan.gateway_nodes},
+            seeds={node.name: node_seed(SECRET, node.name) for node in self.plan.nodes},
             returning=frozenset(each.instance for each in self.plan.programs if each.kind == "command"),
+            broken=frozenset([self.broken] if self.broken else []),
         )
 
     def __str__(self) -> str:
         families = (", IPv6" if self.ipv6 else "") + (", shortcuts" if self.plan.shortcuts else "")
         fault = f"; {self.fault}: {self.change}" if self.fault else "; sound"
+        fault += f"; fail {' '.join(self.broken)}" if self.broken else ""
         return f"seed {self.seed}: {self.design}, {self.zones} zones{families}{fault}"
 
 
 def sample(seed: int) -> Sample:
     """Return the topology of a seed."""
     random = Random(seed)
-    fault = list(FAULTS)[seed // 2 % len(FAULTS)] if seed % 2 else ""
+    is_network = seed >= NETWORK
+    faults = NETWORK_FAULTS if is_network else tuple(FAULTS)
+    designs = DESIGNS | NETWORK_DESIGNS
+    fault = faults[seed // 2 % len(faults)] if seed % 2 else ""
     for _ in range(ATTEMPTS):
-        design = random.choice(NEEDS.get(fault, tuple(DESIGNS)))
-        zones = random.choice((2, 2, 3) if fault in TWO_ZONES else (1, 1, 1, 2, 2, 3))
+        design = random.choice(tuple(NETWORK_DESIGNS) if is_network else NEEDS.get(fault, tuple(DESIGNS)))
+        zones = random.choice((2, 2, 3) if fault in TWO_ZONES else (1, 2, 2, 3) if is_network else (1, 1, 1, 2, 2, 3))
         draft = Draft(random, zones, ipv6=random.random() < 0.35)
-        DESIGNS[design](draft)
+        designs[design](draft)
         if seed % 8 in FAST:
             draft.document |= {"shortcuts": True, "datapath": "auto"}
         draft.document["emulation"] = _switches(Random(f"switches {seed}"))
@@ -77,8 +88,20 @@ def sample(seed: int) -> Sample:
             if not fault:
                 raise
             continue
-        return Sample(seed, design, zones, draft.ipv6, fault, change, text, plan)
+        broken = _broken(Random(f"broken {seed}"), plan) if is_network else None
+        return Sample(seed, design, zones, draft.ipv6, fault, change, text, plan, broken)
     raise AssertionError(f"seed {seed}: no topology with the fault {fault!r} in {ATTEMPTS} attempts")
+
+
+def _broken(random: Random, plan: Plan) -> tuple[str, str] | None:
+    """Return what fails, for a quarter of the seeds: of what is inside VPCs."""
+    names = {
+        "instance": [one.name for one in plan.instances if one.vpc and not one.appliance],
+        "node": [node.name for node in plan.network_nodes],
+        "zone": sorted({one.zone for one in plan.subnets}),
+    }
+    kind = random.choice(("instance", "instance", "node", "zone"))
+    return (kind, random.choice(names[kind])) if random.random() < 0.25 else None
 
 
 def _switches(random: Random) -> dict[str, str | int]:

@@ -13,6 +13,7 @@ from gwlbemu.net.namespaces import path_of
 from gwlbemu.public import Lab
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.trace import TraceSession
+from gwlbemu.views.targets import read_targets
 from gwlbemu.views.waiting import wait_until_healthy
 from tests.differential.outcomes import ROUTERS, outcomes
 from tests.differential.probes import Probe
@@ -24,10 +25,11 @@ PATIENCE = 60.0  # seconds that a process may have a packet in hand
 HEALTHY_WITHIN = 60.0
 
 
-def observe(plan: Plan, probes: Sequence[Probe], secret: str) -> Observation:
+def observe(plan: Plan, probes: Sequence[Probe], secret: str, broken: tuple[str, str] | None = None) -> Observation:
     """Bring up a lab with this seed, send the probes, take the lab down; return what became of each probe.
 
-    Raises AssertionError when the targets do not become healthy, and when the packets do not come to rest.
+    `broken` is what is made to fail before. Raises AssertionError when the targets of gateway load balancers do not
+    become healthy, and when the packets do not come to rest.
     """
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(plan, wait=0, seed=secret))
@@ -37,12 +39,16 @@ def observe(plan: Plan, probes: Sequence[Probe], secret: str) -> Observation:
         for instance in plan.instances:
             if instance.name in commands:
                 stack.enter_context(reflector(watch, instance))
-        _until_healthy(watch, lab)
-        for namespace in plan.namespaces:
-            stack.enter_context(tapped(watch, namespace))
         for instance in plan.instances:
             if not instance.appliance:
                 stack.enter_context(host(watch, instance))
+        _until_healthy(watch, lab)
+        if broken:
+            lab.fail(*broken)
+            _until_noticed(watch, lab, broken)
+        members = _members(lab)
+        for namespace in plan.namespaces:
+            stack.enter_context(tapped(watch, namespace))
         before = _without_route(plan)
         session = stack.enter_context(TraceSession(lab.running))
         for probe in probes:
@@ -52,8 +58,9 @@ def observe(plan: Plan, probes: Sequence[Probe], secret: str) -> Observation:
         counted = _without_route(plan)
     return Observation(
         tuple(outcomes(watch, probes)),
-        {name: count - before[name] for name, count in counted.items()},
+        {name: count - before[name] for name, count in counted.items() if not plan.network_nodes},
         Counter(one.resource for one in watch.sightings if one.what.error and not one.outgoing),
+        members,
     )
 
 
@@ -74,9 +81,47 @@ def _without_route(plan: Plan) -> dict[str, int]:
 # ---- waiting ---------------------------------------------------------------------------------------------------------
 def _until_healthy(watch: Watch, lab: Lab) -> None:
     give_up_at = time.monotonic() + HEALTHY_WITHIN
-    while troubles := wait_until_healthy(lab.running, 0):
+    while troubles := _troubles(lab):
+        dead = any(process.state == "dead" for process in lab.running.processes())
+        assert not dead, "; ".join(troubles)
         assert time.monotonic() < give_up_at, "; ".join(troubles)
         watch.turn(0.05)
+
+
+def _troubles(lab: Lab) -> list[str]:
+    """What is not ready: of network load balancers, a target whose state is not known yet."""
+    if not lab.plan.network_nodes:
+        return wait_until_healthy(lab.running, 0)
+    reading, gateways = read_targets(lab.running), {node.name for node in lab.plan.gateway_nodes}
+    found = [each.sentence for each in reading.silent]
+    for each in reading.items:
+        if each.state == "initial" or (each.node in gateways and each.state != "healthy"):
+            found.append(f"{each.id} is {each.state} for {each.node}: {each.description}")
+    return found
+
+
+def _until_noticed(watch: Watch, lab: Lab, broken: tuple[str, str]) -> None:
+    """Wait until health checks have found what is broken, wherever they can."""
+    give_up_at = time.monotonic() + HEALTHY_WITHIN
+    kind, name = broken
+    gone = {one.address for one in lab.plan.instances if name in ((one.zone,) if kind == "zone" else (one.name,))}
+    cut = {node.name for node in lab.plan.network_nodes if name in ((node.zone,) if kind == "zone" else (node.name,))}
+    while True:
+        left = [
+            each
+            for each in read_targets(lab.running).items
+            if each.state == "healthy" and (each.address in gone or each.node in cut)
+        ]
+        if not left:
+            return
+        assert time.monotonic() < give_up_at, f"{left[0].id} is healthy for {left[0].node} after fail {kind} {name}"
+        watch.turn(0.05)
+
+
+def _members(lab: Lab) -> dict[tuple[str, str, str], str]:
+    nodes = {node.name for node in lab.plan.network_nodes}
+    items = read_targets(lab.running).items if nodes else ()
+    return {(each.node, each.target_group, each.id): each.state for each in items if each.node in nodes}
 
 
 def _until_still(watch: Watch, lab: Lab, session: TraceSession) -> None:

@@ -13,7 +13,7 @@ from tests.differential.sightings import Key, Observed, Outcome, Sighting, Which
 from tests.differential.watch import Watch
 
 ROUND = 3  # times that a packet comes to a router by one interface, and goes round in a loop
-ROUTERS = ("subnet", "internet", "internet-gateway", "nat-gateway", "transit-gateway")
+ROUTERS = ("subnet", "internet", "internet-gateway", "nat-gateway", "transit-gateway", "network-node")
 
 
 def outcomes(watch: Watch, probes: Sequence[Probe]) -> list[Outcome]:

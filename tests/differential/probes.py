@@ -7,6 +7,7 @@ else. No two probes of one protocol have the same source port, and none of ICMP 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from random import Random
@@ -14,7 +15,8 @@ from random import Random
 from gwlbemu.errors import WireError
 from gwlbemu.paths.values import Packet
 from gwlbemu.topology.plan.ends import destination_address
-from gwlbemu.topology.plan.values import Instance, Plan
+from gwlbemu.topology.plan.listeners import Listener
+from gwlbemu.topology.plan.values import Instance, NetworkNode, Plan
 from gwlbemu.wire import protocols
 from gwlbemu.wire.icmp import decode_icmp
 from gwlbemu.wire.ip import IpPacket, decode_ip
@@ -29,7 +31,7 @@ WEB, SSH, DNS, IKE = 80, 22, 53, 4500
 PORTS = (DNS, IKE)  # of UDP, that the observer answers at
 MSS = b"\x02\x04\x05\xb4"  # makes a SYN longer than the RST by which its sender's kernel will answer a SYN-ACK
 _NUMBER = struct.Struct(">H")
-MOST_PAIRS, MOST_STRAYS = 10, 3
+MOST_PAIRS, MOST_STRAYS, MOST_FRONTS = 10, 3, 14
 ODD_SHARE = 0.3  # of the pairs have an echo request of an odd TTL, or size
 PADDINGS = (1450, 1600, 8400, 8480)
 
@@ -79,19 +81,22 @@ class Probe:
         packet = Packet(self.sender.name, self.destination, self.protocol, size=length, ttl=self.ttl)
         if self.protocol not in (TCP, UDP):
             return packet
+        if self.protocol == TCP:
+            packet = replace(packet, sequence=FIRST_SEQUENCE + self.number)
         return replace(packet, source_port=self.source_port, destination_port=self.destination_port)
-
-    def answer(self) -> Packet | None:
-        """Return how the answer differs from one in kind: a closed port's RST. None when it does not."""
-        if self.protocol != TCP or self.destination_port == WEB:
-            return None
-        return replace(self.packet().answer(), tcp_flags=RST | ACK)
 
     def __str__(self) -> str:
         ports = f" port {self.source_port} -> {self.destination_port}" if self.source_port else ""
         name = protocols.name(self.protocol)
         odd = (f" ttl {self.ttl}" if self.ttl != 64 else "") + (f" and {self.padding} bytes" if self.padding else "")
         return f"#{self.number} {name} {self.sender.name} {self.source} -> {self.destination}{ports}{odd}"
+
+
+def answers(_: str, arrived: Packet) -> Packet | None:
+    """Return how the answer of a host to a packet differs from one in kind: a closed port's RST. None when not."""
+    if arrived.protocol != TCP or arrived.destination_port == WEB:
+        return None
+    return replace(arrived.answer(), tcp_flags=RST | ACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +176,10 @@ class _Draw:
 
     def __init__(self, plan: Plan, random: Random) -> None:
         self._random = random
-        self._sticky = any(group.attributes.get("stickiness.enabled") == "true" for group in plan.target_groups)
+        self._sticky = any(
+            group.protocol == "GENEVE" and group.attributes.get("stickiness.enabled") == "true"
+            for group in plan.target_groups
+        )
         self._ports = random.sample(range(32768, 60000), 500)
         self._met: set[tuple[bool, frozenset[str]]] = set()
         self._outside_with_gre: set[str] = set()  # a NAT gateway's kernel has one GRE connection with each of them
@@ -198,6 +206,24 @@ class _Draw:
             self._add(sender, destination, icmp, ttl=random.randint(1, 9))
         if not self._sticky and random.random() < ODD_SHARE:
             self._add(sender, destination, icmp, padding=random.choice(PADDINGS))
+
+    def balanced(self, sender: Instance, node: NetworkNode, listeners: Sequence[Listener]) -> None:
+        """Add packets to a node of a network load balancer: to its listeners, and to a port that has none."""
+        public = node.public_address and (not sender.vpc or (sender.public_address and self._random.random() < 0.2))
+        address = node.public_address if public else node.address
+        kinds = [
+            (protocol, listener.port or 0)
+            for listener in listeners
+            for protocol, word in ((TCP, "TCP"), (UDP, "UDP"))
+            if word in listener.protocol.split("_")
+        ]
+        for protocol, port in [*kinds, *self._random.sample(kinds, 1)]:
+            self._add(sender, address, protocol, port)
+        other = self._random.choice(((TCP, SSH), (UDP, IKE), (ICMP, 0)))
+        if other not in kinds:
+            self._add(sender, address, *other)
+        if self._random.random() < ODD_SHARE:
+            self._add(sender, address, *self._random.choice(kinds), ttl=self._random.randint(1, 9))
 
     def stray(self, sender: Instance, destination: str) -> None:
         """Add a packet to an address that is no instance's."""
@@ -228,6 +254,11 @@ def probes(plan: Plan, seed: int) -> tuple[Probe, ...]:
             draw.pair(sender, receiver.ipv6_address, receiver.name, outside=not receiver.vpc)
     strays = ["203.0.113.200", "10.0.250.9", *(one.address.rpartition(".")[0] + ".200" for one in plain)]
     strays += [one.public_address for one in plan.nat_gateways]
+    fronts = [(one, node) for one in plain for node in plan.network_nodes]
+    random.shuffle(fronts)
+    listeners = {each.name: each.listeners for each in plan.load_balancers}
+    for sender, node in fronts[:MOST_FRONTS]:
+        draw.balanced(sender, node, listeners[node.load_balancer])
     for _ in range(MOST_STRAYS):
         draw.stray(random.choice(plain), random.choice(strays))
     return tuple(draw.found)

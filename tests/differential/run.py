@@ -36,7 +36,7 @@ def run(seed: int) -> Report:
     """Build the topology of a seed as a lab, send its probes and compare. Needs root, and a network to itself."""
     began = time.monotonic()
     chosen = sample(seed)
-    observation = observe(chosen.plan, probes(chosen.plan, seed), SECRET)
+    observation = observe(chosen.plan, probes(chosen.plan, seed), SECRET, chosen.broken)
     return Report(
         chosen,
         len(observation.outcomes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire.ip import IpPacket
@@ -76,12 +76,14 @@ class Observation:
     """What came of all probes of a lab.
 
     `without_route` has, for each router, how many packets its kernel had no route for, by its own count, and `errors`
-    how many of those may have been ICMP errors.
+    how many of those may have been ICMP errors; nothing where network load balancers probe their targets meanwhile.
+    `members` has the states of those (see `paths.values.States`).
     """
 
     outcomes: tuple[Outcome, ...]
     without_route: dict[str, int]
     errors: dict[str, int]
+    members: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
 def key_at_node(one: Sighting) -> Key | None:

@@ -8,17 +8,21 @@ from dataclasses import replace
 import pytest
 
 from tests.differential.compare import compare
+from tests.differential.designs import DESIGNS
 from tests.differential.grammar import SECRET, sample
+from tests.differential.network_designs import NETWORK_DESIGNS
 from tests.differential.observe import observe
 from tests.differential.probes import probes
 from tests.differential.run import run
 
 # Every design, seven of the faults; 59: a packet with a TTL of 9 that a loop uses up, seen thrice in a tunnel.
 SEEDS = (1, 2, 11, 13, 15, 19, 28, 41, 59)
+# Network load balancers: each design; an instance and a zone that fail; security groups; shortcuts.
+NETWORK_SEEDS = (1002, 1005, 1009, 1010, 1014, 1024)
 
 
 @pytest.mark.namespace
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS + NETWORK_SEEDS)
 def test_the_model_says_what_becomes_of_packets(seed: int) -> None:
     report = run(seed)
     assert not report.comparison, f"{report}\n{report.details(3)}"
@@ -44,5 +48,15 @@ def test_another_route_table_in_the_model_is_a_difference() -> None:
 
 
 def test_the_seeds_have_every_design() -> None:
-    designs = Counter(sample(seed).design for seed in SEEDS)
-    assert len(designs) == 7
+    designs = Counter(sample(seed).design for seed in SEEDS + NETWORK_SEEDS)
+    assert set(designs) == {*DESIGNS, *NETWORK_DESIGNS}
+
+
+@pytest.mark.namespace
+def test_another_target_in_the_model_is_a_difference() -> None:
+    """The comparison can fail: the model has other seeds than the lab, and chooses other targets."""
+    chosen = sample(1024)
+    observation = observe(chosen.plan, probes(chosen.plan, 1024), SECRET)
+    assert not compare(chosen.plan, chosen.states, observation)
+    other = replace(chosen.states, seeds={name: seed ^ 1 for name, seed in chosen.states.seeds.items()})
+    assert compare(chosen.plan, other, observation).differences

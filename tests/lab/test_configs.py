@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from gwlbemu.core.network.settings import Forward
-from gwlbemu.lab.configs import capture_config_for, fresh_secret, network_balancer, node_config_for, node_seed
+from gwlbemu.lab.configs import capture_config_for, fresh_secret, node_config_for, node_seed
 from gwlbemu.lab.state import CLOSED, State
+from gwlbemu.topology.plan.network_settings import network_balancer
 from tests.topology.builder import Data, plan_of, put
 
 STATE = State("test", Path("/run/gwlbemu"))

@@ -14,6 +14,8 @@ import yaml
 from gwlbemu import Lab
 from gwlbemu.lab.engines import missing
 from gwlbemu.lab.running import open_lab
+from gwlbemu.paths.values import Cause, Packet
+from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.names import load_balancer_dns_name
 from tests.lab.fronts import ADDRESSES, BOTH, ECHO, ONLY_A, ONLY_B, PRIVATE, PUBLIC, ask, front
 from tests.waiting import PATIENCE, wait_until
@@ -148,6 +150,20 @@ def test_an_internal_load_balancer_is_not_reached_from_the_internet(lab: Lab) ->
     assert isinstance(answer, dict), answer
     assert answer["peer_address"] == node.address
     assert ask(lab, "client", f"[{node.ipv6_address}]", BOTH, seconds=1) == NO_ANSWER
+    assert _explained(lab, node.ipv6_address, BOTH) is Cause.NO_PUBLIC_ADDRESS
+
+
+@pytest.mark.contract("NL-13")
+def test_the_model_takes_rules_by_ip_version_and_leaves_ipv6_to_the_proxy(lab: Lab) -> None:
+    assert _explained(lab, PUBLIC["a"], ONLY_B) == "web-a"
+    assert _explained(lab, IPV6["a"], ONLY_B) is Cause.PROXY
+    assert _explained(lab, IPV6["a"], NO_LISTENER) is Cause.NO_LISTENER
+
+
+def _explained(lab: Lab, destination: str, port: int) -> str:
+    """Why a SYN of the client ends before it arrives, or where it arrives."""
+    end = exchange(Paths(lab.plan), Packet("client", destination, destination_port=port)).there.end
+    return Cause(end.reason) if end.reason else end.at
 
 
 _TAKE = """

@@ -6,7 +6,7 @@ import pytest
 
 from gwlbemu.errors import SettingError
 from gwlbemu.lab import change, planned
-from gwlbemu.lab.configs import network_balancer
+from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.attributes import read_attributes
 from tests.lab.fronts import front
@@ -59,7 +59,7 @@ def test_what_is_no_target_is_refused(given: str, told: str) -> None:
     [
         ("both", {"preserve_client_ip.enabled": "maybe"}, "preserve_client_ip.enabled"),
         ("echo", {"preserve_client_ip.enabled": "false"}, "can't be disabled for target groups of protocol UDP"),
-        ("both", {"proxy_protocol_v2.enabled": "true"}, "proxy protocol version 2"),
+        ("echo", {"proxy_protocol_v2.enabled": "true"}, "emulated for TCP, not for UDP"),
         ("both", {"target_failover.on_unhealthy": "rebalance"}, "is not an attribute of both"),
         ("front", {"load_balancing.cross_zone.enabled": "no"}, "load_balancing.cross_zone.enabled"),
         ("front/TCP:80", {"load_balancing.cross_zone.enabled": "true"}, "is not an attribute of front/TCP:80"),

@@ -43,7 +43,7 @@ WELL = PacketReport(1, "S", CROSSED, "server-a", 0.002, ("SA",), answer=ANSWER)
 
 
 def test_a_packet_is_in_the_models_words() -> None:
-    assert in_model(syn().packet) == Packet(CLIENT, PUBLIC, TCP, 5000, 80, size=40, tcp_flags=SYN)
+    assert in_model(syn().packet) == Packet(CLIENT, PUBLIC, TCP, 5000, 80, size=40, tcp_flags=SYN, sequence=1000)
     told = in_model(syn_ack())
     assert told is not None
     assert told.tcp_flags == SYN | ACK

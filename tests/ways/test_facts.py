@@ -8,13 +8,20 @@ import re
 from pathlib import Path
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
+from gwlbemu.core.network.balancer import NetworkBalancer
+from gwlbemu.core.network.settings import Settings
 from gwlbemu.errors import TopologyError
+from gwlbemu.paths.network import NODE_PORTS
 from gwlbemu.paths.walk import Paths
+from gwlbemu.programs.network.ruleset import ruleset
 from gwlbemu.topology import names
+from gwlbemu.topology.plan.network import PRESERVED
+from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Plan, SecurityGroupRule
+from tests.lab.fronts import ONLY_A, front
 from tests.paths import SHARED, TOPOLOGIES
 
 FILES = [*sorted(TOPOLOGIES.glob("*.yaml")), *sorted((SHARED / "cases").glob("*/*.yaml"))]
@@ -84,3 +91,39 @@ def test_facts_and_rulesets_say_the_same(file: Path) -> None:
 
 def _order(plan: Plan, vpc: str) -> list[str]:
     return [group.name for group in plan.security_groups if group.vpc == vpc]
+
+
+def test_facts_of_a_network_load_balancer_are_what_the_rulesets_say() -> None:
+    groups = (
+        {"name": "lb", "ingress": [{"protocol": "tcp", "ports": ONLY_A, "source": "198.51.100.0/24"}]},
+        {"name": "web", "ingress": [{"protocol": "tcp", "ports": 80, "source": "lb"}]},
+    )
+    plan = load(front(security_groups=groups, members={"front": ["lb"], "web-a": ["web"]}), "front.yaml")
+    paths = Paths(plan)
+    ports = {port.device: (each, port) for each in plan.namespaces for port in each.instance_ports}
+    numbers = {paths.groups_of_mark(node.number) for node in plan.network_nodes}
+    assert numbers == {("lb",)}
+    for node in plan.network_nodes:
+        router, port = ports[names.device(node.name)]
+        assert port.stateful
+        assert port.source_dest_check
+        wanted = {
+            line for each in paths.groups[node.namespace] for rule in each.ingress for line in as_nft(rule, "saddr")
+        }
+        assert matches(router.nftables, f"received_groups[46]_{port.device}", "saddr") == wanted
+        assert f"{node.public_address} : {node.address}" in next(
+            each.nftables for each in plan.namespaces if each.resource == "igw"
+        )
+    marks = ", ".join(str(node.number) for node in plan.network_nodes)
+    router, port = ports[names.device("web-a")]
+    assert f"ip version 4 meta mark {{ {marks} }} meta l4proto tcp tcp dport 80" in router.nftables
+    returning = {names.device(one.name) for one in plan.instances if one.namespace in paths.returning}
+    assert returning == {device for device, (_, port) in ports.items() if port.returns}
+    table = ruleset(NetworkBalancer(_settings(plan), network_balancer(plan, "front"), 0.0).tables()).text
+    assert f"snat to {plan.network_nodes[0].address}:{NODE_PORTS.start}-{NODE_PORTS.stop - 1}" in table
+    assert f"meta mark set {PRESERVED:#x}" in table
+
+
+def _settings(plan: Plan) -> Settings:
+    node = plan.network_nodes[0]
+    return Settings("front", node.zone, ("a", "b"), IPAddress(node.address).packed)

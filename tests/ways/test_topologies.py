@@ -65,8 +65,30 @@ def test_a_shipped_topology_keeps_its_promise(promise: Promise) -> None:
         assert each.back.endpoints == each.there.endpoints[::-1]
 
 
+# A client on the internet asks a network load balancer: by which endpoints its packets come, and who serves it.
+SERVED: list[tuple[str, str, set[tuple[str, ...]], set[str]]] = [
+    ("static-ip", "203.0.113.1", {()}, {"web-a1", "web-a2"}),
+    ("static-ip", "203.0.113.2", {()}, {"web-b1"}),
+    ("static-ip", "web", {()}, {"web-a1", "web-a2", "web-b1"}),
+    ("cross-zone", "203.0.113.1", {("vpce-a",)}, {"web-a", "web-b", "web-b2"}),
+    ("cross-zone", "web", {("vpce-a",), ("vpce-b",)}, {"web-a", "web-b", "web-b2"}),
+]
+
+
+@pytest.mark.contract("NL-01", "NL-08")
+@pytest.mark.parametrize(("file", "destination", "endpoints", "servers"), SERVED)
+def test_a_shipped_network_load_balancer_serves_its_clients(
+    file: str, destination: str, endpoints: set[tuple[str, ...]], servers: set[str]
+) -> None:
+    found = walked(file, "client", destination)
+    assert (found.answered, found.same_targets) == (True, True)
+    assert {each.there.end.at for each in found.possible} == servers
+    assert {each.there.endpoints for each in found.possible} == endpoints
+
+
 def test_every_shipped_topology_is_in_the_table() -> None:
-    assert {promise.file for promise in PROMISES} == {file.stem for file in TOPOLOGIES.glob("*.yaml")}
+    files = {promise.file for promise in PROMISES} | {file for file, *_ in SERVED}
+    assert files == {file.stem for file in TOPOLOGIES.glob("*.yaml")}
 
 
 # ---- cases that were seen with real packets: see the README of each ----

@@ -180,8 +180,11 @@ def group_defaults(protocol: str, target_type: str) -> dict[str, str]:
 def check_group_attributes(protocol: str, target_type: str, given: Mapping[str, str]) -> None:
     """Refuse attributes that AWS takes for some target groups, but not for one of that protocol and target type.
 
-    Sources: NLB guide, Edit target group attributes; ELBv2 API, TargetGroupAttribute. Raises AwsError.
+    Sources: NLB guide, Edit target group attributes; ELBv2 API, TargetGroupAttribute. Raises AwsError. A limit of ours:
+    proxy protocol version 2 stands before the data of TCP connections alone.
     """
+    if given.get("proxy_protocol_v2.enabled") == "true" and protocol == "UDP":
+        raise AwsError("proxy_protocol_v2.enabled: proxy protocol version 2 is emulated for TCP, not for UDP")
     if given.get(PRESERVE) == "false" and (protocol in _DATAGRAMS or target_type == "alb"):
         kind = "with targets of type alb" if target_type == "alb" else f"of protocol {protocol}"
         raise AwsError(

@@ -101,6 +101,11 @@ class NetworkBalancer:
         """Return what is known of each target group by its name, as it was told."""
         return {name: known.told for name, known in self._groups.items()}
 
+    def eligible(self, group: str) -> tuple[Destination, ...]:
+        """Return the targets of a group of this name that a new connection may be sent to; none of an unknown group."""
+        known = self._groups.get(group)
+        return known.destinations() if known else ()
+
     def failing_open(self) -> list[str]:
         """Return the names of the groups that send to unhealthy targets because there are no others."""
         return [name for name, known in self._groups.items() if known.members.is_failing_open]
@@ -298,9 +303,15 @@ class _KnownGroup:
 
     def table(self, seed: int) -> GroupTable:
         """Return what the kernel shall hold of it."""
-        flag = PRESERVED if self.attributes.preserve_client_ip else 0
-        slots = tuple(member.number | flag for member in self.members.slots())
-        destinations = tuple(
-            Destination(member.number | flag, member.address, member.port) for member in self.members.eligible
+        slots = tuple(member.number | self._flag for member in self.members.slots())
+        return GroupTable(self.number, Chooser(seed, self.attributes.sticky, slots), self.destinations())
+
+    def destinations(self) -> tuple[Destination, ...]:
+        """Return the targets that may be chosen."""
+        return tuple(
+            Destination(member.number | self._flag, member.address, member.port) for member in self.members.eligible
         )
-        return GroupTable(self.number, Chooser(seed, self.attributes.sticky, slots), destinations)
+
+    @property
+    def _flag(self) -> int:
+        return PRESERVED if self.attributes.preserve_client_ip else 0

@@ -56,9 +56,9 @@ class Drop(Model):
 class Expectation(Model):
     """What is expected of the packets of some pairs; without `delivered`, `dropped` and `answer_dropped`: delivered.
 
-    `from` and `to`: instances, a VPC or a subnet for all in it, `internet`, `any`; `to` also an address. An appliance
-    is only meant when it is named. `delivered: true` means that the answer arrives, too; `false`, that the packet does
-    not. `inspected_by` holds for either direction, in any order.
+    `from` and `to`: instances, a VPC or a subnet for all in it, `internet`, `any`; `to` also an address, or a network
+    load balancer. An appliance is only meant when it is named. `delivered: true` means that the answer arrives, too;
+    `false`, that the packet does not. `inspected_by` holds for either direction, in any order.
     """
 
     model_config = ConfigDict(json_schema_extra=_ONE_END)

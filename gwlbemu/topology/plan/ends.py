@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 
+from gwlbemu.core.elb.balancer_types import NETWORK
+from gwlbemu.core.network.balancer import PROTOCOLS
 from gwlbemu.errors import SettingError, UnknownNameError
-from gwlbemu.topology.plan.values import Instance, Plan
+from gwlbemu.topology.plan.values import Instance, LoadBalancer, Plan
 
 
 def client_and_server(
@@ -49,6 +51,36 @@ def web_port(plan: Plan, instance: Instance) -> int | None:
     return None
 
 
+def network_balancer_at(plan: Plan, name: str) -> LoadBalancer | None:
+    """Return the network load balancer that `name` means: its own name, that of a node, or an address of one."""
+    if any(instance.name == name for instance in plan.instances):
+        return None
+    found = {each.name: each for each in plan.load_balancers if each.type == NETWORK}
+    for node in plan.network_nodes:
+        if name in (node.name, node.address, node.public_address) and name:
+            return found[node.load_balancer]
+    return found.get(name)
+
+
+def listening(plan: Plan, protocol: int, port: int | None) -> list[str]:
+    """Return the network load balancers that have a listener for a protocol, TCP or UDP, at a port."""
+    return [
+        balancer.name
+        for balancer in plan.load_balancers
+        if balancer.type == NETWORK
+        and any(each.port == port and protocol in PROTOCOLS.get(each.protocol, ()) for each in balancer.listeners)
+    ]
+
+
+def listener_port(plan: Plan, name: str, protocol: int) -> int | None:
+    """Return the port of the first listener that takes a protocol, TCP or UDP, of the network load balancer that `name`
+    means; None when there is none.
+    """
+    balancer = network_balancer_at(plan, name)
+    listeners = balancer.listeners if balancer else ()
+    return next((each.port for each in listeners if protocol in PROTOCOLS.get(each.protocol, ())), None)
+
+
 def destination_address(sender: Instance, receiver: Instance) -> str:
     """Return the address by which `sender` reaches `receiver`: on the internet the public one, inside the private."""
     return receiver.public_address if not sender.vpc and receiver.public_address else receiver.address
@@ -75,11 +107,18 @@ def instance_named(plan: Plan, name: str) -> Instance:
 def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance | None]:
     """Return the address that `name`, an instance or an address, means to the sender, and whose it is, if anybody's.
 
-    Raises SettingError when `name` is neither.
+    The name of a network load balancer means its address in its first zone; that of a node, the node's. Raises
+    SettingError when `name` is none of these.
     """
     try:
         address = str(ipaddress.ip_address(name))
     except ValueError:
+        balancer = network_balancer_at(plan, name)
+        if balancer is not None:
+            nodes = [each for each in plan.network_nodes if each.load_balancer == balancer.name]
+            node = next((each for each in nodes if each.name == name), nodes[0])
+            inside = node.name == name and sender.vpc
+            return (node.address if inside else node.public_address or node.address), None
         receiver = instance_named(plan, name)
         return destination_address(sender, receiver), receiver
     return address, owner_of(plan, address)

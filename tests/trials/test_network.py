@@ -1,0 +1,106 @@
+"""Network load balancers as destinations, by the path model and by packets: expectations, and who reaches whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from gwlbemu import Lab
+from gwlbemu.topology.file.parse import Parsed, parse
+from gwlbemu.topology.plan.resolve import resolve
+from gwlbemu.trials.reach import by_packets
+from gwlbemu.trials.verify import judge_in_a_lab
+from gwlbemu.views.expectations import judge_by_model
+from gwlbemu.views.reach import questions
+from gwlbemu.views.states import present_states
+from gwlbemu.wire.protocols import TCP, UDP
+from tests.lab.fronts import BOTH, ECHO, NOBODY, ONLY_A, PRIVATE, PUBLIC, front
+from tests.waiting import PATIENCE
+
+GONE = {"after": ["fail instance web-b"]}
+EXPECT = [
+    {"from": "client", "to": "front", "port": [80, 81, 82, 83]},
+    {"from": "near", "to": PRIVATE["a"], "port": ECHO, "protocol": "udp"},
+    {"from": "near", "to": "front", "port": 80, "dropped": {"by": "igw"}},  # a public address, from none
+    {"from": "client", "to": "front", "port": 99, "dropped": {"by": "front", "reason": "ELBV2_LISTENERS_MISMATCH"}},
+    {"from": "web-a", "to": PRIVATE["b"], "port": ONLY_A, "dropped": {"by": "web-a", "reason": "Hairpin"}},
+    {"from": "client", "to": PUBLIC["b"], "port": 80} | GONE,
+    {"from": "client", "to": "front", "port": 82, "dropped": {"by": "app-b"}} | GONE,  # fails open
+]
+
+
+def parsed() -> Parsed:
+    document = yaml.safe_load(front(lab="judged"))
+    document["expect"] = EXPECT
+    return parse(yaml.safe_dump(document, sort_keys=False), "front.yaml")
+
+
+def test_what_is_expected_of_a_network_load_balancer_holds_by_the_model() -> None:
+    results = [*judge_by_model(parsed(), resolve(parsed()))]
+    assert [(str(each.case), each.problems) for each in results if each.problems] == []
+    assert len(results) == 10
+
+
+@pytest.mark.namespace
+def test_what_is_expected_of_a_network_load_balancer_holds_by_packets() -> None:
+    results = [*judge_in_a_lab(parsed())]
+    assert [(str(each.case), each.problems) for each in results if each.problems] == []
+    assert len(results) == 10
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(front(lab="reached", shortcuts=False), wait=PATIENCE) as lab:
+        yield lab
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize(("protocol", "port"), [(TCP, 80), (TCP, ONLY_A), (UDP, ECHO)])
+def test_packets_to_a_load_balancer_do_what_the_model_says(lab: Lab, protocol: int, port: int) -> None:
+    pairs = by_packets(lab.running, [*questions(lab.plan, protocol, port)])
+    assert [str(pair.question) for pair in pairs if pair.differs] == []
+    symbols = {pair.question.sender: pair.symbol for pair in pairs if pair.question.receiver == "front"}
+    assert symbols["client"] == "-"
+    assert symbols["near"] == "x"
+
+
+def test_a_load_balancer_is_a_destination_where_it_listens() -> None:
+    plan = resolve(parsed())
+    assert {each.receiver for each in questions(plan, TCP, 80)} >= {"front"}
+    assert {each.receiver for each in questions(plan, TCP, 22)} == {"client", "web-a", "web-b", "near"}
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("port", [BOTH, ONLY_A, NOBODY])
+def test_an_injected_packet_is_followed_through_a_node_that_changes_its_port(lab: Lab, port: int) -> None:
+    (report,) = lab.inject(tcp=port, source="client", destination=PUBLIC["a"])
+    assert report.delivered_to in {"web-a", "web-b"}
+    assert report.answer is not None
+    assert report.answer.after is not None
+    assert report.expected is not None
+    assert report.expected.agrees
+
+
+@pytest.mark.namespace
+def test_an_injected_packet_that_no_listener_takes_is_explained(lab: Lab) -> None:
+    (report,) = lab.inject(tcp=9999, source="near", destination=PRIVATE["b"])
+    assert (report.delivered_to, report.answer) == ("", None)
+    assert report.expected is not None
+    assert "ELBV2_LISTENERS_MISMATCH" in " ".join(report.expected.ends)
+
+
+@pytest.mark.namespace
+@pytest.mark.contract("NL-02")
+def test_with_the_labs_seed_the_model_says_which_target_each_connection_gets() -> None:
+    with Lab("static-ip", name="chosen", wait=PATIENCE) as lab:
+        plan, states, _ = present_states(lab.running)
+        assert set(states.seeds) == {node.name for node in plan.network_nodes}
+        met = set()
+        for _ in range(20):
+            (report,) = lab.inject(tcp=80, source="client", destination="203.0.113.1")
+            assert report.expected is not None
+            assert report.expected.agrees, report
+            met.add(report.delivered_to)
+        assert met <= {"web-a1", "web-a2"}
