@@ -137,7 +137,10 @@ class Machine:
         )
 
     def is_down(self, space: Space, device: str, down: frozenset[tuple[str, str]]) -> bool:
-        """Tell whether a device has no carrier: its cable's other end, or itself, is among `down`."""
+        """Tell whether a device has no carrier: one end of its cable is among `down`, or that of every port's."""
+        if device in space.bridges:
+            ports = [end.name for end in space.ends.values() if end.bridge == device]
+            return bool(ports) and all(self.is_down(space, port, down) for port in ports)
         peer = self._peers.get((space.name, device))
         return (space.name, device) in down or (peer is not None and (peer[0].name, peer[1]) in down)
 

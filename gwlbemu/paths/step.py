@@ -19,11 +19,12 @@ from dataclasses import replace
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.filters import allowed_in, allowed_out, begins
 from gwlbemu.paths.index import Paths
+from gwlbemu.paths.lost import circle, lost, pulled
 from gwlbemu.paths.machine import MAIN, Arrival, Lost, Space, covers
 from gwlbemu.paths.returns import Returns
 from gwlbemu.paths.tracking import Tracking, may_begin, tuple_of
 from gwlbemu.paths.trip import Trip, dropped
-from gwlbemu.paths.values import Cause, End, Hop, HopKind, Kind, Packet, States
+from gwlbemu.paths.values import Cause, End, HopKind, Kind, Packet, States
 from gwlbemu.topology import names as interfaces
 from gwlbemu.topology.plan.layout import INTERNET
 from gwlbemu.topology.plan.machine_half import KernelRoute
@@ -43,7 +44,7 @@ class Routers:
         self._paths, self._machine, self._choices = paths, paths.machine, choices
         self._tracking: dict[str, Tracking] = {}
         self._returns = Returns()
-        self._down = _pulled(paths, states) if states.broken else frozenset()
+        self._down = pulled(paths, states) if states.broken else frozenset()
 
     def leave(self, trip: Trip, space: Space) -> Arrival | End:
         """Let a packet leave the instance that made it; return where it comes in next, or its end."""
@@ -104,8 +105,8 @@ class Routers:
         """Return the end of a packet that comes here again and again; None for any other."""
         space, device = here
         if trip.goes_in_circles((space.name, device, trip.packet.is_answer, *tuple_of(trip.packet))):
-            circle = _circle(trip.hops, space.resource)
-            return End(Kind.LOOP, space.resource, Cause.LOOP.value, f"it goes in circles: {circle}")
+            round_ = circle(trip.hops, space.resource)
+            return End(Kind.LOOP, space.resource, Cause.LOOP.value, f"it goes in circles: {round_}")
         return None
 
     def _come_in(self, trip: Trip, here: Arrival) -> End | None:
@@ -332,7 +333,7 @@ class Routers:
             return self.send(trip, space, device, subnet.bridges[SUBNET_BRIDGE].mac)
         mac = space.neighbours.get((device, route.via or trip.packet.destination))
         if mac is None and self._machine.is_down(space, device, self._down):
-            return _lost(Lost(space.name, device, "down"), space, trip.packet, space.resource)
+            return lost(Lost(space.name, device, "down"), space, trip.packet, space.resource)
         if mac is None:
             instance = self._paths.instances.get(space.name)
             at = instance.subnet if instance else space.resource
@@ -345,7 +346,7 @@ class Routers:
         there = self._machine.send(space, device, mac, trip.packet.size, self._down)
         if isinstance(there, Arrival):
             return there
-        return _lost(there, space, trip.packet, self._machine.spaces[there.namespace].resource)
+        return lost(there, space, trip.packet, self._machine.spaces[there.namespace].resource)
 
     def tracked(self, space: Space) -> Tracking:
         """Return the connections that a namespace knows, or the port of its interface."""
@@ -353,38 +354,3 @@ class Routers:
         if found is None:
             found = self._tracking[space.name] = Tracking()
         return found
-
-
-def _lost(there: Lost, space: Space, packet: Packet, resource: str) -> End:
-    if there.why == "mtu":
-        return dropped(
-            space.resource,
-            Cause.LINK_TOO_BIG,
-            f"{packet.size} bytes do not fit into the link {there.device} of {resource}",
-        )
-    if there.why == "down":
-        return dropped(space.resource, Cause.BROKEN, f"the cable {there.device} of {resource} is pulled")
-    return dropped(space.resource, Cause.UNKNOWN_ADDRESS, f"nobody on {resource} answers")
-
-
-def _circle(hops: list[Hop], name: str) -> str:
-    """Name the places between the last two visits of a router."""
-    names = [hop.at for hop in hops if hop.kind in ("route", "endpoint", "transit", "edge", "forward", "translate")]
-    at = next((number for number in reversed(range(len(names))) if names[number] == name), 0)
-    circle = list(dict.fromkeys(names[at:]))
-    return " -> ".join([*circle, name])
-
-
-def _pulled(paths: Paths, states: States) -> frozenset[tuple[str, str]]:
-    """Return the devices that are down: the far ends of the cables that `fail` has pulled (see lab/failure)."""
-    plan, found = paths.plan, frozenset[tuple[str, str]]()
-    for kind, name in states.broken:
-        if kind in ("instance", "link"):
-            found |= paths.machine.cables(one.namespace for one in plan.instances if one.name == name)
-        elif kind == "zone":
-            inside = [one.namespace for one in plan.instances if one.vpc and one.zone == name]
-            inside += [node.namespace for node in plan.nodes if node.zone == name]
-            found |= paths.machine.cables(inside)
-        elif kind == "node":
-            found |= paths.machine.cables(node.namespace for node in plan.nodes if node.name == name)
-    return found

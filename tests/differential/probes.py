@@ -217,6 +217,9 @@ class _Draw:
             for protocol, word in ((TCP, "TCP"), (UDP, "UDP"))
             if word in listener.protocol.split("_")
         ]
+        if self._sticky:
+            self._add(sender, address, *self._random.choice(kinds))
+            return
         for protocol, port in [*kinds, *self._random.sample(kinds, 1)]:
             self._add(sender, address, protocol, port)
         other = self._random.choice(((TCP, SSH), (UDP, IKE), (ICMP, 0)))

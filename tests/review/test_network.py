@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.paths import TOPOLOGIES
 from tests.review.test_review import Change, findings
 from tests.topology.builder import put
 
+BOTH = yaml.safe_load((TOPOLOGIES / "cross-zone.yaml").read_text())
 STATIC = yaml.safe_load((TOPOLOGIES / "static-ip.yaml").read_text())
 CROSS_ZONE, PRESERVE = "load_balancing.cross_zone.enabled", "preserve_client_ip.enabled"
 RULES = "vpcs[0].security_groups[0].ingress"
@@ -114,3 +116,35 @@ def test_an_internal_load_balancer_of_which_its_targets_are_the_only_clients_is_
     assert found(internal) == [("hairpin", "hint", f"target_groups[0].attributes['{PRESERVE}']", f"{PRESERVE}: false")]
     other = {"name": "caller", "subnet": "front-a", "program": "web", "public_address": "203.0.113.9"}
     assert found(internal, put("vpcs.0.instances+", other)) == []
+
+
+def inspected(*, there: bool) -> Change:
+    """Beside two inspected web servers a load balancer in a subnet of its own, whose answers leave uninspected."""
+
+    def change(data: dict[str, Any]) -> None:
+        data.clear()
+        data |= copy.deepcopy(BOTH)
+        app = data["vpcs"][0]
+        subnet = {"name": "front-a", "zone": "a", "cidr": "10.0.21.0/24", "route_table": "front"}
+        app["subnets"].append(subnet)
+        out = [{"destination": "0.0.0.0/0", "target": "igw"}]
+        app["route_tables"].append({"name": "front", "routes": out})
+        if there:
+            app["route_tables"][0]["routes"].append({"destination": subnet["cidr"], "target": "vpce-a"})
+        balancer = next(each for each in data["load_balancers"] if each["type"] == "network")
+        balancer |= {"subnets": [{"subnet": "front-a", "public_address": "203.0.113.1"}], "attributes": {}}
+        next(each for each in data["target_groups"] if each["protocol"] == "TCP")["targets"] = ["web-a"]
+
+    return change
+
+
+def test_a_load_balancer_whose_clients_are_inspected_one_way_is_told_and_mended() -> None:
+    (one,) = texts(inspected(there=True))
+    assert (one.kind, one.severity, one.change) == ("skips-endpoint", "warning", "target: vpce-a")
+    assert one.text.startswith("client -> web-node-a: the answer skips vpce-a, which the packet passes")
+
+
+def test_a_load_balancer_past_the_appliances_is_told() -> None:
+    (one,) = texts(inspected(there=False))
+    assert (one.kind, one.severity) == ("uninspected", "warning")
+    assert one.text.startswith("node web-node-a in subnet front-a: no appliance sees what it sends and gets")

@@ -268,6 +268,18 @@ def test_what_is_broken_on_purpose_ends_a_way(broken: tuple[str, str], at: str, 
     assert ended(found) == dropped(at, why)
 
 
+def test_without_a_cable_nobody_is_looked_for() -> None:
+    nobody = replace(OUTWARD, destination="10.0.1.99")
+    assert ended(walked(nobody)) == dropped("app-a", Cause.UNKNOWN_ADDRESS)
+    pulled = States(broken=frozenset({("link", "web")}))
+    assert ended(walked(nobody, states=pulled)) == dropped("web", Cause.BROKEN)
+    other = put("vpcs.0.instances+", {"name": "other", "subnet": "app-b", "address": "10.0.2.10"})
+    assert ended(walked(replace(nobody, source="other"), other)) == dropped("app-a", Cause.UNKNOWN_ADDRESS)
+    alone = walked(replace(nobody, source="other"), other, states=pulled)
+    assert ended(alone) == dropped("app-a", Cause.BROKEN)
+    assert alone.end.sentence == "every cable of app-a is pulled"
+
+
 COMMAND = put("vpcs.1.instances.0.program", {"command": ["/bin/my-firewall"]})
 
 
