@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gwlbemu.core.network.proxy import is_proxied
-from gwlbemu.core.network.settings import Balancer
 from gwlbemu.errors import NetError
 from gwlbemu.lab.state import LAB_USER, State
 from gwlbemu.net import processes
@@ -90,10 +89,12 @@ def judge(path: str, said: str) -> tuple[Engine | None, str]:
     return (None, f"lacks {' and '.join(lacking)}") if lacking else (Engine(path, found[1]), "")
 
 
-def needs_proxy(balancer: Balancer) -> bool:
-    """Whether a network load balancer's nodes need a proxy."""
+def needs_proxy(plan: Plan, node: NetworkNode) -> bool:
+    """Whether a network load balancer's node needs a proxy."""
+    balancer = network_balancer(plan, node.load_balancer)
     groups = {group.name: group for group in balancer.groups}
-    return any(is_proxied(listener, groups) for listener in balancer.listeners)
+    versions = (4, 6) if node.ipv6_address else (4,)
+    return any(is_proxied(listener, groups, version) for listener in balancer.listeners for version in versions)
 
 
 def proxy_name(node: str) -> str:
@@ -103,7 +104,7 @@ def proxy_name(node: str) -> str:
 
 def proxied_nodes(plan: Plan) -> list[NetworkNode]:
     """Return the nodes of a plan that need a proxy. Raises NetError where there are some, and no engine."""
-    found = [node for node in plan.network_nodes if needs_proxy(network_balancer(plan, node.load_balancer))]
+    found = [node for node in plan.network_nodes if needs_proxy(plan, node)]
     if found:
         haproxy()
     return found

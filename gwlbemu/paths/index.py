@@ -100,6 +100,13 @@ class Paths:
             known = self._network[node.name] = states, NetworkModel(self.plan, node, states)
         return known[1]
 
+    @cached_property
+    def inside_only(self) -> frozenset[str]:
+        """The IPv6 addresses that no internet gateway lets packets through to: those of internal load balancers."""
+        internal = {each.name for each in self.plan.load_balancers if each.scheme == "internal"}
+        nodes = (node for node in self.plan.network_nodes if node.load_balancer in internal)
+        return frozenset(node.ipv6_address for node in nodes if node.ipv6_address)
+
     def settings(self, node: GatewayNode) -> Settings:
         """Return what the core of a node is told."""
         if node.name not in self._settings:

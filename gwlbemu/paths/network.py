@@ -79,22 +79,23 @@ class NetworkBalancers:
         """Find a target for a packet that belongs to no connection."""
         packet, model, name = trip.packet, self._paths.network_model(node, self._states), node.load_balancer
         flags = packet.tcp_flags & (SYN | ACK | RST | FIN)
-        if packet.protocol == TCP and flags != SYN and "." in packet.source and packet.destination_port is not None:
-            late = packet.destination != node.address or model.answers_late(packet)
+        is_for_node = packet.destination in (node.address, node.ipv6_address)
+        if packet.protocol == TCP and flags != SYN and packet.destination_port is not None:
+            late = model.answers_late(packet) if is_for_node else "." in packet.source
             if late and not flags & RST:
                 told = f"{node.name} answers it with a TCP reset: it is no SYN and belongs to no connection there"
                 return dropped(node.name, Cause.RESET, told)
             told = f"it is no SYN and belongs to no connection of {node.name}, which says nothing"
             return dropped(node.name, Cause.NO_LISTENER, told)
         listener = model.listener(packet.protocol, packet.destination_port)
-        if listener is None or packet.destination != node.address:
+        if listener is None or not is_for_node:
             port = f" port {packet.destination_port}" if packet.has_ports else ""
             told = (
                 f"load balancer {name} has no listener for {protocols.name(packet.protocol)}{port} (it has"
                 f" {model.listeners}), and says nothing"
             )
             return dropped(node.name, Cause.NO_LISTENER, told, self._place(name))
-        if model.is_proxied(listener, packet.protocol):
+        if model.is_proxied(listener, packet):
             told = (
                 f"listener {listener.name} of {name} ends the connection at a proxy in {node.name}, which makes another"
                 " one to a target: that one is not followed"

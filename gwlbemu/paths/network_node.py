@@ -68,11 +68,12 @@ class NetworkModel:
         """Return the listener that takes what is sent to a port."""
         return next((each for each in self._of(protocol) if each.port == port), None)
 
-    def is_proxied(self, listener: Listener, protocol: int) -> bool:
+    def is_proxied(self, listener: Listener, packet: Packet) -> bool:
         """Tell whether a connection ends at a proxy in the node, which makes another one to a target."""
-        groups = [self._groups[name] for name, _ in listener.forward.groups]
-        return protocol == TCP and (
-            listener.protocol == "TLS"
+        groups = [self._groups[name] for name, _ in listener.forward_of(4).groups]
+        return packet.protocol == TCP and (
+            ":" in packet.source
+            or listener.protocol == "TLS"
             or any(each.target_type == "alb" or self._attributes(each.name).proxy_protocol_v2 for each in groups)
         )
 
@@ -93,10 +94,10 @@ class NetworkModel:
         return bool(self._groups[group].targets)
 
     def choose(self, listener: Listener, packet: Packet, choices: Choices) -> Chosen | str:
-        """Return the target of a new connection: computed, or picked where that is open; where there is none, the name
-        of the group that has none.
+        """Return the target of a new connection over IPv4: computed, or picked where that is open; where there is none,
+        the name of the group that has none.
         """
-        weights = [(name, weight) for name, weight in listener.forward.groups if weight]
+        weights = [(name, weight) for name, weight in listener.forward_of(4).groups if weight]
         exact, key = self._exact(listener, packet), (self.node.name, *tuple_of(packet))
         if exact is not None:
             name, target = self._core.chosen(exact) or ("", "")
@@ -129,8 +130,9 @@ class NetworkModel:
     def _exact(self, listener: Listener, packet: Packet) -> Connection | None:
         """Return what the kernel hashes, as far as it is needed and all of that is known."""
         known = packet.source_port is not None and (packet.protocol != TCP or packet.sequence is not None)
-        sticky = all(self._attributes(name).sticky for name, _ in listener.forward.groups)
-        by_source = sticky and (listener.forward.sticky or len(listener.forward.groups) == 1)
+        forward = listener.forward_of(4)
+        sticky = all(self._attributes(name).sticky for name, _ in forward.groups)
+        by_source = sticky and (forward.sticky or len(forward.groups) == 1)
         if self._seed is None or not (known or by_source):
             return None
         return Connection(

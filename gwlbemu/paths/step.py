@@ -126,6 +126,9 @@ class Routers:
             if space.name in self._paths.returning:
                 self._returns.received(self._paths.returning[space.name].name, packet, trip.mark)
         elif space.role == "internet-gateway" and here.device == "internet":
+            if packet.destination in self._paths.inside_only:
+                told = f"{packet.destination} is of an internal load balancer, which nobody on the internet reaches"
+                return dropped(space.resource, Cause.NO_PUBLIC_ADDRESS, told)
             for private, public in self._paths.gateways[space.resource].items():
                 if packet.destination == public:
                     trip.packet = replace(packet, destination=private)

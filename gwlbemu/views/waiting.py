@@ -7,7 +7,6 @@ import time
 from gwlbemu.lab.engines import needs_proxy
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.names import RESOLVER
-from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.views.ask import ask
 from gwlbemu.views.last_words import last_words
 from gwlbemu.views.targets import read_targets
@@ -66,7 +65,7 @@ def _troubles(lab: RunningLab) -> tuple[list[str], list[str]]:
 def _proxies(lab: RunningLab) -> list[str]:
     """The nodes whose proxy does not run yet. Of one that is silent nothing is said here."""
     plan = lab.plan
-    nodes = [node.name for node in plan.network_nodes if needs_proxy(network_balancer(plan, node.load_balancer))]
+    nodes = [node.name for node in plan.network_nodes if needs_proxy(plan, node)]
     answers, _ = ask(lab, nodes, {"status": {}})
     states = {name: answer["status"].get("proxy", "") for name, answer in answers.items()}
     return [f"the proxy of {name} does not run: {state}" for name, state in states.items() if state != "running"]

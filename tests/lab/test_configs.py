@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gwlbemu.core.network.settings import Forward
 from gwlbemu.lab.configs import capture_config_for, fresh_secret, node_config_for, node_seed
 from gwlbemu.lab.state import CLOSED, State
+from gwlbemu.topology.plan.network_settings import network_balancer
 from tests.topology.builder import Data, plan_of, put
 
 STATE = State("test", Path("/run/gwlbemu"))
@@ -31,6 +33,35 @@ def test_a_node_is_told_its_targets_and_the_attributes_of_balancer_listener_and_
     assert config.attributes["listener"]["tcp.idle_timeout.seconds"] == "400"
     assert config.attributes["load-balancer"]["load_balancing.cross_zone.enabled"] == "true"
     assert config.attributes["target-group"]["deregistration_delay.timeout_seconds"] == "7"
+
+
+@pytest.mark.contract("NL-13")
+def test_of_two_rules_for_one_ip_version_the_lower_priority_counts() -> None:
+    def change(data: Data) -> None:
+        vpc = data["vpcs"][0]
+        vpc["ipv6_cidr"] = "2001:db8::/56"
+        vpc["subnets"][0]["ipv6_cidr"] = "2001:db8::/64"
+        data["target_groups"] += [
+            {"name": name, "vpc": "app", "protocol": "TCP", "port": 80, "targets": ["web"]}
+            for name in ("first", "second", "rest")
+        ]
+        condition = {"field": "source-ip", "source_ip_config": {"ip_address_type": "ipv6"}}
+        rules = [
+            {"priority": priority, "conditions": [condition], "actions": [{"type": "forward", "target_group": name}]}
+            for priority, name in ((7, "second"), (3, "first"))
+        ]
+        actions = [{"type": "forward", "target_group": "rest"}]
+        listener = {"protocol": "TCP", "port": 80, "default_actions": actions, "rules": rules}
+        data["load_balancers"].append(
+            {
+                "name": "front", "type": "network", "ip_address_type": "dualstack", "subnets": ["app-a"],
+                "listeners": [listener],
+            }
+        )  # fmt: skip
+
+    (told,) = network_balancer(plan_of(change), "front").listeners
+    assert told.by_version == ((6, Forward((("first", 1),))),)
+    assert told.forward_of(4) == Forward((("rest", 1),))
 
 
 @pytest.mark.parametrize(("enabled", "socket"), [(True, "/run/gwlbemu/test/own/capture/discards"), (False, "")])

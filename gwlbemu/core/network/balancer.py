@@ -178,8 +178,15 @@ class NetworkBalancer:
             for _, member in self._members()
             for mark in (member.number, member.number | PRESERVED)
         )
-        proxied = tuple(each.port for each in self._listeners if is_proxied(each, self.groups()))
-        return Tables(self._settings.address, tuple(self._listener_tables()), groups, known, proxied)
+        return Tables(
+            address=self._settings.address,
+            listeners=tuple(self._listener_tables()),
+            groups=groups,
+            known=known,
+            proxied=self._proxied_ports(4),
+            ipv6_address=self._settings.ipv6_address,
+            proxied_ipv6=self._proxied_ports(6) if self._settings.ipv6_address else (),
+        )
 
     def proxy(self) -> Proxy:
         """Return what the proxy of the node shall do now, nothing where no listener is a proxy's."""
@@ -192,10 +199,13 @@ class NetworkBalancer:
         mark = self.tables().chosen(connection)
         return None if mark is None else self.name_of(mark)
 
+    def _proxied_ports(self, version: int) -> tuple[int, ...]:
+        return tuple(each.port for each in self._listeners if is_proxied(each, self.groups(), version))
+
     def _listener_tables(self) -> Iterator[ListenerTable]:
         for listener in self._listeners:
             idle = NetworkAttributes.from_text(listener=listener.attributes).tcp_idle_seconds
-            forward = dict(listener.by_version).get(4, listener.forward)
+            forward = listener.forward_of(4)
             chooser = Chooser(self._seed_of("forward", ""), forward.sticky, self._group_slots(forward))
             proxied = is_proxied(listener, self.groups())
             for protocol in PROTOCOLS.get(listener.protocol, ()):

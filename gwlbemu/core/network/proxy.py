@@ -1,7 +1,8 @@
 """What the proxy of a node shall do, as values: connections that the kernel cannot carry by translating addresses.
 
 Those are the ones to a TLS listener, and to a TCP listener that forwards to a group with `proxy_protocol_v2.enabled`:
-a header stands in front of what the client sends. The proxy takes the connection and makes another to the target.
+a header stands in front of what the client sends. Over IPv6 it is every one, since targets have IPv4 addresses. The
+proxy takes the connection and makes another to the target.
 
     choice         AWS's flow hash ends at the proxy: each connection is given to any eligible target alike, with
                    `stickiness.enabled` to that of the client's address (a choice of ours)
@@ -23,6 +24,7 @@ from gwlbemu.core.network.settings import Forward, Group, Listener, Tls
 
 TLS = "TLS"
 TLS_IDLE_SECONDS = 350
+_IPV6 = ".ipv6"  # ends the names of frontends at the IPv6 address
 SHARES = 1000  # into which a forward to several groups is divided
 
 
@@ -95,14 +97,20 @@ def number_of(server: str) -> int:
     return int(number) if word == "target" and number.isdecimal() else 0
 
 
-def is_proxied(listener: Listener, groups: Mapping[str, Group]) -> bool:
-    """Whether connections of a listener are the proxy's; of a listener for TCP and UDP those of TCP."""
-    if listener.protocol == TLS:
+def listener_of(frontend: str) -> str:
+    """Return the name of the listener whose frontend, of either IP version, has this name."""
+    return frontend.removesuffix(_IPV6)
+
+
+def is_proxied(listener: Listener, groups: Mapping[str, Group], version: int = 4) -> bool:
+    """Whether connections to a listener over this IP version are the proxy's; of a listener for TCP and UDP those of
+    TCP.
+    """
+    if listener.protocol == TLS or (version == 6 and "TCP" in listener.protocol):
         return True
-    forwards = (listener.forward, *(each for _, each in listener.by_version))
-    names = {name for forward in forwards for name, _ in forward.groups}
     return "TCP" in listener.protocol and any(
-        groups[name].attributes.get("proxy_protocol_v2.enabled") == "true" for name in names
+        groups[name].attributes.get("proxy_protocol_v2.enabled") == "true"
+        for name, _ in listener.forward_of(version).groups
     )
 
 
@@ -116,11 +124,11 @@ def proxy(
     frontends, backends = [], []
     source = text_of(addresses[0])
     for listener in listeners:
-        if not is_proxied(listener, groups):
-            continue
         for address in addresses:
             version = 4 if len(address) == 4 else 6
-            frontend = _frontend(listener, dict(listener.by_version).get(version, listener.forward), address)
+            if not is_proxied(listener, groups, version):
+                continue
+            frontend = _frontend(listener, listener.forward_of(version), address)
             frontends.append(frontend)
             for name, _ in frontend.shares:
                 group = name.rpartition(":")[2]
@@ -129,7 +137,7 @@ def proxy(
 
 
 def _frontend(listener: Listener, forward: Forward, address: bytes) -> Frontend:
-    name = listener.name if len(address) == 4 else f"{listener.name}.ipv6"
+    name = listener.name if len(address) == 4 else listener.name + _IPV6
     total = sum(weight for _, weight in forward.groups)
     shares, reached = [], 0
     for group, weight in forward.groups:

@@ -67,6 +67,10 @@ class Listener:
         """How people are told of it: TCP:80."""
         return f"{self.protocol}:{self.port}"
 
+    def forward_of(self, version: int) -> Forward:
+        """Return what is done with a connection whose source has this IP version."""
+        return dict(self.by_version).get(version, self.forward)
+
 
 @dataclass(frozen=True, slots=True)
 class Balancer:

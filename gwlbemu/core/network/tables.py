@@ -86,7 +86,7 @@ class ListenerTable:
 @dataclass(frozen=True, slots=True)
 class Tables:
     """Everything. `known` are all targets whose late packets are answered and whose traffic is counted; connections to
-    the TCP ports `proxied` are a proxy's in the node (see `proxy`).
+    the TCP ports `proxied` are a proxy's in the node (see `proxy`), over IPv6 those to `proxied_ipv6`.
     """
 
     address: bytes  # of the node
@@ -94,6 +94,8 @@ class Tables:
     groups: Mapping[int, GroupTable]
     known: tuple[Destination, ...]
     proxied: tuple[int, ...] = ()
+    ipv6_address: bytes = b""  # of the node; b"" without IPv6
+    proxied_ipv6: tuple[int, ...] = ()
 
     def chosen(self, connection: Connection) -> int | None:
         """Return the mark of the target that the kernel takes for a new connection; None where it drops it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 from gwlbemu.core.network.tables import NUMBER_MASK, PRESERVED, Tables
 from gwlbemu.errors import NetError
@@ -10,6 +11,7 @@ from gwlbemu.net import conntrack, firewall
 from gwlbemu.programs.network.ruleset import TABLE, ruleset
 
 INTACT, MISSING, ALTERED = "intact", "missing", "altered"
+_FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
 
 
 class Kernel:
@@ -20,7 +22,7 @@ class Kernel:
 
     def __init__(self, tables: Tables) -> None:
         self._tables, self._ruleset = tables, ruleset(tables)
-        self._generation, self._fingerprint = 0, ""  # of the rules, when they were written
+        self._generation, self._fingerprints = 0, [""]  # of the rules, when they were written
         self.repair()
         self._adopt()
 
@@ -55,22 +57,28 @@ class Kernel:
         conntrack.delete(number, NUMBER_MASK)
 
     def state(self) -> str:
-        """Return whether the table is as it was written: INTACT, MISSING or ALTERED."""
+        """Return whether the tables are as they were written: INTACT, MISSING or ALTERED."""
         generation = firewall.generation()
         if generation != self._generation:
-            found = firewall.fingerprint(socket.AF_INET, TABLE)
-            if found != self._fingerprint:
-                return ALTERED if found else MISSING
+            found = self._look()
+            if found != self._fingerprints:
+                return ALTERED if all(found) else MISSING
             self._generation = generation  # somebody changed something else
         return INTACT
 
     def traffic(self) -> dict[str, tuple[int, int]]:
-        """Return packets and bytes of each counter of the table (see `ruleset`), none while there is no table."""
-        try:
-            return firewall.traffic("ip", TABLE)
-        except NetError:
-            return {}
+        """Return packets and bytes of each counter of the tables (see `ruleset`), none while there is no table."""
+        found: dict[str, tuple[int, int]] = {}
+        for family in self._ruleset.families:
+            with suppress(NetError):
+                for name, (packets, size) in firewall.traffic(family, TABLE).items():
+                    before = found.get(name, (0, 0))
+                    found[name] = before[0] + packets, before[1] + size
+        return found
 
     def _note(self) -> None:
         self._generation = firewall.generation()
-        self._fingerprint = firewall.fingerprint(socket.AF_INET, TABLE)
+        self._fingerprints = self._look()
+
+    def _look(self) -> list[str]:
+        return [firewall.fingerprint(_FAMILIES[family], TABLE) for family in self._ruleset.families]

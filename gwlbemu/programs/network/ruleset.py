@@ -1,4 +1,4 @@
-"""The text of the nftables table of a node: what the core says it shall hold, in nft's language.
+"""The text of the nftables tables of a node: what the core says it shall hold, in nft's language.
 
     timeouts     a new connection to a listener gets the listener's idle timeout (after conntrack's hook: before it,
                  the kernel ignores that silently)
@@ -12,7 +12,10 @@
     proxy_...    where a proxy keeps its client's address: what it sends to the target leaves by the table of
                  FABRIC_MARK, the answers on the fabric are delivered to its socket by that of LOCAL_MARK
 
-The table is written over itself, so that objects which connections hold (timeouts) and which count stay. The maps are
+A node with an IPv6 address has a second table of that name. All TCP over IPv6 is its proxy's: it translates nothing,
+forwards nothing, and answers as the first one does.
+
+A table is written over itself, so that objects which connections hold (timeouts) and which count stay. The maps are
 anonymous: nft 1.0.6 cannot list a named one by jhash.
 """
 
@@ -36,6 +39,7 @@ _FIXED = (
     RESETS_BY_CLIENT, RESETS_BY_TARGET, RESETS_BY_NODE,
 )  # fmt: skip
 
+_RESET = f'counter name "{RESETS_BY_NODE}" reject with tcp reset'
 _FORWARD = [
     "ct status & dnat == 0 drop",
     "icmp type != destination-unreachable drop",
@@ -46,26 +50,35 @@ _FORWARD = [
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """A table's text, and the names in it that may become superfluous: of `chains` and of `counters`."""
+    """The text of the table for IPv4, the names in it that may become superfluous (of `chains` and of `counters`), and
+    the text of the one for IPv6, "" for none.
+    """
 
     text: str
     chains: frozenset[str] = frozenset()
     counters: frozenset[str] = frozenset()
+    ipv6: str = ""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families that have a table, in nft's words."""
+        return ("ip", "ip6") if self.ipv6 else ("ip",)
 
     def over(self, before: Ruleset) -> str:
         """Return the commands that make it of `before`, in one transaction."""
-        lines = [f"add table ip {TABLE}", f"flush table ip {TABLE}"]
+        lines = [f"{what} table {family} {TABLE}" for family in self.families for what in ("add", "flush")]
         lines += [f"delete chain ip {TABLE} {each}" for each in sorted(before.chains - self.chains)]
         lines += [f"delete counter ip {TABLE} {each}" for each in sorted(before.counters - self.counters)]
-        return "\n".join((*lines, self.text))
+        return "\n".join((*lines, self.text, self.ipv6))
 
     def anew(self) -> str:
         """Return the commands that make it of whatever is there."""
-        return f"add table ip {TABLE}\ndelete table ip {TABLE}\nadd table ip {TABLE}\n{self.text}"
+        lines = [f"{what} table {family} {TABLE}" for family in self.families for what in ("add", "delete", "add")]
+        return "\n".join((*lines, self.text, self.ipv6))
 
 
 def ruleset(tables: Tables) -> Ruleset:
-    """Return the table that a node with these tables has."""
+    """Return the tables that a node with these tables has."""
     numbers = sorted({each.mark & NUMBER_MASK for each in tables.known})
     counters = [*_FIXED, *(f"{way}_{number}" for number in numbers for way in (TO_TARGETS, FROM_TARGETS))]
     idle = sorted({(each.protocol, each.idle_seconds) for each in tables.listeners})
@@ -93,7 +106,27 @@ def ruleset(tables: Tables) -> Ruleset:
         "}",
     ]
     optional = ("proxy_received", "proxy_sent") if tables.proxied else ()
-    return Ruleset("\n".join(lines), frozenset((*chains, *optional)), frozenset(counters))
+    return Ruleset("\n".join(lines), frozenset((*chains, *optional)), frozenset(counters), _ipv6(tables))
+
+
+def _ipv6(tables: Tables) -> str:
+    if not tables.ipv6_address:
+        return ""
+    rules = ['iifname "lo" accept', "ct state established,related accept"]
+    if tables.proxied_ipv6:
+        ports = ", ".join(map(str, sorted(tables.proxied_ipv6)))
+        to_proxy = f"ip6 daddr {_text(tables.ipv6_address)} tcp dport {{ {ports} }}"
+        rules.append(f"ct state new {to_proxy} accept")
+        rules.append(f"tcp flags & rst == 0 {to_proxy} {_RESET}")
+    return "\n".join(
+        (
+            f"add counter ip6 {TABLE} {RESETS_BY_NODE}",
+            f"table ip6 {TABLE} {{",
+            _chain("forward", "filter hook forward priority 0; policy drop", []),
+            _chain("input", "filter hook input priority 0; policy drop", rules),
+            "}",
+        )
+    )
 
 
 def _chain(chain: str, hook: str, rules: list[str]) -> str:
@@ -124,17 +157,16 @@ def _timeouts(tables: Tables) -> list[str]:
 
 def _refuse(tables: Tables) -> list[str]:
     late = "tcp flags & rst == 0"
-    reset = f'counter name "{RESETS_BY_NODE}" reject with tcp reset'
     ports = sorted({each.port for each in tables.listeners if each.protocol == TCP})
     sockets = sorted({f"{_text(each.address)} . {each.port}" for each in tables.known})
     to_node = f"{late} ip daddr {_text(tables.address)}"
     rules = ["ct state != invalid return"]
     if ports:
-        rules.append(f"{to_node} tcp dport {{ {', '.join(map(str, ports))} }} {reset}")
+        rules.append(f"{to_node} tcp dport {{ {', '.join(map(str, ports))} }} {_RESET}")
     if sockets:
-        rules.append(f"{to_node} ip saddr . tcp sport {{ {', '.join(sockets)} }} {reset}")
+        rules.append(f"{to_node} ip saddr . tcp sport {{ {', '.join(sockets)} }} {_RESET}")
     # From a target whose client's address is kept: to the client.
-    return [*rules, f"{late} ip daddr != {_text(tables.address)} meta mark set {FABRIC_MARK:#x} {reset}"]
+    return [*rules, f"{late} ip daddr != {_text(tables.address)} meta mark set {FABRIC_MARK:#x} {_RESET}"]
 
 
 def _pick(tables: Tables) -> list[str]:
@@ -236,4 +268,4 @@ def _proxy(tables: Tables) -> list[str]:
 
 
 def _text(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET, address)
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)

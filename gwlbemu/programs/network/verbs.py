@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from gwlbemu.core.network.balancer import NetworkBalancer
-from gwlbemu.core.network.proxy import number_of
+from gwlbemu.core.network.proxy import listener_of, number_of
 from gwlbemu.net import conntrack
 from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, whole
 from gwlbemu.ports.control import Verb
@@ -149,7 +149,7 @@ class KeeperVerbs:
         """A connection of the proxy, as `_flow` has one; its packets are not counted."""
         group, target = self._keeper.balancer.name_of(number_of(session.server))
         return {
-            "listener": session.frontend,
+            "listener": listener_of(session.frontend),
             "target_group": group,
             "target": target,
             "protocol": name(TCP),

@@ -322,6 +322,13 @@ class LoadBalancer(Model):
             raise ValueError(f"expected exactly one of the keys listener (short for one) and listeners, got {got}")
         return self
 
+    @property
+    def is_internet_facing(self) -> bool:
+        """Whether its scheme, given or not, is internet-facing."""
+        if self.scheme is None:
+            return any(place.public_address for place in self.subnets)
+        return self.scheme == "internet-facing"
+
     def all_listeners(self) -> list[tuple[Path, Listener]]:
         """Return every listener in its long form, and where it stands, from the load balancer on."""
         if self.listener is None:

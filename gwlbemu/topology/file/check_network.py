@@ -87,9 +87,7 @@ def network_group_problems(group: TargetGroup, vpc: Vpc, path: Path) -> Iterator
 
 def _addresses(balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator[Problem]:
     """Addresses that the scheme or the IP address type has no use for, or lacks (ELBv2 API, SubnetMapping)."""
-    facing = balancer.scheme == "internet-facing"
-    if balancer.scheme is None:
-        facing = any(place.public_address for place in balancer.subnets)
+    facing = balancer.is_internet_facing
     dual = balancer.ip_address_type == "dualstack"
     without_ipv6 = [subnet.name for subnet in home.subnets if subnet.ipv6_cidr is None] if home else []
     for number, place in enumerate(balancer.subnets):
@@ -150,12 +148,6 @@ def _listener(listener: Listener, dual: bool, path: Path) -> Iterator[Problem]:
         yield Problem(
             (*path, "protocol"),
             f"{listener.protocol} is for Application Load Balancers: expected {', '.join(FORWARDS)} "
-            "(UnsupportedProtocol)",
-        )
-    if dual and listener.protocol in ("UDP", "TCP_UDP"):
-        yield Problem(
-            (*path, "protocol"),
-            f"you can't specify the {listener.protocol} protocol if dual-stack mode is enabled: expected TCP or TLS "
             "(UnsupportedProtocol)",
         )
     if _IDLE in listener.attributes and listener.protocol in ("UDP", "TLS"):

@@ -12,6 +12,7 @@ from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.places import balancers_of_type
 from gwlbemu.topology.file.schema import Topology
 
+_DATAGRAMS = ("UDP", "TCP_UDP")
 _ENGINE = "needs HAProxy in the load balancer's node, which is not there yet"
 
 
@@ -19,8 +20,14 @@ def not_yet(topology: Topology) -> Iterator[Problem]:
     """Yield what of network load balancers the emulation cannot do yet."""
     for balancer in balancers_of_type(topology, NETWORK):
         here: Path = ("load_balancers", topology.load_balancers.index(balancer))
-        if balancer.ip_address_type == "dualstack":
-            yield Problem((*here, "ip_address_type"), f"an IPv6 client of IPv4 targets {_ENGINE}: expected ipv4")
+        for rest, listener in balancer.all_listeners():
+            # AWS does since 11/2024, with EnablePrefixForIpv6SourceNat (ELBv2 API, CreateLoadBalancer).
+            if balancer.ip_address_type == "dualstack" and listener.protocol in _DATAGRAMS:
+                yield Problem(
+                    (*here, *rest, "protocol"),
+                    f"nothing here translates {listener.protocol} from IPv6 to the IPv4 of targets: expected TCP or "
+                    "TLS, or ip_address_type ipv4 (UnsupportedProtocol)",
+                )
     for index, group in enumerate(topology.target_groups):
         if TYPE_OF_PROTOCOL[group.protocol] != NETWORK:
             continue

@@ -55,6 +55,16 @@ def public_addresses(topology: Topology, settings: Settings, vpc: Vpc) -> dict[s
     return {private: public for private, public in found.items() if public}
 
 
+def _unreachable(topology: Topology, settings: Settings, vpc: Vpc) -> list[str]:
+    """The IPv6 addresses in a VPC that nobody on the internet reaches: those of internal load balancers (ELBv2 API,
+    LoadBalancerAttribute: ipv6.deny_all_igw_traffic, with its default).
+    """
+    nodes = [place for place in network_places(topology) if place.vpc.name == vpc.name]
+    inside = [place for place in nodes if not place.balancer.is_internet_facing]
+    found = (settings.layout.interface(place.subnet.name, place.node).ipv6_address for place in inside)
+    return [address for address in found if address]
+
+
 def _router(topology: Topology, settings: Settings, internet: Internet, gateways: list[Vpc]) -> Blueprint:
     interfaces = settings.layout.interfaces[INTERNET]
     lines: list[KernelRoute] = []
@@ -109,7 +119,9 @@ def _gateway(topology: Topology, settings: Settings, internet: Internet, vpc: Vp
         routes=tuple(lines),
         neighbours=tuple(neighbours),
         nftables=rulesets.router()
-        + rulesets.internet_gateway(public_addresses(topology, settings, vpc), vpc.ipv6_cidr),
+        + rulesets.internet_gateway(
+            public_addresses(topology, settings, vpc), vpc.ipv6_cidr, _unreachable(topology, settings, vpc)
+        ),
         address_rewrites=rulesets.quoted_addresses(public_addresses(topology, settings, vpc)),
     )
     v6 = [f"{here_v6}/64"], [f"{there_v6}/64"]

@@ -10,6 +10,8 @@ from gwlbemu.core.network import settings
 from gwlbemu.topology.plan.listeners import Action, Listener, Tls
 from gwlbemu.topology.plan.values import Plan, TargetGroup
 
+_VERSIONS = {"ipv4": 4, "ipv6": 6}  # IpAddressType of a rule's condition
+
 
 def network_balancer(plan: Plan, name: str) -> settings.Balancer:
     """Return the plan's network load balancer `name` as its nodes are told of it, at their start and by `configure`."""
@@ -25,7 +27,13 @@ def _network_listener(listener: Listener) -> settings.Listener:
     (action,) = listener.default_actions
     port = listener.port or 0
     tls = None if listener.tls is None else _tls(listener.tls, port)
-    return settings.Listener(listener.protocol, port, _forward(action), dict(listener.attributes), tls=tls)
+    by_version: dict[int, settings.Forward] = {}
+    for rule in listener.rules:  # the first that matches counts
+        for condition in rule.conditions:
+            by_version.setdefault(_VERSIONS[condition.ip_address_type], _forward(rule.actions[0]))
+    return settings.Listener(
+        listener.protocol, port, _forward(action), dict(listener.attributes), tuple(sorted(by_version.items())), tls
+    )
 
 
 def _tls(tls: Tls, port: int) -> settings.Tls:

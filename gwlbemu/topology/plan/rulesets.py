@@ -56,20 +56,19 @@ def router() -> str:
     )
 
 
-def internet_gateway(public: Mapping[str, str], ipv6_cidr: str | None) -> str:
-    """Stateless one-to-one translation; `public` maps private to public addresses. IPv6 passes untouched.
+def internet_gateway(public: Mapping[str, str], ipv6_cidr: str | None, unreachable: Iterable[str] = ()) -> str:
+    """Stateless one-to-one translation; `public` maps private to public addresses. IPv6 passes untouched, but for what
+    is for the `unreachable` addresses, which is dropped.
 
     Whatever comes from the VPC with another source than those of `public`, or than `ipv6_cidr` has, is dropped before
     anything could answer it. The packet that an ICMP error quotes is translated too, by the rules of `quoted_addresses`
     in its chains.
     """
+    rules = [f'iifname "fabric" ip6 saddr != {ipv6_cidr} drop' if ipv6_cidr else 'iifname "fabric" drop']
+    if denied := ", ".join(unreachable):
+        rules.append(f'iifname "internet" ip6 daddr {{ {denied} }} drop')
     return _ipv4_gateway(public) + table(
-        "ip6 gateway",
-        chain(
-            "prerouting",
-            "filter hook prerouting priority -300; policy accept;",
-            [f'iifname "fabric" ip6 saddr != {ipv6_cidr} drop' if ipv6_cidr else 'iifname "fabric" drop'],
-        ),
+        "ip6 gateway", chain("prerouting", "filter hook prerouting priority -300; policy accept;", rules)
     )
 
 

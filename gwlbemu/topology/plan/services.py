@@ -52,7 +52,6 @@ def _target_group(topology: Topology, layout: Layout, group: file.TargetGroup) -
 
 def _load_balancer(topology: Topology, balancer: file.LoadBalancer) -> plan.LoadBalancer:
     subnets = subnets_by_name(topology)
-    public = any(place.public_address for place in balancer.subnets)
     return plan.LoadBalancer(
         name=balancer.name,
         type=balancer.type,
@@ -60,7 +59,7 @@ def _load_balancer(topology: Topology, balancer: file.LoadBalancer) -> plan.Load
         zones=tuple(subnets[place.subnet][1].zone for place in balancer.subnets),
         attributes=attributes.complete(balancer.type, attributes.LOAD_BALANCER, balancer.attributes),
         listeners=tuple(_listener(balancer.type, listener) for _, listener in balancer.all_listeners()),
-        scheme=balancer.scheme or ("internet-facing" if public else "internal"),
+        scheme="internet-facing" if balancer.is_internet_facing else "internal",
         ip_address_type=balancer.ip_address_type,
         security_groups=balancer.security_groups,
     )

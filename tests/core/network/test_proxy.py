@@ -9,8 +9,10 @@ import pytest
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.target import Target
 from gwlbemu.core.network.balancer import NetworkBalancer
-from gwlbemu.core.network.proxy import is_proxied, number_of, server_name
+from gwlbemu.core.network.proxy import is_proxied, listener_of, number_of, server_name
 from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings, Tls
+from gwlbemu.core.network.tables import Connection
+from gwlbemu.wire.protocols import TCP
 
 ADDRESS, IPV6 = bytes([10, 0, 9, 10]), bytes(15) + b"\1"
 SETTINGS = Settings("front", "a", ("a", "b"), ADDRESS)
@@ -107,6 +109,52 @@ def test_an_ipv6_client_of_an_ipv4_target_is_not_kept() -> None:
         ("TLS:443", "10.0.9.10"), ("TLS:443.ipv6", "::1"),
     ]  # fmt: skip
     assert [each.keeps_client for each in front.proxy().backends] == [True, False]
+
+
+def dual(front: Listener) -> NetworkBalancer:
+    return balancer(front, groups=(PLAIN, WITH_HEADER), settings=replace(SETTINGS, ipv6_address=IPV6))
+
+
+def test_over_ipv6_tcp_is_the_proxys_and_over_ipv4_still_the_kernels() -> None:
+    front = dual(listener("TCP", 80, ("plain", 1)))
+    assert [(each.name, each.address, each.port) for each in front.proxy().frontends] == [("TCP:80.ipv6", "::1", 80)]
+    (backend,) = front.proxy().backends
+    assert (backend.keeps_client, backend.source) == (False, "10.0.9.10")
+    tables = front.tables()
+    assert [each.port for each in tables.listeners] == [80]
+    assert (tables.proxied, tables.proxied_ipv6, tables.ipv6_address) == ((), (80,), IPV6)
+
+
+@pytest.mark.contract("NL-13")
+@pytest.mark.parametrize(
+    ("version", "over_ipv4", "over_ipv6"), [(4, "plain", "TCP:80.ipv6:other"), (6, "other", "TCP:80.ipv6:plain")]
+)
+def test_a_rule_is_for_its_ip_version_and_the_default_for_the_other(
+    version: int, over_ipv4: str, over_ipv6: str
+) -> None:
+    rule = (version, Forward((("plain", 1),)))
+    groups = tuple(replace(group(name), targets=group(name).targets[:1]) for name in ("plain", "other"))
+    front = balancer(
+        replace(listener("TCP", 80, ("other", 1)), by_version=(rule,)),
+        groups=groups, settings=replace(SETTINGS, ipv6_address=IPV6),
+    )  # fmt: skip
+    (frontend,) = front.proxy().frontends
+    assert frontend.shares == ((over_ipv6, 1000),)
+    chosen = front.chosen(Connection(TCP, bytes([10, 0, 8, 1]), 40000, ADDRESS, 80))
+    assert chosen is not None
+    assert chosen[0] == over_ipv4
+
+
+def test_a_header_for_ipv6_clients_alone_leaves_ipv4_to_the_kernel() -> None:
+    rule = (6, Forward((("header", 1),)))
+    front = dual(replace(listener("TCP", 80, ("plain", 1)), by_version=(rule,)))
+    assert (front.tables().proxied, front.tables().proxied_ipv6) == ((), (80,))
+    assert [each.sends_header for each in front.proxy().backends] == [True]
+
+
+def test_frontends_of_both_ip_versions_are_one_listener() -> None:
+    front = dual(listener("TLS", 443, ("plain", 1)))
+    assert [listener_of(each.name) for each in front.proxy().frontends] == ["TLS:443", "TLS:443"]
 
 
 def test_a_server_is_known_by_its_targets_number() -> None:

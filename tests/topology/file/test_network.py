@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from gwlbemu.errors import TopologyError
-from gwlbemu.topology.file import document
 from gwlbemu.topology.file.parse import parse
-from gwlbemu.topology.file.schema import Topology, json_schema
+from gwlbemu.topology.file.schema import json_schema
 from gwlbemu.topology.plan.listeners import Condition
-from gwlbemu.topology.plan.services import load_balancers
 from tests.topology.builder import Data, plan_of, text_of
 
 IPV6 = {"field": "source-ip", "source_ip_config": {"ip_address_type": "ipv6"}}
@@ -157,8 +155,6 @@ RULES = [
         group(), group("other", protocol="UDP"), ip_address_type="dualstack",
         listeners=[listener(rules=[RULE | {"actions": [forward("other")]}])]),
      f"{LISTENER}.rules[0].actions[0].target_group", "(IncompatibleProtocols)"),
-    ("UDP with dualstack", network(group(protocol="UDP"), ip_address_type="dualstack", listeners=[listener("UDP")]),
-     f"{LISTENER}.protocol", "you can't specify the UDP protocol if dual-stack mode is enabled"),
 ]  # fmt: skip
 SUBNET = f"{LB}.subnets[0]"
 ADDRESSES = [
@@ -329,20 +325,22 @@ def test_a_listener_forwards_to_groups_by_weight_with_stickiness() -> None:
 
 
 @pytest.mark.contract("NL-13")
-def test_a_rule_by_ip_version_is_taken_and_only_its_engine_is_missing() -> None:
-    (line,) = complaints(with_rule())
-    assert "load_balancers[1].ip_address_type: an IPv6 client of IPv4 targets needs HAProxy" in line
-    topology = Topology.model_validate(document.read(text_of(with_rule()), "lab.yaml").data)
-    (rule,) = load_balancers(topology)[1].listeners[0].rules
+def test_a_rule_by_ip_version_is_taken() -> None:
+    (rule,) = plan_of(with_rule()).load_balancers[1].listeners[0].rules
     assert rule.conditions == (Condition("source-ip", ip_address_type="ipv6"),)
     assert [one.target_group for one in rule.actions[0].target_groups] == ["webs"]
+
+
+@pytest.mark.parametrize("protocol", ["UDP", "TCP_UDP"])
+def test_datagrams_from_ipv6_to_ipv4_are_refused_with_the_reason(protocol: str) -> None:
+    change = network(group(protocol=protocol), ip_address_type="dualstack", listeners=[listener(protocol)])
+    assert f"nothing here translates {protocol} from IPv6" in told(change, f"{LISTENER}.protocol")
 
 
 @pytest.mark.parametrize(
     ("change", "key", "what"),
     [
         (network(group(target_type="alb", targets=["front"])), f"{GROUP}.target_type", "a target of type alb"),
-        (network(ip_address_type="dualstack"), f"{LB}.ip_address_type", "an IPv6 client of IPv4 targets"),
     ],
 )
 def test_what_needs_an_engine_that_is_not_there_is_refused_with_that_reason(change: Any, key: str, what: str) -> None:
