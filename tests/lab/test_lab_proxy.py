@@ -30,7 +30,7 @@ from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [
     pytest.mark.namespace,
-    pytest.mark.skipif(missing() is not None, reason="there is no HAProxy"),
+    pytest.mark.skipif(missing() is not None, reason="needs HAProxy"),
 ]
 NODES = ("front-node-a", "front-node-b")
 VERIFIED = ("--cacert", "/run/authority.pem")

@@ -41,7 +41,7 @@ OTHER = replace(BACKEND, name="TLS:443:other")
 SHARES = (("TLS:443:web", 250), ("TLS:443:other", 1000))
 
 
-@pytest.mark.skipif(engines.missing() is not None, reason="there is no HAProxy")
+@pytest.mark.skipif(engines.missing() is not None, reason="needs HAProxy")
 @pytest.mark.parametrize(
     "proxy",
     [
