@@ -34,7 +34,7 @@ class Watch(Protocol):
     def read(self) -> None:
         """Take what is new."""
 
-    def flows(self, keys: set[ConnectionKey]) -> Mapping[ConnectionKey, Mapping[NodeEndpoint, str]]:
+    def flows(self, keys: set[ConnectionKey]) -> Mapping[ConnectionKey, dict[NodeEndpoint, str]]:
         """Return which target each connection is bound to."""
 
 

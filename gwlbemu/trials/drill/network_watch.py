@@ -16,7 +16,7 @@ EVERY_SECONDS = 0.5  # a keeper reads all of its connections for an answer
 
 
 class NetworkWatch:
-    """As `watch.ConnectionWatch`, from the connections in the nodes' kernels. The server of a connection is its node."""
+    """As `watch.ConnectionWatch`, from the connections in the nodes' kernels. A connection's server is its node."""
 
     def __init__(self, lab: RunningLab, subject: Subject, client: Collection[str], servers: Collection[DrillServer]):
         self._lab, self._client = lab, client

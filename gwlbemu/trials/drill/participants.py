@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from gwlbemu.errors import LabError
 from gwlbemu.lab import client
@@ -56,7 +55,7 @@ def choose_participants(
 ) -> Participants:
     """Return a client and a server per zone, or those that are named; of a network load balancer its nodes.
 
-    `source` and `destinations` are instances or addresses. Raises LabError when no server answers on the subject's port.
+    `source` and `destinations` are instances or addresses. Raises LabError when no server answers.
     """
     port = subject.port
     sender = instance_named(lab.plan, source) if source else _sender(lab.plan, subject)
@@ -83,14 +82,12 @@ def _sender(plan: Plan, subject: Subject) -> Instance:
     if not subject.is_network:
         return client_and_server(plan)[0]
     (balancer,) = subject.balancers
-    targets = {
-        owner.name for group in subject.groups for owner in map(partial(_owner, plan, group), group.targets) if owner
-    }
-    inside = [each for each in plan.instances if each.vpc == balancer.vpc and each.name not in targets]
+    owners = [_owner(plan, group, target) for group in subject.groups for target in group.targets]
+    inside = [each for each in plan.instances if each.vpc == balancer.vpc and each not in owners]
     outside = [each for each in plan.instances if not each.vpc]
-    reachable = any(node.public_address for node in subject.network_nodes)
-    for each in [*(outside if reachable else ()), *inside]:
-        return each
+    is_public = any(node.public_address for node in subject.network_nodes)
+    if found := [*(outside if is_public else ()), *inside]:
+        return found[0]
     raise LabError(f"nobody here could be a client of {balancer.name}: name one with --from")
 
 
@@ -197,9 +194,10 @@ def why_not(
     return "" if any(all(len(healthy[node]) > 1 for node in nodes) for nodes in users.values()) else NO_SPARE
 
 
-def healthy_in(subject: Subject) -> dict[str, set[str]]:
-    """Return the ids of the targets that each node holds to be healthy when all are."""
-    return {node.name: {target.id for target in subject.in_scope(node)} for node in subject.nodes}
+def healthy_in(plan: Plan, subject: Subject) -> dict[str, set[str]]:
+    """Return the ids of the subject's targets that each node holds to be healthy when all are."""
+    known = {target for group in subject.groups for target in group.targets}
+    return {node.name: {target.id for target in plan.in_scope(node) if target in known} for node in subject.nodes}
 
 
 def healthy_by_node(lab: RunningLab, subject: Subject) -> dict[str, set[str]]:

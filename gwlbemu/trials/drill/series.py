@@ -44,7 +44,7 @@ def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> lis
     """Bring up a lab, drill in it, take it down; no lab when nothing of it is possible. Raises what `up` raises."""
     subject = subject_of(plan, options.destinations, options.port)
     options = options.about(subject)
-    impossible = _check(plan, subject, options, healthy_in(subject))
+    impossible = _check(plan, subject, options, healthy_in(plan, subject))
     if impossible.keys() >= _runs(options):
         return _refusals(options, impossible)
     tell(f"bringing up lab {plan.lab}")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
-from gwlbemu.core.elb.network_attributes import USE_BALANCER
-from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.errors import LabError
-from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, NetworkNode, Plan, Target, TargetGroup
+from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, NetworkNode, Plan, TargetGroup
 
 NO_BALANCER = "a drill is about the targets of load balancers, and there is none"
 WEB_PORT = 80
-_CROSS_ZONE = "load_balancing.cross_zone.enabled"
+GATEWAY, NETWORK = "gateway", "network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +36,6 @@ class Subject:
     def network_nodes(self) -> tuple[NetworkNode, ...]:
         """The nodes of a network load balancer; none of a gateway's."""
         return tuple(node for node in self.nodes if isinstance(node, NetworkNode))
-
-    def in_scope(self, node: GatewayNode | NetworkNode) -> Iterator[Target]:
-        """Yield the targets among which a node chooses: of its zone, with cross-zone load balancing of every zone."""
-        (balancer,) = (each for each in self.balancers if each.name == node.load_balancer)
-        for group in self.groups:
-            if group.name in balancer.target_groups:
-                own = group.attributes.get(_CROSS_ZONE, USE_BALANCER)
-                everywhere = (balancer.attributes[_CROSS_ZONE] if own == USE_BALANCER else own) == "true"
-                yield from (each for each in group.targets if everywhere or each.zone in (node.zone, EVERY_ZONE))
 
 
 def subject_of(plan: Plan, destinations: Sequence[str], port: int | None) -> Subject:

@@ -23,7 +23,7 @@ INTACT = "intact"
 
 
 def flush_tables(drill: Run, policy: str) -> RunReport:
-    """Flush the tables of the node with most connections, see that its keeper tells, let `heal node` write them anew."""
+    """Flush the tables of the node with most connections, see that its keeper tells, and let `heal node` mend it."""
     nodes = {node.name: node for node in drill.participants.subject.network_nodes}
     carrying = Counter(node for carriers in drill.before.values() for node, _ in carriers)
     node = nodes[max(sorted(carrying), key=carrying.__getitem__)]
