@@ -86,7 +86,8 @@ def _sender(plan: Plan, subject: Subject) -> Instance:
     inside = [each for each in plan.instances if each.vpc == balancer.vpc and each not in owners]
     outside = [each for each in plan.instances if not each.vpc]
     is_public = any(node.public_address for node in subject.network_nodes)
-    if found := [*(outside if is_public else ()), *inside]:
+    found: list[Instance] = [*(outside if is_public else ()), *inside]
+    if found:
         return found[0]
     raise LabError(f"nobody here could be a client of {balancer.name}: name one with --from")
 
