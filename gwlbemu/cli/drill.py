@@ -9,7 +9,7 @@ import click
 from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, load_plan, need_root, print_json, table
 from gwlbemu.errors import LabError
 from gwlbemu.topology.plan.values import Plan
-from gwlbemu.trials.drill.outcome import EVENTS, OUTCOMES, POLICIES
+from gwlbemu.trials.drill.outcome import NETWORK_EVENTS, NETWORK_POLICIES, OUTCOMES, POLICIES
 from gwlbemu.trials.drill.report import FlowReport, RunReport, as_json
 
 
@@ -17,12 +17,12 @@ from gwlbemu.trials.drill.report import FlowReport, RunReport, as_json
 @click.argument("file", metavar="[FILE]", required=False, shell_complete=complete_topology)
 @lab_option
 @click.option(
-    "--event", "events", type=click.Choice(EVENTS), multiple=True, help="What happens (default: all of them)."
+    "--event", "events", type=click.Choice(NETWORK_EVENTS), multiple=True, help="What happens (default: all of them)."
 )
 @click.option(
     "--policy",
     "policies",
-    type=click.Choice(POLICIES),
+    type=click.Choice((*POLICIES, *NETWORK_POLICIES)),
     multiple=True,
     help="Under which policy (default: all).",
 )
@@ -31,27 +31,38 @@ from gwlbemu.trials.drill.report import FlowReport, RunReport, as_json
 )
 @click.option("--from", "source", metavar="INSTANCE", help="Who opens the connections.")
 @click.option(
-    "--to", "destinations", multiple=True, metavar="INSTANCE|ADDRESS", help="The web servers; may be repeated."
+    "--to",
+    "destinations",
+    multiple=True,
+    metavar="INSTANCE|ADDRESS|LOADBALANCER",
+    help="The web servers (may be repeated), or a network load balancer.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=80, show_default=True, help="Of the web servers.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Of the web servers (default: 80), or of the network load balancer's listener (default: its first TCP one).",
+)
 @json_option
 def drill_command(
     file: str | None, lab_name: str | None, events: tuple[str, ...], policies: tuple[str, ...], flows: int,
-    source: str | None, destinations: tuple[str, ...], port: int, as_json: bool,
+    source: str | None, destinations: tuple[str, ...], port: int | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Fail a firewall or a zone under live TCP connections and report what became of each.
+    """Fail a target or a zone under live TCP connections and report what became of each.
 
     With FILE in a lab of its own, which is gone afterwards; without in the running lab, which is put back as it was
-    (its nodes' clocks move on). kill: a firewall's instance is terminated; deregister: it is taken out of its group;
-    zone: a whole zone is lost; freeze: the firewall hangs. Policies: target failover no_rebalance or rebalance, or
+    (its nodes' clocks move on). kill: a target's instance is terminated; deregister: it is taken out of its group;
+    zone: a whole zone is lost; freeze: the target hangs. Policies: target failover no_rebalance or rebalance, or
     no_rebalance with every send_tcp_reset attribute.
+
+    A network load balancer is drilled where one is named, or where there is no other. Its policies are terminate and
+    keep: whether connections of an unhealthy or deregistered target end. tables: the rules of a node are flushed.
 
     Exit code 1 when something did not come out as the contract says. On a terminal, what goes on is told meanwhile.
     """
     from gwlbemu.trials.drill.series import Options, drill_file, drill_running
 
     need_root()
-    options = Options(events or EVENTS, policies or POLICIES, flows, source, destinations, port)
+    options = Options(events, policies, flows, source, destinations, port)
     tell = (lambda text: echo(text, err=True)) if sys.stderr.isatty() else (lambda text: None)
     if file is not None:
         if lab_name is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gwlbemu.core.elb.health import HealthCheck
+from gwlbemu.core.elb.network_attributes import USE_BALANCER
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.errors import AwsError
 from gwlbemu.topology.file.document import Path as Path
@@ -21,6 +22,7 @@ from gwlbemu.topology.plan.machine_half import Link, Namespace
 # version 2: no instance ports; security groups, NAT and transit gateways stand in the machine half alone; version 3: no
 # network load balancers.
 VERSION = 4
+_CROSS_ZONE = "load_balancing.cross_zone.enabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,9 +361,15 @@ class Plan:
         """Return the load balancers that forward to the target group `group`; none for a group nobody uses."""
         return tuple(one for one in self.load_balancers if group in one.target_groups)
 
-    def in_scope(self, node: GatewayNode) -> tuple[Target, ...]:
-        """Return the targets among which a node chooses: those of its zone, with cross-zone load balancing all."""
+    def in_scope(self, node: GatewayNode | NetworkNode) -> tuple[Target, ...]:
+        """Return the targets among which a node chooses: those of its zone, with cross-zone load balancing all.
+
+        A target group of a network load balancer may say otherwise than its load balancer.
+        """
         (balancer,) = (one for one in self.load_balancers if one.name == node.load_balancer)
-        everywhere = balancer.attributes["load_balancing.cross_zone.enabled"] == "true"
-        targets = self.group_of(balancer.name).targets
-        return tuple(one for one in targets if everywhere or one.zone in (node.zone, EVERY_ZONE))
+        found: list[Target] = []
+        for group in self.groups_of(balancer.name):
+            own = group.attributes.get(_CROSS_ZONE, USE_BALANCER)
+            everywhere = (balancer.attributes[_CROSS_ZONE] if own == USE_BALANCER else own) == "true"
+            found += (one for one in group.targets if everywhere or one.zone in (node.zone, EVERY_ZONE))
+        return tuple(found)

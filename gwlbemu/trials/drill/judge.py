@@ -21,6 +21,7 @@ from gwlbemu.trials.drill.outcome import (
 )
 from gwlbemu.trials.drill.participants import group_with
 from gwlbemu.trials.drill.report import ContractCheck, FlowReport, RunReport
+from gwlbemu.trials.drill.subject import Subject
 from gwlbemu.trials.drill.watch import ConnectionKey
 
 
@@ -77,14 +78,14 @@ class Evidence:
     moved_at_recovery: int = 0
 
 
-def judge(lab: RunningLab, evidence: Evidence) -> RunReport:
+def judge(
+    lab: RunningLab, evidence: Evidence, checks: Sequence[ContractCheck], notes: tuple[str, ...] = ()
+) -> RunReport:
     """Return the report of a run: each connection beside what the contract expects, and the lines of the contract."""
     flows = tuple(_flow(lab, evidence, flow) for flow in sorted(evidence.flows, key=lambda each: not each.hit))
     struck = (f"zone {evidence.zone}", *evidence.struck) if evidence.zone else evidence.struck
     after = evidence.after_seconds if evidence.noticed else None
-    return RunReport(
-        evidence.event, evidence.policy, struck, after, flows, tuple(_checks(lab, evidence)), _notes(evidence)
-    )
+    return RunReport(evidence.event, evidence.policy, struck, after, flows, tuple(checks), notes)
 
 
 def _flow(lab: RunningLab, evidence: Evidence, flow: FlowEvidence) -> FlowReport:
@@ -137,21 +138,19 @@ def _midstream_refusals(lab: RunningLab, target: str, port: int) -> int:
     )
 
 
-def _checks(lab: RunningLab, evidence: Evidence) -> list[ContractCheck]:
+def gateway_checks(subject: Subject, evidence: Evidence) -> list[ContractCheck]:
+    """Return the lines of the contract that a run with gateway load balancers is about."""
     hit = [flow for flow in evidence.flows if flow.hit]
     other = [flow for flow in evidence.flows if not flow.hit and not flow.cut_off]
     names = ", ".join(evidence.struck)
     found: list[ContractCheck] = []
     if evidence.event == "deregister":
-        found.append(_newcomers(evidence, "TG-06", f"while it drained, new flows avoided {names}"))
+        found.append(newcomers_check(evidence, "TG-06", f"while it drained, new flows avoided {names}"))
     elif evidence.event == "zone":
-        found.append(_newcomers(evidence, "EX-03", "new connections are answered through the other zone"))
+        found.append(newcomers_check(evidence, "EX-03", "new connections are answered through the other zone"))
     elif evidence.noticed:
-        found.append(_newcomers(evidence, "TG-05", f"new flows avoided {names}"))
-    if evidence.event == "freeze" and _tcp_checked(lab, evidence.struck):
-        found.append(ContractCheck("", "a TCP health check still connects to a frozen process", not evidence.noticed))
-    elif evidence.event in ("kill", "freeze"):
-        found.append(ContractCheck("TG-02", f"health checks found that {names} failed", evidence.noticed))
+        found.append(newcomers_check(evidence, "TG-05", f"new flows avoided {names}"))
+    found += noticed_checks(subject, evidence)
     if hit and (evidence.noticed or evidence.event == "deregister"):
         found.append(_policy_check(evidence, hit))
     if other:
@@ -186,7 +185,19 @@ def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
     return ContractCheck("TG-07", f"{stayed} of {len(hit)} flows {how}", ok)
 
 
-def _newcomers(evidence: Evidence, contract: str, text: str) -> ContractCheck:
+def noticed_checks(subject: Subject, evidence: Evidence) -> list[ContractCheck]:
+    """Return whether health checks found the failure, where they could."""
+    if evidence.event == "freeze" and _tcp_checked(subject, evidence.struck):
+        return [ContractCheck("", "a TCP health check still connects to a frozen process", not evidence.noticed)]
+    if evidence.event not in ("kill", "freeze"):
+        return []
+    contract = "NL-06" if subject.is_network else "TG-02"
+    names = ", ".join(evidence.struck)
+    return [ContractCheck(contract, f"health checks found that {names} failed", evidence.noticed)]
+
+
+def newcomers_check(evidence: Evidence, contract: str, text: str) -> ContractCheck:
+    """Return whether every new connection was answered, and by none of the targets that were struck."""
     answered = sum(state.records > 0 for state, _ in evidence.newcomers)
     on_struck = sum(
         any(target in evidence.struck for target in carriers.values()) for _, carriers in evidence.newcomers
@@ -196,11 +207,12 @@ def _newcomers(evidence: Evidence, contract: str, text: str) -> ContractCheck:
     return ContractCheck(contract, f"{text}: {answered} of {total} answered", ok)
 
 
-def _tcp_checked(lab: RunningLab, struck: tuple[str, ...]) -> bool:
-    return all(group_with(lab.plan, target).health_check.protocol == "TCP" for target in struck)
+def _tcp_checked(subject: Subject, struck: tuple[str, ...]) -> bool:
+    return all(group_with(subject.groups, target).health_check.protocol == "TCP" for target in struck)
 
 
-def _notes(evidence: Evidence) -> tuple[str, ...]:
+def gateway_notes(evidence: Evidence) -> tuple[str, ...]:
+    """Return what a user should know of a run with gateway load balancers beside the contract."""
     notes = []
     refused = [
         flow for flow in evidence.flows if flow.hit and flow.outcome != "moved" and is_moved(flow.before, flow.after)

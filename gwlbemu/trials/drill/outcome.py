@@ -12,6 +12,15 @@ What is expected (guide, Edit target group attributes; Health checks). `hit` flo
     deregister        kept          moved      reset     when the deregistration delay is over, not before
     kill, freeze      lost          moved      reset     when the target is declared unhealthy
     zone, one end in it, or its endpoint: lost; a target in it: as kill
+
+Of a network load balancer (NLB guide, Health checks; Edit target group attributes) no connection ever moves:
+
+    event             terminate     keep
+    flow not hit      kept          kept
+    deregister        reset         kept       when the deregistration delay is over, not before
+    kill, freeze      reset         lost       when the target is declared unhealthy
+    zone, its node in it: lost; a target in it: as kill
+    tables, its node's: reset, as the kernel of the node knows of no such connection (of Linux, not of AWS)
 """
 
 from __future__ import annotations
@@ -21,12 +30,14 @@ from dataclasses import dataclass
 
 EVENTS = ("kill", "deregister", "zone", "freeze")
 POLICIES = ("no_rebalance", "rebalance", "reset")
+NETWORK_EVENTS = (*EVENTS, "tables")
+TERMINATE, KEEP = NETWORK_POLICIES = ("terminate", "keep")
 OUTCOMES = ("kept", "moved", "reset", "lost")
 STALL_SECONDS = 0.5  # a shorter pause between two records is no outage
 SILENT_SECONDS = 1.5  # without data for so long at the end: not alive
-_BY_POLICY = dict(zip(POLICIES, ("lost", "moved", "reset"), strict=True))
+_BY_POLICY = dict(zip(POLICIES, ("lost", "moved", "reset"), strict=True)) | {TERMINATE: "reset", KEEP: "lost"}
 
-NodeEndpoint = tuple[str, str]  # node, endpoint
+NodeEndpoint = tuple[str, str]  # node, endpoint; of a network load balancer node, listener
 Carriers = Mapping[NodeEndpoint, str]  # which target carries a flow, at each node and endpoint on its way
 
 
@@ -83,7 +94,9 @@ def expected(event: str, policy: str, *, hit: bool, cut_off: bool, noticed: bool
         return "lost"
     if not hit:
         return "kept"
-    if event == "deregister" and policy == "no_rebalance":
+    if event == "tables":
+        return "reset"
+    if event == "deregister" and policy in ("no_rebalance", KEEP):
         return "kept"
     return _BY_POLICY[policy] if noticed else "lost"
 

@@ -12,15 +12,16 @@ from gwlbemu.lab.client import Client
 from gwlbemu.lab.commands import ROOT_FOLDER, own_module
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import ConnectionState, parse_states
-from gwlbemu.topology.plan.ends import client_and_server, destination_address, instance_named, receiver_of
-from gwlbemu.topology.plan.values import Instance, Plan, TargetGroup
+from gwlbemu.topology.plan.ends import client_and_server, destination_address, instance_named, owner_of, receiver_of
+from gwlbemu.topology.plan.values import GatewayNode, Instance, NetworkNode, Plan, Target, TargetGroup
 from gwlbemu.trials.drill.outcome import Carriers, NodeEndpoint
+from gwlbemu.trials.drill.subject import NO_BALANCER, Subject
 from gwlbemu.views.targets import read_targets
 
 FIRST_ANSWER_SECONDS = 20.0
 NO_SPARE = "no target can be spared: each target that carries a flow is the only healthy one of its node"
-NO_GATEWAY = "a drill is about the targets of gateway load balancers, and there is none"
 ONE_ZONE = "a zone can be lost only where servers in two zones answer"
+STEADY_FLOWS, PACE_SECONDS = 50, 0.1  # so many connections of a program ask as often as that, more of them less often
 
 
 class NotPossible(LabError):
@@ -29,7 +30,10 @@ class NotPossible(LabError):
 
 @dataclass(frozen=True, slots=True)
 class DrillServer:
-    """A web server of the drill. `zone` is empty for one that is outside every VPC."""
+    """A web server of the drill, or the node of a network load balancer that stands before several.
+
+    `zone` is empty for one that is outside every VPC.
+    """
 
     name: str
     zone: str
@@ -39,22 +43,28 @@ class DrillServer:
 
 @dataclass(frozen=True, slots=True)
 class Participants:
-    """Who opens the connections, and who answers them."""
+    """Who opens the connections, who answers them, and whose nodes are on the way."""
 
     client: Instance
     servers: tuple[DrillServer, ...]
+    subject: Subject
 
 
-def choose_participants(lab: RunningLab, source: str | None, destinations: Sequence[str], port: int) -> Participants:
-    """Return a client and a server per zone, or those that are named.
+def choose_participants(
+    lab: RunningLab, subject: Subject, source: str | None, destinations: Sequence[str]
+) -> Participants:
+    """Return a client and a server per zone, or those that are named; of a network load balancer its nodes.
 
-    `source` and `destinations` are instances or addresses. Raises LabError when no server answers on TCP `port`.
+    `source` and `destinations` are instances or addresses. Raises LabError when no server answers.
     """
-    sender = instance_named(lab.plan, source) if source else client_and_server(lab.plan)[0]
-    found = [_server(lab.plan, sender, name) for name in destinations or _candidates(lab.plan, sender)]
+    port = subject.port
+    sender = instance_named(lab.plan, source) if source else _sender(lab.plan, subject)
+    found = _servers(lab.plan, subject, sender, destinations)
     tries = [(server, start_traffic(lab, sender, server, port, flows=1, records=1)) for server in found]
     answering = [server for server, process in tries if _answers(process)]
-    if not destinations:
+    if subject.is_network:
+        pass  # a zone without a target that could answer has no connections
+    elif not destinations:
         answering = list({server.zone: server for server in reversed(answering)}.values())[::-1]
     elif len(answering) < len(found):
         found = [server for server in found if server not in answering]
@@ -64,7 +74,37 @@ def choose_participants(lab: RunningLab, source: str | None, destinations: Seque
         raise LabError(
             f"no web server answers {sender.name} on port {port} (tried: {names}); name the ends with --from and --to"
         )
-    return Participants(sender, tuple(answering))
+    return Participants(sender, tuple(answering), subject)
+
+
+def _sender(plan: Plan, subject: Subject) -> Instance:
+    """Who opens the connections when nobody is named: of a network load balancer somebody who is no target of it."""
+    if not subject.is_network:
+        return client_and_server(plan)[0]
+    (balancer,) = subject.balancers
+    owners = [_owner(plan, group, target) for group in subject.groups for target in group.targets]
+    inside = [each for each in plan.instances if each.vpc == balancer.vpc and each not in owners]
+    outside = [each for each in plan.instances if not each.vpc]
+    is_public = any(node.public_address for node in subject.network_nodes)
+    found: list[Instance] = [*(outside if is_public else ()), *inside]
+    if found:
+        return found[0]
+    raise LabError(f"nobody here could be a client of {balancer.name}: name one with --from")
+
+
+def _servers(plan: Plan, subject: Subject, sender: Instance, destinations: Sequence[str]) -> list[DrillServer]:
+    if not subject.is_network:
+        return [_server(plan, sender, name) for name in destinations or _candidates(plan, sender)]
+    return [
+        DrillServer(
+            node.name,
+            node.zone,
+            node.address if sender.vpc else node.public_address,
+            frozenset({node.address, node.public_address} - {""}),
+        )
+        for node in subject.network_nodes
+        if sender.vpc or node.public_address
+    ]
 
 
 def _candidates(plan: Plan, sender: Instance) -> list[str]:
@@ -96,7 +136,9 @@ def start_traffic(
     lab: RunningLab, sender: Instance, server: DrillServer, port: int, *, flows: int, records: int = 0
 ) -> Client:
     """Open `flows` connections from the client to a server; without `records` they go on until they are stopped."""
+    pace = PACE_SECONDS * max(1.0, flows / STEADY_FLOWS)
     words = [server.address, "--port", str(port), "--flows", str(flows), "--records", str(records)]
+    words += ["--pace", f"{pace:g}"]
     command = own_module("gwlbemu.programs.traffic", *words)
     return client.start(lab, sender.name, command, directory=ROOT_FOLDER)
 
@@ -108,14 +150,13 @@ def newest(process: Client) -> list[ConnectionState]:
     return parse_states(lines[-1]) if lines else []
 
 
-def target_to_fail(lab: RunningLab, all_carriers: Iterable[Carriers]) -> str:
+def target_to_fail(healthy: Mapping[str, set[str]], all_carriers: Iterable[Carriers]) -> str:
     """Return the target that carries most flows, of those whose flows have another healthy target to go to.
 
-    Raises NotPossible when there is none.
+    `healthy` has the ids of the healthy targets by node. Raises NotPossible when there is none.
     """
     all_carriers = list(all_carriers)
     carried = Counter(target for carriers in all_carriers for target in carriers.values())
-    healthy = healthy_by_node(lab)
     replaceable = {
         target
         for target in carried
@@ -133,16 +174,19 @@ def target_to_fail(lab: RunningLab, all_carriers: Iterable[Carriers]) -> str:
 
 
 def why_not(
-    plan: Plan, event: str, source: str | None, destinations: Sequence[str], healthy: Mapping[str, set[str]]
-) -> str:
+    plan: Plan, subject: Subject, event: str, source: str | None, destinations: Sequence[str],
+    healthy: Mapping[str, set[str]],
+) -> str:  # fmt: skip
     """Return why an event cannot be drilled with these ends, as far as that is plain before anything is sent; "" else.
 
     `healthy` has the ids of the healthy targets by node. Raises UnknownNameError for ends that are not there.
     """
-    if not plan.gateway_nodes:
-        return NO_GATEWAY
-    sender = instance_named(plan, source) if source else client_and_server(plan)[0]
-    servers = [_server(plan, sender, name) for name in destinations or _candidates(plan, sender)]
+    if not subject.nodes:
+        return NO_BALANCER
+    if event == "tables":
+        return "" if subject.is_network else "only a network load balancer's node has tables in the kernel"
+    sender = instance_named(plan, source) if source else _sender(plan, subject)
+    servers = _servers(plan, subject, sender, destinations)
     if event == "zone":
         return ONE_ZONE if len({server.zone for server in servers if server.zone}) < 2 else ""
     users = {
@@ -151,16 +195,18 @@ def why_not(
     return "" if any(all(len(healthy[node]) > 1 for node in nodes) for nodes in users.values()) else NO_SPARE
 
 
-def healthy_in(plan: Plan) -> dict[str, set[str]]:
-    """Return the ids of the targets that each node holds to be healthy when all are."""
-    return {node.name: {target.id for target in plan.in_scope(node)} for node in plan.gateway_nodes}
+def healthy_in(plan: Plan, subject: Subject) -> dict[str, set[str]]:
+    """Return the ids of the subject's targets that each node holds to be healthy when all are."""
+    known = {target for group in subject.groups for target in group.targets}
+    return {node.name: {target.id for target in plan.in_scope(node) if target in known} for node in subject.nodes}
 
 
-def healthy_by_node(lab: RunningLab) -> dict[str, set[str]]:
-    """Return the ids of the targets that each gateway load balancer's node holds to be healthy."""
-    found: dict[str, set[str]] = {node.name: set() for node in lab.plan.gateway_nodes}
+def healthy_by_node(lab: RunningLab, subject: Subject) -> dict[str, set[str]]:
+    """Return the ids of the subject's targets that each of its nodes holds to be healthy."""
+    found: dict[str, set[str]] = {node.name: set() for node in subject.nodes}
+    groups = {group.name for group in subject.groups}
     for each in read_targets(lab).complete():
-        if each.state == "healthy" and each.node in found:
+        if each.state == "healthy" and each.node in found and each.target_group in groups:
             found[each.node].add(each.id)
     return found
 
@@ -173,36 +219,38 @@ def zone_to_lose(servers: Sequence[DrillServer]) -> str:
     return zones[0]
 
 
-def group_with(plan: Plan, target: str) -> TargetGroup:
-    """Return the target group of a gateway load balancer that `target` is registered with."""
-    for group in gateway_groups(plan):
+def group_with(groups: Iterable[TargetGroup], target: str) -> TargetGroup:
+    """Return the target group, of these, that `target` is registered with."""
+    for group in groups:
         if target in {each.id for each in group.targets}:
             return group
     raise LabError(f"{target} is registered with no target group")
 
 
-def gateway_groups(plan: Plan) -> list[TargetGroup]:
-    """Return the target groups that gateway load balancers forward to."""
-    names = {balancer.target_group for balancer in plan.load_balancers if balancer.type == "gateway"}
-    return [group for group in plan.target_groups if group.name in names]
+def instance_of(plan: Plan, group: TargetGroup, target: str) -> str:
+    """Return the instance behind a target of a group, which may be registered by its address."""
+    (found,) = (each for each in group.targets if each.id == target)
+    owner = _owner(plan, group, found)
+    if owner is None:
+        raise LabError(f"{target} is no instance of this lab")
+    return owner.name
 
 
-def instance_of(plan: Plan, target: str) -> str:
-    """Return the instance behind a target, which may be an address."""
-    for each in plan.instances:
-        if target in (each.name, each.address):
-            return each.name
-    raise LabError(f"{target} is no instance of this lab")
+def _owner(plan: Plan, group: TargetGroup, target: Target) -> Instance | None:
+    inside = (each for each in plan.instances if (each.vpc, each.address) == (group.vpc, target.address))
+    return next(inside, None) or owner_of(plan, target.address)
 
 
-def targets_in(plan: Plan, zone: str) -> set[str]:
-    """Return the ids of the targets of gateway load balancers in a zone."""
-    return {target.id for group in gateway_groups(plan) for target in group.targets if target.zone == zone}
+def targets_in(groups: Iterable[TargetGroup], zone: str) -> set[str]:
+    """Return the ids of the targets of these groups in a zone."""
+    return {target.id for group in groups for target in group.targets if target.zone == zone}
 
 
-def is_cut_off(plan: Plan, server: DrillServer, hops: Collection[NodeEndpoint], zone: str) -> bool:
-    """Return whether a flow has its server, or a node on its way, in a zone that is lost."""
-    zones = {node.name: node.zone for node in plan.gateway_nodes}
+def is_cut_off(
+    nodes: Iterable[GatewayNode | NetworkNode], server: DrillServer, hops: Collection[NodeEndpoint], zone: str
+) -> bool:
+    """Return whether a flow has its server, or one of `nodes` on its way, in a zone that is lost."""
+    zones = {node.name: node.zone for node in nodes}
     return server.zone == zone or any(zones[node] == zone for node, _ in hops)
 
 

@@ -3,100 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gwlbemu.errors import SettingError
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.drill.actions import put_policy_back, set_policy
-from gwlbemu.trials.drill.drill import Tell, run
+from gwlbemu.trials.drill.drill import run
+from gwlbemu.trials.drill.live import Tell
+from gwlbemu.trials.drill.outcome import EVENTS, NETWORK_EVENTS, NETWORK_POLICIES, POLICIES
 from gwlbemu.trials.drill.participants import NotPossible, choose_participants, healthy_by_node, healthy_in, why_not
 from gwlbemu.trials.drill.report import RunReport
+from gwlbemu.trials.drill.subject import Subject, subject_of
 from gwlbemu.trials.own_lab import own_lab
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to drill: each of `events` under each of `policies`, with `flows` connections.
+    """What to drill: each of `events` under each of `policies` (none: all there are), with `flows` connections.
 
-    `source` and `destinations` are instances or addresses; without them ends are chosen that can talk. `port` is the
-    TCP port of the web servers.
+    `source` and `destinations` are instances or addresses; without them ends are chosen that can talk. A destination
+    that is a network load balancer is drilled itself. `port` is the TCP port of the web servers (None: 80), or of the
+    network load balancer's listener (None: its first).
     """
 
-    events: Sequence[str]
-    policies: Sequence[str]
+    events: Sequence[str] = ()
+    policies: Sequence[str] = ()
     flows: int = 12
     source: str | None = None
     destinations: Sequence[str] = ()
-    port: int = 80
+    port: int | None = None
+
+    def about(self, subject: Subject) -> Options:
+        """Return the same with every event and policy of the subject's type where none is named."""
+        every = (NETWORK_EVENTS, NETWORK_POLICIES) if subject.is_network else (EVENTS, POLICIES)
+        return replace(self, events=self.events or every[0], policies=self.policies or every[1])
 
 
 def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
     """Bring up a lab, drill in it, take it down; no lab when nothing of it is possible. Raises what `up` raises."""
-    impossible = _check(plan, options, healthy_in(plan))
-    if impossible.keys() >= set(options.events):
+    subject = subject_of(plan, options.destinations, options.port)
+    options = options.about(subject)
+    impossible = _check(plan, subject, options, healthy_in(plan, subject))
+    if impossible.keys() >= _runs(options):
         return _refusals(options, impossible)
     tell(f"bringing up lab {plan.lab}")
     with own_lab(plan) as lab:
-        return _drill(lab, options, tell, impossible)
+        return _drill(lab, subject, options, tell, impossible)
 
 
 def drill_running(name: str | None, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
     """Drill in a lab that is up, and put back what that changed."""
     lab = open_lab(name)
-    impossible = _check(lab.plan, options, healthy_by_node(lab))
-    if impossible.keys() >= set(options.events):
+    subject = subject_of(lab.plan, options.destinations, options.port)
+    options = options.about(subject)
+    impossible = _check(lab.plan, subject, options, healthy_by_node(lab, subject))
+    if impossible.keys() >= _runs(options):
         return _refusals(options, impossible)
-    return _drill(lab, options, tell, impossible)
+    return _drill(lab, subject, options, tell, impossible)
 
 
-def _check(plan: Plan, options: Options, healthy: Mapping[str, set[str]]) -> dict[str, str]:
-    """Return which of the events cannot be, and why, as far as it can be told before anything is sent.
+def _runs(options: Options) -> set[tuple[str, str]]:
+    return {(event, policy) for event in options.events for policy in options.policies}
+
+
+def _check(
+    plan: Plan, subject: Subject, options: Options, healthy: Mapping[str, set[str]]
+) -> dict[tuple[str, str], str]:
+    """Return which of the runs cannot be, and why, as far as it can be told before anything is sent.
 
     Raises UnknownNameError for ends that are not there.
     """
-    return {
-        event: why
-        for event in options.events
-        if (why := why_not(plan, event, options.source, options.destinations, healthy))
-    }
+    known = NETWORK_POLICIES if subject.is_network else POLICIES
+    found = {}
+    for event in options.events:
+        why = why_not(plan, subject, event, options.source, options.destinations, healthy)
+        for policy in options.policies:
+            other = "" if policy in known else f"a policy of {subject.type} load balancers is {' or '.join(known)}"
+            if why or other:
+                found[event, policy] = why or other
+    return found
 
 
-def _refusals(options: Options, impossible: Mapping[str, str]) -> list[RunReport]:
+def _refusals(options: Options, impossible: Mapping[tuple[str, str], str]) -> list[RunReport]:
     return [
-        RunReport(event, policy, impossible=impossible[event])
+        RunReport(event, policy, impossible=impossible[event, policy])
         for event in options.events
         for policy in options.policies
     ]
 
 
-def _drill(lab: RunningLab, options: Options, tell: Tell, impossible: dict[str, str]) -> list[RunReport]:
-    ends = choose_participants(lab, options.source, options.destinations, options.port)
+def _drill(
+    lab: RunningLab, subject: Subject, options: Options, tell: Tell, impossible: dict[tuple[str, str], str]
+) -> list[RunReport]:
+    ends = choose_participants(lab, subject, options.source, options.destinations)
     original = lab.plan
     runs = [(event, policy) for event in options.events for policy in options.policies]
     found: list[RunReport] = []
     try:
         for number, (event, policy) in enumerate(runs, 1):
-            if event in impossible:
-                found.append(RunReport(event, policy, impossible=impossible[event]))
+            if (event, policy) in impossible:
+                found.append(RunReport(event, policy, impossible=impossible[event, policy]))
                 continue
             title = f"{event}, {policy} ({number} of {len(runs)})"
             try:
-                put_policy_back(lab, original)
-                set_policy(lab, original, policy)
+                put_policy_back(lab, subject)
+                set_policy(lab, subject, policy)
                 now = open_lab(original.lab, root=lab.state.root)
-                found.append(
-                    run(now, ends, event, policy, flows=options.flows, port=options.port, tell=_titled(tell, title))
-                )
+                found.append(run(now, ends, event, policy, flows=options.flows, tell=_titled(tell, title)))
             except SettingError as error:  # what AWS refuses is a report, too, not the end of the series
                 found.append(RunReport(event, policy, impossible=str(error)))
             except NotPossible as error:  # what the topology cannot do, whatever the policy
-                alike = [each for each in options.events if (each == "zone") == (event == "zone")]
+                alike = [each for each in runs if (each[0] == "zone") == (event == "zone") and each[0] != "tables"]
                 impossible |= dict.fromkeys(alike, str(error))
                 found.append(RunReport(event, policy, impossible=str(error)))
         return found
     finally:
-        put_policy_back(lab, original)
+        put_policy_back(lab, subject)
 
 
 def _titled(tell: Tell, title: str) -> Tell:

@@ -22,6 +22,7 @@ from gwlbemu.trials.drill import series
 from gwlbemu.trials.drill.actions import FAILOVER
 from gwlbemu.trials.drill.participants import NotPossible, why_not
 from gwlbemu.trials.drill.series import Options, drill_file, drill_running
+from gwlbemu.trials.drill.subject import subject_of
 from tests.lab.worlds import world
 from tests.paths import TOPOLOGIES
 
@@ -269,8 +270,9 @@ def test_what_cannot_be_is_said_before_a_lab_is_brought_up_or_a_packet_sent(
 def test_a_target_that_is_ill_spares_no_other() -> None:
     healthy = {"node-a": {"fw-1"}, "node-b": {"fw-1", "fw-2"}, "node-c": {"fw-2"}}
     plan = load(Path(MINIMAL).read_text(), MINIMAL)
-    assert why_not(plan, "kill", None, (), healthy).startswith("no target can be spared")
-    assert why_not(plan, "kill", None, (), healthy | {"node-c": {"fw-2", "fw-3"}}) == ""
+    subject = subject_of(plan, (), None)
+    assert why_not(plan, subject, "kill", None, (), healthy).startswith("no target can be spared")
+    assert why_not(plan, subject, "kill", None, (), healthy | {"node-c": {"fw-2", "fw-3"}}) == ""
 
 
 def test_an_end_that_is_not_there_is_told_before_a_lab_is_brought_up(monkeypatch: pytest.MonkeyPatch) -> None:
