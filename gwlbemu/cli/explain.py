@@ -13,6 +13,7 @@ from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.paths.answer import expected_answers
 from gwlbemu.paths.values import Exchange, Packet, States, Way
 from gwlbemu.paths.walk import Paths, exchange
+from gwlbemu.topology.plan.dns_names import resource_named
 from gwlbemu.topology.plan.ends import instance_at, listener_port, web_port
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.views.explanation import Places, conclusion, explanation, wrapped
@@ -44,9 +45,9 @@ def explain_command(
 ) -> int:  # fmt: skip
     """Say which way a packet from A to B and its answer take, and which rule decides at each hop. No packet is sent.
 
-    A and B are instances or addresses, B may be a network load balancer; an IPv6 address with a port stands in
-    brackets. Of FILE without root, or of the
-    running lab as it is now. A port that is not given is left open; of FILE, so is what a lab's own seed would choose.
+    A and B are instances, addresses or DNS names, B may be a network load balancer; an IPv6 address with a port stands
+    in brackets. Of FILE without root, or of the running lab as it is now. A port that is not given is left open; of
+    FILE, so is what a lab's own seed would choose.
     Exit code 1 unless it is delivered and answered.
     """
     if file is not None and lab_name is not None:
@@ -89,6 +90,7 @@ def _packet(plan: Plan, source: str, destination: str, proto: str, size: int) ->
     if protocol < 0:
         raise SettingError(f"--proto {proto}: expected tcp, udp, icmp or a number from 0 to 255")
     (here, own), (there, port) = _end(source), _end(destination)
+    here, there = resource_named(plan, here), resource_named(plan, there)
     if protocol not in (TCP, UDP):
         if own is not None or port is not None:
             raise SettingError(f"protocol {protocols.name(protocol)} has no ports")

@@ -51,6 +51,12 @@ class NetworkBalancers:
         if refused is not None:
             return refused
         packet = trip.packet
+        if node.name in self._states.changed_tables:
+            told = (
+                f"the tables of {node.name} in the kernel are missing, or not as its keeper wrote them: what it does"
+                " with a packet is not known"
+            )
+            return End(Kind.AMBIGUOUS, node.name, Cause.CHANGED_TABLES.value, told)
         known = self._connections.get((node.name, tuple_of(packet)))
         if known is None:
             found = self._begin(trip, node)

@@ -91,8 +91,9 @@ class States:
     unavailable. `flows` has a node's live flows and their targets, `broken` what `fail` did: (kind, name). `seeds` has
     a node's seed, by which it chooses; without one each choice among several targets is open. `returning` names the
     instances whose program is a command of the user's and is known to return every packet; without it, whether they do
-    is open. Of network load balancers, `members` has the state of a target at a node, by node, target group and id, and
-    `connections` a node's live ones.
+    is open. Of network load balancers, `members` has the state of a target at a node, by node, target group and id,
+    `connections` a node's live ones, and `changed_tables` names the nodes whose tables are not as their keepers wrote
+    them.
     """
 
     targets: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -102,6 +103,7 @@ class States:
     returning: frozenset[str] = frozenset()
     members: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     connections: Mapping[str, Mapping[ConnectionKey, Bound]] = field(default_factory=dict)
+    changed_tables: frozenset[str] = frozenset()
 
 
 class Kind(str, Enum):
@@ -142,6 +144,7 @@ class Cause(str, Enum):
     NO_LISTENER = "ELBV2_LISTENERS_MISMATCH"  # of a network load balancer: it says nothing
     NO_TARGETS = "ELBV2_LISTENER_HAS_NO_TG"  # the target group has none
     NO_TARGETS_IN_ZONE = "ELBV2_NO_TARGETS_IN_AZ"  # none in the zone, and cross-zone load balancing is off
+    CHANGED_TABLES = "ChangedTables"  # a network load balancer's node whose tables are not what its keeper wrote
     PROXY = "Proxy"  # it came to a proxy in a network load balancer's node: what that does is not followed
     HAIRPIN = "Hairpin"  # a client that is its own target, with its own address
     LOOP = "Loop"

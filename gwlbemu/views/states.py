@@ -10,7 +10,7 @@ from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.paths.values import Bound, ConnectionKey, FlowKey, States
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.values import Plan
-from gwlbemu.views.ask import NoAnswer
+from gwlbemu.views.ask import NoAnswer, ask
 from gwlbemu.views.flows import read_flows
 from gwlbemu.views.targets import read_targets
 
@@ -42,10 +42,16 @@ def present_states(lab: RunningLab) -> tuple[Plan, States, tuple[NoAnswer, ...]]
             (each.node, each.target_group, each.id): each.state for each in targets.items if types[each.node] == NETWORK
         },
         connections=connections,
+        changed_tables=_changed_tables(lab, plan),
         broken=frozenset(failures(lab)),
         seeds=_seeds(lab, plan),
     )
     return plan, states, targets.silent
+
+
+def _changed_tables(lab: RunningLab, plan: Plan) -> frozenset[str]:
+    answers, _ = ask(lab, [node.name for node in plan.network_nodes], {"status": {}})
+    return frozenset(name for name, answer in answers.items() if answer["status"]["tables"] != "intact")
 
 
 def _seeds(lab: RunningLab, plan: Plan) -> dict[str, int]:

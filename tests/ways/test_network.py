@@ -15,6 +15,7 @@ from gwlbemu.paths.network_node import NetworkModel
 from gwlbemu.paths.values import Bound, Cause, Exchange, Kind, Packet, States
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.file.document import dotted
+from gwlbemu.topology.plan.dns_names import resource_named
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.explanation import conclusion
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
@@ -296,3 +297,27 @@ def test_what_a_proxy_in_the_node_does_is_left_open() -> None:
     assert not found.answered
     assert conclusion(found).startswith("Not known: listener TLS:80 of front ends the connection at a proxy in front-")
     assert ended(asked(proxied, tcp("client", PUBLIC["a"], BOTH, tcp_flags=ACK)))[2] == Cause.RESET.value
+
+
+def test_nothing_is_claimed_of_a_node_whose_tables_were_changed() -> None:
+    states = States(changed_tables=frozenset({"front-node-a"}))
+    found = asked(paths(), tcp("client", PUBLIC["a"], BOTH), states)
+    assert ended(found) == ("ambiguous", "front-node-a", Cause.CHANGED_TABLES.value)
+    assert conclusion(found).startswith("Not known: the tables of front-node-a in the kernel are missing")
+    assert asked(paths(), tcp("client", PUBLIC["b"], BOTH), states).answered
+
+
+@pytest.mark.parametrize(
+    ("name", "resource"),
+    [
+        ("front.elb.lab.amazonaws.com", "front"),
+        ("b.front.elb.lab.amazonaws.com", "front-node-b"),
+        ("Front.ELB.lab.amazonaws.com.", "front"),
+        ("web-a.app.internal", "web-a"),
+        ("web-a", "web-a"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("c.front.elb.lab.amazonaws.com", "c.front.elb.lab.amazonaws.com"),
+    ],
+)
+def test_a_dns_name_stands_for_a_resource(name: str, resource: str) -> None:
+    assert resource_named(paths().plan, name) == resource

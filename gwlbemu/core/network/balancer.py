@@ -136,7 +136,7 @@ class NetworkBalancer:
                 member.zone,
                 *member.status,
                 member.number,
-                known.members.is_in_scope(member) or member.membership is not Membership.REGISTERED,
+                known.members.is_in_scope(member) or member.membership is Membership.NOT_IN_USE,
             )
             for name, known in self._groups.items()
             for member in known.members.members.values()

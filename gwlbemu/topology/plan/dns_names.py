@@ -38,6 +38,24 @@ def balancer_addresses(plan: Plan, load_balancer: str) -> dict[str, tuple[str, .
     }
 
 
+def resource_named(plan: Plan, name: str) -> str:
+    """Return what a DNS name stands for: the name of a load balancer, of its node for a zonal name, or of an instance;
+    any other text as it is.
+    """
+    known = {each: each for each in (one.name for one in plan.instances)}
+    for one in plan.instances:
+        if one.vpc:
+            known.setdefault(names.private_dns_name(one.name, one.vpc), one.name)
+        if not one.vpc or one.public_address:
+            known.setdefault(names.public_dns_name(one.name), one.name)
+    for balancer in plan.load_balancers:
+        if regional := dns_name(balancer):
+            known.setdefault(regional, balancer.name)
+            for zone in balancer.zones:
+                known.setdefault(f"{zone}.{regional}".lower(), names.node(balancer.name, zone))
+    return known.get(name, known.get(name.lower().rstrip("."), name))
+
+
 def dns_name(balancer: LoadBalancer) -> str:
     """Return the DNS name of a load balancer (DNSName in the ELBv2 API); "" for a gateway load balancer's, which AWS
     gives none.

@@ -7,6 +7,7 @@ import ipaddress
 from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.core.network.balancer import PROTOCOLS
 from gwlbemu.errors import SettingError, UnknownNameError
+from gwlbemu.topology.plan.dns_names import resource_named
 from gwlbemu.topology.plan.values import Instance, LoadBalancer, Plan
 
 
@@ -105,11 +106,13 @@ def instance_named(plan: Plan, name: str) -> Instance:
 
 
 def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance | None]:
-    """Return the address that `name`, an instance or an address, means to the sender, and whose it is, if anybody's.
+    """Return the address that `name`, an instance, an address or a DNS name, means to the sender, and whose it is, if
+    anybody's.
 
     The name of a network load balancer means its address in its first zone; that of a node, the node's. Raises
     SettingError when `name` is none of these.
     """
+    name = resource_named(plan, name)
     try:
         address = str(ipaddress.ip_address(name))
     except ValueError:
