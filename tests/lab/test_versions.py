@@ -79,5 +79,5 @@ def test_every_verb_but_down_refuses_it_in_one_sentence(rewrite: Rewrite, capsys
             assert "another version of gwlbemu" in line, verb
             assert "gwlbemu down --lab world" in line, verb
         assert main(["down"]) == 0
-        assert "world is down: 3 processes ended, " in capsys.readouterr().out
+        assert "world is down: 4 processes ended, " in capsys.readouterr().out
         assert not [name for name in os.listdir("/run/netns") if name.startswith("world-")]
