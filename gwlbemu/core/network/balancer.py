@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from itertools import count
 
+from gwlbemu.core.elb.balancer_types import MOST_TARGETS, NETWORK
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.elb.states import Membership
 from gwlbemu.core.network.proxy import Proxy, Server, is_proxied, proxy, server_name, text_of
@@ -264,6 +265,9 @@ class NetworkBalancer:
             if known is not None:
                 places = {place: member.id for place, member in known.members.by_address.items()}
             ids = {member_id: place for place, member_id in places.items()}
+            zones = {member.id: member.zone for member in known.members.members.values()} if known is not None else {}
+            if len(group.targets) > (most := MOST_TARGETS[NETWORK]):
+                raise AwsError(f"target group {group.name} has more than {most} targets", "TooManyTargets")
             for target in group.targets:
                 if places.setdefault(target.place, target.id) != target.id:
                     raise AwsError(
@@ -271,6 +275,8 @@ class NetworkBalancer:
                     )
                 if ids.setdefault(target.id, target.place) != target.place:
                     raise AwsError(f"target {target.id} is known with another address or port", "InvalidTarget")
+                if zones.setdefault(target.id, target.zone) != target.zone:
+                    raise AwsError(f"target {target.id} is known with another zone", "InvalidTarget")
 
 
 class _KnownGroup:

@@ -131,8 +131,7 @@ class _GroupProber:
         self.check: HealthCheck = group.health_check
         self.sends_header = _sends_header(group)
         self._keeper, self._group, self._stopped = keeper, group.name, False
-        # NLB guide, Health checks: the node's address and the listener's port.
-        host = f"{keeper.config.address}:{keeper.balancer.port_of(group.name)}"
+        self._host = self._host_of(group)
         self._prober = Prober(
             keeper.loop,
             Check(
@@ -141,7 +140,7 @@ class _GroupProber:
                 self.check.path,
                 self.check.timeout_seconds,
                 status_ranges(self.check.matcher),
-                host,
+                self._host,
                 self.sends_header,
             ),
             Pace(self.check.interval_seconds, keeper.settings.emulation.initial_health_check_interval_seconds),
@@ -152,7 +151,12 @@ class _GroupProber:
 
     def fits(self, group: Group) -> bool:
         """Whether `group`, of the same name, is to be probed in the same way."""
-        return (group.health_check, _sends_header(group)) == (self.check, self.sends_header)
+        now = group.health_check, _sends_header(group), self._host_of(group)
+        return now == (self.check, self.sends_header, self._host)
+
+    def _host_of(self, group: Group) -> str:
+        """NLB guide, Health checks: the node's address and the listener's port."""
+        return f"{self._keeper.config.address}:{self._keeper.balancer.port_of(group.name)}"
 
     def refresh(self) -> None:
         """Begin what is due."""

@@ -121,12 +121,13 @@ class ProxyKeeper:
     def _watch(self) -> None:
         if not self._closed:
             self._loop.call_after(WATCH_SECONDS, self._watch)
-            self._loop.start(self._follow())
+            if not self._busy.locked():  # else those who wait for a frozen HAProxy would become ever more
+                self._loop.start(self._follow())
 
     async def _follow(self) -> None:
         """Bring HAProxy to what is wanted; where it cannot be told, the next look tries again."""
         async with self._busy:
-            wanted, ending = self._wanted, self._ending
+            wanted, ending = self._wanted, list(self._ending)  # more may come while HAProxy is told
             try:
                 self._write(wanted)
                 await self._bring_to(wanted)
