@@ -122,21 +122,26 @@ def _super_packets_in_python(lab: RunningLab) -> list[str]:
 
 
 def _next_steps(plan: Plan) -> list[str]:
-    """Three commands that show something on this very lab."""
+    """Commands that show something on this very lab."""
     steps: list[str] = [hint(plan.lab, *words) for words in _by_balancer(plan)]
+    if plan.gateway_nodes or not steps:
+        steps += _between_instances(plan)
+    steps.append(hint(plan.lab, *(("inspect", "--last", "--journeys") if plan.capture.enabled else ("status",))))
+    return steps
+
+
+def _between_instances(plan: Plan) -> Iterator[str]:
     with suppress(SettingError):
         client, server = inspected_pair(plan)
         port = web_port(plan, server)
         place = destination_address(client, server) + (f":{port}" if port not in (None, 80) else "")
         if port:
-            steps.append(hint(plan.lab, "exec", client.name, "--", "curl", "-s", f"http://{place}/"))
-        steps.append(hint(plan.lab, "inject", "--from", client.name, "--to", server.name, "--tcp", str(port or 80)))
-    steps.append(hint(plan.lab, *(("inspect", "--last", "--journeys") if plan.capture.enabled else ("status",))))
-    return steps
+            yield hint(plan.lab, "exec", client.name, "--", "curl", "-s", f"http://{place}/")
+        yield hint(plan.lab, "inject", "--from", client.name, "--to", server.name, "--tcp", str(port or 80))
 
 
 def _by_balancer(plan: Plan) -> Iterator[list[str]]:
-    """Yield the words of a command that reaches a web server through a network load balancer, if there is one."""
+    """Yield the words of commands that reach a web server through a network load balancer, if there is one."""
     targets = {(group.vpc, target.address) for group in plan.target_groups for target in group.targets}
     for node in plan.network_nodes:
         (balancer,) = (each for each in plan.load_balancers if each.name == node.load_balancer)
@@ -146,6 +151,7 @@ def _by_balancer(plan: Plan) -> Iterator[list[str]]:
         if clients and ports:
             place = address + (f":{ports[0]}" if ports[0] != 80 else "")
             yield ["exec", clients[0].name, "--", "curl", "-s", f"http://{place}/"]
+            yield ["inject", "--from", clients[0].name, "--to", balancer.name, "--tcp", str(ports[0])]
             return
 
 
