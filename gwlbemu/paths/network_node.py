@@ -84,10 +84,9 @@ class NetworkModel:
         place = packet.source, packet.source_port
         return any((str(IPv4Address(t.address)), t.port) == place for g in self._told.groups for t in g.targets)
 
-    def healthy(self) -> list[int]:
-        """Return how many targets in scope are healthy, of each target group."""
-        open_ = self._core.failing_open()
-        return [0 if name in open_ else len(self._core.eligible(name)) for name in self._groups]
+    def healthy(self) -> list[tuple[int, int]]:
+        """Return how many targets in scope are healthy, and how many DNS wants, of each target group."""
+        return list(self._core.healthy_counts().values())
 
     def has_targets(self, group: str) -> bool:
         """Tell whether a target group has any target at all, in whatever zone."""

@@ -1,12 +1,12 @@
 """How the resolver hears of health: each node of a load balancer tells it, in a Unix datagram, of its own zone.
 
     {"load_balancer": "web", "zone": "a", "client_routing_policy": "any_availability_zone",
-     "groups": {"web-servers": {"healthy": 2, "targets": 3}}}
+     "groups": {"web-servers": {"healthy": 2, "wanted": 1}}}
 
 The policy is the load balancer's attribute `dns_record.client_routing_policy` as it is now. `groups` has each target
 group of the load balancer: how many of its targets in the node's scope (its zone, with cross-zone load balancing all)
-are healthy, of how many. A node tells when something has changed, and again every `AGAIN` seconds, so that a datagram
-that was lost is made good.
+are healthy, and how many have to be for the zone to be in DNS. A node tells when something has changed, and again every
+`AGAIN` seconds, so that a datagram that was lost is made good.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AGAIN = 10.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a node knows of its zone: by target group (healthy targets, targets)."""
+    """What a node knows of its zone: by target group (healthy targets, those wanted)."""
 
     load_balancer: str
     zone: str
@@ -34,7 +34,7 @@ class News:
 
 def encode(news: News) -> bytes:
     """Return the datagram that tells it (its form is at the top of this file)."""
-    groups = {name: {"healthy": healthy, "targets": targets} for name, (healthy, targets) in news.groups.items()}
+    groups = {name: {"healthy": healthy, "wanted": wanted} for name, (healthy, wanted) in news.groups.items()}
     return json.dumps(asdict(news) | {"groups": groups}).encode()
 
 
@@ -42,7 +42,7 @@ def decode(data: bytes) -> News:
     """`encode`'s inverse; WireError for anything else."""
     try:
         told = json.loads(data)
-        groups = {str(name): (int(each["healthy"]), int(each["targets"])) for name, each in told["groups"].items()}
+        groups = {str(name): (int(each["healthy"]), int(each["wanted"])) for name, each in told["groups"].items()}
         return News(str(told["load_balancer"]), str(told["zone"]), str(told["client_routing_policy"]), groups)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise WireError("news of a zone that cannot be read") from None
@@ -59,7 +59,7 @@ class ZoneNews:
         self._told_at = 0.0
 
     def tell(self, client_routing_policy: str, groups: Mapping[str, tuple[int, int]], now: float) -> None:
-        """Tell how many targets of each group are healthy, of how many; `now` is in seconds on any steady clock.
+        """Tell of each group how many targets are healthy, and how many have to be; `now` is seconds of a steady clock.
 
         To be called whenever that may have changed, and at least every `AGAIN` seconds: it is sent when it is needed.
         """

@@ -30,6 +30,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     said = {node: targets for node, targets in seen.targets.items() if targets is not None}
     yield from _dead_nodes(plan, places, seen)
     yield from _changed_tables(plan, places, seen)
+    yield from _stopped_proxies(plan, places, seen)
     yield from _dead_programs(plan, places, seen)
     yield from _zones_without_health(topology, plan, places, seen, said)
     yield from _unhealthy_targets(topology, plan, places, seen, said)
@@ -87,6 +88,19 @@ def _changed_tables(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]
             )
             change = f"nothing to change here: gwlbemu heal node {node.name} writes them anew"
             yield Finding("changed-tables", "error", text, places.balancer(node.load_balancer), change)
+
+
+def _stopped_proxies(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
+    """HAProxy does not run in a node that needs it, or not as its keeper wants it."""
+    for node in plan.network_nodes:
+        state = seen.proxies.get(node.name, "")
+        if state not in ("", "running"):
+            text = (
+                f"the proxy of node {node.name} does not run as it should ({state}): connections that need it fail"
+                f" (TLS, proxy protocol, IPv6), for load balancer {node.load_balancer} in zone {node.zone}"
+            )
+            change = f"nothing to change here: gwlbemu heal node {node.name} starts it again"
+            yield Finding("stopped-proxy", "error", text, places.balancer(node.load_balancer), change)
 
 
 def _dead_programs(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:

@@ -107,7 +107,8 @@ class Seen:
     """Everything that was read. `targets` has by node what it says of its targets, None where it does not answer.
 
     `too_long` are by node the packets that were longer than a Gateway Load Balancer carries. `tables` says of a network
-    load balancer's node whether the kernel has what its keeper wrote: intact, missing or altered.
+    load balancer's node whether the kernel has what its keeper wrote: intact, missing or altered; `proxies` whether its
+    proxy is "running", or in words why it is not; "" where it needs none.
     """
 
     targets: Mapping[str, Targets | None]
@@ -121,6 +122,7 @@ class Seen:
     wrong_checksums: tuple[WrongChecksums, ...] = ()
     too_long: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict)
 
     def instance(self, name: str) -> InstanceSeen:
         """Return what was seen of an instance; of one that was not looked at, nothing."""

@@ -73,7 +73,7 @@ class LiveFlow:
     target_group: str = ""
     target_address: str = ""
     target_port: int = 0
-    state: str = ""  # the kernel's word, such as ESTABLISHED; "" for UDP
+    state: str = ""  # the keeper's word: established, time_wait, replied ...
 
     @property
     def has_age(self) -> bool:

@@ -92,6 +92,11 @@ def read_seen(lab: RunningLab) -> Seen:
             for node in plan.network_nodes
             if node.name in answers
         },
+        proxies={
+            node.name: str(answers[node.name]["status"].get("proxy", ""))
+            for node in plan.network_nodes
+            if node.name in answers
+        },
     )
 
 

@@ -24,6 +24,7 @@ from gwlbemu import Lab
 from gwlbemu.lab.client import Client
 from gwlbemu.lab.engines import missing
 from gwlbemu.lab.running import open_lab
+from gwlbemu.views.seen import read_seen
 from gwlbemu.views.status import read_status
 from tests.lab.fronts import ADDRESSES, PRIVATE, PUBLIC, front
 from tests.waiting import PATIENCE, wait_until
@@ -336,6 +337,7 @@ def test_a_proxy_that_was_killed_is_told_of_and_started_again_by_heal(keys: Path
         status = read_status(open_lab(lab.name))
         assert [node.name for node in status.nodes if node.broken_proxy] == [NODES[0]]
         assert not status.well
+        assert read_seen(open_lab(lab.name)).proxies[NODES[0]].startswith("does not answer")
         assert isinstance(_https(lab, TLS_BOTH, *VERIFIED), int)
         lab.heal("node", NODES[0])
         wait_until(partial(_is_running, lab, NODES[0]))

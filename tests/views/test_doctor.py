@@ -529,3 +529,13 @@ def test_a_lab_that_came_from_no_file_is_refused_with_what_to_do() -> None:
     text = (TOPOLOGIES / "minimal.yaml").read_text()
     with Lab(text, capture=False) as lab, pytest.raises(LabError, match="doctor FILE"):
         examine_lab(lab.running)
+
+
+def test_a_proxy_that_does_not_run_is_told_of_with_its_node() -> None:
+    file = TOPOLOGIES / "static-ip.yaml"
+    parsed = parse(file.read_text(), str(file))
+    seen = Seen({}, proxies={"web-node-a": "does not answer", "web-node-b": "running"})
+    (found,) = (each for each in live_findings(parsed.topology, resolve(parsed), seen) if each.kind == "stopped-proxy")
+    assert found.severity == "error"
+    assert "the proxy of node web-node-a does not run as it should (does not answer)" in found.text
+    assert "heal node web-node-a" in str(found)

@@ -148,6 +148,14 @@ class NetworkAttributes(Attributes):
     routing_minimum_count: int = 1
     routing_minimum_percentage: int = 0
 
+    def dns_minimum(self, targets: int) -> int:
+        """Return how many of so many targets have to be healthy for a zone to be in DNS; 0 while both keys are off."""
+        return max(self.dns_minimum_count, -(-targets * self.dns_minimum_percentage // 100))
+
+    def routing_minimum(self, targets: int) -> int:
+        """Return how many of so many targets have to be healthy for the unhealthy ones to get no new connections."""
+        return max(self.routing_minimum_count, -(-targets * self.routing_minimum_percentage // 100))
+
     @property
     def cross_zone(self) -> bool:
         """Whether targets of every enabled zone are in scope: as the group says, else as the load balancer."""

@@ -108,16 +108,19 @@ class NetworkBalancer:
         return known.destinations() if known else ()
 
     def failing_open(self) -> list[str]:
-        """Return the names of the groups that send to unhealthy targets because there are no others."""
+        """Return the names of the groups that send to unhealthy targets because too few are healthy."""
         return [name for name, known in self._groups.items() if known.members.is_failing_open]
 
     def healthy_counts(self) -> dict[str, tuple[int, int]]:
-        """Return by target group how many of the targets in this zone's scope are healthy, of how many."""
+        """Return by target group how many of the targets in this zone's scope are healthy, and how many have to be for
+        the zone to be in DNS.
+        """
         counts = {}
         for name, known in self._groups.items():
             inside = [each for each in known.members.members.values() if known.members.is_in_scope(each)]
             registered = [each for each in inside if each.is_registered]
-            counts[name] = (sum(each.health.healthy is True for each in registered), len(registered))
+            wanted = known.attributes.dns_minimum(len(registered))
+            counts[name] = (sum(each.health.healthy is True for each in registered), wanted)
         return counts
 
     @property

@@ -1,8 +1,8 @@
 """Of which zones a Network Load Balancer's name has the addresses: health first, then the client routing policy.
 
-Sources: NLB guide, Target group health ("DNS failover": a zone without a healthy target is taken out of DNS; with none
-left all are answered); Availability Zone DNS affinity; AWS knowledge center, ELB DNS and cross-zone load balancing
-(each of the target groups needs a healthy target).
+Sources: NLB guide, Target group health ("DNS failover": a zone with fewer healthy targets than the group's attributes
+want, by default one, is taken out of DNS; with none left all are answered); Availability Zone DNS affinity; AWS
+knowledge center, ELB DNS and cross-zone load balancing (each of the target groups needs a healthy target).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from gwlbemu.core.elb.network_attributes import AFFINITY, ANY_ZONE
 OWN_ZONE_SHARE = 0.85  # of the questions under partial affinity that get the client's own zone
 
 
-def is_in_dns(healthy: Iterable[int]) -> bool:
-    """Tell whether a zone's address is given out: each target group has a healthy target among those in its scope.
+def is_in_dns(groups: Iterable[tuple[int, int]]) -> bool:
+    """Tell whether a zone's address is given out: each target group has as many healthy targets in scope as it wants.
 
-    `healthy` has the number of healthy targets by group; without a group nothing is healthy.
+    `groups` has both numbers by group; without a group nothing is healthy.
     """
-    counts = list(healthy)
-    return bool(counts) and all(counts)
+    counts = list(groups)
+    return bool(counts) and all(healthy >= wanted for healthy, wanted in counts)
 
 
 def answered_zones(policy: str, zones: Mapping[str, bool], client_zone: str, draw: float) -> tuple[str, ...]:

@@ -76,6 +76,18 @@ class NetworkTargetGroup(TargetGroup[NetworkMember, NetworkAttributes]):
         for target in told.targets:
             self.register(target, now)
 
+    @property
+    def is_failing_open(self) -> bool:
+        """Whether new connections go to all targets, since fewer are healthy than `unhealthy_state_routing` wants (NLB
+        guide, Target group health).
+        """
+        return bool(self.in_service) and len(self.healthy) < self._attributes.routing_minimum(len(self.in_service))
+
+    @property
+    def eligible(self) -> tuple[NetworkMember, ...]:
+        """The members that a new connection may be sent to."""
+        return self.in_service if self.is_failing_open else self.healthy
+
     def slots(self) -> tuple[NetworkMember, ...]:
         """Return the member of each slot, or nothing while no target may be chosen.
 

@@ -40,12 +40,13 @@ class Kernel:
         """Let the kernel hold `tables` from now on, all at once; nothing is done where it does already."""
         if tables == self._tables:
             return
-        before, self._tables, self._ruleset = self._ruleset, tables, ruleset(tables)
+        wanted = ruleset(tables)
         try:
-            firewall.load(self._ruleset.over(before))
-            self._note()
+            firewall.load(wanted.over(self._ruleset))
         except NetError:  # somebody has taken away what it builds on
-            self.repair()
+            firewall.load(wanted.anew())
+        self._tables, self._ruleset = tables, wanted
+        self._note()
 
     def repair(self) -> None:
         """Write everything anew, whatever is there. Connections go on; their idle timeout is the default one."""

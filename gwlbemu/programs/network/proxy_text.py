@@ -1,4 +1,4 @@
-"""The proxy's configuration and commands, in HAProxy's language (2.4 or newer).
+"""The proxy's configuration and commands, in HAProxy's language (2.6 or newer).
 
 Paths are relative to the folder in which it runs. The description is how a running one tells which text it has read.
 A new text has each server in its present state; a change of states alone needs no new text.

@@ -157,7 +157,7 @@ def _timeouts(tables: Tables) -> list[str]:
 
 def _refuse(tables: Tables) -> list[str]:
     late = "tcp flags & rst == 0"
-    ports = sorted({each.port for each in tables.listeners if each.protocol == TCP})
+    ports = sorted({each.port for each in tables.listeners if each.protocol == TCP} | {*tables.proxied})
     sockets = sorted({f"{_text(each.address)} . {each.port}" for each in tables.known})
     to_node = f"{late} ip daddr {_text(tables.address)}"
     rules = ["ct state != invalid return"]

@@ -59,7 +59,7 @@ class Names:
         if balancer is None or news.zone not in balancer.zones:
             return False
         balancer.policy = news.client_routing_policy
-        balancer.in_dns[news.zone] = is_in_dns(healthy for healthy, _ in news.groups.values())
+        balancer.in_dns[news.zone] = is_in_dns(news.groups.values())
         return True
 
     def withdrawn(self) -> dict[str, list[str]]:

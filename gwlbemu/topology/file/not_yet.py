@@ -13,7 +13,6 @@ from gwlbemu.topology.file.places import balancers_of_type
 from gwlbemu.topology.file.schema import Topology
 
 _DATAGRAMS = ("UDP", "TCP_UDP")
-_ENGINE = "needs HAProxy in the load balancer's node, which is not there yet"
 
 
 def not_yet(topology: Topology) -> Iterator[Problem]:
@@ -33,4 +32,7 @@ def not_yet(topology: Topology) -> Iterator[Problem]:
             continue
         here = ("target_groups", index)
         if group.target_type == "alb":
-            yield Problem((*here, "target_type"), f"a target of type alb {_ENGINE}: expected instance or ip")
+            yield Problem(
+                (*here, "target_type"),
+                "an Application Load Balancer as a target is not emulated: expected instance or ip",
+            )

@@ -36,7 +36,7 @@ def ask(here: Names, name: str, kind: int = A, vpc: str = "app", zone: str = "a"
 
 
 def told(zone: str, healthy: int, policy: str = ANY_ZONE) -> News:
-    return News("web", zone, policy, {"servers": (healthy, 2)})
+    return News("web", zone, policy, {"servers": (healthy, 1)})
 
 
 def test_a_private_name_is_known_in_its_own_vpc_alone() -> None:

@@ -74,7 +74,7 @@ def tell(folder: Path, zone: str, healthy: int, policy: str = ANY_ZONE) -> None:
     before = heard(folder)
     news = ZoneNews(str(folder / "news"), "web", zone)
     try:
-        news.tell(policy, {"servers": (healthy, 2)}, 0.0)
+        news.tell(policy, {"servers": (healthy, 1)}, 0.0)
     finally:
         news.close()
     wait_until(lambda: heard(folder) > before, "the news")
