@@ -136,6 +136,22 @@ FIGURES = (
            ("inspect", "journeys"), ("inspect", "tshark"), needed=0.4, aimed=0.7),
     Figure("inspect-memory", "memory of inspect, packets or journeys", "inspect",
            ("inspect-memory", "journeys"), unit="MiB", needed=150, at_most=True),
+    Figure("network-packets", "network load balancer, 64-byte packets/s, against routing over the same hops", "network",
+           ("packets", "network-long"), ("packets", "network-hops"), needed=0.75, aimed=0.85),
+    Figure("network-shortcuts", "the same with shortcuts", "network",
+           ("packets", "network"), ("packets", "network-hops")),
+    Figure("network-tcp", "network load balancer, TCP, against routing over the same hops", "network",
+           ("tcp-network", "network-long"), ("tcp-network", "network-hops"), needed=0.75, aimed=0.95),
+    Figure("network-connections", "network load balancer, new UDP connections/s", "network",
+           ("new-connections", "network"), unit="flows/s"),
+    Figure("network-held", "network load balancer, of many connections those that are held", "network",
+           ("held", "network"), needed=0.999),
+    Figure("network-crowd", "packets/s over these, against over 1,000", "network",
+           ("crowd", "network-crowd"), ("crowd", "network-few")),
+    Figure("network-flush", "all of them ended, as their target is deregistered", "network",
+           ("flush", "network"), unit="s", at_most=True),
+    Figure("network-memory", "memory of a connection in the kernel", "network",
+           ("kernel-memory", "network"), unit="bytes", at_most=True),
 )  # fmt: skip
 EXPERIMENTS = tuple(dict.fromkeys(figure.experiment for figure in FIGURES))
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gwlbemu.bench import machine, overlay, ovs
+from gwlbemu.bench import machine, network, overlay, ovs
 from gwlbemu.bench.loads import Ends
 from gwlbemu.bench.plans import kernel_only, path_plan
 from gwlbemu.command import command
@@ -67,6 +67,7 @@ class PathSetup:
     shortcuts: bool = True
     inspected: bool = True
     kernel: str = ""  # hops | vxlan | ovs: what stands in for the node process
+    network: bool = False  # a network load balancer's lab
 
 
 PATHS = {  # what we are compared with is the kernel's own: its bridges, its routers
@@ -79,6 +80,9 @@ PATHS = {  # what we are compared with is the kernel's own: its bridges, its rou
     "fast": PathSetup("ebpf"),
     "fast-super": PathSetup("ebpf", offload=True),
     "crowd": PathSetup("auto"),
+    "network": PathSetup(network=True),
+    "network-long": PathSetup(network=True, shortcuts=False),
+    "network-hops": PathSetup(network=True, shortcuts=False, kernel="hops"),
 }
 
 
@@ -108,6 +112,8 @@ class PathLabs:
         return self.paths.get(name)
 
     def _build(self, name: str, setup: PathSetup) -> MeasuredPath:
+        if setup.network:
+            return self._build_network(name, setup)
         if setup.kernel == "ovs":
             ovs.check()
         plan = path_plan(
@@ -133,6 +139,15 @@ class PathLabs:
             if setup.datapath == "ebpf" and running != "ebpf":
                 raise NetError(f"the node runs on {running}")
         return MeasuredPath(name, lab, ends_of(plan), None if setup.kernel else node.name)
+
+    def _build_network(self, name: str, setup: PathSetup) -> MeasuredPath:
+        plan = network.network_plan(LAB.format(name), shortcuts=setup.shortcuts)
+        lab = up(network.hops_plan(plan) if setup.kernel else plan)
+        if setup.kernel:
+            network.route_hops(plan)
+        if troubles := wait_until_healthy(lab, HEALTHY_SECONDS):
+            raise NetError("; ".join(troubles))
+        return MeasuredPath(name, lab, network.network_ends(plan, routed=bool(setup.kernel)))
 
     @staticmethod
     def _pin(lab: RunningLab, node: str) -> None:

@@ -24,11 +24,12 @@ ECHO_PORT, DRAIN_SECONDS = 7000, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Where a load begins and ends: two namespaces of a lab, and the MAC of the client's router."""
+    """Where a load begins and ends: two namespaces of a lab, the MAC of the client's router, the address it goes to."""
 
     client: str
     server: str
     router_mac: str
+    destination: str = SERVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,14 @@ class Delivered:
 
 
 def packets(
-    ends: Ends, sender: Sequence[str], flows: Flows, *, seconds: float, rate: float = 0, count: int = 0
-) -> Delivered:
+    ends: Ends, sender: Sequence[str], flows: Flows, *, seconds: float, rate: float = 0, count: int = 0,
+    source: str = CLIENT,
+) -> Delivered:  # fmt: skip
     """Send 64-byte packets over `flows` in turn, `rate` a second (0: all that a core can), and count what arrives."""
     core, _ = machine.cores()
     before = delivered(ends.server)
     words = [
-        "eth0", ends.router_mac, CLIENT, SERVER, str(FRAME), str(flows.first), str(flows.count),
+        "eth0", ends.router_mac, source, ends.destination, str(FRAME), str(flows.first), str(flows.count),
         str(min(seconds, LONGEST)), f"{rate:.0f}", str(count),
     ]  # fmt: skip
     offered, took = tools.output(ends.client, [*sender, *words], core=core).split()
@@ -90,7 +92,18 @@ def stream(ends: Ends, *, seconds: float, segment: int = SEGMENT) -> float:
         while "listening" not in server.stdout.readline():
             if server.poll() is not None:
                 raise NetError("iperf3 does not start as a server")
-        words = ["iperf3", "-c", SERVER, "-t", f"{max(1, round(seconds))}", "-O", "0.3", "-M", str(segment), "-J"]
+        words = [
+            "iperf3",
+            "-c",
+            ends.destination,
+            "-t",
+            f"{max(1, round(seconds))}",
+            "-O",
+            "0.3",
+            "-M",
+            str(segment),
+            "-J",
+        ]
         answer = tools.output(ends.client, [*words, "--connect-timeout", "1000"], core=sending, timeout=2 * LONGEST)
     return throughput(answer)
 

@@ -88,14 +88,15 @@ def path_plan(
         to_servers=line.format("10.0.2.0/24") if inspected else "",
         to_clients=line.format("10.0.1.0/24") if inspected else "",
     )  # fmt: skip
-    return _with_counter(load(text, "the benchmark's own lab"))
+    return counted(load(text, "the benchmark's own lab"))
 
 
 def _word(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _with_counter(plan: Plan) -> Plan:
+def counted(plan: Plan) -> Plan:
+    """Return the plan with a server that counts and drops what the packet loads send."""
     return replace(
         plan,
         namespaces=tuple(

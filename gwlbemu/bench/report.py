@@ -11,6 +11,7 @@ UNITS = {
     "tcp-super": "Gbit/s", "tcp-wire": "Gbit/s", "tcp-super-1500": "Gbit/s", "tcp-wire-1500": "Gbit/s",
     "packets": "packets/s", "round-trip": "us", "new-flows": "flows/s", "crowd": "packets/s", "memory": "bytes",
     "inspect": "packets/s", "inspect-memory": "MiB", "lab-up": "s", "lab-up-instance": "s",
+    "tcp-network": "Gbit/s", "new-connections": "flows/s", "kernel-memory": "bytes", "flush": "s",
 }  # fmt: skip
 
 

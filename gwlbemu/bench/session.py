@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from gwlbemu.bench import capture_file, loads, machine, plans, tools
+from gwlbemu.bench import capture_file, loads, machine, network, plans, tools
 from gwlbemu.bench.figures import VERBS
 from gwlbemu.bench.labs import MeasuredPath, PathLabs, refuse_if_up
 from gwlbemu.bench.loads import Flows
@@ -45,6 +45,7 @@ class Effort:
     instances: int = 100
     table: int = 2_000_000  # flows of a full flow table: emulation.max_flows
     captured: int = 110_000  # packets of a capture
+    connections: int = 100_000  # through a network load balancer
 
 
 FULL = Effort()
@@ -58,6 +59,7 @@ QUICK = Effort(
     labs=1,
     table=50_000,
     captured=20_000,
+    connections=20_000,
 )
 
 
@@ -86,6 +88,7 @@ class Session:
             "pauses": self._pauses,
             "up": self._labs,
             "inspect": self._inspect,
+            "network": self._network,
         }[experiment]()
 
     def _each_round(self, experiment: str, paths: list[str], measure: Callable[[MeasuredPath], None]) -> None:
@@ -224,6 +227,44 @@ class Session:
         self.results.settings["full flow table"] = f"{count:,} flows"
         each = ", ".join(f"{verb} {pause:.1f}" for verb, pause in found["pauses"].items())
         self.results.notes.append(f"pause in ms while a verb runs with {count:,} flows: {each}")
+
+    # ---- a network load balancer -------------------------------------------------------------------------------------
+    def _network(self) -> None:
+        """Through a network load balancer, and over the same hops without it; then with many connections."""
+        self._each_round("packets", ["network-hops", "network-long", "network"], self._network_rates)
+        path = self.labs.open("network")
+        if path is None:
+            return
+        self.results.settings["connections"] = f"{self.effort.connections:,} through the network load balancer"
+        for number in range(self.effort.rounds):
+            self.say(f"connections, round {number + 1} of {self.effort.rounds}")
+            try:
+                self._connections(path)
+            except (GwlbemuError, OSError) as error:
+                self.results.missing["connections/network"] = str(error)
+                return
+
+    def _network_rates(self, path: MeasuredPath) -> None:
+        self._rate("packets", path.name, path, FEW)
+        speed = loads.stream(path.ends, seconds=self.effort.tcp_seconds, segment=loads.SEGMENT)
+        self.results.add("tcp-network", path.name, speed)
+
+    def _connections(self, path: MeasuredPath) -> None:
+        """Begin many connections as fast as can be, hold them, and end them all at once."""
+        wanted, before = self.effort.connections, network.kernel_memory()
+        self._rate("crowd", "network-few", path, FEW)
+        share = wanted // len(network.SOURCES)
+        for source in network.SOURCES:
+            got = loads.packets(path.ends, self.sender, Flows(share), seconds=loads.LONGEST, count=share, source=source)
+            self.results.add("new-connections", "network", got.rate, loss=got.loss)
+            loads.packets(  # once more those that were lost on the way
+                path.ends, self.sender, Flows(share), seconds=loads.LONGEST, rate=WARM_RATE, count=share, source=source
+            )
+        known = network.held(path.lab)
+        self.results.add("held", "network", known / (share * len(network.SOURCES)))
+        self.results.add("kernel-memory", "network", (network.kernel_memory() - before) / max(known, 1))
+        self._rate("crowd", "network-crowd", path, Flows(share))
+        self.results.add("flush", "network", network.flush(path.lab))
 
     # ---- labs --------------------------------------------------------------------------------------------------------
     def _labs(self) -> None:
