@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from gwlbemu.bench import plans, sender
+from gwlbemu.bench import network, plans, sender
 from gwlbemu.bench.labs import PATHS, ends_of
 from gwlbemu.topology.plan.machine_half import Namespace
 from gwlbemu.topology.plan.resolve import load
@@ -70,9 +70,23 @@ def test_what_is_compared_with_plain_routing_runs_under_the_same_offloads() -> N
 
 def test_what_we_are_compared_with_is_the_kernels_own_way() -> None:
     assert {name for name, setup in PATHS.items() if not setup.shortcuts} == {
-        "plain", "hops", "vxlan", "ovs", "fast-long"
+        "plain", "hops", "vxlan", "ovs", "fast-long", "network-long", "network-hops"
     }  # fmt: skip
     assert not plans.path_plan("x", shortcuts=False).shortcuts
+
+
+def test_the_hops_of_a_network_load_balancer_are_the_same_lab_without_its_rules_and_its_keeper() -> None:
+    plan = network.network_plan("x", shortcuts=False)
+    hops = network.hops_plan(plan)
+    assert (hops.links, hops.network_nodes, hops.programs) == (plan.links, (), ())
+    assert all(
+        "table ip returns" not in each.nftables and not each.mark_rules
+        for each in hops.namespaces
+        if each.role == "subnet"
+    )
+    assert "table ip returns" in namespace(plan, "servers").nftables
+    ends = [network.network_ends(plan, routed=routed).destination for routed in (False, True)]
+    assert ends == [network.NODE, plans.SERVER]
 
 
 def test_the_python_sender_makes_the_frames_that_blast_would() -> None:
