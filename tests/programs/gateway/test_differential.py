@@ -19,9 +19,9 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.namespace, pytest.mark.usefixtures("fast_path")]
 PACKETS = 600
-# Sums of these are never just below a timeout (LINGER, 120, 350): 30 s at the least, so that the seconds that a run
+# Sums of these are never just below a timeout (LINGER, 120, 350): 90 s at the least, so that the seconds that a run
 # takes between some steps do not matter, on a busy machine either.
-STEPS = (80, 400)
+STEPS = (130, 400)
 LINGER = 110
 TIMED = {"PeakPacketsPerSecond", "PeakBytesPerSecond", "ProcessedPackets"}  # the last one counts probes
 TO_ENDPOINT = {"client": "020000000101020000000102", "other": "020000000201020000000202"}
