@@ -103,5 +103,5 @@ def test_a_line_without_a_test_is_said_to_be_not_reproduced_and_a_choice_is_said
     assert "**I, our choice**" in rows["GV-04"]
     assert "on real packets: `t.py::test_0`; pure: `t.py::test_1`, `t.py::test_2`; 5 tests in all" in rows["GV-04"]
     assert "*not reproduced yet*: no test names it yet" in rows["GV-05"]
-    assert "*not reproduced yet*: not built yet: the network load balancer" in rows["NL-01"]
+    assert "*not reproduced yet*: not built yet: targets of type alb" in rows["NL-10"]
     assert "**1 of 95 behaviours are proved by a test**, 1 of them on real packets in\n" in text
