@@ -7,7 +7,15 @@ from collections import Counter
 import click
 
 from gwlbemu.cli.columns import beside, screen_width
-from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, print_json
+from gwlbemu.cli.common import (
+    complete_topology,
+    echo,
+    json_option,
+    lab_option,
+    load_plan,
+    print_json,
+    refuse_bad_certificates,
+)
 from gwlbemu.errors import plain
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.review.finding import SEVERITIES
@@ -30,7 +38,11 @@ def doctor_command(file: str | None, lab_name: str | None, as_json: bool) -> int
     """
     if file is not None and lab_name is not None:
         raise click.UsageError("give a FILE or a --lab, not both")
-    report = examine_file(*read_topology(file)) if file is not None else _of_lab(lab_name)
+    if file is not None:
+        report = examine_file(*read_topology(file))
+        refuse_bad_certificates(load_plan(file, None))
+    else:
+        report = _of_lab(lab_name)
     if as_json:
         print_json([_plain(report, number) for number in range(len(report.findings))])
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gwlbemu.cli.common import complete_topology, echo, json_option, load_plan, print_json
+from gwlbemu.cli.common import complete_topology, echo, json_option, load_plan, print_json, refuse_bad_certificates
 
 
 @click.command("plan")
@@ -16,6 +16,7 @@ def plan_command(file: str, as_json: bool) -> None:
     from gwlbemu.topology.plan.render import plan_text
 
     plan = load_plan(file, None)
+    refuse_bad_certificates(plan)
     echo(to_json(plan) if as_json else plan_text(plan))
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gwlbemu.cli.main import main
 from gwlbemu.errors import AwsError
 from gwlbemu.lab.certificates import Certificates, certificates
+from tests.paths import TOPOLOGIES
 from tests.topology.builder import plan_of
 from tests.topology.file.test_network import listener, network
 
@@ -101,3 +103,17 @@ def test_a_file_that_will_not_do_is_refused_by_name(
     assert caught.value.code == code
     assert str(caught.value).startswith("load balancer front, listener TLS:443: ")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["plan", "doctor"])
+def test_a_certificate_that_is_missing_is_told_without_a_lab(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    text = (TOPOLOGIES / "static-ip.yaml").read_text()
+    file.write_text(
+        text.replace("{protocol: TCP, port: 80, default", "{protocol: TLS, port: 443, certificates: [no.pem], default")
+    )
+    assert main([verb, str(file)]) == 3
+    said = capsys.readouterr().err
+    assert "CertificateNotFound: load balancer web, listener TLS:443: certificate file no.pem: No such file" in said
