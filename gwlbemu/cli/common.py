@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -103,14 +102,6 @@ def load_plan(file: str, lab_name: str | None) -> Plan:
     from gwlbemu.topology.plan.resolve import load
 
     return load(*read_topology(file), lab=lab_name)
-
-
-def refuse_bad_certificates(plan: Plan) -> None:
-    """Raise AwsError, with AWS's code, for a certificate file of a TLS listener that is not there or will not do."""
-    if any(listener.tls for balancer in plan.load_balancers for listener in balancer.listeners):
-        from gwlbemu.lab.certificates import certificates
-
-        certificates(plan, Path(plan.source).resolve().parent)
 
 
 def need_root() -> None:

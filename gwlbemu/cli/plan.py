@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gwlbemu.cli.common import complete_topology, echo, json_option, load_plan, print_json, refuse_bad_certificates
+from gwlbemu.cli.common import complete_topology, echo, json_option, load_plan, print_json
 
 
 @click.command("plan")
@@ -12,11 +12,12 @@ from gwlbemu.cli.common import complete_topology, echo, json_option, load_plan, 
 @json_option
 def plan_command(file: str, as_json: bool) -> None:
     """Print the resolved plan of FILE: names, addresses, routes, MACs, MTUs, switches. Needs no root."""
+    from gwlbemu.lab.up import read_certificates
     from gwlbemu.topology.plan.encode import to_json
     from gwlbemu.topology.plan.render import plan_text
 
     plan = load_plan(file, None)
-    refuse_bad_certificates(plan)
+    read_certificates(plan)
     echo(to_json(plan) if as_json else plan_text(plan))
 
 

@@ -81,7 +81,6 @@ def network_config_for(plan: Plan, name: str, state: State, secret: str) -> Netw
         zone=node.zone,
         zones=balancer.zones,
         seed=node_seed(secret, node.name),
-        device=node.device,
         address=node.address,
         ipv6_address=node.ipv6_address,
         balancer=balancer_to_json(network_balancer(plan, balancer.name)),

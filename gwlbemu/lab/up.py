@@ -55,7 +55,7 @@ def up(plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnSte
     state = State(plan.lab, root)
     secret = fresh_secret() if seed is None else seed
     proxied = proxied_nodes(plan)
-    told = _certificates(plan)
+    told = read_certificates(plan)
     _compile_programs(plan, on_step)
     with open_new(plan.lab, root=root) as record:
         try:
@@ -116,7 +116,11 @@ def _keep_source(plan: Plan, state: State) -> None:
         state.keep(state.topology, text)
 
 
-def _certificates(plan: Plan) -> Certificates | None:
+def read_certificates(plan: Plan) -> Certificates | None:
+    """Return what the TLS listeners of a plan need, None without one; files are beside the topology file.
+
+    Raises AwsError, with AWS's code, for a file that is not there or will not do.
+    """
     if all(listener.tls is None for balancer in plan.load_balancers for listener in balancer.listeners):
         return None
     from gwlbemu.lab.certificates import certificates  # 0.1 s that only a lab with TLS listeners shall pay

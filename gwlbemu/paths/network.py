@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gwlbemu.core.network.client_routing import answered_zones, is_in_dns
+from gwlbemu.core.network.tables import NODE_PORTS
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.filters import allowed_in, allowed_out
 from gwlbemu.paths.index import Paths
@@ -24,8 +25,6 @@ from gwlbemu.topology.plan.values import LoadBalancer, NetworkNode, Path
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import TCP
 from gwlbemu.wire.tcp import ACK, FIN, RST, SYN
-
-NODE_PORTS = range(10536, 65536)  # of the node's own address, with which packets leave that do not keep their client's
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.emulation import Emulation
 from gwlbemu.core.network.balancer import PROTOCOLS, NetworkBalancer
+from gwlbemu.core.network.proxy import is_proxied
 from gwlbemu.core.network.settings import Group, Listener, Settings
 from gwlbemu.core.network.tables import PRESERVED, Connection, Destination
 from gwlbemu.paths.choices import Choices
@@ -70,12 +71,8 @@ class NetworkModel:
 
     def is_proxied(self, listener: Listener, packet: Packet) -> bool:
         """Tell whether a connection ends at a proxy in the node, which makes another one to a target."""
-        groups = [self._groups[name] for name, _ in listener.forward_of(4).groups]
-        return packet.protocol == TCP and (
-            ":" in packet.source
-            or listener.protocol == "TLS"
-            or any(each.target_type == "alb" or self._attributes(each.name).proxy_protocol_v2 for each in groups)
-        )
+        version = 6 if ":" in packet.source else 4
+        return packet.protocol == TCP and is_proxied(listener, self._groups, version)
 
     def answers_late(self, packet: Packet) -> bool:
         """Tell whether TCP that belongs to no connection is answered by a reset."""

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, NETWORK
-from gwlbemu.core.elb.network_attributes import group_defaults
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GROUP_DEFAULTS
 from gwlbemu.lab.planned import listener_name, resource_named
 from gwlbemu.topology.plan.values import Plan
 
@@ -50,7 +49,7 @@ def read_attributes(plan: Plan, resource: str) -> tuple[AttributeSetting, ...]:
     named = resource_named(plan, resource)
     if named.group is not None:
         group = named.group
-        defaults = group_defaults(group.protocol, group.target_type) if named.type == NETWORK else {}
+        defaults = GROUP_DEFAULTS[named.type](group.protocol, group.target_type)
         return tuple(_settings(named.type, resource, TARGET_GROUP, group.attributes, defaults))
     (balancer,) = named.balancers
     found: list[AttributeSetting] = []

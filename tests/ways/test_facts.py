@@ -12,8 +12,8 @@ from netaddr import IPAddress, IPNetwork
 
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Settings
+from gwlbemu.core.network.tables import NODE_PORTS
 from gwlbemu.errors import TopologyError
-from gwlbemu.paths.network import NODE_PORTS
 from gwlbemu.paths.walk import Paths
 from gwlbemu.programs.network.ruleset import ruleset
 from gwlbemu.topology import names

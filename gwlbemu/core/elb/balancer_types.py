@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gwlbemu.core.elb.attributes import Attributes
 from gwlbemu.core.elb.gateway_attributes import GatewayAttributes
 from gwlbemu.core.elb.network_attributes import MOST_TARGETS as MOST_NETWORK_TARGETS
-from gwlbemu.core.elb.network_attributes import NetworkAttributes
+from gwlbemu.core.elb.network_attributes import NetworkAttributes, group_defaults
 
 GATEWAY, NETWORK = "gateway", "network"
 # A new type is a new row.
@@ -23,3 +23,8 @@ TYPE_OF_PROTOCOL: Mapping[str, str] = {
 # Quotas: how many targets a target group may have, over all zones together. Gateway: guide, Quotas, 300 targets per
 # Gateway Load Balancer (of which each zone may have all). Network: NLB guide, Quotas, 500 targets.
 MOST_TARGETS: Mapping[str, int] = {GATEWAY: 300, NETWORK: MOST_NETWORK_TARGETS}
+# The attributes of a target group whose defaults depend on its protocol and target type, which are the arguments.
+GROUP_DEFAULTS: Mapping[str, Callable[[str, str], dict[str, str]]] = {
+    GATEWAY: lambda protocol, target_type: {},
+    NETWORK: group_defaults,
+}

@@ -21,6 +21,7 @@ from gwlbemu.wire.protocols import TCP
 SLOTS = 1000
 NUMBER_MASK = 0xFFFFFF  # of a mark: the target's number, from 1
 PRESERVED = 0x1000000  # of a mark: the client's address is preserved
+NODE_PORTS = range(10536, 65536)  # of the node, where clients are not preserved: 55,000 for each target (NLB guide)
 UDP_IDLE_SECONDS = 120  # NLB guide, Idle timeout: fixed
 
 

@@ -28,7 +28,6 @@ class NodeConfig:
     zone: str
     zones: tuple[str, ...]
     seed: int
-    device: str  # of the ENI
     address: str
     ipv6_address: str
     balancer: Mapping[str, Any]  # see `balancer_to_json`

@@ -49,7 +49,6 @@ class ProxyKeeper:
         self._counted: dict[int, list[Counted]] = {}  # by worker, also of those that are no more
         self._jumps: list[_Jump] = []
         self._busy = asyncio.Lock()
-        self._closed = False
         self.state = "not started yet"  # RUNNING, or in words why it is not
         self._loop.call_after(0, self._watch)
 
@@ -58,10 +57,6 @@ class ProxyKeeper:
         self._wanted = wanted
         self._ending += ended
         self._loop.start(self._follow())
-
-    def close(self) -> None:
-        """Follow no more; HAProxy goes on."""
-        self._closed = True
 
     async def flows(self) -> list[Session]:
         """Return every connection that has a target, in no order; none where HAProxy does not answer."""
@@ -119,10 +114,9 @@ class ProxyKeeper:
 
     # ---- inside ----
     def _watch(self) -> None:
-        if not self._closed:
-            self._loop.call_after(WATCH_SECONDS, self._watch)
-            if not self._busy.locked():  # else those who wait for a frozen HAProxy would become ever more
-                self._loop.start(self._follow())
+        self._loop.call_after(WATCH_SECONDS, self._watch)
+        if not self._busy.locked():  # else those who wait for a frozen HAProxy would become ever more
+            self._loop.start(self._follow())
 
     async def _follow(self) -> None:
         """Bring HAProxy to what is wanted; where it cannot be told, the next look tries again."""

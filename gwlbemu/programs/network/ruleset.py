@@ -25,13 +25,21 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gwlbemu.core.network.tables import NUMBER_MASK, PRESERVED, SLOTS, Chooser, GroupTable, ListenerTable, Tables
+from gwlbemu.core.network.tables import (
+    NODE_PORTS,
+    NUMBER_MASK,
+    PRESERVED,
+    SLOTS,
+    Chooser,
+    GroupTable,
+    ListenerTable,
+    Tables,
+)
 from gwlbemu.wire.protocols import TCP, name
 
 TABLE = "nlb"
 FABRIC_MARK = 0x100  # of packets: to a target, by the VPC's fabric
 LOCAL_MARK = 0x200  # of packets: for a socket here that has another's address
-FIRST_PORT, LAST_PORT = 10536, 65535  # 55,000 of them (NLB guide, Client IP preservation)
 NEW, TO_TARGETS, FROM_TARGETS = "new", "to", "from"  # begin the names of counters: new_tcp, to_tcp, to_7
 RESETS_BY_CLIENT, RESETS_BY_TARGET, RESETS_BY_NODE = "client_resets", "target_resets", "node_resets"
 _FIXED = (
@@ -234,7 +242,7 @@ def _marks() -> list[str]:
 
 
 def _postrouting(tables: Tables) -> list[str]:
-    source = f"{_text(tables.address)}:{FIRST_PORT}-{LAST_PORT}"
+    source = f"{_text(tables.address)}:{NODE_PORTS[0]}-{NODE_PORTS[-1]}"
     return [f"ct status dnat ct mark & {PRESERVED:#x} == 0 meta l4proto {{ tcp, udp }} snat to {source}"]
 
 

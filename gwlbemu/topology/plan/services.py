@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gwlbemu.core.elb import tls_policies
-from gwlbemu.core.elb.balancer_types import NETWORK, TYPE_OF_PROTOCOL
-from gwlbemu.core.elb.network_attributes import group_defaults
+from gwlbemu.core.elb.balancer_types import GROUP_DEFAULTS, TYPE_OF_PROTOCOL
 from gwlbemu.topology.file import attributes
 from gwlbemu.topology.file import balancing as file
 from gwlbemu.topology.file.places import subnets_by_name, target_zone
@@ -27,7 +26,7 @@ def load_balancers(topology: Topology) -> tuple[plan.LoadBalancer, ...]:
 def _target_group(topology: Topology, layout: Layout, group: file.TargetGroup) -> plan.TargetGroup:
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
     kind = TYPE_OF_PROTOCOL[group.protocol]
-    defaults = group_defaults(group.protocol, group.target_type) if kind == NETWORK else {}
+    defaults = GROUP_DEFAULTS[kind](group.protocol, group.target_type)
     addresses = {i.name: layout.interface(i.subnet, i.name).address for i in vpc.instances}
     targets = [(one.id, addresses.get(one.id, one.id), one.port) for one in group.targets]
     return plan.TargetGroup(

@@ -102,7 +102,7 @@ class Bench:
     def start(self, told: Balancer, user: int = 0, **emulation: Any) -> None:
         """Start the keeper, which becomes `user` if that is not root, and wait until it answers."""
         config = NodeConfig(
-            "web-node-a", "web", "a", ("a", "b"), 7, "eni", NODE, "", balancer_to_json(told),
+            "web-node-a", "web", "a", ("a", "b"), 7, NODE, "", balancer_to_json(told),
             {"initial_health_check_interval_seconds": 0.05} | emulation, str(self.folder / "control"),
         )  # fmt: skip
         path = self.folder / "config.json"
