@@ -30,7 +30,7 @@ def _table() -> dict[str, tuple[str, ...]]:
 MAY_IMPORT = {**_table(), "": ("public",), "__main__": ("cli",)}  # and the package's own two files
 # Programs are started, not imported: who may name them in a string.
 MAY_START = {
-    "lab": ("programs/gateway", "programs/network", "programs/recorder", "programs/resolver"),
+    "lab": ("programs/gateway", "programs/network", "programs/application", "programs/recorder", "programs/resolver"),
     "topology/plan": ("programs", "appliances"),
     "trials/drill": ("programs",),
     "bench": ("bench", "cli", "programs/gateway"),

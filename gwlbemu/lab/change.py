@@ -29,12 +29,11 @@ from gwlbemu.net.record import open_existing
 from gwlbemu.programs.network.config import balancer_to_json
 from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.network_settings import network_balancer
-from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan, Target
+from gwlbemu.topology.plan.values import Node, Plan, Target
 
 ADVANCE_SECONDS = 300.0  # two million flows go at some 30,000 a second beside the packets
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
-Node = GatewayNode | NetworkNode
 Order = tuple[str, dict[str, Any]]  # what a node is told: a verb and its arguments
 
 

@@ -15,7 +15,7 @@ from gwlbemu.core.elb.network_attributes import check_group_attributes
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import AwsError
 from gwlbemu.topology.plan.listeners import Listener
-from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, NetworkNode, Plan, Target, TargetGroup
+from gwlbemu.topology.plan.values import LoadBalancer, Node, Plan, Target, TargetGroup
 
 HIGHEST_PORT = 65535
 _FIXED = ("UDP", "TLS")  # listeners of these protocols have no attributes (NLB guide, Idle timeout)
@@ -31,7 +31,7 @@ def group_named(plan: Plan, name: str) -> TargetGroup:
     raise AwsError(f"no target group {name}; there are: {known}", "TargetGroupNotFound")
 
 
-def nodes_of_group(plan: Plan, group: str) -> list[GatewayNode | NetworkNode]:
+def nodes_of_group(plan: Plan, group: str) -> list[Node]:
     """Return the nodes whose load balancers forward to the target group `group`."""
     balancers = {balancer.name for balancer in plan.balancers_of(group)}
     return [node for node in plan.nodes if node.load_balancer in balancers]

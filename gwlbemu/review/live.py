@@ -21,7 +21,7 @@ from gwlbemu.review.places import Places, healed_by
 from gwlbemu.review.seen import OnPurpose, Seen, Targets
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Topology
-from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan, TargetGroup
+from gwlbemu.topology.plan.values import Node, Plan, TargetGroup
 
 
 def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Finding]:
@@ -145,7 +145,7 @@ def _passed_over_xdp(plan: Plan, seen: Seen) -> Iterator[Finding]:
 
 def _scope(
     topology: Topology, plan: Plan, said: Mapping[str, Targets]
-) -> Iterator[tuple[GatewayNode | NetworkNode, TargetGroup, list[Mapping[str, Any]]]]:
+) -> Iterator[tuple[Node, TargetGroup, list[Mapping[str, Any]]]]:
     """Every node that packets can reach, with each of its groups and the targets there that its new flows could be sent
     to.
     """

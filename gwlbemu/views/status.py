@@ -13,7 +13,7 @@ from gwlbemu.lab.running import CAPTURE, Process, RunningLab
 from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.shortcuts import shortcuts
-from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan
+from gwlbemu.topology.plan.values import Node, Plan
 from gwlbemu.views.ask import PATIENCE, Answers, NoAnswer, ask, value_of
 from gwlbemu.views.port_drops import PortDrops, read_port_drops
 from gwlbemu.views.targets import TargetState, targets_of
@@ -253,7 +253,7 @@ def _lost_lines(plan: Plan, answers: Mapping[str, Answers]) -> Iterator[LostLine
             yield lost
 
 
-def _node(plan: Plan, node: GatewayNode | NetworkNode, answers: Answers | None, silent: NoAnswer | None) -> NodeStatus:
+def _node(plan: Plan, node: Node, answers: Answers | None, silent: NoAnswer | None) -> NodeStatus:
     groups = ", ".join(group.name for group in plan.groups_of(node.load_balancer))
     kind = plan.node_types[node.name]
     names = NodeStatus(node.name, node.load_balancer, groups, node.zone, silent=silent, type=kind)

@@ -14,7 +14,7 @@ from gwlbemu.lab.failure import refuse_unknown
 from gwlbemu.lab.planned import deregistered, nodes_of_group, registered, target_id_in, with_attributes
 from gwlbemu.paths.values import States
 from gwlbemu.topology.file.changes import read_change
-from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan
+from gwlbemu.topology.plan.values import Node, Plan
 
 
 def suppose(plan: Plan, states: States, text: str) -> tuple[Plan, States]:
@@ -53,7 +53,7 @@ def _broken(plan: Plan, states: States, failure: tuple[str, str], *, broken: boo
     return replace(states, targets=targets, members=members, broken=now)
 
 
-def _is_cut(node: GatewayNode | NetworkNode, broken: frozenset[tuple[str, str]]) -> bool:
+def _is_cut(node: Node, broken: frozenset[tuple[str, str]]) -> bool:
     """Whether a node reaches nobody."""
     return bool({("node", node.name), ("zone", node.zone)} & broken)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan
+from gwlbemu.topology.plan.values import Node, Plan
 from gwlbemu.views.ask import Reading, ask, value_of
 
 
@@ -41,7 +41,7 @@ def read_targets(lab: RunningLab) -> Reading[TargetState]:
     return Reading(tuple(found), tuple(silent.values()))
 
 
-def targets_of(plan: Plan, node: GatewayNode | NetworkNode, answer: Mapping[str, Any]) -> tuple[TargetState, ...]:
+def targets_of(plan: Plan, node: Node, answer: Mapping[str, Any]) -> tuple[TargetState, ...]:
     """Return the targets in a node's answer to `targets` or `status`. A node with one group does not name it."""
     groups = plan.groups_of(node.load_balancer)
     only = {"target_group": groups[0].name} if len(groups) == 1 else {}

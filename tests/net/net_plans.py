@@ -84,7 +84,7 @@ def small_plan(lab: str = "small", *, rate_mbit: float | None = None, nftables: 
     routers = [_router(lab, side) for side in SIDES]
     hosts = [_host(lab, side, nftables if side == "west" else "") for side in SIDES]
     links = tuple(link for side in SIDES for link in _links(lab, side, rate_mbit if side == "east" else None))
-    return Plan(lab, "by hand", (fabric, *routers, *hosts), links, (), (), (), (), (), (), (), (), (), ())
+    return Plan(lab, "by hand", (fabric, *routers, *hosts), links, *((),) * 11)
 
 
 def run(namespace: str, *command: str) -> str:

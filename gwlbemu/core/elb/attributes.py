@@ -23,8 +23,8 @@ Value = bool | int | str
 class Attribute(NamedTuple):
     """One AWS attribute: its key, the field of the `Attributes` class that holds it, its default, the guide page.
 
-    `low` and `high` bound a number (both included), `choices` are the words that AWS accepts. The value of a number
-    that is `off` (`may_be_off`) is 0.
+    `low` and `high` bound a number (both included), `choices` are the words that AWS accepts, `pattern` is what other
+    text has to match. The value of a number that is `off` (`may_be_off`) is 0.
     """
 
     key: str
@@ -35,26 +35,27 @@ class Attribute(NamedTuple):
     high: int = 0
     choices: tuple[str, ...] = ()
     may_be_off: bool = False
+    pattern: str = ""
 
     @property
     def expected(self) -> str:
         """What a value may be, in words for an error message."""
-        if isinstance(self.default, bool):
+        if isinstance(self.default, bool) and not self.choices:
             return "true or false"
         if isinstance(self.default, int):
             return f"a whole number from {self.low} to {self.high}{' or off' if self.may_be_off else ''}"
-        return " or ".join(self.choices)
+        return " or ".join(self.choices) or f"text that matches {self.pattern}"
 
     def parse(self, text: str) -> Value:
         """Return the value that AWS's `text` stands for. Raises AwsError naming the key and what was expected."""
-        if isinstance(self.default, bool) and text in ("true", "false"):
+        if isinstance(self.default, bool) and text in (self.choices or ("true", "false")):
             return text == "true"
         if self.may_be_off and text == OFF:
             return 0
         number = isinstance(self.default, int) and not isinstance(self.default, bool)
         if number and re.fullmatch(r"[0-9]{1,18}", text) and self.low <= int(text) <= self.high:
             return int(text)
-        if self.choices and text in self.choices:
+        if text in self.choices or (self.pattern and re.fullmatch(self.pattern, text)):
             return text
         raise AwsError(f"{self.key}: '{text[:100]}' is not valid, expected {self.expected}")
 

@@ -20,7 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
-from gwlbemu.core.network.settings import Forward, Group, Listener, Tls
+from gwlbemu.core.elb.tls import Tls
+from gwlbemu.core.network.settings import Forward, Group, Listener
 
 TLS = "TLS"
 TLS_IDLE_SECONDS = 350

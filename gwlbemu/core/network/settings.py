@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.target import Target
+from gwlbemu.core.elb.tls import Tls
 from gwlbemu.core.emulation import Emulation
 
 
@@ -32,23 +33,6 @@ class Forward:
 
     groups: tuple[tuple[str, int], ...]
     sticky: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How a TLS listener speaks with clients. Files are in the node's own folder, with paths from there.
-
-    `certificates` are PEM files with a certificate, its chain and its key, the default one first. With a `trust_store`,
-    a PEM file of authorities, a client has to show a certificate of one of them; "" asks for none.
-    """
-
-    certificates: tuple[str, ...]
-    oldest_version: str = "1.2"  # of TLS: 1.0, 1.1, 1.2 or 1.3
-    newest_version: str = "1.3"
-    alpn: tuple[str, ...] = ()  # what is offered, the preferred protocol first
-    trust_store: str = ""
-    ignore_expiry: bool = False  # of client certificates
-    advertise_authorities: bool = False  # tell clients whose certificates are wanted
 
 
 @dataclass(frozen=True, slots=True)

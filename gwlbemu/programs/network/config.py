@@ -13,8 +13,9 @@ from typing import Any
 
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.target import Target
+from gwlbemu.core.elb.tls import Tls
 from gwlbemu.core.emulation import Emulation, Scalar
-from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings, Tls
+from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
 
 PROXY_SOCKET, PROXY_CONFIGURATION = "proxy", "proxy.cfg"  # in the node's own folder, where it has a proxy
 

@@ -11,8 +11,8 @@ from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from gwlbemu.core.elb.tls import Tls
 from gwlbemu.core.network.proxy import SHARES, Frontend, Proxy, server_name
-from gwlbemu.core.network.settings import Tls
 
 if TYPE_CHECKING:
     from jinja2 import Template

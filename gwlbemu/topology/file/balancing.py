@@ -14,24 +14,28 @@ from gwlbemu.core.elb.balancer_types import ATTRIBUTES
 from gwlbemu.core.elb.health import GENEVE, MATCHER, RANGES, TRAFFIC_PORT, check_health_check, network_defaults
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.fields import Address, AttributeValue, Ipv6Address, Model, Name
+from gwlbemu.topology.file.rules import Action, Rule
 
 _HEALTHY, _UNHEALTHY = RANGES["healthy_threshold_count"], RANGES["unhealthy_threshold_count"]
 # What AWS calls the other types, as a load balancer's type and in the words of the ELBv2 API.
 _NOT_EMULATED = {
-    "classic": "a classic load balancer is not emulated, and of its successors (application, network, gateway) only "
-    "two are: expected 'gateway' or 'network'",
-    "application": "an Application Load Balancer is not emulated: expected 'gateway' or 'network'",
+    "classic": "a classic load balancer is of the previous generation and not emulated: expected one of its "
+    "successors, 'application', 'network' or 'gateway'",
 }
 
 
 GENEVE_PORT = 6081
 _AT_TRAFFIC_PORT = "traffic-port"
+_GroupProtocol = Literal["GENEVE", "TCP", "UDP", "TCP_UDP", "TLS", "HTTP", "HTTPS"]
 _ListenerProtocol = Literal["HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP"]
+
+
+_LISTENED = "TCP, UDP, TCP_UDP, TLS, HTTP or HTTPS"
 
 
 def _emulated(value: object) -> object:
     if value in ("QUIC", "TCP_QUIC"):
-        raise ValueError(f"{value} is not emulated: expected TCP, UDP, TCP_UDP or TLS (UnsupportedProtocol)")
+        raise ValueError(f"{value} is not emulated: expected {_LISTENED} (UnsupportedProtocol)")
     return value
 
 
@@ -105,19 +109,18 @@ _ShortTarget = Annotated[Target, BeforeValidator(_short_target, json_schema_inpu
 
 
 class TargetGroup(Model):
-    """A target group (contract TG-01): of a gateway load balancer with protocol GENEVE and port 6081, of a network load
-    balancer with another protocol.
+    """A target group (contract TG-01): of a gateway load balancer with protocol GENEVE and port 6081, of an application
+    load balancer with HTTP or HTTPS, of a network load balancer with another protocol.
 
-    `targets` are instance names, addresses with target type `ip`, or the name of one application load balancer with
-    target type `alb`; `{id: web-a, port: 8080}` for another port than the group's.
+    `protocol_version` is for HTTP and HTTPS: how requests are sent to targets (HTTP1 if absent). `targets` are instance
+    names, addresses with target type `ip`, or the name of one application load balancer with target type `alb`;
+    `{id: web-a, port: 8080}` for another port than the group's.
     """
 
     name: Name
     vpc: Name
-    protocol: Annotated[
-        Literal["GENEVE", "TCP", "UDP", "TCP_UDP", "TLS"],
-        BeforeValidator(_emulated, json_schema_input_type=Literal["GENEVE", "TCP", "UDP", "TCP_UDP", "TLS"]),
-    ]
+    protocol: Annotated[_GroupProtocol, BeforeValidator(_emulated, json_schema_input_type=_GroupProtocol)]
+    protocol_version: Literal["HTTP1", "HTTP2", "GRPC"] | None = None
     port: int = Field(ge=1, le=65535)
     target_type: Literal["instance", "ip", "alb"] = "instance"
     health_check: HealthCheck = HealthCheck()
@@ -140,78 +143,6 @@ class LoadBalancerSubnet(Model):
     address: Address | None = None
     ipv6_address: Ipv6Address | None = None
     public_address: Address | None = None
-
-
-class WeightedTargetGroup(Model):
-    """A target group of a forward action, and its share of what the action gets (TargetGroupTuple)."""
-
-    target_group: Name
-    weight: int = Field(default=1, ge=0, le=999)
-
-
-class TargetGroupStickiness(Model):
-    """Whether a client, known by its source address, stays on one of a forward action's groups."""
-
-    enabled: bool = False
-
-
-class ForwardConfig(Model):
-    """The target groups of a forward action."""
-
-    target_groups: tuple[WeightedTargetGroup, ...] = Field(min_length=1)
-    target_group_stickiness_config: TargetGroupStickiness = TargetGroupStickiness()
-
-
-class Action(Model):
-    """Forward to one `target_group`, or to several with weights (`forward_config`)."""
-
-    type: Literal["forward"]
-    target_group: Name | None = None
-    forward_config: ForwardConfig | None = None
-
-    @model_validator(mode="after")
-    def _one_way_to_say_it(self) -> Action:
-        if (self.target_group is None) == (self.forward_config is None):
-            raise ValueError("expected exactly one of the keys target_group and forward_config")
-        return self
-
-    def weighted_target_groups(self) -> list[tuple[Path, WeightedTargetGroup]]:
-        """Return the target groups with their weights, and where each name stands, from the action on."""
-        if self.forward_config is None:
-            return [(("target_group",), WeightedTargetGroup(target_group=self.target_group or ""))]
-        groups = enumerate(self.forward_config.target_groups)
-        return [(("forward_config", "target_groups", number, "target_group"), one) for number, one in groups]
-
-
-class SourceIpConfig(Model):
-    """What a network load balancer's rule asks of the source address (SourceIpConditionConfig): its IP version."""
-
-    ip_address_type: Literal["ipv4", "ipv6"]
-
-
-class Condition(Model):
-    """What a request has to match (RuleCondition): one of `values` in its `field`.
-
-    Of a network load balancer's listener only `{field: source-ip, source_ip_config: {ip_address_type: ipv6}}`.
-    """
-
-    field: Literal["http-header", "http-request-method", "host-header", "path-pattern", "query-string", "source-ip"]
-    values: tuple[str, ...] | None = Field(default=None, min_length=1)
-    source_ip_config: SourceIpConfig | None = None
-
-    @model_validator(mode="after")
-    def _something_to_match(self) -> Condition:
-        if self.values is None and self.source_ip_config is None:
-            raise ValueError("expected the key values, or source_ip_config with field source-ip")
-        return self
-
-
-class Rule(Model):
-    """Actions for what meets every condition; the lowest priority is asked first."""
-
-    priority: int = Field(ge=1, le=50000)
-    conditions: tuple[Condition, ...] = Field(min_length=1)
-    actions: tuple[Action, ...] = Field(min_length=1)
 
 
 def _switch(value: object) -> object:
@@ -237,11 +168,11 @@ class MutualAuthentication(Model):
 
 
 class Listener(Model):
-    """A listener as CreateListener has it. A gateway load balancer's has neither protocol and port nor rules, a network
-    load balancer's has protocol and port.
+    """A listener as CreateListener has it. A gateway load balancer's has neither protocol and port nor rules, that of
+    another type has protocol and port.
 
-    The keys from `certificates` on are a TLS listener's. A certificate is a PEM file with its chain and its key,
-    relative to the topology file, or `lab` for one that an authority of the lab's own makes; without any that one.
+    The keys from `certificates` on are a TLS or HTTPS listener's. A certificate is a PEM file with its chain and its
+    key, relative to the topology file, or `lab` for one that an authority of the lab's own makes; without any that one.
     """
 
     protocol: Annotated[
@@ -289,22 +220,24 @@ _ShortSubnet = Annotated[
 ]
 
 
+_Type = Literal["application", "network", "gateway"]
 _ONE_OF: JsonDict = {"oneOf": [{"required": ["listener"]}, {"required": ["listeners"]}]}
 
 
 class LoadBalancer(Model):
     """A load balancer; `listener` is short for one of `listeners` of a gateway load balancer.
 
-    `scheme`, `ip_address_type` and `security_groups` are for network load balancers. A scheme that is not given is
-    internet-facing where a subnet has a `public_address`, else internal: a choice of ours, AWS's default is the former.
+    `scheme`, `ip_address_type` and `security_groups` are for network and application load balancers. A scheme that is
+    not given is internet-facing where a subnet has a `public_address`, else internal: a choice of ours, AWS's default
+    is the former.
     """
 
     model_config = ConfigDict(json_schema_extra=_ONE_OF)
 
     name: Name
     type: Annotated[
-        Literal["gateway", "network"],
-        BeforeValidator(_known_type, json_schema_input_type=Literal["gateway", "network"]),
+        _Type,
+        BeforeValidator(_known_type, json_schema_input_type=_Type),
     ]
     scheme: Literal["internet-facing", "internal"] | None = None
     ip_address_type: Literal["ipv4", "dualstack"] = "ipv4"

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 
 from gwlbemu.core.elb.network_attributes import PRESERVE, group_defaults
 from gwlbemu.core.elb.target import EVERY_ZONE
-from gwlbemu.topology.file.balancing import Action, Listener, LoadBalancer, Rule, TargetGroup
+from gwlbemu.topology.file.balancing import Listener, LoadBalancer, TargetGroup
 from gwlbemu.topology.file.check_tls import tls_problems
 from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.places import target_zone
+from gwlbemu.topology.file.rules import Action, Rule
 from gwlbemu.topology.file.schema import Vpc
 
 MOST_LISTENERS = 50  # NLB guide, Quotas
@@ -174,7 +175,7 @@ def _conditions(rule: Rule, path: Path) -> Iterator[Problem]:
     for number, condition in enumerate(rule.conditions):
         if number:
             yield Problem((*path, number), "a Network Load Balancer's rule has one condition: expected no second one")
-        elif condition.field != "source-ip" or condition.source_ip_config is None or condition.values is not None:
+        elif condition.field != "source-ip" or condition.source_ip_config is None or condition.source_ip_config.values:
             yield Problem(
                 (*path, number),
                 f"a Network Load Balancer's rule asks for an IP version: expected {_CONDITION}",

@@ -1,7 +1,6 @@
-"""What listeners say about packets or requests: the values that every type of load balancer shares.
+"""The listeners of a plan: the values that every type of load balancer shares. Rules and actions are the core's.
 
-Names and meaning are those of the ELBv2 API (botocore, service model elbv2 2015-12-01: CreateListener, CreateRule). A
-gateway load balancer has one listener, without protocol, port and rules, that forwards to one target group.
+A gateway load balancer has one listener, without protocol, port and rules, that forwards to one target group.
 """
 
 from __future__ import annotations
@@ -9,43 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from gwlbemu.core.elb.rules import Action, Rule
+
 LAB_CERTIFICATE = "lab"  # instead of a file: one that the lab's own authority makes
-
-
-@dataclass(frozen=True, slots=True)
-class WeightedTargetGroup:
-    """One target group of a forward action (TargetGroupTuple) and its share of what the action gets."""
-
-    target_group: str  # name
-    weight: int = 1  # 0 to 999, relative to those of the action's other groups
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """What a rule, or a listener where no rule matches, does."""
-
-    type: str  # forward; later also those of an application load balancer, such as redirect
-    target_groups: tuple[WeightedTargetGroup, ...] = ()  # of a forward action
-    settings: dict[str, str] = field(default_factory=dict)  # of an action of another type, by the names of the API
-    sticky: bool = False  # a client stays on one of the groups (TargetGroupStickinessConfig)
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What a request has to match (RuleCondition): one of `values` in its `field`, or the IP version of its source."""
-
-    field: str  # host-header, path-pattern, source-ip ...
-    values: tuple[str, ...] = ()
-    ip_address_type: str = ""  # ipv4 | ipv6, of a network load balancer's rule (SourceIpConditionConfig)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Actions for what meets every condition; the lowest priority is asked first."""
-
-    priority: int  # 1 to 50000, each once per listener
-    conditions: tuple[Condition, ...]
-    actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +25,7 @@ class Tls:
     trust_store: str
     ignore_client_certificate_expiry: bool
     advertise_trust_store_ca_names: bool
+    passthrough: bool = False  # mutual authentication in mode passthrough, of an application load balancer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +37,7 @@ class Listener:
     port: int | None = None  # None for a gateway load balancer
     rules: tuple[Rule, ...] = ()
     attributes: dict[str, str] = field(default_factory=dict)  # every AWS key with its value as AWS writes it
-    tls: Tls | None = None  # of a TLS listener
+    tls: Tls | None = None  # of a TLS or HTTPS listener
 
     def target_groups(self) -> Iterator[str]:
         """Yield the name of every target group that an action forwards to, rules first; a name may come twice."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from gwlbemu.core.elb import tls_policies
+from gwlbemu.core.elb import tls, tls_policies
+from gwlbemu.core.elb.rules import Action
 from gwlbemu.core.elb.target import Target
 from gwlbemu.core.network import settings
-from gwlbemu.topology.plan.listeners import Action, Listener, Tls
+from gwlbemu.topology.plan.listeners import Listener, Tls
 from gwlbemu.topology.plan.values import Plan, TargetGroup
 
 _VERSIONS = {"ipv4": 4, "ipv6": 6}  # IpAddressType of a rule's condition
@@ -26,26 +27,28 @@ def network_balancer(plan: Plan, name: str) -> settings.Balancer:
 def _network_listener(listener: Listener) -> settings.Listener:
     (action,) = listener.default_actions
     port = listener.port or 0
-    tls = None if listener.tls is None else _tls(listener.tls, port)
+    told = None if listener.tls is None else node_tls(listener.tls, port)
     by_version: dict[int, settings.Forward] = {}
     for rule in listener.rules:  # the first that matches counts
         for condition in rule.conditions:
             by_version.setdefault(_VERSIONS[condition.ip_address_type], _forward(rule.actions[0]))
     return settings.Listener(
-        listener.protocol, port, _forward(action), dict(listener.attributes), tuple(sorted(by_version.items())), tls
+        listener.protocol, port, _forward(action), dict(listener.attributes), tuple(sorted(by_version.items())), told
     )
 
 
-def _tls(tls: Tls, port: int) -> settings.Tls:
-    versions = tls_policies.POLICIES[tls.ssl_policy]
-    return settings.Tls(
-        certificates=tuple(certificate_file(port, number) for number in range(len(tls.certificates))),
+def node_tls(told: Tls, port: int) -> tls.Tls:
+    """Return how the listener on `port` speaks TLS as a node is told it, with files in the node's own folder."""
+    versions = tls_policies.POLICIES[told.ssl_policy]
+    return tls.Tls(
+        certificates=tuple(certificate_file(port, number) for number in range(len(told.certificates))),
         oldest_version=versions.oldest,
         newest_version=versions.newest,
-        alpn=tls_policies.ALPN_POLICIES[tls.alpn_policy],
-        trust_store=trust_store_file(port) if tls.trust_store else "",
-        ignore_expiry=tls.ignore_client_certificate_expiry,
-        advertise_authorities=tls.advertise_trust_store_ca_names,
+        alpn=tls_policies.ALPN_POLICIES[told.alpn_policy],
+        trust_store=trust_store_file(port) if told.trust_store else "",
+        ignore_expiry=told.ignore_client_certificate_expiry,
+        advertise_authorities=told.advertise_trust_store_ca_names,
+        passthrough=told.passthrough,
     )
 
 

@@ -11,7 +11,7 @@ from gwlbemu.topology.file.attributes import explained
 from gwlbemu.topology.plan.dns_names import dns_name
 from gwlbemu.topology.plan.listeners import LAB_CERTIFICATE, Listener
 from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
-from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, NetworkNode, Plan, Target, TargetGroup
+from gwlbemu.topology.plan.values import LoadBalancer, Node, Plan, Target, TargetGroup
 
 _CROSS_ZONE = "load_balancing.cross_zone.enabled"
 
@@ -108,12 +108,12 @@ def _crosses(group: TargetGroup, across: bool) -> bool:
     return {"true": True, "false": False}.get(group.attributes.get(_CROSS_ZONE, ""), across)
 
 
-def _served(balancer: LoadBalancer, node: GatewayNode | NetworkNode) -> str:
-    """What a node takes packets from: a gateway's its endpoints, a network load balancer's its listeners."""
-    if isinstance(node, NetworkNode):
-        public = f"public {node.public_address}  " if node.public_address else ""
-        return public + ", ".join(f"{one.protocol}:{one.port}" for one in balancer.listeners)
-    return ", ".join(node.endpoints) or "no endpoint"
+def _served(balancer: LoadBalancer, node: Node) -> str:
+    """What a node takes packets from: a gateway's its endpoints, that of another type its listeners."""
+    if isinstance(node, GatewayNode):
+        return ", ".join(node.endpoints) or "no endpoint"
+    public = f"public {node.public_address}  " if node.public_address else ""
+    return public + ", ".join(f"{one.protocol}:{one.port}" for one in balancer.listeners)
 
 
 def _network(plan: Plan) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.file.places import subnets_by_name
 from gwlbemu.topology.file.schema import Topology
-from gwlbemu.topology.plan import gateway, hosts, inventory, network, services
+from gwlbemu.topology.plan import application, gateway, hosts, inventory, network, services
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.internet import internet_blueprint
 from gwlbemu.topology.plan.layout import lay_out
@@ -46,6 +46,7 @@ def _plan(topology: Topology, source: str, name: str) -> plan.Plan:
         target_groups=services.target_groups(topology, layout),
         gateway_nodes=gateway.gateway_nodes(topology, layout),
         network_nodes=network.network_nodes(topology, layout),
+        application_nodes=application.application_nodes(topology, layout),
         programs=programs(topology, layout, instances),
         taps=inventory.taps(topology, layout),
         capture=plan.CaptureSettings(**topology.capture.model_dump()),
@@ -73,5 +74,6 @@ def _machine(topology: Topology, settings: Settings) -> Blueprint:
     for vpc in topology.vpcs:
         parts += [hosts.instance_blueprint(topology, settings, vpc, instance) for instance in vpc.instances]
         parts += [hosts.nat_gateway_blueprint(settings, subnets[g.subnet][1], g.name) for g in vpc.nat_gateways]
-    parts += gateway.node_blueprints(topology, settings)
-    return Blueprint.joined([*parts, *network.node_blueprints(topology, settings)])
+    for kind in (gateway, network, application):
+        parts += kind.node_blueprints(topology, settings)
+    return Blueprint.joined(parts)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from gwlbemu.core.elb import tls_policies
-from gwlbemu.core.elb.balancer_types import GROUP_DEFAULTS, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb import rules, tls_policies
+from gwlbemu.core.elb.balancer_types import APPLICATION, GROUP_DEFAULTS, TYPE_OF_PROTOCOL
 from gwlbemu.topology.file import attributes
 from gwlbemu.topology.file import balancing as file
+from gwlbemu.topology.file import rules as file_rules
 from gwlbemu.topology.file.places import subnets_by_name, target_zone
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.layout import Layout
-from gwlbemu.topology.plan.listeners import LAB_CERTIFICATE, Action, Condition, Listener, Rule, Tls, WeightedTargetGroup
+from gwlbemu.topology.plan.listeners import LAB_CERTIFICATE, Listener, Tls
+
+_NO_FORWARD = file_rules.ForwardConfig.model_construct()
 
 
 def target_groups(topology: Topology, layout: Layout) -> tuple[plan.TargetGroup, ...]:
@@ -33,6 +36,7 @@ def _target_group(topology: Topology, layout: Layout, group: file.TargetGroup) -
         name=group.name,
         vpc=group.vpc,
         protocol=group.protocol,
+        protocol_version=_version(kind, group),
         port=group.port,
         target_type=group.target_type,
         health_check=group.health_check.settings(group.protocol),
@@ -47,6 +51,10 @@ def _target_group(topology: Topology, layout: Layout, group: file.TargetGroup) -
             for name, address, port in targets
         ),
     )
+
+
+def _version(kind: str, group: file.TargetGroup) -> str:
+    return (group.protocol_version or "HTTP1") if kind == APPLICATION else ""
 
 
 def _load_balancer(topology: Topology, balancer: file.LoadBalancer) -> plan.LoadBalancer:
@@ -70,15 +78,16 @@ def _listener(balancer_type: str, listener: file.Listener) -> Listener:
         protocol=listener.protocol or "",
         port=listener.port,
         rules=tuple(
-            Rule(
+            rules.Rule(
                 rule.priority,
                 tuple(map(_condition, rule.conditions)),
                 tuple(map(_action, rule.actions)),
+                tuple(rules.Transform(each.type, each.rewrite.regex, each.rewrite.replace) for each in rule.transforms),
             )
             for rule in sorted(listener.rules, key=lambda rule: rule.priority)
         ),
         attributes=attributes.complete(balancer_type, attributes.LISTENER, listener.attributes),
-        tls=_tls(listener) if listener.protocol == "TLS" else None,
+        tls=_tls(listener) if listener.protocol in ("TLS", "HTTPS") else None,
     )
 
 
@@ -91,15 +100,50 @@ def _tls(listener: file.Listener) -> Tls:
         trust_store=mutual.trust_store or "",
         ignore_client_certificate_expiry=mutual.ignore_client_certificate_expiry,
         advertise_trust_store_ca_names=mutual.advertise_trust_store_ca_names == "on",
+        passthrough=mutual.mode == "passthrough",
     )
 
 
-def _condition(condition: file.Condition) -> Condition:
-    source = condition.source_ip_config
-    return Condition(condition.field, condition.values or (), source.ip_address_type if source else "")
+def _condition(condition: file_rules.Condition) -> rules.Condition:
+    source, query, header = condition.source_ip_config, condition.query_string_config, condition.http_header_config
+    one = condition.host_header_config or condition.path_pattern_config or header
+    method = condition.http_request_method_config
+    values = condition.values or (one and one.values) or (method and method.values) or (source and source.values) or ()
+    return rules.Condition(
+        field=condition.field,
+        values=values,
+        ip_address_type=(source and source.ip_address_type) or "",
+        header=header.http_header_name if header else "",
+        query=tuple((each.key or "", each.value) for each in query.values) if query else (),
+        regex_values=condition.regex_values or (one and one.regex_values) or (),
+    )
 
 
-def _action(action: file.Action) -> Action:
-    groups = tuple(WeightedTargetGroup(one.target_group, one.weight) for _, one in action.weighted_target_groups())
-    sticky = action.forward_config is not None and action.forward_config.target_group_stickiness_config.enabled
-    return Action(action.type, groups, sticky=sticky)
+def _action(action: file_rules.Action) -> rules.Action:
+    groups = tuple(
+        rules.WeightedTargetGroup(one.target_group, one.weight) for _, one in action.weighted_target_groups()
+    )
+    stickiness = (action.forward_config or _NO_FORWARD).target_group_stickiness_config
+    return rules.Action(
+        type=action.type,
+        target_groups=groups,
+        sticky=stickiness.enabled,
+        sticky_seconds=stickiness.duration_seconds or 0,
+        redirect=_redirect(action.redirect_config) if action.redirect_config else None,
+        fixed_response=_fixed_response(action.fixed_response_config) if action.fixed_response_config else None,
+        jwt_validation=_jwt_validation(action.jwt_validation_config) if action.jwt_validation_config else None,
+    )
+
+
+def _redirect(told: file_rules.RedirectConfig) -> rules.Redirect:
+    status = int(told.status_code.removeprefix("HTTP_"))
+    return rules.Redirect(status, told.protocol, told.host, told.port, told.path, told.query)
+
+
+def _fixed_response(told: file_rules.FixedResponseConfig) -> rules.FixedResponse:
+    return rules.FixedResponse(int(told.status_code), told.content_type or "", told.message_body or "")
+
+
+def _jwt_validation(told: file_rules.JwtValidationConfig) -> rules.JwtValidation:
+    claims = tuple(rules.Claim(each.name, each.format, each.values) for each in told.additional_claims)
+    return rules.JwtValidation(told.jwks_endpoint, told.issuer, claims)

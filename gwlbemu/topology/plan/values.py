@@ -20,8 +20,8 @@ from gwlbemu.topology.plan.machine_half import Link, Namespace
 # The form of a plan as `encode` writes it, which a running lab keeps. Raise it by one with every change to the values
 # below that makes what another version wrote unreadable, or misread. Version 1, without this number: one listener;
 # version 2: no instance ports; security groups, NAT and transit gateways stand in the machine half alone; version 3: no
-# network load balancers.
-VERSION = 4
+# network load balancers; version 4: no application load balancers.
+VERSION = 5
 _CROSS_ZONE = "load_balancing.cross_zone.enabled"
 
 
@@ -177,12 +177,13 @@ class TargetGroup:
 
     name: str
     vpc: str
-    protocol: str  # GENEVE | TCP | UDP | TCP_UDP | TLS
+    protocol: str  # GENEVE | TCP | UDP | TCP_UDP | TLS | HTTP | HTTPS
     port: int
     target_type: str  # instance | ip | alb
     health_check: HealthCheck
     attributes: dict[str, str]  # every AWS attribute key with its value as AWS writes it
     targets: tuple[Target, ...]
+    protocol_version: str = ""  # HTTP1 | HTTP2 | GRPC, of an application load balancer's group
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +204,10 @@ class GatewayNode:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkNode:
-    """A Network Load Balancer's node in one zone: a namespace in which the kernel translates, and a keeper process.
+class AddressedNode:
+    """A load balancer's node that clients know by its address: a namespace with an ENI, and a keeper process.
 
     Clients reach it by its ENI, by `address` (or by `public_address`, which the internet gateway translates to it).
-    What keeps the client's address goes to targets, and comes back, by its interface `fabric`: `number`, from 1 and its
-    own in the whole lab, is the mark that such packets have in the namespaces of the targets' subnets.
     """
 
     name: str  # web-node-a
@@ -221,7 +220,25 @@ class NetworkNode:
     ipv6_address: str  # of the ENI; "" unless the load balancer is dualstack
     public_address: str  # "" of an internal load balancer
     mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkNode(AddressedNode):
+    """A Network Load Balancer's node in one zone, in which the kernel translates.
+
+    What keeps the client's address goes to targets, and comes back, by its interface `fabric`: `number`, from 1 and its
+    own in the whole lab, is the mark that such packets have in the namespaces of the targets' subnets.
+    """
+
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationNode(AddressedNode):
+    """An Application Load Balancer's node in one zone, in which an engine ends connections and begins others."""
+
+
+Node = GatewayNode | NetworkNode | ApplicationNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +258,7 @@ class LoadBalancer:
     """A load balancer of any type: where it is, what it listens for and where that goes."""
 
     name: str
-    type: str  # gateway | network
+    type: str  # gateway | network | application
     vpc: str
     zones: tuple[str, ...]  # enabled ones
     attributes: dict[str, str]  # every AWS attribute key with its value as AWS writes it
@@ -303,6 +320,7 @@ class Plan:
     target_groups: tuple[TargetGroup, ...]
     gateway_nodes: tuple[GatewayNode, ...]
     network_nodes: tuple[NetworkNode, ...]
+    application_nodes: tuple[ApplicationNode, ...]
     programs: tuple[Program, ...]
     taps: tuple[Tap, ...]
     capture: CaptureSettings = CaptureSettings()
@@ -323,9 +341,14 @@ class Plan:
     version: int = VERSION  # of the form in which it is written down (see `encode`)
 
     @property
-    def nodes(self) -> tuple[GatewayNode | NetworkNode, ...]:
+    def nodes(self) -> tuple[Node, ...]:
         """The nodes of all load balancers, of whatever type, the gateways' first."""
-        return (*self.gateway_nodes, *self.network_nodes)
+        return (*self.gateway_nodes, *self.addressed_nodes)
+
+    @property
+    def addressed_nodes(self) -> tuple[NetworkNode | ApplicationNode, ...]:
+        """The nodes that clients know by their addresses: those of network and application load balancers."""
+        return (*self.network_nodes, *self.application_nodes)
 
     @property
     def node_types(self) -> dict[str, str]:
@@ -361,10 +384,10 @@ class Plan:
         """Return the load balancers that forward to the target group `group`; none for a group nobody uses."""
         return tuple(one for one in self.load_balancers if group in one.target_groups)
 
-    def in_scope(self, node: GatewayNode | NetworkNode) -> tuple[Target, ...]:
+    def in_scope(self, node: Node) -> tuple[Target, ...]:
         """Return the targets among which a node chooses: those of its zone, with cross-zone load balancing all.
 
-        A target group of a network load balancer may say otherwise than its load balancer.
+        A target group of a network or application load balancer may say otherwise than its load balancer.
         """
         (balancer,) = (one for one in self.load_balancers if one.name == node.load_balancer)
         found: list[Target] = []

@@ -13,7 +13,7 @@ from gwlbemu.lab.commands import ROOT_FOLDER, own_module
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import ConnectionState, parse_states
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, instance_named, owner_of, receiver_of
-from gwlbemu.topology.plan.values import GatewayNode, Instance, NetworkNode, Plan, Target, TargetGroup
+from gwlbemu.topology.plan.values import Instance, Node, Plan, Target, TargetGroup
 from gwlbemu.trials.drill.outcome import Carriers, NodeEndpoint
 from gwlbemu.trials.drill.subject import NO_BALANCER, Subject
 from gwlbemu.views.targets import read_targets
@@ -246,9 +246,7 @@ def targets_in(groups: Iterable[TargetGroup], zone: str) -> set[str]:
     return {target.id for group in groups for target in group.targets if target.zone == zone}
 
 
-def is_cut_off(
-    nodes: Iterable[GatewayNode | NetworkNode], server: DrillServer, hops: Collection[NodeEndpoint], zone: str
-) -> bool:
+def is_cut_off(nodes: Iterable[Node], server: DrillServer, hops: Collection[NodeEndpoint], zone: str) -> bool:
     """Return whether a flow has its server, or one of `nodes` on its way, in a zone that is lost."""
     zones = {node.name: node.zone for node in nodes}
     return server.zone == zone or any(zones[node] == zone for node, _ in hops)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gwlbemu.errors import LabError
-from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, NetworkNode, Plan, TargetGroup
+from gwlbemu.topology.plan.values import LoadBalancer, NetworkNode, Node, Plan, TargetGroup
 
 NO_BALANCER = "a drill is about the targets of load balancers, and there is none"
 WEB_PORT = 80
@@ -22,7 +22,7 @@ class Subject:
 
     type: str
     balancers: tuple[LoadBalancer, ...]
-    nodes: tuple[GatewayNode | NetworkNode, ...]
+    nodes: tuple[Node, ...]
     groups: tuple[TargetGroup, ...]
     port: int
     idle_seconds: int

@@ -8,9 +8,10 @@ import pytest
 
 from gwlbemu.core.elb.health import HealthCheck
 from gwlbemu.core.elb.target import Target
+from gwlbemu.core.elb.tls import Tls
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.proxy import is_proxied, listener_of, number_of, server_name
-from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings, Tls
+from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
 from gwlbemu.core.network.tables import Connection
 from gwlbemu.wire.protocols import TCP
 

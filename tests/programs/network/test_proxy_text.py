@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gwlbemu.core.elb.tls import Tls
 from gwlbemu.core.network.proxy import Backend, Frontend, Proxy, Server
-from gwlbemu.core.network.settings import Tls
 from gwlbemu.lab import engines
 from gwlbemu.programs.network import haproxy, proxy_text
 

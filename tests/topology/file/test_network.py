@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from gwlbemu.core.elb.rules import Condition
 from gwlbemu.errors import TopologyError
 from gwlbemu.topology.file.parse import parse
 from gwlbemu.topology.file.schema import json_schema
-from gwlbemu.topology.plan.listeners import Condition
 from tests.topology.builder import Data, plan_of, text_of
 
 IPV6 = {"field": "source-ip", "source_ip_config": {"ip_address_type": "ipv6"}}

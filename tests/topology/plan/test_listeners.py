@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from gwlbemu.core.elb.rules import Action, Condition, Redirect, Rule, WeightedTargetGroup
 from gwlbemu.errors import SettingError
-from gwlbemu.topology.plan.listeners import Action, Condition, Listener, Rule, WeightedTargetGroup
+from gwlbemu.topology.plan.listeners import Listener
 from gwlbemu.topology.plan.values import Plan
 from tests.topology.builder import plan_of
 
@@ -20,7 +21,7 @@ def weighted() -> Plan:
     rule = Rule(10, (Condition("path-pattern", ("/v2/*",)),), (Action("forward", (green,)),))
     listeners = (
         Listener((Action("forward", (blue, green)),), "HTTP", 80, (rule,)),
-        Listener((Action("redirect", settings={"StatusCode": "HTTP_301"}),), "HTTP", 8080),
+        Listener((Action("redirect", redirect=Redirect(301)),), "HTTP", 8080),
     )
     return replace(
         plan,
