@@ -11,7 +11,7 @@ from gwlbemu.topology.file.attributes import explained
 from gwlbemu.topology.plan.dns_names import dns_name
 from gwlbemu.topology.plan.listeners import LAB_CERTIFICATE, Listener
 from gwlbemu.topology.plan.machine_half import End, KernelRoute, Namespace
-from gwlbemu.topology.plan.values import LoadBalancer, Node, Plan, Target, TargetGroup
+from gwlbemu.topology.plan.values import GatewayNode, LoadBalancer, Node, Plan, Target, TargetGroup
 
 _CROSS_ZONE = "load_balancing.cross_zone.enabled"
 
