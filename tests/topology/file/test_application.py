@@ -59,7 +59,7 @@ def rewrite(kind: str, regex: str, replace: str) -> dict[str, Any]:
     return {"type": kind, f"{kind.replace('-', '_')}_config": {"rewrites": [{"regex": regex, "replace": replace}]}}
 
 
-JWT = {
+JWT: dict[str, Any] = {
     "type": "jwt-validation",
     "jwt_validation_config": {"jwks_endpoint": "https://idp.example/keys", "issuer": "https://idp.example"},
 }
@@ -75,7 +75,7 @@ def sticky(action: dict[str, Any], **config: Any) -> dict[str, Any]:
     }
 
 
-def cases(found: list[tuple[str, Any, str, str]]) -> Any:
+def cases(found: list[tuple[str, Any, str, str]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("change", "key", "words"), [each[1:] for each in found], ids=[e[0] for e in found])
 
 
@@ -90,7 +90,8 @@ BALANCERS = [
      f"{LB}.subnets[0].public_address", "AWS's to assign"),
     ("a small subnet", application(subnets=["ep-a", "app-b"]), f"{LB}.subnets[0].subnet", "expected at least a /27"),
     ("dualstack without IPv6", application(ip_address_type="dualstack"), f"{LB}.subnets[1].subnet", "has no ipv6_cidr"),
-    ("no such security group", application(security_groups=["x"]), f"{LB}.security_groups[0]", "(InvalidSecurityGroup)"),
+    ("no such security group", application(security_groups=["x"]), f"{LB}.security_groups[0]",
+     "(InvalidSecurityGroup)"),
     ("the short listener", application(listeners=None, listener={"target_group": "webs"}), f"{LB}.listener",
      "expected the key listeners instead"),
     ("51 listeners", application(listeners=[listener(port=number) for number in range(1, 52)]),
@@ -130,15 +131,18 @@ RULES = [
         {"priority": n, "conditions": [{"field": "path-pattern", "values": [f"/{n}"]}], "actions": [forward("webs")]}
         for n in range(1, 102)])]),
      f"{LB}.listeners", "101 rules: expected at most 100 (TooManyRules)"),
-    ("six values", condition("path-pattern", *"abcdef"), f"{RULE}.conditions", "6 condition values: expected at most 5"),
+    ("six values", condition("path-pattern", *"abcdef"), f"{RULE}.conditions",
+     "6 condition values: expected at most 5"),
     ("seven wildcards", condition("path-pattern", "/*?*?*?*"), f"{RULE}.conditions", "7 wildcards: expected at most 6"),
     ("two paths", with_rule(conditions=[{"field": "path-pattern", "values": ["/a"]}] * 2), f"{RULE}.conditions[1]",
      "at most one condition with field path-pattern"),
     ("a path of 129", condition("path-pattern", "/" + 128 * "a"), f"{RULE}.conditions[0].values[0]", "at most 128"),
     ("a path with a blank", condition("path-pattern", "/a b"), f"{RULE}.conditions[0].values[0]", "no path pattern"),
-    ("a host with a port", condition("host-header", "a.example:80"), f"{RULE}.conditions[0].values[0]", "expected letters"),
+    ("a host with a port", condition("host-header", "a.example:80"), f"{RULE}.conditions[0].values[0]",
+     "expected letters"),
     ("a host without a dot", condition("host-header", "example"), f"{RULE}.conditions[0].values[0]", "has no dot"),
-    ("a method in small letters", condition("http-request-method", "get"), f"{RULE}.conditions[0].values[0]", "capital"),
+    ("a method in small letters", condition("http-request-method", "get"), f"{RULE}.conditions[0].values[0]",
+     "capital"),
     ("an address", condition("source-ip", "192.0.2.1"), f"{RULE}.conditions[0].values[0]", "such as 192.0.2.1/32"),
     ("host bits", condition("source-ip", "192.0.2.1/24"), f"{RULE}.conditions[0].values[0]", "without host bits"),
     ("an IP version", with_rule(conditions=[{"field": "source-ip", "source_ip_config": {"ip_address_type": "ipv6"}}]),
@@ -184,7 +188,8 @@ ACTIONS = [
      f"{ACTION}.forward_config.target_groups[0].target_group", "weighted target groups do not support"),
     ("gRPC without TLS", application(group(protocol_version="GRPC")), f"{ACTION}.target_group",
      "expected an HTTPS listener (InvalidLoadBalancerAction)"),
-    ("a redirect to itself", with_actions(redirect(port="80", protocol="HTTP")), f"{ACTION}.redirect_config", "in a loop"),
+    ("a redirect to itself", with_actions(redirect(port="80", protocol="HTTP")), f"{ACTION}.redirect_config",
+     "in a loop"),
     ("a redirect to HTTP", with_actions(redirect(protocol="HTTP", port="80"), protocol="HTTPS"),
      f"{ACTION}.redirect_config.protocol", "HTTPS can't be redirected to HTTP"),
     ("a redirect's port", with_actions(redirect(port="70000")), f"{ACTION}.redirect_config.port", "from 1 to 65535"),
@@ -206,7 +211,8 @@ GROUPS = [
     ("targets of type alb", application(group(target_type="alb")), f"{GROUP}.protocol", "need protocol TCP"),
     ("a protocol version of TCP", application(group(), group("tcp", protocol="TCP", protocol_version="HTTP2")),
      "target_groups[2].protocol_version", "for HTTP and HTTPS"),
-    ("a TCP health check", application(group(health_check={"protocol": "TCP"})), f"{GROUP}.health_check", "HTTP, HTTPS"),
+    ("a TCP health check", application(group(health_check={"protocol": "TCP"})), f"{GROUP}.health_check",
+     "HTTP, HTTPS"),
     ("a matcher of 500", application(group(health_check={"matcher": "200-500"})), f"{GROUP}.health_check.matcher",
      "from 200 to 499"),
     ("a matcher of gRPC", application(group(protocol_version="GRPC", health_check={"matcher": "200"}),
@@ -291,6 +297,7 @@ def test_network_and_gateway_load_balancers_take_no_other_action_than_forward() 
 
 @pytest.mark.contract("AL-04", "AL-14", "AL-15", "AL-23")
 def test_what_a_file_says_of_rules_is_in_the_plan() -> None:
+    claim = {"additional_claims": [{"name": "scope", "format": "space-separated-values", "values": ["read"]}]}
     rules = [
         {
             "priority": 20,
@@ -303,16 +310,7 @@ def test_what_a_file_says_of_rules_is_in_the_plan() -> None:
                 {"field": "source-ip", "values": ["192.0.2.0/24", "2001:db8::/32"]},
             ],
             "actions": [
-                JWT["jwt_validation_config"]
-                and {
-                    "type": "jwt-validation",
-                    "jwt_validation_config": {
-                        **JWT["jwt_validation_config"],  # type: ignore[dict-item]
-                        "additional_claims": [
-                            {"name": "scope", "format": "space-separated-values", "values": ["read"]}
-                        ],
-                    },
-                },
+                {"type": "jwt-validation", "jwt_validation_config": JWT["jwt_validation_config"] | claim},
                 redirect(host="new.#{host}", query=""),
             ],
         },
