@@ -118,7 +118,7 @@ def alb_target_problems(
         )
     subnets = {subnet.name for subnet in vpc.subnets}
     there = {one.name: one for one in balancers if any(place.subnet in subnets for place in one.subnets)}
-    for number, target in enumerate(group.targets):
+    for number, target in enumerate(group.targets[:1]):
         here = (*path, "targets", number)
         balancer = there.get(target.id)
         if balancer is None:
