@@ -228,7 +228,7 @@ class Lab:
         """Return the counters of every load balancer in every zone since it came up. LabError for a silent node."""
         return list(read_counters(self.running, within_seconds=TIMEOUT).complete())
 
-    def metric(self, name: str) -> int:
+    def metric(self, name: str) -> float:
         """Return one counter, added up over all load balancers that have it, and all zones.
 
         Raises KeyError when there is none of that name, LabError when a node does not answer.
