@@ -21,7 +21,7 @@ from gwlbemu.core.elb.attributes import (
     Table,
     table_of,
 )
-from gwlbemu.core.elb.network_attributes import USE_BALANCER
+from gwlbemu.core.elb.minimum_health import USE_BALANCER, MinimumHealthAttributes, minimum_health_rows
 from gwlbemu.errors import AwsError
 
 LB_COOKIE, APP_COOKIE = "lb_cookie", "app_cookie"
@@ -75,7 +75,7 @@ ABSENT = {
 
 
 @dataclass(frozen=True, slots=True)
-class ApplicationAttributes(Attributes):
+class ApplicationAttributes(MinimumHealthAttributes, Attributes):
     """Every attribute of an Application Load Balancer, parsed; the defaults are AWS's."""
 
     TABLE: ClassVar[Table] = table_of(
@@ -154,41 +154,7 @@ class ApplicationAttributes(Attributes):
                 Attribute("stickiness.lb_cookie.duration_seconds", "lb_cookie_seconds", 86400, _TG, 1, _WEEK),
                 Attribute("stickiness.app_cookie.cookie_name", "app_cookie_name", "", _TG, pattern=f"({_TOKEN})?"),
                 Attribute("stickiness.app_cookie.duration_seconds", "app_cookie_seconds", 86400, _TG, 1, _WEEK),
-                Attribute(
-                    "target_group_health.dns_failover.minimum_healthy_targets.count",
-                    "dns_minimum_count",
-                    1,
-                    _HEALTH,
-                    1,
-                    MOST_TARGETS,
-                    may_be_off=True,
-                ),
-                Attribute(
-                    "target_group_health.dns_failover.minimum_healthy_targets.percentage",
-                    "dns_minimum_percentage",
-                    0,
-                    _HEALTH,
-                    1,
-                    100,
-                    may_be_off=True,
-                ),
-                Attribute(
-                    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
-                    "routing_minimum_count",
-                    1,
-                    _HEALTH,
-                    1,
-                    MOST_TARGETS,
-                ),
-                Attribute(
-                    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
-                    "routing_minimum_percentage",
-                    0,
-                    _HEALTH,
-                    1,
-                    100,
-                    may_be_off=True,
-                ),
+                *minimum_health_rows(_HEALTH, MOST_TARGETS),
             ),
         }
     )
@@ -239,19 +205,6 @@ class ApplicationAttributes(Attributes):
     dns_minimum_percentage: int = 0
     routing_minimum_count: int = 1
     routing_minimum_percentage: int = 0
-
-    def dns_minimum(self, targets: int) -> int:
-        """Return how many of so many targets have to be healthy for a zone to be in DNS; 0 while both keys are off."""
-        return max(self.dns_minimum_count, -(-targets * self.dns_minimum_percentage // 100))
-
-    def routing_minimum(self, targets: int) -> int:
-        """Return how many of so many targets have to be healthy for the unhealthy ones to get no new requests."""
-        return max(self.routing_minimum_count, -(-targets * self.routing_minimum_percentage // 100))
-
-    @property
-    def cross_zone(self) -> bool:
-        """Whether targets of every enabled zone are in scope: as the group says, else as the load balancer."""
-        return self.balancer_cross_zone if self.group_cross_zone == USE_BALANCER else self.group_cross_zone == "true"
 
     def _check_together(self) -> None:
         """Source: ALB guide, Edit target group attributes, Sticky sessions; ELBv2 API, TargetGroupAttribute."""

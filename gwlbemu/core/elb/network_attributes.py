@@ -22,6 +22,7 @@ from gwlbemu.core.elb.attributes import (
     Table,
     table_of,
 )
+from gwlbemu.core.elb.minimum_health import USE_BALANCER, MinimumHealthAttributes, minimum_health_rows
 from gwlbemu.errors import AwsError
 
 ANY_ZONE, PARTIAL_AFFINITY, AFFINITY = (
@@ -29,7 +30,6 @@ ANY_ZONE, PARTIAL_AFFINITY, AFFINITY = (
     "partial_availability_zone_affinity",
     "availability_zone_affinity",
 )
-USE_BALANCER = "use_load_balancer_configuration"
 SOURCE_IP = "source_ip"
 _DATAGRAMS = ("UDP", "TCP_UDP")
 _EDIT = "NLB guide, Edit target group attributes"
@@ -42,7 +42,7 @@ PRESERVE, TERMINATE_UNHEALTHY = (
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkAttributes(Attributes):
+class NetworkAttributes(MinimumHealthAttributes, Attributes):
     """Every attribute of a Network Load Balancer, parsed; the defaults are AWS's."""
 
     TABLE: ClassVar[Table] = table_of(
@@ -91,41 +91,7 @@ class NetworkAttributes(Attributes):
                     0,
                     360000,
                 ),
-                Attribute(
-                    "target_group_health.dns_failover.minimum_healthy_targets.count",
-                    "dns_minimum_count",
-                    1,
-                    _HEALTH,
-                    1,
-                    MOST_TARGETS,
-                    may_be_off=True,
-                ),
-                Attribute(
-                    "target_group_health.dns_failover.minimum_healthy_targets.percentage",
-                    "dns_minimum_percentage",
-                    0,
-                    _HEALTH,
-                    1,
-                    100,
-                    may_be_off=True,
-                ),
-                Attribute(
-                    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
-                    "routing_minimum_count",
-                    1,
-                    _HEALTH,
-                    1,
-                    MOST_TARGETS,
-                ),
-                Attribute(
-                    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
-                    "routing_minimum_percentage",
-                    0,
-                    _HEALTH,
-                    1,
-                    100,
-                    may_be_off=True,
-                ),
+                *minimum_health_rows(_HEALTH, MOST_TARGETS),
             ),
         }
     )
@@ -147,19 +113,6 @@ class NetworkAttributes(Attributes):
     dns_minimum_percentage: int = 0
     routing_minimum_count: int = 1
     routing_minimum_percentage: int = 0
-
-    def dns_minimum(self, targets: int) -> int:
-        """Return how many of so many targets have to be healthy for a zone to be in DNS; 0 while both keys are off."""
-        return max(self.dns_minimum_count, -(-targets * self.dns_minimum_percentage // 100))
-
-    def routing_minimum(self, targets: int) -> int:
-        """Return how many of so many targets have to be healthy for the unhealthy ones to get no new connections."""
-        return max(self.routing_minimum_count, -(-targets * self.routing_minimum_percentage // 100))
-
-    @property
-    def cross_zone(self) -> bool:
-        """Whether targets of every enabled zone are in scope: as the group says, else as the load balancer."""
-        return self.balancer_cross_zone if self.group_cross_zone == USE_BALANCER else self.group_cross_zone == "true"
 
     def _check_together(self) -> None:
         if self.unhealthy_draining_seconds and self.terminate_on_unhealthy:

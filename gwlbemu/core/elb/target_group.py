@@ -74,6 +74,11 @@ class TargetGroup(Generic[M, A]):
         self.healthy: tuple[M, ...] = ()
         self.in_service: tuple[M, ...] = ()
 
+    @property
+    def attributes(self) -> A:
+        """What it goes by now."""
+        return self._attributes
+
     # ---- who takes a new connection ----
     @property
     def is_failing_open(self) -> bool:
@@ -140,9 +145,10 @@ class TargetGroup(Generic[M, A]):
         member = self.members.get(target_id)
         if member is None or member.membership is not Membership.REGISTERED or not self.is_in_scope(member):
             return
-        check = self._settings.health_check
         before = member.health.healthy
-        member.health = member.health.observe(ok, check.healthy_threshold_count, check.unhealthy_threshold_count)
+        member.health = member.health.observe(
+            ok, self._passes_wanted(member), self._settings.health_check.unhealthy_threshold_count
+        )
         member.has_probe_result = True
         if not ok:
             member.reason, member.description = reason, description
@@ -217,6 +223,10 @@ class TargetGroup(Generic[M, A]):
             self._by_weight_index.pop()
 
     # ---- for a type that keeps more of its members ----
+    def _passes_wanted(self, member: M) -> int:
+        """Return how many passed checks in a row make a member healthy."""
+        return self._settings.health_check.healthy_threshold_count
+
     def _await_effect(self, member: M) -> None:
         """Called when a change of a member has been decided and reaches the packets later."""
 

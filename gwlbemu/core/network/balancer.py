@@ -10,16 +10,16 @@ all 0, or whose chosen group has no target, drops new connections silently (AWS 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from itertools import count
 
 from gwlbemu.core.elb.balancer_types import MOST_TARGETS, NETWORK
+from gwlbemu.core.elb.groups import Groups, ProbeTarget
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.elb.states import Membership
 from gwlbemu.core.network.proxy import Proxy, Server, is_proxied, proxy, server_name, text_of
-from gwlbemu.core.network.records import ProbeTarget, TargetHealth
+from gwlbemu.core.network.records import TargetHealth
 from gwlbemu.core.network.settings import Balancer, Forward, Group, Listener, Settings
 from gwlbemu.core.network.tables import (
     NUMBER_MASK,
@@ -47,7 +47,9 @@ class NetworkBalancer:
     def __init__(self, settings: Settings, balancer: Balancer, now: float) -> None:
         self._settings = settings
         self._numbers, self._group_numbers = count(1), count(1)
-        self._groups: dict[str, _KnownGroup] = {}
+        self._groups: Groups[Group, NetworkAttributes, NetworkTargetGroup] = Groups(
+            self._make_group, MOST_TARGETS[NETWORK]
+        )
         self._listeners: tuple[Listener, ...] = ()
         self._attributes: Mapping[str, str] = {}
         self._flushes: list[int] = []
@@ -64,33 +66,23 @@ class NetworkBalancer:
         for listener in balancer.listeners:
             NetworkAttributes.from_text(listener=listener.attributes)
         self._check(balancer)
-        groups = {}
-        for told in balancer.groups:
-            known = self._groups.get(told.name)
-            if known is None:
-                groups[told.name] = self._make_group(told, attributes[told.name], now)
-            else:
-                known.change(told, attributes[told.name], now)
-                groups[told.name] = known
-        self._groups, self._listeners, self._attributes = groups, balancer.listeners, balancer.attributes
-        self._note(now)
+        self._groups.change(balancer.groups, attributes, now)
+        self._listeners, self._attributes = balancer.listeners, balancer.attributes
+        self._note()
 
     def observe(self, group: str, target: str, ok: bool, now: float, reason: str = "", description: str = "") -> None:
         """Count a probe's result for a target of a group (see TargetGroup.observe)."""
-        known = self._groups.get(group)
-        if known is not None:
-            known.members.observe(target, ok, now, reason, description)
-            self._note(now)
+        self._groups.observe(group, target, ok, now, reason, description)
+        self._note()
 
     def expire(self, now: float) -> None:
         """Do what is due by `now`: delays and draining intervals end."""
-        for group in self._groups.values():
-            group.members.advance(now)
-        self._note(now)
+        self._groups.advance(now)
+        self._note()
 
     def next_deadline(self) -> float:
         """Return when `expire` has something to do next; math.inf when nothing waits."""
-        return min((group.members.next_deadline() for group in self._groups.values()), default=math.inf)
+        return self._groups.next_deadline()
 
     def take_flushes(self) -> list[int]:
         """Return the numbers of the targets whose connections are to end, since the last call."""
@@ -100,28 +92,22 @@ class NetworkBalancer:
     # ---- what is known ----
     def groups(self) -> dict[str, Group]:
         """Return what is known of each target group by its name, as it was told."""
-        return {name: known.told for name, known in self._groups.items()}
+        return dict(self._groups.told)
 
     def eligible(self, group: str) -> tuple[Destination, ...]:
         """Return the targets of a group of this name that a new connection may be sent to; none of an unknown group."""
-        known = self._groups.get(group)
-        return known.destinations() if known else ()
+        known = self._groups.members.get(group)
+        return _destinations(known) if known else ()
 
     def failing_open(self) -> list[str]:
         """Return the names of the groups that send to unhealthy targets because too few are healthy."""
-        return [name for name, known in self._groups.items() if known.members.is_failing_open]
+        return self._groups.failing_open()
 
     def healthy_counts(self) -> dict[str, tuple[int, int]]:
         """Return by target group how many of the targets in this zone's scope are healthy, and how many have to be for
         the zone to be in DNS.
         """
-        counts = {}
-        for name, known in self._groups.items():
-            inside = [each for each in known.members.members.values() if known.members.is_in_scope(each)]
-            registered = [each for each in inside if each.is_registered]
-            wanted = known.attributes.dns_minimum(len(registered))
-            counts[name] = (sum(each.health.healthy is True for each in registered), wanted)
-        return counts
+        return self._groups.healthy_counts()
 
     @property
     def client_routing_policy(self) -> str:
@@ -140,19 +126,15 @@ class NetworkBalancer:
                 member.zone,
                 *member.status,
                 member.number,
-                known.members.is_in_scope(member) or member.membership is Membership.NOT_IN_USE,
+                group.is_in_scope(member) or member.membership is Membership.NOT_IN_USE,
             )
-            for name, known in self._groups.items()
-            for member in known.members.members.values()
+            for name, _, group in self._groups
+            for member in group.members.values()
         ]
 
     def probe_targets(self, group: str) -> list[ProbeTarget]:
         """Return whom to probe in a group."""
-        known = self._groups.get(group)
-        return [
-            ProbeTarget(member.id, member.address, member.port, member.health.healthy is None)
-            for member in (known.members.to_probe() if known else ())
-        ]
+        return self._groups.probe_targets(group)
 
     def name_of(self, mark: int) -> tuple[str, str]:
         """Return the group and the id of the target of a connection with this mark; ("", "") for an unknown one."""
@@ -176,7 +158,7 @@ class NetworkBalancer:
     # ---- what the kernel shall hold ----
     def tables(self) -> Tables:
         """Return what the kernel shall hold now."""
-        groups = {known.number: known.table(self._seed_of("group", name)) for name, known in self._groups.items()}
+        groups = {group.number: _table(group, self._seed_of("group", name)) for name, _, group in self._groups}
         known = tuple(
             Destination(mark, member.address, member.port)
             for _, member in self._members()
@@ -195,7 +177,7 @@ class NetworkBalancer:
     def proxy(self) -> Proxy:
         """Return what the proxy of the node shall do now, nothing where no listener is a proxy's."""
         addresses = tuple(filter(None, (self._settings.address, self._settings.ipv6_address)))
-        servers = {name: known.servers() for name, known in self._groups.items()}
+        servers = {name: _servers(group) for name, _, group in self._groups}
         return proxy(addresses, self._listeners, self.groups(), servers)
 
     def chosen(self, connection: Connection) -> tuple[str, str] | None:
@@ -225,7 +207,7 @@ class NetworkBalancer:
         for name, weight in forward.groups:
             reached += weight
             end = round(SLOTS * reached / total) if total else 0
-            slots += [self._groups[name].number] * (end - len(slots))
+            slots += [self._groups.members[name].number] * (end - len(slots))
         return tuple(slots)
 
     def _seed_of(self, *what: str) -> int:
@@ -234,22 +216,21 @@ class NetworkBalancer:
         return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
 
     # ---- inside ----
-    def _make_group(self, told: Group, attributes: NetworkAttributes, now: float) -> _KnownGroup:
-        members = NetworkTargetGroup(self._settings, told, attributes, lambda: next(self._numbers), now)
-        return _KnownGroup(next(self._group_numbers), told, attributes, members)
+    def _make_group(self, told: Group, attributes: NetworkAttributes, now: float) -> NetworkTargetGroup:
+        number = next(self._group_numbers)
+        return NetworkTargetGroup(self._settings, told, attributes, number, lambda: next(self._numbers), now)
 
     def _members(self) -> Iterator[tuple[str, NetworkMember]]:
-        return ((name, each) for name, known in self._groups.items() for each in known.members.members.values())
+        return ((name, each) for name, _, group in self._groups for each in group.members.values())
 
-    def _note(self, now: float) -> None:
+    def _note(self) -> None:
         """Take what the groups have decided, and forget who is gone."""
-        for name, known in self._groups.items():
-            self._flushes += [member.number for member in known.members.take_ended()]
-            for member in list(known.members.members.values()):
-                self._names.pop(member.number, None)  # so that those that are there are the last
-                self._names[member.number] = name, member.id
-                if known.members.is_forgettable(member):
-                    known.members.forget(member)
+        for _, _, group in self._groups:
+            self._flushes += [member.number for member in group.take_ended()]
+        for name, member in self._members():
+            self._names.pop(member.number, None)  # so that those that are there are the last
+            self._names[member.number] = name, member.id
+        self._groups.forget_gone()
         if len(self._names) > _MOST_FORMER:
             for number in list(self._names)[: len(self._names) - _MOST_FORMER]:
                 del self._names[number]
@@ -262,65 +243,28 @@ class NetworkBalancer:
                 for name, _ in forward.groups:
                     if name not in names:
                         raise AwsError(f"listener {listener.name} forwards to unknown target group {name}")
-        for group in balancer.groups:
-            known = self._groups.get(group.name)
-            places: dict[bytes, str] = {}
-            if known is not None:
-                places = {place: member.id for place, member in known.members.by_address.items()}
-            ids = {member_id: place for place, member_id in places.items()}
-            zones = {member.id: member.zone for member in known.members.members.values()} if known is not None else {}
-            if len(group.targets) > (most := MOST_TARGETS[NETWORK]):
-                raise AwsError(f"target group {group.name} has more than {most} targets", "TooManyTargets")
-            for target in group.targets:
-                if places.setdefault(target.place, target.id) != target.id:
-                    raise AwsError(
-                        f"target {target.id} has the address and port of target {places[target.place]}", "InvalidTarget"
-                    )
-                if ids.setdefault(target.id, target.place) != target.place:
-                    raise AwsError(f"target {target.id} is known with another address or port", "InvalidTarget")
-                if zones.setdefault(target.id, target.zone) != target.zone:
-                    raise AwsError(f"target {target.id} is known with another zone", "InvalidTarget")
+        self._groups.check(balancer.groups)
 
 
-class _KnownGroup:
-    """A target group with what it was told last."""
+def _servers(group: NetworkTargetGroup) -> tuple[Server, ...]:
+    """Return the targets as a proxy knows them: all that may have connections."""
+    eligible = set(group.eligible)
+    return tuple(
+        Server(server_name(each.number), text_of(each.address), each.port, each in eligible)
+        for each in group.members.values()
+    )
 
-    def __init__(self, number: int, told: Group, attributes: NetworkAttributes, members: NetworkTargetGroup) -> None:
-        self.number, self.told, self.attributes, self.members = number, told, attributes, members
 
-    def change(self, told: Group, attributes: NetworkAttributes, now: float) -> None:
-        """Be another one by the same name."""
-        if told.health_check != self.told.health_check:
-            self.members.change_health_check(told.health_check)
-        if attributes != self.attributes:
-            self.members.change_attributes(attributes, now)
-        stay = {target.id for target in told.targets}
-        for member in list(self.members.members.values()):
-            if member.is_registered and member.id not in stay:
-                self.members.deregister(member.id, now)
-        for target in told.targets:
-            self.members.register(target, now)
-        self.told, self.attributes = told, attributes
+def _table(group: NetworkTargetGroup, seed: int) -> GroupTable:
+    """Return what the kernel shall hold of a group."""
+    slots = tuple(member.number | _flag(group) for member in group.slots())
+    return GroupTable(group.number, Chooser(seed, group.attributes.sticky, slots), _destinations(group))
 
-    def servers(self) -> tuple[Server, ...]:
-        """Return its targets as a proxy knows them: all that may have connections."""
-        eligible = set(self.members.eligible)
-        return tuple(
-            Server(server_name(each.number), text_of(each.address), each.port, each in eligible)
-            for each in self.members.members.values()
-        )
 
-    def table(self, seed: int) -> GroupTable:
-        """Return what the kernel shall hold of it."""
-        slots = tuple(member.number | self._flag for member in self.members.slots())
-        return GroupTable(self.number, Chooser(seed, self.attributes.sticky, slots), self.destinations())
+def _destinations(group: NetworkTargetGroup) -> tuple[Destination, ...]:
+    """Return the targets that may be chosen."""
+    return tuple(Destination(member.number | _flag(group), member.address, member.port) for member in group.eligible)
 
-    def destinations(self) -> tuple[Destination, ...]:
-        """Return the targets that may be chosen."""
-        return tuple(
-            Destination(member.number | self._flag, member.address, member.port) for member in self.members.eligible
-        )
 
-    @property
-    def _flag(self) -> int:
-        return PRESERVED if self.attributes.preserve_client_ip else 0
+def _flag(group: NetworkTargetGroup) -> int:
+    return PRESERVED if group.attributes.preserve_client_ip else 0

@@ -18,12 +18,3 @@ class TargetHealth(NamedTuple):
     description: str
     number: int
     is_seen: bool  # whether this node has to do with it: not with one of another zone without cross-zone load balancing
-
-
-class ProbeTarget(NamedTuple):
-    """A target to probe; `port` is where it takes connections, an `initial` one may be probed faster (Emulation)."""
-
-    id: str
-    address: bytes
-    port: int
-    initial: bool

@@ -20,10 +20,11 @@ from collections.abc import Callable
 from gwlbemu.core.elb.balancer_types import MOST_TARGETS, NETWORK
 from gwlbemu.core.elb.choice import Seed
 from gwlbemu.core.elb.member import Member
+from gwlbemu.core.elb.minimum_health import MinimumHealthGroup
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.elb.states import Membership, Status
 from gwlbemu.core.elb.target import Target
-from gwlbemu.core.elb.target_group import GroupSettings, TargetGroup
+from gwlbemu.core.elb.target_group import GroupSettings
 from gwlbemu.core.network.settings import Group, Settings
 from gwlbemu.core.network.tables import SLOTS
 
@@ -52,11 +53,17 @@ class NetworkMember(Member):
         return status._replace(state=UNHEALTHY_DRAINING) if self.is_unhealthy_draining else status
 
 
-class NetworkTargetGroup(TargetGroup[NetworkMember, NetworkAttributes]):
-    """One target group as one node sees it. `take_ended` tells whose connections are to end."""
+class NetworkTargetGroup(MinimumHealthGroup[NetworkMember, NetworkAttributes]):
+    """One target group as one node sees it: its `number`, and by `take_ended` whose connections are to end."""
 
     def __init__(
-        self, settings: Settings, told: Group, attributes: NetworkAttributes, next_number: Callable[[], int], now: float
+        self,
+        settings: Settings,
+        told: Group,
+        attributes: NetworkAttributes,
+        number: int,
+        next_number: Callable[[], int],
+        now: float,
     ) -> None:
         super().__init__(
             GroupSettings(
@@ -69,24 +76,13 @@ class NetworkTargetGroup(TargetGroup[NetworkMember, NetworkAttributes]):
             attributes,
             lambda target, index, is_local: NetworkMember(target, index, is_local, next_number()),
         )
+        self.number = number
         self._seed = Seed(settings.seed)
         self._ended: list[NetworkMember] = []
         self._slots: tuple[NetworkMember, ...] = ()
         self._slots_of: tuple[NetworkMember, ...] = ()  # the eligible members that `_slots` was made of
         for target in told.targets:
             self.register(target, now)
-
-    @property
-    def is_failing_open(self) -> bool:
-        """Whether new connections go to all targets, since fewer are healthy than `unhealthy_state_routing` wants (NLB
-        guide, Target group health).
-        """
-        return bool(self.in_service) and len(self.healthy) < self._attributes.routing_minimum(len(self.in_service))
-
-    @property
-    def eligible(self) -> tuple[NetworkMember, ...]:
-        """The members that a new connection may be sent to."""
-        return self.in_service if self.is_failing_open else self.healthy
 
     def slots(self) -> tuple[NetworkMember, ...]:
         """Return the member of each slot, or nothing while no target may be chosen.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gwlbemu.core.elb.health import HealthCheck
-from gwlbemu.core.elb.network_attributes import USE_BALANCER
+from gwlbemu.core.elb.minimum_health import USE_BALANCER
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.errors import AwsError
 from gwlbemu.topology.file.document import Path as Path

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from gwlbemu.core.elb.health import RANGES, TRAFFIC_PORT, Health, HealthCheck, check_health_check, status_ranges
+from gwlbemu.core.elb.health import (
+    RANGES,
+    TRAFFIC_PORT,
+    Health,
+    HealthCheck,
+    application_defaults,
+    check_health_check,
+    status_ranges,
+)
 from gwlbemu.errors import SettingError
 
 U, H, X = None, True, False  # not decided yet, healthy, unhealthy
@@ -99,3 +107,27 @@ def test_a_matcher_that_aws_refuses_is_refused(matcher: str) -> None:
 def test_a_geneve_group_has_no_traffic_port() -> None:
     with pytest.raises(SettingError, match="port"):
         check_health_check(HealthCheck(port=TRAFFIC_PORT))
+
+
+@pytest.mark.contract("AL-09")
+def test_an_application_load_balancers_group_has_its_own_defaults_and_matcher() -> None:
+    made: Any = HealthCheck(**application_defaults("HTTP1"))  # type: ignore[arg-type]
+    assert made == HealthCheck("HTTP", TRAFFIC_PORT, "/", 30, 5, 5, 2, "200")
+    check_health_check(made, "HTTP", "HTTP1")
+    assert status_ranges("200-499", "HTTPS", "HTTP2") == ((200, 499),)
+    for matcher in ("500", "200-500", "199", "12", "two"):
+        with pytest.raises(SettingError, match="from 200 to 499"):
+            status_ranges(matcher, "HTTP", "HTTP1")
+    with pytest.raises(SettingError, match="protocol 'TCP'"):
+        check_health_check(HealthCheck("TCP", TRAFFIC_PORT), "HTTP", "HTTP1")
+
+
+@pytest.mark.contract("AL-18")
+def test_a_grpc_group_is_judged_by_grpcs_codes() -> None:
+    made: Any = HealthCheck(**application_defaults("GRPC"))  # type: ignore[arg-type]
+    assert (made.path, made.matcher) == ("/AWS.ALB/healthcheck", "12")
+    check_health_check(made, "HTTP", "GRPC")
+    assert status_ranges("0,12-14,99", "HTTP", "GRPC") == ((0, 0), (12, 14), (99, 99))
+    for matcher in ("100", "200", "5-4", ""):
+        with pytest.raises(SettingError, match="from 0 to 99"):
+            status_ranges(matcher, "HTTP", "GRPC")
