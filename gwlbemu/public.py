@@ -33,6 +33,7 @@ from gwlbemu.trials.packet_report import PacketReport
 from gwlbemu.trials.verify import Expectations
 from gwlbemu.views.expectations import PROTOCOLS, Case, Result
 from gwlbemu.views.flows import EndedFlow, EndedFlows, LiveFlow, read_flows
+from gwlbemu.views.logs import access_log
 from gwlbemu.views.metrics import NodeCounters, read_counters
 from gwlbemu.views.status import LabStatus, read_status
 from gwlbemu.views.targets import TargetState, read_targets
@@ -245,6 +246,13 @@ class Lab:
     def log(self, name: str) -> str:
         """Return what a process (node, appliance, web server) has written to its log. Raises UnknownNameError."""
         return self.running.state.log(self._process(name)).read_text(errors="replace")
+
+    def access_log(self, name: str) -> list[str]:
+        """Return the lines of the access log of an application load balancer, by time, or of one of its nodes.
+
+        Raises UnknownNameError, and LabError where there is none because access_logs.s3.enabled is false.
+        """
+        return access_log(self.running, name).lines()
 
     def events(self, appliance: str) -> list[dict[str, Any]]:
         """Return what an appliance has recorded: the firewall's decisions, the IDS's EVE events; one dict each.
