@@ -31,6 +31,8 @@ from gwlbemu.trials.inject import inject
 from gwlbemu.trials.injection import check_number, prepare
 from gwlbemu.trials.packet_report import PacketReport
 from gwlbemu.trials.verify import Expectations
+from gwlbemu.trials.web.answers import HttpAnswer, HttpReport
+from gwlbemu.trials.web.requests import http
 from gwlbemu.views.expectations import PROTOCOLS, Case, Result
 from gwlbemu.views.flows import EndedFlow, EndedFlows, LiveFlow, read_flows
 from gwlbemu.views.logs import access_log
@@ -41,8 +43,8 @@ from gwlbemu.views.traces import TracedPacket
 from gwlbemu.views.waiting import wait_until_healthy
 
 __all__ = [
-    "Case", "Client", "Completed", "EndedFlow", "EndedFlows", "Expectations", "FlowTrace", "Lab", "LabStatus",
-    "LiveFlow", "NodeCounters", "PacketReport", "Result", "TargetState", "TracedPacket",
+    "Case", "Client", "Completed", "EndedFlow", "EndedFlows", "Expectations", "FlowTrace", "HttpAnswer", "HttpReport",
+    "Lab", "LabStatus", "LiveFlow", "NodeCounters", "PacketReport", "Result", "TargetState", "TracedPacket",
 ]  # fmt: skip
 
 POLL = 0.02  # seconds between two looks of `wait_until`
@@ -204,6 +206,21 @@ class Lab:
         if source is not None and destination is not None:
             ends = (addresses_of(self.running.plan, source), addresses_of(self.running.plan, destination))
         return following(self.running, Pattern(protocol, ends, tcp or udp or None))
+
+    def http(
+        self, client: str, url: str, *, count: int = 1, keep_alive: bool = False, cookies: Path | None = None
+    ) -> HttpReport:
+        """Send `count` GET requests from inside the instance `client`, one after the other; tell what became of each.
+
+        Each has a connection of its own or, with `keep_alive`, all have one. `cookies` is a cookie file in curl's form
+        that what comes is kept in; without it no cookies are sent. Redirects are told and not followed. Raises
+        UnknownNameError for an instance that is not there, SettingError for what is no URL of HTTP.
+        """
+        known = None if cookies is None else cookies.read_text() if cookies.exists() else ""
+        report, kept = http(self.running, client, url, count=count, keep_alive=keep_alive, cookies=known)
+        if cookies is not None and kept is not None:
+            cookies.write_text(kept)
+        return report
 
     # ---- reading -----------------------------------------------------------------------------------------------------
     def targets(self) -> list[TargetState]:

@@ -76,6 +76,7 @@ GROUPS = {
     },
     "Try": {
         "inject": Verb("inject", "Send crafted packets and report what became of each"),
+        "http": Verb("http", "Requests: who answered, cookies, what the target saw"),
         "bench": Verb("bench", "Measure the data paths side by side, as ratios"),
     },
     "Design": {

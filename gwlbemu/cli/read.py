@@ -9,11 +9,10 @@ import click
 
 from gwlbemu.cli.common import echo, json_option, lab_option, name_silent, print_json, table
 from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
-from gwlbemu.core.elb.balancer_types import APPLICATION
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.ask import Reading
 from gwlbemu.views.flows import COLUMNS, LiveFlow, read_flows
-from gwlbemu.views.targets import TargetState, all_healthy, read_targets
+from gwlbemu.views.targets import TargetState, all_healthy, read_targets, request_counters
 
 
 @click.command("targets")
@@ -33,8 +32,7 @@ def targets_command(lab_name: str | None, as_json: bool) -> int:
 
 def _targets_text(lab: RunningLab, targets: Sequence[TargetState]) -> str:
     """A table; requests are counted by application load balancers alone, and their columns are there with one."""
-    types = lab.plan.node_types
-    counting = [node for node, kind in types.items() if kind == APPLICATION]
+    counting = request_counters(lab.plan)
     header = ["TARGET GROUP", "NODE", "TARGET", "ADDRESS", "ZONE", "STATE", "FLOWS"]
     header += [*(["REQUESTS", "IN FLIGHT"] if counting else []), "REASON", "DESCRIPTION"]
     rows = []

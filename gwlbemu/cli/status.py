@@ -10,7 +10,6 @@ import click
 
 from gwlbemu.cli.columns import screen_width, wrapped
 from gwlbemu.cli.common import echo, hint, json_option, lab_option, print_json, table
-from gwlbemu.core.elb.balancer_types import APPLICATION
 from gwlbemu.lab.running import open_lab
 from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.views.privileges import CAPABILITIES, Privileges, read_privileges
@@ -87,9 +86,8 @@ def _sentences(status: LabStatus, hint: Callable[..., str], answering: Sequence[
             yield f"! {node.name}: its tables in the kernel are {node.tables}, {_WITHOUT[node.tables]} ({mend})"
         if node.broken_proxy:
             yield f"! {node.name}: its proxy {node.proxy} ({hint('heal', 'node', node.name)})"
-        what = "requests" if node.type == APPLICATION else "connections"
         for group in node.failing_open:
-            yield f"{node.name}: no target of {group} is healthy: it fails open, {what} go to all of them"
+            yield f"{node.name}: no target of {group} is healthy: it fails open, {node.carries} go to all of them"
     dead = {each.name for each in status.processes if each.state == "dead"}
     for node in status.nodes:
         if node.carrier and node.name in dead:

@@ -66,6 +66,11 @@ class NodeStatus:
         return _CARRIERS.get(self.type, "")
 
     @property
+    def carries(self) -> str:
+        """What it hands to targets, in a word."""
+        return "requests" if self.type == APPLICATION else "connections"
+
+    @property
     def broken_tables(self) -> bool:
         """Whether somebody has taken away or changed what it wrote into the kernel: connections fail."""
         return self.tables not in ("", "intact")

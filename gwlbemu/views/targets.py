@@ -65,6 +65,11 @@ def targets_by_node(plan: Plan, reading: Reading[TargetState]) -> dict[str, list
     return found
 
 
+def request_counters(plan: Plan) -> frozenset[str]:
+    """Return the names of the nodes that count requests, which are those of application load balancers."""
+    return frozenset(node.name for node in plan.application_nodes)
+
+
 def all_healthy(targets: Iterable[TargetState]) -> bool:
     """Tell whether every one of the targets is healthy."""
     return all(each.state == "healthy" for each in targets)
