@@ -39,7 +39,7 @@ def present_states(lab: RunningLab) -> tuple[Plan, States, tuple[NoAnswer, ...]]
         targets={(each.node, each.id): each.state for each in targets.items if types[each.node] == GATEWAY},
         flows=by_node,
         members={
-            (each.node, each.target_group, each.id): each.state for each in targets.items if types[each.node] == NETWORK
+            (each.node, each.target_group, each.id): each.state for each in targets.items if types[each.node] != GATEWAY
         },
         connections=connections,
         changed_tables=_changed_tables(lab, plan),
