@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, MOST_TARGETS, NETWORK, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, MOST_TARGETS, NETWORK, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.health import check_matcher
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, attribute_problems, group_attribute_problems
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
+from gwlbemu.topology.file.check_application import application_problems
 from gwlbemu.topology.file.check_gateway import gateway_problems, geneve_group_problems
 from gwlbemu.topology.file.check_network import network_group_problems, network_problems
 from gwlbemu.topology.file.document import Path, Problem
@@ -100,6 +101,8 @@ def _load_balancer(
     yield from _forwards(topology, balancer, home, path)
     if balancer.type == NETWORK:
         yield from network_problems(balancer, home, {group.name: group for group in topology.target_groups}, path)
+    elif balancer.type == APPLICATION:
+        yield from application_problems(balancer, home, {group.name: group for group in topology.target_groups}, path)
     else:
         yield from gateway_problems(balancer, path)
     yield from attribute_problems(balancer.type, LOAD_BALANCER, balancer.attributes, (*path, "attributes"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 
-from gwlbemu.core.elb.balancer_types import NETWORK
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
 from gwlbemu.topology.plan.dns_names import dns_name
@@ -144,7 +144,7 @@ def _route_tables(plan: Plan) -> Iterator[str]:
 
 def _balancing(plan: Plan) -> Iterator[str]:
     for balancer in plan.load_balancers:
-        kind = f"{balancer.type}  {balancer.scheme}" if balancer.type == NETWORK else balancer.type
+        kind = balancer.type if balancer.type == GATEWAY else f"{balancer.type}  {balancer.scheme}"
         groups = f"  security groups {', '.join(balancer.security_groups)}" if balancer.security_groups else ""
         yield f"load balancer {balancer.name}  {kind}  zones {', '.join(balancer.zones)}{groups}"
         if dns_name(balancer):
@@ -158,7 +158,7 @@ def _balancing(plan: Plan) -> Iterator[str]:
             served = ", ".join(node.endpoints) or "no endpoint"
             address = f"{node.address}/{node.prefix_length}"
             yield f"  node {node.name}  zone {node.zone}  {address}  {node.mac}  serves {served}"
-        for own in (node for node in plan.network_nodes if node.load_balancer == balancer.name):
+        for own in (node for node in plan.addressed_nodes if node.load_balancer == balancer.name):
             public = f"  public {own.public_address}" if own.public_address else ""
             addresses = f"{own.address}  {own.ipv6_address}".rstrip()
             yield f"  node {own.name}  zone {own.zone}  subnet {own.subnet}  {addresses}  {own.mac}{public}"
