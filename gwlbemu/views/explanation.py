@@ -111,7 +111,7 @@ def conclusion(found: Exchange) -> str:
         refused = found.back is not None and found.back.packet.tcp_flags & RST and found.back.packet.protocol == TCP
         said = "answered with a RST, since nothing listens there" if refused else "answered"
         return f"Delivered{_served_by(found)} and {said}; {met}."
-    if {one.there.end.reason for one in found.possible} <= {Cause.PROXY.value, Cause.CHANGED_TABLES.value}:
+    if {one.there.end.reason for one in found.possible} == {Cause.CHANGED_TABLES.value}:
         return f"Not known: {found.possible[0].there.end.sentence}."
     if found.there.end.kind is Kind.AMBIGUOUS or (found.back is not None and found.back.end.kind is Kind.AMBIGUOUS):
         answered, first = sum(each.answered for each in found.possible), found.possible[0]
