@@ -53,6 +53,13 @@ class ApplicationBalancers:
             trip.note(node.name, "deliver", rule or "its address", path=path)
             return End(Kind.DELIVERED, node.name, "", f"it arrives at {node.name}")
         model = self._paths.application_model(node, self._states)
+        flags = packet.tcp_flags & (SYN | ACK | RST | FIN)
+        if packet.protocol == TCP and flags != SYN:
+            if flags & RST:
+                told = f"it is no SYN and belongs to no connection of {node.name}, which says nothing"
+                return dropped(node.name, Cause.NO_LISTENER, told)
+            told = f"{node.name} answers it with a TCP reset: it is no SYN and belongs to no connection there"
+            return dropped(node.name, Cause.RESET, told)
         listener = model.listener(packet.destination_port) if packet.protocol == TCP else None
         place = self._paths.balancer_places[name]
         if listener is None:
@@ -62,13 +69,6 @@ class ApplicationBalancers:
                 f" {model.listeners}), and says nothing"
             )
             return dropped(node.name, Cause.NO_LISTENER, told, place)
-        flags = packet.tcp_flags & (SYN | ACK | RST | FIN)
-        if flags & RST:
-            told = f"it is no SYN and belongs to no connection of {node.name}, which says nothing"
-            return dropped(node.name, Cause.NO_LISTENER, told)
-        if flags != SYN:
-            told = f"{node.name} answers it with a TCP reset: it is no SYN and belongs to no connection there"
-            return dropped(node.name, Cause.RESET, told)
         if node.name in self._states.without_engine:
             return dropped(node.name, Cause.RESET, f"{node.name} answers it with a TCP reset: its HAProxy does not run")
         ends = f"listener {listener.name}: the node ends the connection"
