@@ -97,6 +97,7 @@ class Attributes:
     """
 
     TABLE: ClassVar[Table] = {}
+    ABSENT: ClassVar[Mapping[str, str]] = {}  # what AWS has and the emulation has not: a key's beginning, the reason
 
     @classmethod
     def rows(cls, resource: str) -> Mapping[str, Attribute]:
@@ -113,6 +114,9 @@ class Attributes:
         """
         rows = cls.rows(resource)
         for key in texts:
+            for beginning, reason in cls.ABSENT.items():
+                if key.startswith(beginning):
+                    raise AwsError(f"{resource} attribute key '{key}': {reason}")
             if key not in rows:
                 raise AwsError(
                     f"{resource} attribute key '{key}' is not recognized, expected one of: {', '.join(rows)}"

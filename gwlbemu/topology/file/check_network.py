@@ -31,15 +31,9 @@ def network_problems(
 
     `home` is its VPC if its subnets have one, `groups` are all target groups by name.
     """
-    yield from _addresses(balancer, home, path)
-    known = [group.name for group in home.security_groups] if home else []
-    for number, name in enumerate(balancer.security_groups):
-        if home and name not in known:
-            yield Problem(
-                (*path, "security_groups", number),
-                f"VPC {home.name} has no security group {name}: expected one of {', '.join(known) or 'none'} "
-                "(InvalidSecurityGroup)",
-            )
+    yield from _addresses(balancer, path)
+    yield from dualstack_problems(balancer, home, path)
+    yield from security_group_problems(balancer, home, path)
     if balancer.listener is not None:
         yield Problem(
             (*path, "listener"),
@@ -67,6 +61,29 @@ def network_problems(
             taken[listener.port] = listener.protocol or "without a protocol"
 
 
+def security_group_problems(balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator[Problem]:
+    """Yield the security groups of a load balancer that its VPC `home` has not."""
+    known = [group.name for group in home.security_groups] if home else []
+    for number, name in enumerate(balancer.security_groups):
+        if home and name not in known:
+            yield Problem(
+                (*path, "security_groups", number),
+                f"VPC {home.name} has no security group {name}: expected one of {', '.join(known) or 'none'} "
+                "(InvalidSecurityGroup)",
+            )
+
+
+def dualstack_problems(balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator[Problem]:
+    """Yield the subnets in which a dual-stack load balancer's node could have no IPv6 address."""
+    without_ipv6 = [subnet.name for subnet in home.subnets if subnet.ipv6_cidr is None] if home else []
+    for number, place in enumerate(balancer.subnets):
+        if balancer.ip_address_type == "dualstack" and place.subnet in without_ipv6:
+            yield Problem(
+                (*path, "subnets", number, "subnet"),
+                f"subnet {place.subnet} has no ipv6_cidr: expected one for ip_address_type dualstack (InvalidSubnet)",
+            )
+
+
 def network_group_problems(group: TargetGroup, vpc: Vpc, path: Path) -> Iterator[Problem]:
     """Yield what is wrong with a network load balancer's target group in `vpc` that stands at `path`."""
     if group.target_type == "alb":
@@ -86,11 +103,9 @@ def network_group_problems(group: TargetGroup, vpc: Vpc, path: Path) -> Iterator
                 )
 
 
-def _addresses(balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator[Problem]:
+def _addresses(balancer: LoadBalancer, path: Path) -> Iterator[Problem]:
     """Addresses that the scheme or the IP address type has no use for, or lacks (ELBv2 API, SubnetMapping)."""
     facing = balancer.is_internet_facing
-    dual = balancer.ip_address_type == "dualstack"
-    without_ipv6 = [subnet.name for subnet in home.subnets if subnet.ipv6_cidr is None] if home else []
     for number, place in enumerate(balancer.subnets):
         here = (*path, "subnets", number)
         if facing and place.public_address is None:
@@ -109,12 +124,7 @@ def _addresses(balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator
                 (*here, "public_address"),
                 "an internal load balancer has no public address: expected scheme internet-facing (InvalidScheme)",
             )
-        if dual and place.subnet in without_ipv6:
-            yield Problem(
-                (*here, "subnet"),
-                f"subnet {place.subnet} has no ipv6_cidr: expected one for ip_address_type dualstack (InvalidSubnet)",
-            )
-        if place.ipv6_address and not dual:
+        if place.ipv6_address and balancer.ip_address_type != "dualstack":
             yield Problem((*here, "ipv6_address"), "expected ip_address_type dualstack, or no such key")
 
 

@@ -39,7 +39,7 @@ def _target_group(topology: Topology, layout: Layout, group: file.TargetGroup) -
         protocol_version=_version(kind, group),
         port=group.port,
         target_type=group.target_type,
-        health_check=group.health_check.settings(group.protocol),
+        health_check=group.health_check.settings(group.protocol, group.protocol_version or ""),
         attributes=attributes.complete(kind, attributes.TARGET_GROUP, defaults | group.attributes),
         targets=tuple(
             plan.Target(
