@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gwlbemu.paths.choices import MOST
@@ -170,12 +170,7 @@ def conclusion(found: Exchange) -> str:
 def _served_by(found: Exchange) -> str:
     """Name the targets of network load balancers, or the nodes, that may get the packet."""
     targets = dict.fromkeys(one.there.end.at for one in found.possible if one.there.balanced or one.there.is_terminated)
-    return f" to {_either(targets)}" if targets else ""
-
-
-def _either(names: Iterable[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
+    return f" to {' or '.join(targets)}" if targets else ""
 
 
 def _asked(found: Exchange) -> str:
@@ -189,7 +184,7 @@ def _asked(found: Exchange) -> str:
     if len(served) < len(onwards):
         return f" In {len(served)} of {_count(onwards)} ways it is served; in others, {first.sentence}."
     targets = dict.fromkeys(each.target for each in served if each.target)
-    by = f"It is served by {_either(targets)}" if targets else ""
+    by = f"It is served by {' or '.join(targets)}" if targets else ""
     own = dict.fromkeys(each.sentence for each in served if not each.target)
     return " " + "; or ".join([*([by] if by else []), *own][:3]) + "."
 
