@@ -50,14 +50,18 @@ class Session(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """What one worker has counted at a frontend, or with all servers of a backend."""
+    """What one worker has counted at a frontend (`server` is ""), or with a server of a backend."""
 
     proxy: str
-    is_frontend: bool
-    now: int  # connections
-    total: int
+    server: str
+    now: int  # connections of clients; with a server what it does now: connections (TCP) or requests (HTTP)
+    total: int  # connections of clients; with a server what it was given: connections or requests
     bytes: int  # both ways
     failed_handshakes: int
+    connects: int  # connections made to the server
+    failed_connects: int
+    responses: tuple[int, int, int, int, int]  # HTTP: 1xx to 5xx
+    response_seconds: float  # mean of the last 1024 requests, from the server's connection to its header
 
 
 async def ask(path: Path, request: str) -> str:
@@ -104,23 +108,29 @@ def description(answer: str) -> str:
 
 
 def counted(answer: str) -> Iterator[Counted]:
-    """Read the answer to `show stat`: each frontend, and each backend with what its servers count together."""
+    """Read the answer to `show stat`: each frontend and each server."""
     header, _, lines = answer.strip().partition("\n")
-    failed: dict[str, int] = {}
     for row in csv.DictReader(io.StringIO(f"{header.removeprefix('# ')}\n{lines}")):
-        name, what = row["pxname"], row["svname"]
-        handshakes = int(row.get("ssl_failed_handshake") or 0)
-        if what not in ("FRONTEND", "BACKEND"):
-            failed[name] = failed.get(name, 0) + handshakes
+        if row["svname"] == "BACKEND":
             continue
+
+        def number(key: str, row: dict[str, str] = row) -> int:
+            return int(row.get(key) or 0)
+
         yield Counted(
-            proxy=name,
-            is_frontend=what == "FRONTEND",
-            now=int(row["scur"]),
-            total=int(row["stot"]),
-            bytes=int(row["bin"]) + int(row["bout"]),
-            failed_handshakes=handshakes if what == "FRONTEND" else failed.get(name, 0),
-        )
+            proxy=row["pxname"],
+            server="" if row["svname"] == "FRONTEND" else row["svname"],
+            now=number("scur"),
+            total=number("stot"),
+            bytes=number("bin") + number("bout"),
+            failed_handshakes=number("ssl_failed_handshake"),
+            connects=number("connect"),
+            failed_connects=number("econ"),
+            responses=(
+                number("hrsp_1xx"), number("hrsp_2xx"), number("hrsp_3xx"), number("hrsp_4xx"), number("hrsp_5xx")
+            ),
+            response_seconds=number("rtime") / 1000,
+        )  # fmt: skip
 
 
 def sessions(worker: int, answer: str) -> Iterator[Session]:
