@@ -42,7 +42,7 @@ class Attribute(NamedTuple):
         """What a value may be, in words for an error message."""
         if isinstance(self.default, bool) and not self.choices:
             return "true or false"
-        if isinstance(self.default, int):
+        if isinstance(self.default, int) and not self.choices:
             return f"a whole number from {self.low} to {self.high}{' or off' if self.may_be_off else ''}"
         return " or ".join(self.choices) or f"text that matches {self.pattern}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gwlbemu.core.elb.network_attributes import PRESERVE, group_defaults
+from gwlbemu.core.elb.rules import FORWARD
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.balancing import Listener, LoadBalancer, TargetGroup
 from gwlbemu.topology.file.check_tls import tls_problems
@@ -178,6 +179,10 @@ def _listener(listener: Listener, dual: bool, path: Path) -> Iterator[Problem]:
             )
         priorities.add(rule.priority)
         yield from _conditions(rule, (*here, "conditions"))
+        if rule.transforms:
+            yield Problem(
+                (*here, "transforms"), "transforms are for Application Load Balancers: expected none (ValidationError)"
+            )
         yield from _actions(rule.actions, listener.protocol, (*here, "actions"))
 
 
@@ -197,7 +202,16 @@ def _actions(actions: tuple[Action, ...], protocol: str | None, path: Path) -> I
         yield Problem(
             (*path, number), "a Network Load Balancer forwards by one action: expected no second one (TooManyActions)"
         )
+    for number, action in enumerate(actions):
+        if action.type != FORWARD:
+            yield Problem(
+                (*path, number, "type"),
+                f"a Network Load Balancer's rules forward: expected 'forward', got {action.type!r} "
+                "(InvalidLoadBalancerAction)",
+            )
     for number, action in enumerate(actions[:1]):
+        if action.type != FORWARD:
+            continue
         groups = action.weighted_target_groups()
         config = (*path, number, "forward_config")
         if protocol == "TLS" and len(groups) > 1:
