@@ -1,18 +1,21 @@
-"""What is wrong with network load balancers, their listeners and targets, beside the ways (see `ways`).
+"""What is wrong with network and application load balancers, their listeners and targets, beside the ways (see `ways`).
 
 Sources: NLB guide, Security groups (whom a load balancer's and its targets' groups have to let in), Edit target group
-attributes (client IP preservation), Target groups (zones), Troubleshoot (a target that is its own client).
+attributes (client IP preservation), Target groups (zones), Troubleshoot (a target that is its own client); ALB guide,
+Security groups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import cast
 
-from gwlbemu.core.elb.balancer_types import NETWORK
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, NETWORK
 from gwlbemu.core.elb.health import TRAFFIC_PORT
 from gwlbemu.core.elb.network_attributes import PRESERVE, NetworkAttributes
 from gwlbemu.core.elb.target import EVERY_ZONE
+from gwlbemu.core.elb.target_group import GroupAttributes
 from gwlbemu.core.network.balancer import PROTOCOLS
 from gwlbemu.paths.filters import allowed_in, allowed_out
 from gwlbemu.paths.values import Packet
@@ -23,7 +26,7 @@ from gwlbemu.review.finding import listed
 from gwlbemu.review.talk import Talk
 from gwlbemu.topology.file.schema import SecurityGroupRule
 from gwlbemu.topology.plan.listeners import Listener
-from gwlbemu.topology.plan.values import Instance, LoadBalancer, NetworkNode, Plan, SecurityGroup, Target, TargetGroup
+from gwlbemu.topology.plan.values import Instance, LoadBalancer, Plan, SecurityGroup, Target, TargetGroup
 from gwlbemu.wire.protocols import TCP, UDP, name
 
 Served = tuple[Listener, TargetGroup]
@@ -32,19 +35,19 @@ _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")  #
 
 
 def network_faults(talk: Talk) -> Iterator[Fault]:
-    """Yield what is wrong with the network load balancers of a design."""
+    """Yield what is wrong with the network and application load balancers of a design."""
     for number, balancer in enumerate(talk.whole.load_balancers):
-        if balancer.type == NETWORK:
+        if balancer.type != GATEWAY:
             yield from _Balancer(talk, number, balancer).faults()
 
 
 class _Balancer:
-    """One network load balancer of a design, with who may be its client."""
+    """One load balancer of a design that clients know by its addresses, with who may be its client."""
 
     def __init__(self, talk: Talk, number: int, balancer: LoadBalancer) -> None:
         self._plan: Plan = talk.whole
         self._number, self._balancer = number, balancer
-        self._nodes: list[NetworkNode] = [n for n in self._plan.network_nodes if n.load_balancer == balancer.name]
+        self._nodes = [node for node in self._plan.addressed_nodes if node.load_balancer == balancer.name]
         groups = {group.name: group for group in self._plan.target_groups}
         self._served: list[Served] = [
             (listener, groups[name]) for listener in balancer.listeners for name in listener.target_groups()
@@ -104,7 +107,7 @@ class _Balancer:
     def _shut_targets(self) -> Iterator[Fault]:
         """Targets whose groups let in neither clients nor the node, whichever their packets come from."""
         for listener, group in self._served:
-            preserved = NetworkAttributes.from_text(target_group=group.attributes).preserve_client_ip
+            preserved = self._keeps_clients(group)
             for target, instance, groups in self._guarded(group):
                 if preserved:
                     sources = self._clients(groups, instance.name)
@@ -129,6 +132,12 @@ class _Balancer:
                 edits = tuple(_letting_in(groups[0], packets[0], each) for each in wanted)
                 path = (*groups[0].path, "ingress")
                 yield Fault("shut-target", "error", text, (path,), frozenset([path, (group.name,)]), edits=edits)
+
+    def _keeps_clients(self, group: TargetGroup) -> bool:
+        """Whether targets see the clients' addresses; an application load balancer ends their connections."""
+        if self._balancer.type != NETWORK:
+            return False
+        return NetworkAttributes.from_text(target_group=group.attributes).preserve_client_ip
 
     def _is_let_in(self, listener: Listener, client: str) -> bool:
         return any(allowed_in(self._own, packet) for packet in _to(listener.protocol, listener.port or 0, client))
@@ -183,8 +192,9 @@ class _Balancer:
     # ---- zones, and targets that are clients ----
     def _empty_zones(self) -> Iterator[Fault]:
         for group in {group.name: group for _, group in self._served}.values():
-            attributes = NetworkAttributes.from_text(
-                load_balancer=self._balancer.attributes, target_group=group.attributes
+            attributes = cast(
+                GroupAttributes,
+                ATTRIBUTES[self._balancer.type].from_text(self._balancer.attributes, target_group=group.attributes),
             )
             zones = {target.zone for target in group.targets}
             if attributes.cross_zone or EVERY_ZONE in zones or not zones:
@@ -195,8 +205,7 @@ class _Balancer:
                 address = node.public_address or node.address
                 text = (
                     f"load balancer {self._balancer.name} has the address {address} in zone {node.zone}, where target"
-                    f" group {group.name} has no target, and cross-zone load balancing is off: DNS does not answer that"
-                    " address, and what is sent to it is dropped"
+                    f" group {group.name} has no target, and cross-zone load balancing is off: {self._without_targets}"
                 )
                 place = ("load_balancers", self._number, "attributes", CROSS_ZONE)
                 if group.attributes[CROSS_ZONE] == "false":
@@ -204,6 +213,13 @@ class _Balancer:
                     place = ("target_groups", index, "attributes", CROSS_ZONE)
                 edit = setting(place, "true", f"{CROSS_ZONE}: true")
                 yield Fault("empty-zone", "warning", text, (place,), frozenset([place, (node.zone,)]), edits=(edit,))
+
+    @property
+    def _without_targets(self) -> str:
+        """What becomes of clients of a zone without targets in scope."""
+        if self._balancer.type == NETWORK:
+            return "DNS does not answer that address, and what is sent to it is dropped"
+        return "requests that it forwards to that group are answered with 503"
 
     def _own_clients(self) -> Iterator[Fault]:
         """An internal load balancer that nobody but its own targets can be a client of."""
@@ -215,8 +231,7 @@ class _Balancer:
                 continue
             homes = {target.address for target in group.targets}
             mine = [one.name for one in others if one.address in homes]
-            preserved = NetworkAttributes.from_text(target_group=group.attributes).preserve_client_ip
-            if not preserved or len(mine) < len(others) or not mine:
+            if not self._keeps_clients(group) or len(mine) < len(others) or not mine:
                 continue
             text = (
                 f"nobody but the targets of {group.name} can be a client of internal load balancer"

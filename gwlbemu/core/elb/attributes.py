@@ -107,6 +107,11 @@ class Attributes:
         return cls.TABLE[resource]
 
     @classmethod
+    def absent(cls, key: str) -> str:
+        """Return why a key of AWS's is not emulated, "" for one that is, or is none."""
+        return next((reason for beginning, reason in cls.ABSENT.items() if key.startswith(beginning)), "")
+
+    @classmethod
     def parse(cls, resource: str, texts: Mapping[str, str]) -> dict[str, Value]:
         """Return the value of each given key, by field name.
 
@@ -114,9 +119,8 @@ class Attributes:
         """
         rows = cls.rows(resource)
         for key in texts:
-            for beginning, reason in cls.ABSENT.items():
-                if key.startswith(beginning):
-                    raise AwsError(f"{resource} attribute key '{key}': {reason}")
+            if reason := cls.absent(key):
+                raise AwsError(f"{resource} attribute key '{key}': {reason}")
             if key not in rows:
                 raise AwsError(
                     f"{resource} attribute key '{key}' is not recognized, expected one of: {', '.join(rows)}"

@@ -12,11 +12,12 @@ no more takes nothing there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from gwlbemu.ports.loop import Loop
 from gwlbemu.programs.haproxy import master
@@ -52,12 +53,21 @@ class Language(Generic[W]):
 
     `text` is the configuration, with a description (see `description`); `changes` are the commands that make a running
     one of the first what the second wants, which has the same shape; `ends` are those that end whatever goes to the
-    servers with these names, which may be known no more.
+    servers with these names, which may be known no more. `counters` are variables of the process that count.
     """
 
     text: Callable[[W], str]
     changes: Callable[[W, W], Iterator[str]]
     ends: Callable[[W, Sequence[str]], Iterator[str]]
+    counters: tuple[str, ...] = ()
+
+
+class Counters(NamedTuple):
+    """What was counted: by all workers that there ever were, by those that there are; the sum of each variable."""
+
+    ever: list[Counted]
+    living: list[Counted]
+    variables: Mapping[str, int]
 
 
 class HaproxyKeeper(Generic[W]):
@@ -87,6 +97,7 @@ class HaproxyKeeper(Generic[W]):
         self._refused = ""  # the description of a text that is not to be tried again
         self._ending: list[str] = []
         self._counted: dict[int, list[Counted]] = {}  # by worker, also of those that are no more
+        self._variables: dict[int, dict[str, int]] = {}
         self._busy = asyncio.Lock()
         self._is_due = False  # somebody waits to follow
         self.state = "not started yet"
@@ -113,14 +124,17 @@ class HaproxyKeeper(Generic[W]):
         with suppress(*ERRORS):
             await self._send(f"@!{each.worker} shutdown session {each.pointer}" for each in sessions)
 
-    async def counted(self) -> tuple[list[Counted], list[Counted]]:
-        """Return what all workers have counted that there ever were, and what those that there are have."""
+    async def counted(self) -> Counters:
+        """Return what has been counted up to now."""
         async with self._busy:
             living: tuple[int, ...] = ()
             with suppress(*ERRORS):
                 living = await self._count()
         rows = [row for of_worker in self._counted.values() for row in of_worker]
-        return rows, [row for worker in living for row in self._counted[worker]]
+        variables: Counter[str] = Counter()
+        for found in self._variables.values():
+            variables.update(found)
+        return Counters(rows, [row for worker in living for row in self._counted[worker]], variables)
 
     # ---- inside ----
     def _watch(self) -> None:
@@ -228,6 +242,9 @@ class HaproxyKeeper(Generic[W]):
         living = _all(await self._workers())
         for worker in living:
             self._counted[worker] = list(master.counted(await self._ask(f"@!{worker} show stat")))
+            if names := self._language.counters:
+                answer = await self._ask(";".join(f"@!{worker} get var proc.{name}" for name in names))
+                self._variables[worker] = master.variables(answer)
         return living
 
     async def _workers(self) -> Workers:

@@ -17,9 +17,10 @@ from typing import NamedTuple
 ANSWER_SECONDS = 5.0
 _MOST_BYTES = 64 << 20  # of an answer
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_BEGIN = re.compile(r"^(0x[0-9a-f]+): \[.*\] id=\d+ proto=tcpv[46] source=(\S+):(\d+)", re.MULTILINE)
+_BEGIN = re.compile(r"^(0x[0-9a-f]+): \[.*\] id=(\d+) proto=tcpv[46] source=(\S+):(\d+)", re.MULTILINE)
 _FRONTEND = re.compile(r"frontend=(\S+) .*?addr=(\S+):(\d+)")
 _SERVER = re.compile(r"server=(\S+) .*?addr=(\S+):(\d+)")
+_VARIABLE = re.compile(r"^proc\.(\S+): type=sint value=<(-?\d+)>", re.MULTILINE)
 _TOTAL, _EXPIRY, _AGE = re.compile(r" total=(\d+)\)"), re.compile(r" rex=(\w+)"), re.compile(r" age=(\w+)\)")
 
 
@@ -47,6 +48,7 @@ class Session(NamedTuple):
     bytes: int  # both ways
     age_seconds: int
     expires_in_seconds: int
+    number: int  # of the worker's, ascending by their beginnings
 
 
 class Counted(NamedTuple):
@@ -58,6 +60,7 @@ class Counted(NamedTuple):
     total: int  # connections of clients; with a server what it was given: connections or requests
     bytes: int  # both ways
     failed_handshakes: int
+    connections: int  # to the server, now: in use, and idle ones that may be used again
     connects: int  # connections made to the server
     failed_connects: int
     responses: tuple[int, int, int, int, int]  # HTTP: 1xx to 5xx
@@ -124,6 +127,7 @@ def counted(answer: str) -> Iterator[Counted]:
             total=number("stot"),
             bytes=number("bin") + number("bout"),
             failed_handshakes=number("ssl_failed_handshake"),
+            connections=number("used_conn_cur") + number("idle_conn_cur") + number("safe_conn_cur"),
             connects=number("connect"),
             failed_connects=number("econ"),
             responses=(
@@ -131,6 +135,11 @@ def counted(answer: str) -> Iterator[Counted]:
             ),
             response_seconds=number("rtime") / 1000,
         )  # fmt: skip
+
+
+def variables(answer: str) -> dict[str, int]:
+    """Read the answers to several `get var proc.NAME`: the numbers by name."""
+    return {name: int(number) for name, number in _VARIABLE.findall(answer)}
 
 
 def sessions(worker: int, answer: str) -> Iterator[Session]:
@@ -148,8 +157,8 @@ def sessions(worker: int, answer: str) -> Iterator[Session]:
             pointer=begin[1],
             frontend=frontend[1],
             server="" if server is None else server[1],
-            source=begin[2],
-            source_port=int(begin[3]),
+            source=begin[3],
+            source_port=int(begin[4]),
             destination=frontend[2],
             destination_port=int(frontend[3]),
             target_address="" if server is None else server[2],
@@ -157,6 +166,7 @@ def sessions(worker: int, answer: str) -> Iterator[Session]:
             bytes=sum(map(int, _TOTAL.findall(block))),
             age_seconds=next((_seconds(each) for each in _AGE.findall(block)), 0),
             expires_in_seconds=min(waits, default=0),
+            number=int(begin[2]),
         )
 
 

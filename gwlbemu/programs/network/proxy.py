@@ -56,8 +56,8 @@ class ProxyKeeper:
             (f"{what}_{each}" for what in ("ActiveFlowCount", "NewFlowCount", "ProcessedBytes") for each in _PROTOCOLS),
             0,
         ) | {"ClientTLSNegotiationErrorCount": 0, "TargetTLSNegotiationErrorCount": 0}
-        ever, living = await self._haproxy.counted()
-        for row in ever:
+        counted = await self._haproxy.counted()
+        for row in counted.ever:
             protocol = "TLS" if row.proxy.startswith("TLS") else "TCP"
             if row.server:
                 found["TargetTLSNegotiationErrorCount"] += row.failed_handshakes
@@ -65,7 +65,7 @@ class ProxyKeeper:
             found[f"NewFlowCount_{protocol}"] += row.total
             found[f"ProcessedBytes_{protocol}"] += row.bytes
             found["ClientTLSNegotiationErrorCount"] += row.failed_handshakes
-        for row in living:
+        for row in counted.living:
             if not row.server:
                 found[f"ActiveFlowCount_{'TLS' if row.proxy.startswith('TLS') else 'TCP'}"] += row.now
         return found

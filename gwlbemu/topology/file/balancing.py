@@ -98,7 +98,9 @@ class HealthCheck(Model):
         default=None, description='HTTP statuses: "200", "200,202", "200-299"; codes of gRPC with protocol_version GRPC'
     )
 
-    def settings(self, group_protocol: str, protocol_version: str = "") -> core.HealthCheck:
+    def settings(
+        self, group_protocol: str, protocol_version: str = "", default_protocol: str = "TCP"
+    ) -> core.HealthCheck:
         """Return the same as the core has it, for a group of that protocol and protocol version.
 
         Defaults: guide of each type, Health checks for target groups. Raises SettingError for what AWS refuses.
@@ -109,7 +111,8 @@ class HealthCheck(Model):
         if group_protocol in APPLICATION_PROTOCOLS:
             given = application_defaults(protocol_version) | given
         elif group_protocol != GENEVE:
-            given = network_defaults(self.protocol or "TCP") | given
+            protocol = self.protocol or default_protocol
+            given = network_defaults(protocol) | {"protocol": protocol} | given
         return check_health_check(core.HealthCheck(**given), group_protocol, protocol_version)
 
 
@@ -145,6 +148,14 @@ class TargetGroup(Model):
     health_check: HealthCheck = HealthCheck()
     attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(TARGET_GROUP))
     targets: tuple[_ShortTarget, ...] = ()
+
+    def checked(self) -> core.HealthCheck:
+        """Return how its targets are probed. Raises SettingError for what AWS refuses.
+
+        Targets of type alb are probed by HTTP or HTTPS (NLB guide, Use an Application Load Balancer as a target).
+        """
+        default = "HTTP" if self.target_type == "alb" else "TCP"
+        return self.health_check.settings(self.protocol, self.protocol_version or "", default)
 
     @property
     def target_ids(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, attribute_
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
 from gwlbemu.topology.file.check_application import application_group_problems, application_problems
 from gwlbemu.topology.file.check_gateway import gateway_problems, geneve_group_problems
-from gwlbemu.topology.file.check_network import network_group_problems, network_problems
+from gwlbemu.topology.file.check_network import alb_target_problems, network_group_problems, network_problems
 from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.places import balancers_of_type, subnets_by_name, target_zone
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
@@ -187,21 +187,22 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
             )
     if kind == NETWORK:
         yield from network_group_problems(group, vpc, path)
+    if group.target_type == "alb":
+        yield from alb_target_problems(group, vpc, balancers_of_type(topology, APPLICATION), path)
     if known > (most := MOST_TARGETS[kind]):
         yield Problem((*path, "targets"), f"{known} targets: expected at most {most}, over all zones together")
 
 
 def _health_check(group: TargetGroup, path: Path) -> Iterator[Problem]:
     check = group.health_check
-    version = group.protocol_version or ""
     try:
         if check.matcher is not None:
-            check_matcher(check.matcher, group.protocol, version)
+            check_matcher(check.matcher, group.protocol, group.protocol_version or "")
     except SettingError as error:
         yield Problem((*path, "matcher"), str(error))
         return
     try:
-        check.settings(group.protocol, version)
+        group.checked()
     except SettingError as error:
         yield Problem(path, str(error))
 

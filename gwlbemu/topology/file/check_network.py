@@ -6,7 +6,7 @@ service model elbv2 2015-12-01; SourceIpConditionConfig of 2026); NLB guide, Lis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gwlbemu.core.elb.network_attributes import PRESERVE, group_defaults
 from gwlbemu.core.elb.rules import FORWARD
@@ -104,6 +104,43 @@ def network_group_problems(group: TargetGroup, vpc: Vpc, path: Path) -> Iterator
                 )
 
 
+def alb_target_problems(
+    group: TargetGroup, vpc: Vpc, balancers: Iterable[LoadBalancer], path: Path
+) -> Iterator[Problem]:
+    """Yield what is wrong with the targets of a group of type alb; `balancers` are the application load balancers.
+
+    Source: NLB guide, Use an Application Load Balancer as a target.
+    """
+    if group.health_check.protocol == "TCP":
+        yield Problem(
+            (*path, "health_check", "protocol"),
+            "targets of type alb are probed by HTTP or HTTPS: expected one of them (ValidationError)",
+        )
+    subnets = {subnet.name for subnet in vpc.subnets}
+    there = {one.name: one for one in balancers if any(place.subnet in subnets for place in one.subnets)}
+    for number, target in enumerate(group.targets[:1]):
+        here = (*path, "targets", number)
+        balancer = there.get(target.id)
+        if balancer is None:
+            known = ", ".join(there) or "one there"
+            yield Problem(
+                here,
+                f"{target.id} is no Application Load Balancer of VPC {vpc.name}: expected {known} (InvalidTarget)",
+            )
+            continue
+        if target.port not in (None, group.port):
+            yield Problem(
+                (*here, "port"), f"a target of type alb is at the group's port, {group.port}: expected no port"
+            )
+        ports = [listener.port for _, listener in balancer.all_listeners()]
+        if group.port not in ports:
+            yield Problem(
+                here,
+                f"{target.id} has no listener on port {group.port}: expected one there, or another port of the group, "
+                f"{' or '.join(str(port) for port in ports if port)} (InvalidTarget)",
+            )
+
+
 def _addresses(balancer: LoadBalancer, path: Path) -> Iterator[Problem]:
     """Addresses that the scheme or the IP address type has no use for, or lacks (ELBv2 API, SubnetMapping)."""
     facing = balancer.is_internet_facing
@@ -143,6 +180,12 @@ def _forwards(listener: Listener, groups: Mapping[str, TargetGroup], path: Path)
                 (*path, *rest),
                 f"a {protocol} listener can't forward to target group {name} of protocol {group.protocol}: expected "
                 f"{' or '.join(FORWARDS[protocol])} (IncompatibleProtocols)",
+            )
+        if group.target_type == "alb" and protocol != "TCP":
+            yield Problem(
+                (*path, *rest),
+                f"target group {name} has targets of type alb, which a {protocol} listener can't forward to: expected "
+                "TCP (IncompatibleProtocols)",
             )
         if protocol == "TLS" and group.attributes.get("stickiness.enabled") == "true":
             yield Problem(

@@ -148,4 +148,4 @@ def _reset_count(drill: Run) -> int:
     metric = "TCP_ELB_Reset_Count" if subject.is_network else "TCP_GWLB_Reset_Count"
     names = {node.name for node in subject.nodes}
     counters = read_counters(drill.lab, within_seconds=TIMEOUT).complete()
-    return sum(node.values.get(metric, 0) for node in counters if node.node in names)
+    return int(sum(node.values.get(metric, 0) for node in counters if node.node in names))

@@ -111,5 +111,5 @@ def test_a_session_is_read_and_what_is_none_is_not() -> None:
     (session,) = haproxy.sessions(3051, answer)
     assert session == haproxy.Session(
         3051, "0x55f80410ee00", "TLS:443", "target-1", "198.51.100.10", 47558, "10.0.9.10", 443, "10.0.1.11", 80, 42,
-        61, 349,
+        61, 349, 3,
     )  # fmt: skip

@@ -349,6 +349,45 @@ def test_what_a_file_says_of_rules_is_in_the_plan() -> None:
     assert found.tls.certificates == ("lab",)
 
 
+def behind(*targets: str, port: int = 80, **more: Any) -> Any:
+    """The application load balancer `front` behind a network load balancer `net`."""
+
+    def change(data: Data) -> None:
+        application()(data)
+        albs = {"name": "albs", "vpc": "app", "protocol": "TCP", "port": port, "target_type": "alb"}
+        data["target_groups"].append(albs | {"targets": list(targets)} | more)
+        tcp = [{"protocol": "TCP", "port": 80, "default_actions": [forward("albs")]}]
+        data["load_balancers"].append(
+            {"name": "net", "type": "network", "subnets": ["app-a", "app-b"], "listeners": tcp}
+        )
+
+    return change
+
+
+ALBS = "target_groups[2]"
+
+
+@pytest.mark.contract("NL-10")
+@cases(
+    [
+        (
+            "another type",
+            behind("net"),
+            f"{ALBS}.targets[0]",
+            "no Application Load Balancer of VPC app: expected front",
+        ),
+        ("no listener", behind("front", port=81), f"{ALBS}.targets[0]", "has no listener on port 81"),
+        ("a TCP check", behind("front", health_check={"protocol": "TCP"}), f"{ALBS}.health_check.protocol", "HTTP or"),
+        ("a second one", behind("front", "front"), f"{ALBS}.targets[1]", "has one Application Load Balancer"),
+    ]
+)
+def test_what_aws_refuses_of_an_application_load_balancer_as_a_target_is_refused(
+    change: Any, key: str, words: str
+) -> None:
+    lines = [line for line in complaints(change) if line.split(": ")[1] == key]
+    assert any(words in line for line in lines), lines
+
+
 @pytest.mark.contract("AL-09")
 @pytest.mark.parametrize(
     ("version", "path", "matcher"), [(None, "/", "200"), ("HTTP2", "/", "200"), ("GRPC", "/AWS.ALB/healthcheck", "12")]
