@@ -19,6 +19,7 @@ import click
 
 from gwlbemu.capture.checks import State, judge
 from gwlbemu.capture.dissect import Dissection, dissect
+from gwlbemu.capture.http_journeys import HttpJourneys
 from gwlbemu.capture.journey import Sighting, follow, journey_lines, sighting
 from gwlbemu.capture.link import ethertype_name
 from gwlbemu.capture.packet import CapturedPacket
@@ -121,6 +122,7 @@ class View:
         self._usual = UsualPackets(refuse)
         self._shown = self._unfinished = 0
         self._left_out: Counter[str] = Counter()
+        self._http = HttpJourneys()
 
     def show_packets(self, captures: Iterable[CaptureFile]) -> None:
         """Print a line for each packet."""
@@ -128,9 +130,10 @@ class View:
 
     def show_journeys(self, captures: Sequence[CaptureFile]) -> None:
         """Print a paragraph for each journey, through all files."""
-        sightings = [self._sightings(capture) for capture in captures]
+        sightings = [self._noted(capture) for capture in captures]
         merged = heapq.merge(*sightings, key=attrgetter("at_ns")) if len(sightings) > 1 else sightings[0]
-        self._print(("\n".join(journey_lines(each)) + "\n", len(each.sightings)) for each in follow(merged))
+        found = self._http.joined(follow(merged))
+        self._print(("\n".join(journey_lines(each)) + "\n", len(each.sightings)) for each in found)
 
     def close(self, captures: Sequence[CaptureFile]) -> None:
         """Print the counts, and what is not among what was shown."""
@@ -143,6 +146,8 @@ class View:
             if others := self._left_out.total() - sum(count for _, count in most):
                 reasons.append(f"{others} for other reasons")
             echo(f"left out of journeys: {', '.join(reasons)}")
+        if self._http.remark:
+            echo(self._http.remark)
         if self._unfinished:
             echo(f"{self._unfinished} with checksums left to a network card that was not there (offload)")
         for capture in captures:
@@ -177,7 +182,12 @@ class View:
             self._unfinished += any(check.state is State.UNFINISHED for check in checks)
             yield line(captured, dissection, checks, verbose=self._verbose), 1
 
-    def _sightings(self, capture: CaptureFile) -> Iterator[Sighting]:
+    def _noted(self, capture: CaptureFile) -> Iterator[Sighting]:
+        for captured, seen in self._sightings(capture):
+            self._http.see(captured, seen)
+            yield seen
+
+    def _sightings(self, capture: CaptureFile) -> Iterator[tuple[CapturedPacket, Sighting]]:
         for captured in capture:
             if captured.number % _STEP == 0:
                 self._progress.move()
@@ -185,14 +195,14 @@ class View:
             if usual is not None:
                 if not usual.head.refused:
                     self._unfinished += usual.unfinished
-                    yield usual.sighting(captured)
+                    yield captured, usual.sighting(captured)
                 elif usual.head.refused != OTHER_FLOW:
                     self._leave_out(usual.head.refused)
                 continue
             dissection = dissect(captured)
             reason = self._refuse(dissection)
             if not reason and (seen := sighting(captured, dissection)):
-                yield seen
+                yield captured, seen
             elif reason != OTHER_FLOW:
                 self._leave_out(reason or _without_flow(dissection))
 
