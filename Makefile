@@ -104,7 +104,7 @@ clean:
 RUN_NEEDS := ip:iproute2 nft:nftables curl:curl clang:clang haproxy:haproxy \
              /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
 DEV_NEEDS := $(RUN_NEEDS) tshark:tshark tcpdump:tcpdump iperf3:iperf3 ping:iputils-ping openssl:openssl ethtool:ethtool \
-             bpftool:bpftool gcc:gcc dig:bind9-dnsutils
+             bpftool:bpftool gcc:gcc dig:bind9-dnsutils nghttp:nghttp2-client wrk:wrk
 APT_INSTALL := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends
 
 define install_missing

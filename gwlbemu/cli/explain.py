@@ -45,10 +45,11 @@ def explain_command(
 ) -> int:  # fmt: skip
     """Say which way a packet from A to B and its answer take, and which rule decides at each hop. No packet is sent.
 
-    A and B are instances, addresses or DNS names, B may be a network load balancer; an IPv6 address with a port stands
-    in brackets. Of FILE without root, or of the running lab as it is now. A port that is not given is left open; of
-    FILE, so is what a lab's own seed would choose.
-    Exit code 1 unless it is delivered and answered.
+    A and B are instances, addresses or DNS names, B may be a network or application load balancer; an IPv6 address with
+    a port stands in brackets. Of FILE without root, or of the running lab as it is now. A port that is not given is
+    left open; of FILE, so is what a lab's own seed would choose. Where a load balancer ends the connection, the one
+    that it begins to a target is told, too.
+    Exit code 1 unless it is delivered and answered, by a target where a load balancer asks one.
     """
     if file is not None and lab_name is not None:
         raise click.UsageError("give a FILE or a --lab, not both")
@@ -71,7 +72,7 @@ def explain_command(
     else:
         changes = _changes(now, then, after) if after else ()
         echo("\n".join([*changes, *explanation(then, places)]))
-    return 0 if then.answered else 1
+    return 0 if then.served else 1
 
 
 def _of_lab(name: str | None) -> tuple[Plan, States, Places]:

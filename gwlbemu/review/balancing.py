@@ -101,7 +101,7 @@ def _stickiness(topology: Topology, balancer: LoadBalancer, group: TargetGroup, 
 
 
 def _slow(group: TargetGroup, path: Path) -> Iterator[Fault]:
-    check = group.health_check.settings(group.protocol)
+    check = group.checked()
     seconds = check.interval_seconds * check.unhealthy_threshold_count
     if seconds > SLOW_SECONDS:
         text = (

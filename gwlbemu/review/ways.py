@@ -22,7 +22,7 @@ from gwlbemu.topology.file.schema import LOCAL, Route
 
 TOLD_ELSEWHERE = {  # see balancing, instances, network
     Reason.NO_TARGET.value, Cause.SOURCE_DESTINATION_CHECK.value, Cause.NO_TARGETS.value,
-    Cause.NO_TARGETS_IN_ZONE.value, Cause.HAIRPIN.value, Cause.PROXY.value,
+    Cause.NO_TARGETS_IN_ZONE.value, Cause.HAIRPIN.value,
 }  # fmt: skip
 
 

@@ -61,3 +61,16 @@ class Engine:
             for pool in self.pools
         )
         return replace(self, pools=tuple(pools))
+
+    def with_states_of(self, other: Engine) -> Engine:
+        """Return the same with what its servers have in `other`; one that is not there takes no requests."""
+        new = {(pool.name, server.name): server for pool in other.pools for server in pool.servers}
+
+        def now(pool: Pool, server: Server) -> Server:
+            found = new.get((pool.name, server.name))
+            if found is None:
+                return replace(server, takes_requests=False)
+            return replace(server, takes_requests=found.takes_requests, weight=found.weight)
+
+        pools = (replace(pool, servers=tuple(now(pool, one) for one in pool.servers)) for pool in self.pools)
+        return replace(self, pools=tuple(pools))

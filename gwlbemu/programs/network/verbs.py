@@ -18,9 +18,9 @@ from gwlbemu.net import conntrack
 from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, whole
 from gwlbemu.ports.control import Verb
 from gwlbemu.ports.loop import Loop
+from gwlbemu.programs.haproxy.master import Session
 from gwlbemu.programs.network.config import NodeConfig, balancer_from_json
 from gwlbemu.programs.network.connections import Connections, Live
-from gwlbemu.programs.network.haproxy import Session
 from gwlbemu.programs.network.kernel import Kernel
 from gwlbemu.programs.network.proxy import ProxyKeeper
 from gwlbemu.programs.network.ruleset import (

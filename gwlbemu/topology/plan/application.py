@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gwlbemu.topology.file.schema import Topology
-from gwlbemu.topology.plan import hosts
+from gwlbemu.topology.plan import hosts, rulesets
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.layout import Layout
 from gwlbemu.topology.plan.machine import Blueprint, Settings
@@ -47,4 +47,5 @@ def node_blueprints(topology: Topology, settings: Settings) -> Iterator[Blueprin
             "application-node",
             cidr=place.subnet.cidr,
             ipv6_cidr=place.subnet.ipv6_cidr,
+            rules=rulesets.application_node(each.port for _, each in place.balancer.all_listeners() if each.port),
         )

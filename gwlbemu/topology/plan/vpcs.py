@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from netaddr import IPNetwork
 
-from gwlbemu.core.elb.balancer_types import GATEWAY
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY
 from gwlbemu.topology import names
 from gwlbemu.topology.file.places import balancers_of_type
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
@@ -117,7 +117,9 @@ def _returns(layout: Layout, subnet: Subnet, nodes: list[NodePlace], ports: list
 def _instance_ports(
     topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet
 ) -> Iterator[tuple[InstancePort, Groups | None]]:
-    """The port of each instance of the subnet, and of each node that has security groups; and these groups."""
+    """The port of each instance of the subnet, of each node that has security groups, and of each that may be a target
+    of a network load balancer; and these groups.
+    """
     members, marking = group_members(topology, settings.layout, vpc), network_places(topology)
     marks = {
         group.name: tuple(place.number for place in marking if group.name in place.balancer.security_groups)
@@ -127,10 +129,12 @@ def _instance_ports(
     guarded = [
         (i.name, i.security_groups, i.source_dest_check, balanced) for i in vpc.instances if i.subnet == subnet.name
     ]
+    behind = balanced and any((group.vpc, group.target_type) == (vpc.name, "alb") for group in topology.target_groups)
     guarded += [
-        (place.node, place.balancer.security_groups, True, False)
+        (place.node, place.balancer.security_groups, True, behind and place.balancer.type == APPLICATION)
         for place in addressed_places(topology)
-        if place.subnet.name == subnet.name and place.balancer.security_groups
+        if place.subnet.name == subnet.name
+        and (place.balancer.security_groups or (behind and place.balancer.type == APPLICATION))
     ]
     for resource, wanted, check, answers in guarded:
         own = tuple(group for group in vpc.security_groups if group.name in wanted)

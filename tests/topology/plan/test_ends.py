@@ -23,6 +23,7 @@ ENDS = {
     "static-ip": ("web-a2", "web-a1", "10.0.11.11"),  # the client reaches nothing but the load balancer
     "transit-gateway": ("client-a", "server-b", "10.2.2.10"),
     "two-zones": ("client", "web-a", "203.0.113.10"),
+    "web-tier": ("web-a2", "web-a1", "10.0.11.11"),
     "zone-failure": ("client", "web-a", "203.0.113.10"),
 }
 

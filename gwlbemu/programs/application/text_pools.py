@@ -1,0 +1,55 @@
+"""A target group in HAProxy's language: its servers, how one is chosen, what is answered where none is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gwlbemu.core.application.engine import Engine, Pool, Server
+from gwlbemu.core.elb.application_attributes import (
+    LEAST_OUTSTANDING,
+    ROUND_ROBIN,
+    WEIGHTED_RANDOM,
+    ApplicationAttributes,
+)
+from gwlbemu.programs.application import pages
+
+MOST_ANSWER_HEADERS = 32768  # bytes; ALB guide, Quotas
+_ALGORITHMS = {ROUND_ROBIN: "roundrobin", LEAST_OUTSTANDING: "leastconn", WEIGHTED_RANDOM: "random(1)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What the text says about one target group."""
+
+    engine: Engine
+    pool: Pool
+    mark: str
+
+    @property
+    def name(self) -> str:
+        """The name of the backend: the target group's."""
+        return self.pool.name
+
+    @property
+    def attributes(self) -> ApplicationAttributes:
+        """Those of the target group."""
+        return ApplicationAttributes.from_text(target_group=self.pool.attributes)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the section, in the order in which HAProxy takes them."""
+        if not self.pool.registered:
+            yield f"http-request return {pages.answer(503, self.mark)}"
+            return
+        yield f"balance {_ALGORITHMS[self.attributes.algorithm]}"
+        yield f"source {self.engine.addresses[0]}"
+        large = f"{{ internal.htx.data gt {MOST_ANSWER_HEADERS} }} {{ res.hdrs,length gt {MOST_ANSWER_HEADERS} }}"
+        yield f"http-response return {pages.answer(502, self.mark)} if {large}"
+        for server in self.pool.servers:
+            yield self._server(server)
+
+    def _server(self, server: Server) -> str:
+        words = [f"server {server.name} {server.address}:{server.port} weight {server.weight}"]
+        if self.pool.protocol == "HTTPS":
+            words.append("ssl verify none")
+        return " ".join(words if server.takes_requests else [*words, "disabled"])
