@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 from gwlbemu.core.application.balancer import ApplicationBalancer
 from gwlbemu.core.application.engine import Pool, Server
+from gwlbemu.core.application.requests import Request, is_spoken, outcome
 from gwlbemu.core.application.settings import Listener, Settings
 from gwlbemu.core.elb.application_attributes import ApplicationAttributes
-from gwlbemu.core.elb.rules import FIXED_RESPONSE, JWT_VALIDATION, REDIRECT, Action
+from gwlbemu.core.elb.rules import FIXED_RESPONSE, FORWARD, JWT_VALIDATION, REDIRECT, Action
 from gwlbemu.core.emulation import Emulation
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.given_states import decided_at_once, observe
 from gwlbemu.paths.values import Packet, States
 from gwlbemu.topology.plan.application_settings import application_balancer
+from gwlbemu.topology.plan.dns_names import dns_name
 from gwlbemu.topology.plan.values import ApplicationNode, Plan
 
 _ALGORITHMS = {
@@ -31,7 +33,7 @@ _ALGORITHMS = {
 
 class Decision(NamedTuple):
     """What becomes of a request: the rule that says so, and the server of a group, or the status of an answer of the
-    load balancer's own.
+    load balancer's own. `asks` is how a given request comes to the server, a line for each thing.
     """
 
     rule: str
@@ -41,6 +43,7 @@ class Decision(NamedTuple):
     status: int = 0
     why: str = ""  # the load balancer answers by itself
     is_wanted: bool = True  # that it answers by itself: not since something is missing
+    asks: tuple[str, ...] = ()
 
 
 class ApplicationModel:
@@ -56,6 +59,7 @@ class ApplicationModel:
             zone=node.zone,
             zones=balancer.zones,
             address=ip_address(node.address).packed,
+            dns_name=dns_name(balancer),
             emulation=replace(Emulation.from_values(plan.emulation), propagation_delay_seconds=0),
         )
         self._core = ApplicationBalancer(settings, told, 0.0)
@@ -78,8 +82,10 @@ class ApplicationModel:
         """Return how many targets in scope are healthy, and how many DNS wants, of each target group."""
         return list(self._core.healthy_counts().values())
 
-    def decide(self, listener: Listener, arrived: Packet, choices: Choices) -> Decision:
-        """Return what becomes of a request on a connection that has arrived: every rule that may match is possible."""
+    def decide(self, listener: Listener, arrived: Packet, choices: Choices, request: Request | None) -> Decision:
+        """Return what becomes of a request on a connection that has arrived; without one, every rule may match."""
+        if request is not None:
+            return self._judge(listener, replace(request, source=arrived.source), choices)
         ways = list(_ways(listener))
         rule, action = choices.pick((self.node.name, listener.name, "rule"), ways)
         if len(ways) > 1:
@@ -107,6 +113,22 @@ class ApplicationModel:
             f"X-Forwarded-Port: {listener.port}",
         )
 
+    def _judge(self, listener: Listener, request: Request, choices: Choices) -> Decision:
+        """What becomes of a given request."""
+        told = outcome(self._engine, listener, request)
+        name = f"rule {told.rule.priority}" if told.rule else "default actions"
+        rule = f"listener {listener.name}, {name}" + (", its token being valid" if told.token else "")
+        if told.action != FORWARD or told.status:
+            wanted = {REDIRECT: f"a redirect to {told.location}", FIXED_RESPONSE: "a fixed response"}
+            why = wanted.get(told.action, "no target is asked")
+            return Decision(rule, status=told.status, why=why, is_wanted=told.action in wanted)
+        found = self._forward(rule, [one.target_group for one in told.groups], choices)
+        pool = self._pools[found.group]
+        if found.server is not None and not is_spoken(pool, request):
+            why = f"the request does not fit protocol version {pool.protocol_version} of target group {pool.name}"
+            return Decision(rule, pool.name, status=464, why=why, is_wanted=False)
+        return found._replace(asks=(f"{request.method} {told.url}", f"Host: {told.host}"))
+
     def _act(self, rule: str, action: Action, choices: Choices) -> Decision:
         if action.type == REDIRECT and action.redirect is not None:
             return Decision(rule, status=action.redirect.status, why="a redirect")
@@ -115,6 +137,9 @@ class ApplicationModel:
         groups = [one.target_group for one in action.target_groups if one.weight]
         if not groups:
             return Decision(rule, status=503, why="every target group has weight 0", is_wanted=False)
+        return self._forward(rule, groups, choices)
+
+    def _forward(self, rule: str, groups: list[str], choices: Choices) -> Decision:
         name = choices.pick((self.node.name, rule, "group"), groups)
         if len(groups) > 1:
             choices.name(f"{self.node.name}: target group {name}")

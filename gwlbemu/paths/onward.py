@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from http import HTTPStatus
 
+from gwlbemu.core.application.requests import Request
 from gwlbemu.paths.answer import Answers
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.compare import parting
@@ -29,13 +30,21 @@ _MOST = 4  # connections, one behind the other, that are followed: no more load 
 
 
 class Connections:
-    """Packets and their answers for the length of one exchange; `answer` is what `walk.exchange` is given."""
+    """Packets and their answers for the length of one exchange; `answer` and `request` are what `walk.exchange` is
+    given.
+    """
 
     def __init__(
-        self, paths: Paths, states: States, choices: Choices, walker: Walker, answer: Packet | Answers | None
+        self,
+        paths: Paths,
+        states: States,
+        choices: Choices,
+        walker: Walker,
+        answer: Packet | Answers | None,
+        request: Request | None,
     ) -> None:
         self._paths, self._states, self._choices, self._walker = paths, states, choices, walker
-        self._answer = answer
+        self._answer, self._request = answer, request
         self._nodes = {node.name: node for node in paths.plan.addressed_nodes}
 
     def exchange(self, there: Way, sender: str, *, follow: bool = True, number: int = 1) -> Exchange:
@@ -76,7 +85,7 @@ class Connections:
         known, model = set(self._choices.named), self._paths.application_model(node, self._states)
         listener = model.listener(arrived.destination_port)
         assert listener is not None
-        told = model.decide(listener, arrived, self._choices)
+        told = model.decide(listener, arrived, self._choices, self._request if number == 1 else None)
         path = self._paths.group_places.get(told.group, self._paths.balancer_places[node.load_balancer])
         if told.server is None:
             says = f"a request gets {_status(told.status)} from {node.name}: {told.why}"
@@ -98,8 +107,8 @@ class Connections:
         rule = f"{told.rule} -> target group {told.group}: {server.target}"
         served = not status and (found.onward is None or found.onward.served)
         return Onward(
-            node.name, told.group, server.target, rule, told.how, path, model.sees(listener, arrived), found, status,
-            says, served,
+            node.name, told.group, server.target, rule, told.how, path, (*told.asks, *model.sees(listener, arrived)),
+            found, status, says, served,
         )  # fmt: skip
 
     def _by_proxy(self, node: NetworkNode, arrived: Packet, number: int) -> Onward:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gwlbemu.core.application.requests import Request
 from gwlbemu.paths.answer import Answers
 from gwlbemu.paths.choices import Choices, every
 from gwlbemu.paths.compare import joined_exchanges, joined_ways
@@ -21,7 +22,7 @@ from gwlbemu.paths.walker import Walker
 
 HEALTHY = States()
 
-__all__ = ["Paths", "exchange", "way"]
+__all__ = ["Paths", "Request", "exchange", "way"]
 
 
 def way(paths: Paths, packet: Packet, states: States = HEALTHY) -> Way:
@@ -42,17 +43,18 @@ def exchange(
     answer: Packet | Answers | None = None,
     *,
     follow: bool = True,
+    request: Request | None = None,
 ) -> Exchange:
     """Return the way of a packet and that of the receiver's answer.
 
     Where a load balancer's node ends the connection, it is the receiver, and what it does then is followed, too, unless
-    not to `follow`.
+    not to `follow`: with what is asked first on a connection to an application load balancer, if that is given.
 
     The answer is the packet's own (`Packet.answer`) as it arrived, made by whoever it arrived at; `answer` gives its
     size, TTL, DF and flags where they differ, or is asked when it is known who that is. Raises as `way` does.
     """
     ends = _ends(paths, packet, states)
-    return joined_exchanges([*every(lambda choices: _exchange(paths, ends, states, choices, answer, follow))])
+    return joined_exchanges([*every(lambda choices: _exchange(paths, ends, states, choices, answer, follow, request))])
 
 
 def _ends(paths: Paths, packet: Packet, states: States) -> dict[str, Ends]:
@@ -76,10 +78,11 @@ def _exchange(
     choices: Choices,
     answer: Packet | Answers | None,
     follow: bool,
+    request: Request | None,
 ) -> Exchange:
     walker = Walker(paths, states, choices)
     there, ends = _there(walker, choice, choices)
-    return Connections(paths, states, choices, walker, answer).exchange(there, ends.sender, follow=follow)
+    return Connections(paths, states, choices, walker, answer, request).exchange(there, ends.sender, follow=follow)
 
 
 def _there(walker: Walker, choice: dict[str, Ends], choices: Choices) -> tuple[Way, Ends]:

@@ -1,4 +1,4 @@
-"""The ways to an application load balancer's node, each way that a packet can end there, and what the node does then."""
+"""The ways to an application load balancer's node, each way that a packet can end there, and what comes then."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import yaml
 
 from gwlbemu.errors import UnknownNameError
 from gwlbemu.paths.answer import expected_answers
-from gwlbemu.paths.values import Cause, Exchange, Kind, Packet, States
-from gwlbemu.paths.walk import Paths, exchange
+from gwlbemu.paths.values import Cause, Exchange, Kind, Onward, Packet, States
+from gwlbemu.paths.walk import Paths, Request, exchange
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.explanation import conclusion
 from gwlbemu.views.outcome import outcome_of
@@ -143,6 +143,29 @@ def test_every_rule_may_match_a_request_that_is_not_known() -> None:
     assert found.served  # a fixed response is what was wanted
     assert asked(paths(), tcp("client", "web-node-a", 80)).onward is not None
     assert statuses(asked(paths(), tcp("client", "web-node-a", 80))) == {301}
+
+
+@pytest.mark.contract("AL-04")
+def test_a_given_request_has_its_rule_and_the_target_is_told_what_becomes_of_it() -> None:
+    made = paths(with_rules)
+
+    def of(request: Request) -> Onward:
+        found = exchange(made, tcp("client", "web-node-a"), request=request)
+        rules = {one.onward.rule.partition(" -> ")[0] for one in found.possible if one.onward}
+        assert len(rules) == 1
+        assert found.onward is not None
+        return found.onward
+
+    assert (of(Request("GET", "/no")).status, of(Request("GET", "/no")).served) == (404, True)
+    api = of(Request("GET", "/api/1?a=b", (("Host", "EXAMPLE.com"),)))
+    assert (api.rule, api.target) == ("listener HTTPS:443, rule 10 -> target group api: web-b2", "web-b2")
+    assert api.sees[:3] == ("GET /api/1?a=b", "Host: example.com", f"source {NODES['a']}, the node's")
+    assert of(Request()).target_group == "web-servers"
+    assert (of(Request("TRACE", "/")).status, of(Request("TRACE", "/")).served) == (405, False)
+    redirect = exchange(made, tcp("client", "web-node-a", 80), request=Request("GET", "/x")).onward
+    assert redirect is not None
+    assert "301 Moved Permanently" in redirect.sentence
+    assert "https://web." in redirect.sentence
 
 
 @pytest.mark.contract("AL-09", "AL-10")

@@ -57,13 +57,16 @@ def page(title: str) -> str:
 
 
 def answer(code: int, mark: str) -> str:
-    """Return what stands after `http-request return` for a page of the load balancer's own."""
-    return f"status {code} content-type text/html string {word(_page(code))} {headers(mark)}"
+    """Return what stands after `http-request return` for a page of the load balancer's own.
+
+    `mark` is the header by which `afterwards` knows it, which no client sees.
+    """
+    return f"status {code} content-type text/html string {word(page(f'{code} {REASONS[code]}'))} {headers(mark)}"
 
 
-def headers(mark: str) -> str:
-    """Return the headers of everything that the load balancer answers itself; `mark` is one that no client sees."""
-    return f'hdr Server awselb/2.0 hdr Date "%[date,http_date]" hdr {mark} 1'
+def headers(mark: str = "") -> str:
+    """Return the headers of everything that the load balancer answers itself; an error has the `mark`, too."""
+    return f'hdr Server awselb/2.0 hdr Date "%[date,http_date]"{mark and f" hdr {mark} 1"}'
 
 
 def counted(name: str) -> str:
@@ -104,10 +107,6 @@ def afterwards(mark: str, connect_milliseconds: int) -> list[str]:
             )
         ),
     ]
-
-
-def _page(code: int) -> str:
-    return page(f"{code} {REASONS[code]}")
 
 
 def _since(milliseconds: int) -> str:

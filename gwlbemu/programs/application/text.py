@@ -34,56 +34,14 @@ MOST_HEADERS = 256
 _SERVER_SLACK = 20  # milliseconds: a client that does not send is found out before a target that cannot answer
 _DESCRIPTION = "GENERATION"
 # Header names as AWS writes them; of others, as most do.
-_SPELLINGS = [
-    "Host",
-    "User-Agent",
-    "Accept",
-    "Accept-Encoding",
-    "Accept-Language",
-    "Accept-Ranges",
-    "Authorization",
-    "Cache-Control",
-    "Connection",
-    "Content-Disposition",
-    "Content-Encoding",
-    "Content-Length",
-    "Content-Type",
-    "Cookie",
-    "Date",
-    "ETag",
-    "Expires",
-    "If-Modified-Since",
-    "If-",
-    "None-Match",
-    "Keep-Alive",
-    "Last-Modified",
-    "Location",
-    "Origin",
-    "Pragma",
-    "Range",
-    "Referer",
-    "Sec-WebSocket-Accept",
-    "Sec-WebSocket-",
-    "Extensions",
-    "Sec-WebSocket-Key",
-    "Sec-WebSocket-Protocol",
-    "Sec-WebSocket-Version",
-    "Server",
-    "Set-Cookie",
-    "TE",
-    "Trailer",
-    "Transfer-",
-    "Encoding",
-    "Upgrade",
-    "Vary",
-    "Via",
-    "WWW-Authenticate",
-    "X-Amzn-Trace-Id",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Port",
-    "X-Forwarded-Proto",
-]
+_SPELLINGS = """
+Host User-Agent Accept Accept-Encoding Accept-Language Accept-Ranges Authorization Cache-Control Connection
+Content-Disposition Content-Encoding Content-Length Content-Type Cookie Date ETag Expires If-Modified-Since If-
+None-Match Keep-Alive Last-Modified Location Origin Pragma Range Referer Sec-WebSocket-Accept Sec-WebSocket-
+Extensions Sec-WebSocket-Key Sec-WebSocket-Protocol Sec-WebSocket-Version Server Set-Cookie TE Trailer Transfer-
+Encoding Upgrade Vary Via WWW-Authenticate X-Amzn-Trace-Id X-Forwarded-For X-Forwarded-Host X-Forwarded-Port
+X-Forwarded-Proto
+"""
 
 _TEXT = """\
 global
@@ -163,7 +121,7 @@ def text(
         added=ADDED_BYTES,
         headers=MOST_HEADERS,
         streams=STREAMS,
-        spellings=_SPELLINGS,
+        spellings=_SPELLINGS.split(),
         counters=pages.COUNTERS,
         connect=connect,
         idle=attributes.idle_seconds,

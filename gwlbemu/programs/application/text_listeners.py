@@ -6,19 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gwlbemu.core.application.engine import Engine
+from gwlbemu.core.application.requests import DEFAULT_PORTS, MOST_FORWARDED
 from gwlbemu.core.application.settings import Listener
 from gwlbemu.core.elb.application_attributes import APPEND, REMOVE, ApplicationAttributes
-from gwlbemu.programs.application import pages
+from gwlbemu.programs.application import cookies, pages
 from gwlbemu.programs.application.jwks import Key
-from gwlbemu.programs.application.words import substitution, word
+from gwlbemu.programs.application.text_rules import Outcomes
+from gwlbemu.programs.application.words import substitution, when, word
 
-MOST_FORWARDED = 30  # ALB guide, Troubleshoot: HTTP 463
 # ALB guide, Quotas: bytes of a request's line, of one of its headers, of all of them
 MOST_LINE, MOST_HEADER, MOST_HEADERS = 16384, 16384, 65536
 _XFF, _TRACE = "x-forwarded-for", "x-amzn-trace-id"
 _LONG = rf"(?m)^[^\r\n]{{{MOST_HEADER + 1}}}"
 _ROOT = r"(^|;)\s*Root="
-_PORTS = {"HTTP": 80, "HTTPS": 443}
+_HAS_HOST = "{ req.hdr(host) -m found }"
+_HAS_CAPITALS = "{ req.hdr(host) -m reg [A-Z] }"
+_HAS_PORT = f"{{ req.hdr(host) -m reg {word(':[0-9]*$')} }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,13 @@ class Frontend:
         """Yield the lines of the section, in the order in which HAProxy takes them."""
         yield from self._binds()
         yield from self._refusals()
-        yield from self._outcomes()
+        outcomes = Outcomes(self.engine, self.listener, self.attributes, self.mark, self.keys)
+        yield from self._host()
+        yield from outcomes.requests()
         yield from self._forwarded()
+        yield from outcomes.destinations()
+        if groups := outcomes.sticky_groups:
+            yield from cookies.group_answers(self.engine.cookie_secret, groups)
         yield from self._answers()
 
     # ---- what it takes ----
@@ -65,7 +73,7 @@ class Frontend:
         large = f"{{ internal.htx.data gt {MOST_HEADER} }}"
         yield from self._refuse(505, f"!{{ req.ver {versions} }}")
         yield from self._refuse(405, "METH_TRACE")
-        yield from self._refuse(400, "HTTP_1.1 !{ req.hdr(host) -m found }")
+        yield from self._refuse(400, f"HTTP_1.1 !{_HAS_HOST}")
         yield from self._refuse(463, f"{{ req.hdr_cnt({_XFF}) gt {MOST_FORWARDED} }}")
         yield from self._refuse(414, f"{large} {{ url,length gt {MOST_LINE} }}")
         yield from self._refuse(400, f"{large} {{ req.hdrs -m reg {word(_LONG)} }}")
@@ -74,13 +82,15 @@ class Frontend:
     def _refuse(self, code: int, condition: str) -> Iterator[str]:
         yield f"http-request return {pages.answer(code, self.mark)} if {condition}"
 
-    # ---- what its rules say ----
-    def _outcomes(self) -> Iterator[str]:
-        for action in self.listener.default_actions:
-            for group in action.target_groups:
-                yield f"default_backend {group.target_group}"
-
     # ---- what a target gets ----
+    def _host(self) -> Iterator[str]:
+        """ALB guide, Edit attributes, Host header preservation; ELB user guide, How Elastic Load Balancing works."""
+        yield f"http-request set-header host {self.engine.dns_name}{when(f'!{_HAS_HOST}')}"
+        if not self.attributes.preserve_host:
+            yield f"http-request set-header host %[req.hdr(host),lower]{when(_HAS_CAPITALS)}"
+        if not self.attributes.preserve_host and self.listener.port not in DEFAULT_PORTS:
+            yield f'http-request set-header host "%[req.hdr(host)]:{self.listener.port}"{when(f"!{_HAS_PORT}")}'
+
     def _forwarded(self) -> Iterator[str]:
         """ALB guide, HTTP headers and Application Load Balancers; Request tracing."""
         attributes = self.attributes
@@ -91,7 +101,6 @@ class Frontend:
         yield f"http-request set-header x-forwarded-proto {self.listener.protocol.lower()}"
         yield f"http-request set-header x-forwarded-port {self.listener.port}"
         yield from _trace()
-        yield "http-request set-var(txn.begun) date(0,ms)"
 
     # ---- what a client gets ----
     def _answers(self) -> Iterator[str]:

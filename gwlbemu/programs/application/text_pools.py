@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from gwlbemu.core.application.engine import Engine, Pool, Server
 from gwlbemu.core.elb.application_attributes import (
+    LB_COOKIE,
     LEAST_OUTSTANDING,
     ROUND_ROBIN,
     WEIGHTED_RANDOM,
     ApplicationAttributes,
 )
-from gwlbemu.programs.application import pages
+from gwlbemu.programs.application import cookies, pages
 
 MOST_ANSWER_HEADERS = 32768  # bytes; ALB guide, Quotas
 _ALGORITHMS = {ROUND_ROBIN: "roundrobin", LEAST_OUTSTANDING: "leastconn", WEIGHTED_RANDOM: "random(1)"}
@@ -43,10 +44,21 @@ class Backend:
             return
         yield f"balance {_ALGORITHMS[self.attributes.algorithm]}"
         yield f"source {self.engine.addresses[0]}"
+        yield "http-request set-var(txn.begun) date(0,ms)"
+        yield from self._stickiness()
         large = f"{{ internal.htx.data gt {MOST_ANSWER_HEADERS} }} {{ res.hdrs,length gt {MOST_ANSWER_HEADERS} }}"
         yield f"http-response return {pages.answer(502, self.mark)} if {large}"
         for server in self.pool.servers:
             yield self._server(server)
+
+    def _stickiness(self) -> Iterator[str]:
+        attributes = self.attributes
+        if attributes.sticky and attributes.stickiness_type == LB_COOKIE:
+            yield from cookies.balancer(self.engine.cookie_secret, attributes.lb_cookie_seconds)
+        elif attributes.sticky:
+            yield from cookies.application(
+                self.engine.cookie_secret, attributes.app_cookie_name, attributes.app_cookie_seconds
+            )
 
     def _server(self, server: Server) -> str:
         words = [f"server {server.name} {server.address}:{server.port} weight {server.weight}"]

@@ -6,7 +6,9 @@ HAProxy's configuration manual, 2.2 (quoting and escaping), 2.4 (arguments of sa
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
+from gwlbemu.core.application.patterns import wildcards
 from gwlbemu.core.elb.rules import Condition
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": ""}
@@ -37,31 +39,21 @@ def substitution(regex: str, replace: str, flags: str = "") -> str:
     return f"regsub({argument(regex)},{argument(said)}{flags and ','}{flags})"
 
 
-def wildcards(pattern: str, *, one: str = ".", escapes: bool = False) -> str:
-    """Return the expression of a pattern in which * is anything and ? one character, each of them `one`.
-
-    With `escapes` a backslash takes that meaning from the next character.
-    """
-    parts, literal = [], False
-    for each in pattern:
-        if literal or each not in ("*", "?", "\\") or (each == "\\" and not escapes):
-            parts.append(re.escape(each))
-            literal = False
-        elif each == "\\":
-            literal = True
-        else:
-            parts.append(one + ("*" if each == "*" else ""))
-    return "".join(parts)
+def when(*conditions: str) -> str:
+    """Return the end of a line that is for requests with all of these conditions; "" stands for one that is met."""
+    given = " ".join(filter(None, conditions))
+    return f" if {given}" if given else ""
 
 
-def matches(condition: Condition) -> tuple[str, ...]:
-    """Return how a text is compared with each value of a condition: the words after a sample of it."""
-    found = []
+def matches(condition: Condition, *, any_case: bool = False) -> Iterator[str]:
+    """Yield how a text is compared with each value of a condition: what stands behind the sample."""
+    case = " -i" if any_case else ""
     for value in condition.values:
         if not re.search(r"[*?]", value):
-            found.append(f"-m str -- {word(value)}")
-        elif not re.search(r"[*?]", value[:-1]) and value[-1] == "*" and len(value) > 1:
-            found.append(f"-m beg -- {word(value[:-1])}")
+            yield f"-m str{case} -- {word(value)}"
+        elif re.fullmatch(r"[^*?]+[*]", value):
+            yield f"-m beg{case} -- {word(value[:-1])}"
         else:
-            found.append(f"-m reg -- {word(f'^{wildcards(value)}$')}")
-    return (*found, *(f"-m reg -- {word(each)}" for each in condition.regex_values))
+            yield f"-m reg{case} -- {word(f'^{wildcards(value)}$')}"
+    for regex in condition.regex_values:
+        yield f"-m reg -- {word(regex)}"

@@ -9,7 +9,6 @@ from gwlbemu.core.network.balancer import PROTOCOLS
 from gwlbemu.errors import SettingError, UnknownNameError
 from gwlbemu.topology.plan.dns_names import resource_named
 from gwlbemu.topology.plan.values import Instance, LoadBalancer, Plan
-from gwlbemu.wire.protocols import TCP
 
 
 def client_and_server(
@@ -87,7 +86,7 @@ def listener_port(plan: Plan, name: str, protocol: int) -> int | None:
 
 def _taken(protocol: str) -> tuple[int, ...]:
     """The protocols of packets that a listener of this protocol takes; TLS, HTTP and HTTPS come over TCP."""
-    return PROTOCOLS.get(protocol, (TCP,))
+    return PROTOCOLS.get(protocol, PROTOCOLS["TCP"])
 
 
 def destination_address(sender: Instance, receiver: Instance) -> str:
