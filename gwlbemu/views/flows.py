@@ -31,8 +31,7 @@ COLUMNS = {
         "packets_from", "bytes", "expires_in_seconds",
     ),
     APPLICATION: (
-        "listener", "protocol", "source", "destination", "target_group", "target", "requests", "bytes",
-        "expires_in_seconds",
+        "listener", "protocol", "source", "destination", "target_group", "target", "bytes", "expires_in_seconds",
     ),
 }  # fmt: skip
 # Fields that not every type has: which have them, and what they are in a flow of another type, whose JSON has them not.
@@ -52,8 +51,6 @@ _SOME: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "target_address": (_LISTENERS, ""),
     "target_port": (_LISTENERS, 0),
     "state": (_LISTENERS, ""),
-    "node_port": ((APPLICATION,), 0),
-    "requests": ((APPLICATION,), 0),
 }
 
 
@@ -65,7 +62,7 @@ class LiveFlow:
     of inner packets, both directions. `cookie` is the flow cookie as 0x and 8 hex digits. `type` is that of its load
     balancer: of a network load balancer's flow, a connection in the kernel, endpoint, cookie, outer port, age, idle
     time and moves are empty, and of an application load balancer's, a client's connection to its engine, packets, too;
-    of a gateway's, what stands behind `type`. Where such a client has no request on its way, its target is the last.
+    of a gateway's, what stands behind `type`. Only such clients are there whose request is with a target.
     """
 
     node: str
@@ -92,8 +89,6 @@ class LiveFlow:
     target_address: str = ""
     target_port: int = 0
     state: str = ""  # the keeper's word: established, time_wait, replied ...
-    node_port: int = 0  # of the node's own connection to the target; 0 without one
-    requests: int = 0
 
     @property
     def has_age(self) -> bool:
