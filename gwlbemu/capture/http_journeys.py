@@ -50,6 +50,11 @@ class Message:
         return bool(self.root and (self.scheme or self.client))
 
 
+def may_join(captured: CapturedPacket) -> bool:
+    """Whether a packet may have the head of a request or an answer."""
+    return _MARK in captured.data
+
+
 def message_of(payload: bytes) -> Message | None:
     """Return the head that a TCP payload begins with; None where it begins with none."""
     answer = _ANSWER.match(payload)
@@ -101,7 +106,7 @@ class HttpJourneys:
 
     def see(self, captured: CapturedPacket, seen: Sighting) -> None:
         """Take note of a packet with the head of a request or an answer."""
-        if _MARK not in captured.data or seen.identity in self._messages or len(self._messages) >= MOST_KNOWN:
+        if not may_join(captured) or seen.identity in self._messages or len(self._messages) >= MOST_KNOWN:
             return
         layer = dissect(captured).flow_layer
         head = tcp_head(layer) if layer is not None else None
