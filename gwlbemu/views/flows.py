@@ -138,6 +138,14 @@ def read_flows(lab: RunningLab, limit: int | None = None) -> Reading[LiveFlow]:
     return Reading(tuple(found), tuple(silent), tuple(more))
 
 
+def read_flows_from(lab: RunningLab, nodes: Iterable[str], source_port: int) -> Reading[LiveFlow]:
+    """Ask nodes of network load balancers for the connections that clients have from a port, the first 500 of each."""
+    answers, silent = ask(lab, nodes, {"flows": {"limit": PAGE, "source_port": source_port}})
+    types = lab.plan.node_types
+    found = [live_flow(node, types[node], flow) for node, said in answers.items() for flow in said["flows"]["flows"]]
+    return Reading(tuple(found), tuple(silent.values()))
+
+
 def live_flow(node: str, kind: str, answer: Mapping[str, Any]) -> LiveFlow:
     """Return a flow as a node of a load balancer of that type answers it."""
     absent = {name: value for name, (types, value) in _SOME.items() if kind not in types}
