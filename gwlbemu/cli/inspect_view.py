@@ -19,7 +19,8 @@ import click
 
 from gwlbemu.capture.checks import State, judge
 from gwlbemu.capture.dissect import Dissection, dissect
-from gwlbemu.capture.journey import Sighting, follow, journey_lines, sighting
+from gwlbemu.capture.http_journeys import HttpJourneys, may_join
+from gwlbemu.capture.journey import Journey, PacketIdentity, Sighting, follow, journey_lines, sighting
 from gwlbemu.capture.link import ethertype_name
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
@@ -121,6 +122,8 @@ class View:
         self._usual = UsualPackets(refuse)
         self._shown = self._unfinished = 0
         self._left_out: Counter[str] = Counter()
+        self._http = HttpJourneys()
+        self._others: set[PacketIdentity] = set()  # of another flow, and perhaps joined to the one that is looked for
 
     def show_packets(self, captures: Iterable[CaptureFile]) -> None:
         """Print a line for each packet."""
@@ -128,9 +131,23 @@ class View:
 
     def show_journeys(self, captures: Sequence[CaptureFile]) -> None:
         """Print a paragraph for each journey, through all files."""
-        sightings = [self._sightings(capture) for capture in captures]
+        sightings = [self._noted(capture) for capture in captures]
         merged = heapq.merge(*sightings, key=attrgetter("at_ns")) if len(sightings) > 1 else sightings[0]
-        self._print(("\n".join(journey_lines(each)) + "\n", len(each.sightings)) for each in follow(merged))
+        found = (each for each in self._http.joined(follow(merged)) if not self._is_other_flows(each))
+        self._print(("\n".join(journey_lines(each)) + "\n", len(each.sightings)) for each in found)
+
+    def _is_other_flows(self, journey: Journey) -> bool:
+        """Whether nothing of it is of the flow that is looked for."""
+        if not self._others:
+            return False
+        others = {each.identity for each in journey.sightings} & self._others
+        self._others -= others
+        return all(each.identity in others for each in journey.sightings)
+
+    def _other(self, seen: Sighting) -> Sighting:
+        """Note that a packet is of another flow than the one that is looked for."""
+        self._others.add(seen.identity)
+        return seen
 
     def close(self, captures: Sequence[CaptureFile]) -> None:
         """Print the counts, and what is not among what was shown."""
@@ -143,6 +160,8 @@ class View:
             if others := self._left_out.total() - sum(count for _, count in most):
                 reasons.append(f"{others} for other reasons")
             echo(f"left out of journeys: {', '.join(reasons)}")
+        if self._http.remark:
+            echo(self._http.remark)
         if self._unfinished:
             echo(f"{self._unfinished} with checksums left to a network card that was not there (offload)")
         for capture in captures:
@@ -177,7 +196,12 @@ class View:
             self._unfinished += any(check.state is State.UNFINISHED for check in checks)
             yield line(captured, dissection, checks, verbose=self._verbose), 1
 
-    def _sightings(self, capture: CaptureFile) -> Iterator[Sighting]:
+    def _noted(self, capture: CaptureFile) -> Iterator[Sighting]:
+        for captured, seen in self._sightings(capture):
+            self._http.see(captured, seen)
+            yield seen
+
+    def _sightings(self, capture: CaptureFile) -> Iterator[tuple[CapturedPacket, Sighting]]:
         for captured in capture:
             if captured.number % _STEP == 0:
                 self._progress.move()
@@ -185,14 +209,18 @@ class View:
             if usual is not None:
                 if not usual.head.refused:
                     self._unfinished += usual.unfinished
-                    yield usual.sighting(captured)
+                    yield captured, usual.sighting(captured)
+                elif may_join(captured) and usual.head.refused == OTHER_FLOW:
+                    yield captured, self._other(usual.sighting(captured))
                 elif usual.head.refused != OTHER_FLOW:
                     self._leave_out(usual.head.refused)
                 continue
             dissection = dissect(captured)
             reason = self._refuse(dissection)
-            if not reason and (seen := sighting(captured, dissection)):
-                yield seen
+            joins = reason == OTHER_FLOW and may_join(captured)
+            seen = sighting(captured, dissection) if joins or not reason else None
+            if seen is not None:
+                yield captured, self._other(seen) if joins else seen
             elif reason != OTHER_FLOW:
                 self._leave_out(reason or _without_flow(dissection))
 

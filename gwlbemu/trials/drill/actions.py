@@ -20,7 +20,7 @@ from gwlbemu.views.targets import read_targets
 
 BETWEEN_JUMPS_SECONDS = 0.35  # seconds between two jumps, so that every live flow has packets in between
 POLL = 0.05
-RECOVERY_SECONDS = 30.0
+RECOVERY_SECONDS = 60.0
 FAILOVER = ("target_failover.on_deregistration", "target_failover.on_unhealthy")
 RESETS = ("send_tcp_reset.on_deregistration.enabled", "send_tcp_reset.on_unhealthy.enabled")
 TERMINATIONS = (
@@ -125,9 +125,12 @@ class NodeClocks:
 
 
 def wait_noticed(
-    lab: RunningLab, subject: Subject, clock: NodeClocks, targets: Collection[str], blind_zone: str
+    lab: RunningLab, subject: Subject, clock: NodeClocks, targets: Collection[str], blind_zone: str, *, can_be: bool
 ) -> bool:
-    """Let health checks find that `targets` have failed, at every node outside `blind_zone` that uses them."""
+    """Let health checks find that `targets` have failed, at every node outside `blind_zone` that uses them.
+
+    What `can_be` found gets a longer time: a busy machine is late with probes.
+    """
     checks = [group.health_check for group in subject.groups if _ids(group) & set(targets)]
     watching = {node.name for node in subject.nodes if node.zone != blind_zone}
 
@@ -136,7 +139,8 @@ def wait_noticed(
         return all(each.state.startswith("unhealthy") for each in seen)  # also unhealthy.draining
 
     clock.wait(2 * STALL_SECONDS)  # before the first jump, so that it falls into the silence of the flows concerned
-    for _ in range(max(check.unhealthy_threshold_count for check in checks) + 1):
+    probes = max(check.unhealthy_threshold_count for check in checks) + 1
+    for _ in range(2 * probes if can_be else probes):
         clock.skip(max(check.interval_seconds - check.timeout_seconds for check in checks))
         if clock.wait(max(check.timeout_seconds for check in checks) + 0.3, found):
             return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from gwlbemu.lab.running import RunningLab
@@ -27,7 +27,8 @@ from gwlbemu.trials.drill.watch import ConnectionKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowEvidence:
-    """What was seen of one connection; instants are seconds of the kernel's monotonic clock.
+    """What was seen of one connection; instants are seconds of the kernel's monotonic clock, `until` that at which its
+    program looked last.
 
     `hit`: the failed target was on its way. `cut_off`: an end or a node of it is in the zone that was lost.
     `only_server_told`: a RST answered the server's packet and none the client's.
@@ -55,6 +56,10 @@ class FlowEvidence:
         """The same, as `outcome` wants it."""
         return FlowObservation(self.state.end, self.state.last_at, self.until, self.silent, self.before, self.after)
 
+    def expected(self, event: str, policy: str, *, noticed: bool) -> str:
+        """What the contract wants of it (see `outcome.expected`)."""
+        return expected(event, policy, hit=self.hit, cut_off=self.cut_off, noticed=noticed)
+
     @property
     def outcome(self) -> str:
         """What became of it, in one word of `outcome.OUTCOMES`."""
@@ -74,6 +79,7 @@ class Evidence:
     flows: list[FlowEvidence]
     jumps: list[ClockJump]
     newcomers: Sequence[tuple[ConnectionState, Carriers]] = field(default_factory=list)
+    others: tuple[str, ...] = ()  # a sentence for each target that failed without having been struck
     resets: int = 0
     moved_at_recovery: int = 0
 
@@ -85,12 +91,12 @@ def judge(
     flows = tuple(_flow(lab, evidence, flow) for flow in sorted(evidence.flows, key=lambda each: not each.hit))
     struck = (f"zone {evidence.zone}", *evidence.struck) if evidence.zone else evidence.struck
     after = evidence.after_seconds if evidence.noticed else None
-    return RunReport(evidence.event, evidence.policy, struck, after, flows, tuple(checks), notes)
+    return RunReport(evidence.event, evidence.policy, struck, after, flows, tuple(checks), (*evidence.others, *notes))
 
 
 def _flow(lab: RunningLab, evidence: Evidence, flow: FlowEvidence) -> FlowReport:
     fate = flow.outcome
-    wanted = expected(evidence.event, evidence.policy, hit=flow.hit, cut_off=flow.cut_off, noticed=evidence.noticed)
+    wanted = flow.expected(evidence.event, evidence.policy, noticed=evidence.noticed)
     silent = silent_seconds(flow.silent, evidence.jumps)
     measured = flow.silent[1] - flow.silent[0]
     note = ""
@@ -187,7 +193,7 @@ def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
 
 def noticed_checks(subject: Subject, evidence: Evidence) -> list[ContractCheck]:
     """Return whether health checks found the failure, where they could."""
-    if evidence.event == "freeze" and _tcp_checked(subject, evidence.struck):
+    if not finds_failures(subject, evidence.event, evidence.struck):
         return [ContractCheck("", "a TCP health check still connects to a frozen process", not evidence.noticed)]
     if evidence.event not in ("kill", "freeze"):
         return []
@@ -207,8 +213,10 @@ def newcomers_check(evidence: Evidence, contract: str, text: str) -> ContractChe
     return ContractCheck(contract, f"{text}: {answered} of {total} answered", ok)
 
 
-def _tcp_checked(subject: Subject, struck: tuple[str, ...]) -> bool:
-    return all(group_with(subject.groups, target).health_check.protocol == "TCP" for target in struck)
+def finds_failures(subject: Subject, event: str, struck: Collection[str]) -> bool:
+    """Return whether a health check can find what an event did: a frozen process still connects."""
+    checks = {group_with(subject.groups, target).health_check.protocol for target in struck}
+    return event != "freeze" or checks != {"TCP"}
 
 
 def gateway_notes(evidence: Evidence) -> tuple[str, ...]:

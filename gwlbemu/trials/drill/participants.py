@@ -145,9 +145,8 @@ def start_traffic(
 
 def newest(process: Client) -> list[ConnectionState]:
     """Return how the connections of a traffic program stood when it last printed a line; [] before it did."""
-    text = process.output()
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    return parse_states(lines[-1]) if lines else []
+    line = process.last_line()
+    return parse_states(line) if line else []
 
 
 def target_to_fail(healthy: Mapping[str, set[str]], all_carriers: Iterable[Carriers]) -> str:

@@ -12,13 +12,13 @@ from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import NetworkNode
 from gwlbemu.trials.drill.judge import Evidence, judge
-from gwlbemu.trials.drill.live import Run, moved_since, newcomers, seen_flows, wait_for_fates
+from gwlbemu.trials.drill.live import Run, moved_since, newcomers, wait_for_fates
 from gwlbemu.trials.drill.network import kept_checks
 from gwlbemu.trials.drill.report import ContractCheck, RunReport
 from gwlbemu.views.flows import read_flows
 from gwlbemu.views.targets import read_targets
 
-SEEN_SECONDS = 10.0
+SEEN_SECONDS = 30.0
 INTACT = "intact"
 
 
@@ -36,8 +36,7 @@ def flush_tables(drill: Run, policy: str) -> RunReport:
         seen = drill.clocks.wait(SEEN_SECONDS, lambda: _tables(drill, node) != INTACT)
         after_seconds = drill.clocks.since(at)
         drill.tell("waiting until the fate of every connection is plain")
-        wait_for_fates(drill, at, noticed=True)
-        flows = seen_flows(drill)
+        flows = wait_for_fates(drill, at, "tables", policy, noticed=True)
     finally:
         drill.tell("everything is put back")
         failure.heal(drill.lab, "node", node.name)
