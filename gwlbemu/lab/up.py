@@ -189,7 +189,7 @@ def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_s
             own_module("gwlbemu.programs.gateway.node", str(config), user=LAB_USER),
             on_step,
         )
-    for keeper in plan.addressed_nodes:
+    for keeper in reversed(plan.addressed_nodes):  # application load balancers first: network ones may probe them
         start_keeper(plan, keeper, state, secret, record, on_step)
 
 

@@ -5,7 +5,8 @@ A new text has each server in its present state; a change of states and weights 
 or a target group does not use is not in the text: a request costs what it needs.
 
 As HAProxy has it, not AWS: header names towards HTTP/1 are in their usual spelling, not in the client's; a request of
-HTTP/1.0 reaches a target as HTTP/1.0; an absolute URI whose host is not the Host header's is refused.
+HTTP/1.0 reaches a target as HTTP/1.0; an absolute URI whose host is not the Host header's is refused; a client that
+stops within its body is answered 504 where its target has answered nothing, not 408.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ STREAMS = 128  # ALB guide, Listeners: requests at once over one connection of H
 # ALB guide, Quotas and HTTP header limits: 64 K of headers. A buffer holds them, and what is added to them.
 BUFFER_BYTES, ADDED_BYTES = 98304, 24576
 MOST_HEADERS = 256
-_SERVER_SLACK = 20  # milliseconds: a client that does not send is found out before a target that cannot answer
 _DESCRIPTION = "GENERATION"
 # Header names as AWS writes them; of others, as most do.
 _SPELLINGS = """
@@ -70,7 +70,7 @@ defaults
   timeout client {{ idle }}s
   timeout http-request {{ idle }}s
   timeout http-keep-alive {{ idle }}s
-  timeout server {{ idle * 1000 + slack }}ms
+  timeout server {{ idle }}s
   timeout tunnel {{ idle }}s
 {% for line in errors %}
   {{ line }}
@@ -125,7 +125,6 @@ def text(
         counters=pages.COUNTERS,
         connect=connect,
         idle=attributes.idle_seconds,
-        slack=_SERVER_SLACK,
         errors=pages.errors(mark, connect),
         frontends=frontends,
         backends=[Backend(engine, pool, mark) for pool in engine.pools],

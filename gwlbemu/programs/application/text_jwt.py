@@ -40,6 +40,8 @@ def validation(wanted: JwtValidation, keys: Sequence[Key], condition: str, mark:
         *(f"!{{ {check} }}" for claim in wanted.claims for check in _checks(claim)),
     ]
     yield from (f"http-request unset-var(txn.valid){when(condition, good, each)}" for each in wrong)
+    yield f"http-request set-var(txn.checked) str(accepted){when(condition, good)}"
+    yield f"http-request set-var(txn.checked) str(refused){when(condition, f'!{good}')}"
     yield f"http-request {pages.counted(pages.ACCEPTED)}{when(condition, good)}"
     yield f"http-request {pages.counted(pages.REFUSED)}{when(condition, f'!{good}')}"
     yield f"http-request return {pages.answer(401, mark)}{when(condition, f'!{good}')}"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from gwlbemu.core.application.engine import Engine
 from gwlbemu.core.application.requests import DEFAULT_PORTS, MOST_FORWARDED
 from gwlbemu.core.application.settings import Listener
-from gwlbemu.core.elb.application_attributes import APPEND, REMOVE, ApplicationAttributes
-from gwlbemu.programs.application import cookies, pages
+from gwlbemu.core.elb.application_attributes import APPEND, REMOVE, RESPONSE_HEADERS, ApplicationAttributes
+from gwlbemu.programs.application import cookies, pages, text_log, text_tls
 from gwlbemu.programs.application.jwks import Key
 from gwlbemu.programs.application.text_rules import Outcomes
-from gwlbemu.programs.application.words import substitution, when, word
+from gwlbemu.programs.application.words import plain, substitution, when, word
 
 # ALB guide, Quotas: bytes of a request's line, of one of its headers, of all of them
 MOST_LINE, MOST_HEADER, MOST_HEADERS = 16384, 16384, 65536
@@ -47,12 +47,20 @@ class Frontend:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the section, in the order in which HAProxy takes them."""
+        attributes = self.attributes
+        outcomes = Outcomes(self.engine, self.listener, attributes, self.mark, self.keys)
         yield from self._binds()
+        if self.access_log:
+            yield from text_log.log(self.access_log)
         yield from self._refusals()
-        outcomes = Outcomes(self.engine, self.listener, self.attributes, self.mark, self.keys)
+        yield from _expected(attributes.idle_seconds)
         yield from self._host()
         yield from outcomes.requests()
         yield from self._forwarded()
+        if self.listener.tls:
+            yield from text_tls.headers(self.listener.tls, attributes)
+        if self.access_log:
+            yield text_log.traced()
         yield from outcomes.destinations()
         if groups := outcomes.sticky_groups:
             yield from cookies.group_answers(self.engine.cookie_secret, groups)
@@ -62,9 +70,12 @@ class Frontend:
     def _binds(self) -> Iterator[str]:
         for address in self.engine.addresses:
             place = f"[{address}]:{self.listener.port} v6only" if ":" in address else f"{address}:{self.listener.port}"
-            yield f"bind {place}"
-        if self.listener.protocol == "HTTP":
-            yield "option disable-h2-upgrade"
+            tls = self.listener.tls
+            yield f"bind {place}{f' {text_tls.bind(tls, http2=self.attributes.http2)}' if tls else ''}"
+        yield "option disable-h2-upgrade"
+        yield "tcp-request connection set-var(sess.since) date"
+        if self.attributes.desync_mode == "monitor":
+            yield "option accept-invalid-http-request"
 
     # ---- what it refuses ----
     def _refusals(self) -> Iterator[str]:
@@ -78,6 +89,12 @@ class Frontend:
         yield from self._refuse(414, f"{large} {{ url,length gt {MOST_LINE} }}")
         yield from self._refuse(400, f"{large} {{ req.hdrs -m reg {word(_LONG)} }}")
         yield from self._refuse(400, f"{large} {{ req.hdrs,length gt {MOST_HEADERS} }}")
+
+        if self.attributes.desync_mode == "strictest":
+            for header in ("content-length", "transfer-encoding"):
+                yield from self._refuse(400, f"METH_GET {{ req.hdr({header}) -m found }}")
+        if self.attributes.drop_invalid_headers:
+            yield f"http-request del-header {word('[^-A-Za-z0-9]')} -m reg"
 
     def _refuse(self, code: int, condition: str) -> Iterator[str]:
         yield f"http-request return {pages.answer(code, self.mark)} if {condition}"
@@ -104,7 +121,23 @@ class Frontend:
 
     # ---- what a client gets ----
     def _answers(self) -> Iterator[str]:
+        """ALB guide, HTTP header modification; Edit attributes, HTTP client keepalive duration."""
+        attributes = self.attributes
+        for field, (_, name) in RESPONSE_HEADERS.items():
+            if value := getattr(attributes, field):
+                yield f"http-after-response set-header {name} {plain(value)}"
+        if not attributes.server_header:
+            yield "http-after-response del-header server"
+        over = f"{{ date,sub(sess.since) ge {attributes.client_keep_alive_seconds} }}"
+        yield f"http-after-response set-header connection close{when(over)}"
         yield from pages.afterwards(self.mark, self.connect_milliseconds)
+
+
+def _expected(idle_seconds: int) -> Iterator[str]:
+    """A client that waits for `100 Continue` gets it, and no target hears of it (ELB user guide)."""
+    waits = "{ req.hdr(expect) -m found }"
+    yield f"http-request wait-for-body time {idle_seconds}s at-least 1{when(waits)}"
+    yield f"http-request del-header expect{when(waits)}"
 
 
 def _append(with_port: bool) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gwlbemu.core.application.engine import Engine, Pool, Server
+from gwlbemu.core.application.settings import GRPC, HTTP1
 from gwlbemu.core.elb.application_attributes import (
     LB_COOKIE,
     LEAST_OUTSTANDING,
@@ -42,6 +43,7 @@ class Backend:
         if not self.pool.registered:
             yield f"http-request return {pages.answer(503, self.mark)}"
             return
+        yield from self._mismatches()
         yield f"balance {_ALGORITHMS[self.attributes.algorithm]}"
         yield f"source {self.engine.addresses[0]}"
         yield "http-request set-var(txn.begun) date(0,ms)"
@@ -50,6 +52,16 @@ class Backend:
         yield f"http-response return {pages.answer(502, self.mark)} if {large}"
         for server in self.pool.servers:
             yield self._server(server)
+
+    def _mismatches(self) -> Iterator[str]:
+        """ALB guide, Troubleshoot, HTTP 464. Over HTTP/1.1 nobody speaks gRPC."""
+        refused = f"http-request return {pages.answer(464, self.mark)}"
+        if self.pool.protocol_version != HTTP1:
+            yield f"{refused} if {{ fc_http_major lt 2 }}"
+        if self.pool.protocol_version == GRPC:
+            yield f"{refused} if !METH_POST"
+        if self.pool.protocol_version == HTTP1 and any(each.tls for each in self.engine.listeners):
+            yield f"{refused} if {{ fc_http_major 2 }} {{ req.hdr(content-type) -m beg application/grpc }}"
 
     def _stickiness(self) -> Iterator[str]:
         attributes = self.attributes
@@ -63,5 +75,7 @@ class Backend:
     def _server(self, server: Server) -> str:
         words = [f"server {server.name} {server.address}:{server.port} weight {server.weight}"]
         if self.pool.protocol == "HTTPS":
-            words.append("ssl verify none")
+            words.append(f"ssl verify none{'' if self.pool.protocol_version == HTTP1 else ' alpn h2'}")
+        elif self.pool.protocol_version != HTTP1:
+            words.append("proto h2")
         return " ".join(words if server.takes_requests else [*words, "disabled"])
