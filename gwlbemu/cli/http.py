@@ -11,7 +11,7 @@ import click
 from gwlbemu.cli.common import echo, json_option, lab_option, need_root, print_json
 from gwlbemu.errors import NetError, SettingError
 from gwlbemu.lab.running import open_lab
-from gwlbemu.trials.web.answers import HttpAnswer, HttpReport, ReceivedCookie
+from gwlbemu.trials.web.answers import BALANCER, HttpAnswer, HttpReport, ReceivedCookie
 from gwlbemu.trials.web.requests import MOST, http
 
 BAR, MOST_SHOWN = 40, 20  # columns of the longest bar; requests that have a line of their own
@@ -92,7 +92,7 @@ def _line(answer: HttpAnswer) -> str:
     if answer.error:
         place = f" ({_place(answer)})" if answer.address else ""
         return f"{answer.number:>4}  no answer{place}: {answer.error}, after {milliseconds}"
-    who = _target(answer.target, answer.zone)
+    who = _target(BALANCER if answer.is_balancers else answer.target, answer.zone)
     return f"{answer.number:>4}  {answer.status}  {who}  {milliseconds}  by {_place(answer)}"
 
 

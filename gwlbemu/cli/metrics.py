@@ -99,5 +99,5 @@ def _rows(found: list[Point], namespace: str, zones: list[str]) -> list[list[str
                 name += f" of {group.split('/')[1]}"
             for statistic, value in point.statistics.items():
                 row = cells.setdefault((name, point.metric.unit, statistic), {})
-                row[point.dimensions.get("AvailabilityZone", "")] = str(value) if point.reported else "-"
+                row[point.dimensions.get("AvailabilityZone", "")] = f"{value:.15g}" if point.reported else "-"
     return [[*row, *(values.get(zone, "") for zone in zones)] for row, values in cells.items()]

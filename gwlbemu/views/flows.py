@@ -31,8 +31,7 @@ COLUMNS = {
         "packets_from", "bytes", "expires_in_seconds",
     ),
     APPLICATION: (
-        "listener", "protocol", "source", "destination", "target_group", "target", "requests", "bytes",
-        "expires_in_seconds",
+        "listener", "protocol", "source", "destination", "target_group", "target", "bytes", "expires_in_seconds",
     ),
 }  # fmt: skip
 # Fields that not every type has: which have them, and what they are in a flow of another type, whose JSON has them not.
@@ -52,8 +51,6 @@ _SOME: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "target_address": (_LISTENERS, ""),
     "target_port": (_LISTENERS, 0),
     "state": (_LISTENERS, ""),
-    "node_port": ((APPLICATION,), 0),
-    "requests": ((APPLICATION,), 0),
 }
 
 
@@ -65,7 +62,7 @@ class LiveFlow:
     of inner packets, both directions. `cookie` is the flow cookie as 0x and 8 hex digits. `type` is that of its load
     balancer: of a network load balancer's flow, a connection in the kernel, endpoint, cookie, outer port, age, idle
     time and moves are empty, and of an application load balancer's, a client's connection to its engine, packets, too;
-    of a gateway's, what stands behind `type`. Where such a client has no request on its way, its target is the last.
+    of a gateway's, what stands behind `type`. Only such clients are there whose request is with a target.
     """
 
     node: str
@@ -92,8 +89,6 @@ class LiveFlow:
     target_address: str = ""
     target_port: int = 0
     state: str = ""  # the keeper's word: established, time_wait, replied ...
-    node_port: int = 0  # of the node's own connection to the target; 0 without one
-    requests: int = 0
 
     @property
     def has_age(self) -> bool:
@@ -141,6 +136,14 @@ def read_flows(lab: RunningLab, limit: int | None = None) -> Reading[LiveFlow]:
         found += mine
         more += [node.name] if left else []
     return Reading(tuple(found), tuple(silent), tuple(more))
+
+
+def read_flows_from(lab: RunningLab, nodes: Iterable[str], source_port: int) -> Reading[LiveFlow]:
+    """Ask nodes of network load balancers for the connections that clients have from a port, the first 500 of each."""
+    answers, silent = ask(lab, nodes, {"flows": {"limit": PAGE, "source_port": source_port}})
+    types = lab.plan.node_types
+    found = [live_flow(node, types[node], flow) for node, said in answers.items() for flow in said["flows"]["flows"]]
+    return Reading(tuple(found), tuple(silent.values()))
 
 
 def live_flow(node: str, kind: str, answer: Mapping[str, Any]) -> LiveFlow:

@@ -74,7 +74,8 @@ def _family(name: str, point: Point) -> CounterMetricFamily | GaugeMetricFamily:
 
 
 def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    """ProcessedBytes: processed_bytes; HTTPCode_ELB_5XX_Count: http_code_elb_5xx_count."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})", "_", name).lower()
 
 
 class _Handler(BaseHTTPRequestHandler):

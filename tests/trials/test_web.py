@@ -125,6 +125,9 @@ def test_cookies_headers_and_bars_are_told() -> None:
         HttpAnswer(5, error="connection refused"),
     )  # fmt: skip
     report = HttpReport("client", "http://web/", 6, answers)
+    assert report.targets == {"web-b": 2, "web-a": 1, "": 1}
+    own = HttpAnswer(1, 503, headers=(("Server", "awselb/2.0"),))
+    assert "503  the load balancer  " in next(iter(http_lines(HttpReport("client", "http://web/", 1, (own,)))))
     lines = list(http_lines(report))
     assert "      sent      cookie s=1" in lines
     assert "      set       cookie AWSALB=abc  (expires 2026-12-05 17:17:20 UTC; path /; SameSite=None)" in lines

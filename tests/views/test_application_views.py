@@ -38,7 +38,7 @@ OTHER = {"RequestCount": 2, "HTTPCode_Target_2XX_Count": 2, "RequestCountPerTarg
 FLOW = {
     "listener": "HTTP:80", "target_group": "pages", "target": "web-a", "protocol": "TCP", "source": "198.51.100.10",
     "source_port": 40000, "destination": "10.0.101.254", "destination_port": 80, "target_address": "10.0.1.10",
-    "target_port": 80, "state": "proxied", "node_port": 50000, "bytes": 700, "requests": 3,
+    "target_port": 80, "state": "proxied", "bytes": 700,
     "expires_in_seconds": 60.0,
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "x-amzn-trace-id")
+BALANCER = "the load balancer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,11 @@ class HttpAnswer:
     seen: Mapping[str, Any] = field(default_factory=dict)  # what a web server of ours says it was sent; {} of others
 
     @property
+    def is_balancers(self) -> bool:
+        """Whether an application load balancer made the answer itself, and no target that says who it is."""
+        return not self.target and self.header("Server").startswith("awselb/")
+
+    @property
     def forwarded(self) -> dict[str, str]:
         """X-Forwarded-* and X-Amzn-* as the target saw them, by their names."""
         headers = self.seen.get("headers", {})
@@ -78,8 +83,11 @@ class HttpReport:
 
     @property
     def targets(self) -> dict[str, int]:
-        """How many answers came from each target, most first; "" counts those of nobody who says so."""
-        return dict(Counter(each.target for each in self.answers if not each.error).most_common())
+        """How many answers came from each target, most first, and from the load balancer itself; "" counts those of
+        nobody who says so.
+        """
+        names = (BALANCER if each.is_balancers else each.target for each in self.answers if not each.error)
+        return dict(Counter(names).most_common())
 
     @property
     def zones(self) -> dict[str, int]:

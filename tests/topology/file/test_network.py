@@ -338,11 +338,6 @@ def test_datagrams_from_ipv6_to_ipv4_are_refused_with_the_reason(protocol: str) 
     assert f"nothing here translates {protocol} from IPv6" in told(change, f"{LISTENER}.protocol")
 
 
-def test_an_application_load_balancer_as_a_target_is_refused_with_that_reason() -> None:
-    change = network(group(target_type="alb", targets=["front"]))
-    assert "an Application Load Balancer as a target is not emulated" in told(change, f"{GROUP}.target_type")
-
-
 @pytest.mark.parametrize(
     "change",
     [
