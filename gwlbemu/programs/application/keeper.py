@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gwlbemu.core.application.balancer import ApplicationBalancer
-from gwlbemu.core.application.settings import Group
+from gwlbemu.core.application.settings import HTTP1, Group
 from gwlbemu.core.elb.health import status_ranges
 from gwlbemu.core.elb.network_attributes import ANY_ZONE
 from gwlbemu.ports import privileges
@@ -107,7 +107,8 @@ class Keeper:
         """How a group is probed. `Host` is the target's address and port (ALB guide, Health checks)."""
         told = group.health_check
         statuses = status_ranges(told.matcher, group.protocol, group.protocol_version)
-        check = Check(told.protocol, told.port, told.path, told.timeout_seconds, statuses)
+        version = "" if group.protocol_version == HTTP1 else group.protocol_version
+        check = Check(told.protocol, told.port, told.path, told.timeout_seconds, statuses, version=version)
         return check, Pace(told.interval_seconds, self.settings.emulation.initial_health_check_interval_seconds)
 
     def _tell_zone(self) -> None:
