@@ -28,6 +28,7 @@ from gwlbemu.ports.probe import Check, ProbeResult
 from gwlbemu.ports.prober import Pace
 from gwlbemu.programs.application.access_log import SOCKET, AccessLog
 from gwlbemu.programs.application.config import ENGINE_CONFIGURATION, ENGINE_SOCKET, NodeConfig
+from gwlbemu.programs.application.key_sets import KeySets, Place, endpoints
 from gwlbemu.programs.application.metrics import Metrics
 from gwlbemu.programs.application.verbs import KeeperVerbs
 from gwlbemu.programs.application.wanted import LANGUAGE, Wanted
@@ -52,6 +53,8 @@ class Keeper:
         folder = Path(config.control).parent
         self.access_log = AccessLog(folder, self.settings.load_balancer, self.balancer.told)
         stack.callback(self.access_log.close)
+        place = Place(str(ipaddress.ip_address(self.settings.address)), config.resolver, config.authority)
+        self._key_sets = KeySets(loop, place, folder, self.changed)
         self.wanted = Wanted(self.balancer.engine(), access_log=SOCKET)
         self.engine = HaproxyKeeper(
             loop, folder / ENGINE_SOCKET, folder / ENGINE_CONFIGURATION, LANGUAGE, self.wanted, loop.clock.since_boot
@@ -88,7 +91,9 @@ class Keeper:
             self.names[each.server] = each.target_group, each.id
         while len(self.names) > len(targets) + _MOST_FORMER:
             del self.names[next(iter(self.names))]
-        self.wanted = Wanted(self.balancer.engine(), access_log=SOCKET)
+        engine = self.balancer.engine()
+        self._key_sets.follow(endpoints(engine))
+        self.wanted = Wanted(engine, keys=dict(self._key_sets.keys), access_log=SOCKET)
         self.engine.apply(self.wanted, self.balancer.take_ended())
         self._tell_zone()
         self._probers.follow(self.balancer.groups())

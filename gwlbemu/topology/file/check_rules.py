@@ -199,10 +199,12 @@ def _jwt(listener: Listener, action: Action, path: Path) -> Iterator[Problem]:
             "jwt-validation needs an HTTPS listener: expected protocol HTTPS (InvalidLoadBalancerAction)",
         )
     config = action.jwt_validation_config
-    if config is not None and not re.fullmatch(r"https://[^\s/?#]+(/[^\s#]*)?", config.jwks_endpoint):
+    if config is not None and not re.fullmatch(
+        r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!\"$-~]*)?", config.jwks_endpoint
+    ):
         yield Problem(
             (*path, "jwt_validation_config", "jwks_endpoint"),
-            f"{config.jwks_endpoint!r}: expected an address that begins with https:// (ValidationError)",
+            f"{config.jwks_endpoint!r}: expected an address that begins with https:// and a name (ValidationError)",
         )
 
 
