@@ -17,6 +17,7 @@ from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
 from gwlbemu.lab.configs import (
+    application_config_for,
     capture_config_for,
     fresh_secret,
     network_config_for,
@@ -34,13 +35,14 @@ from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
 from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.encode import to_json
-from gwlbemu.topology.plan.values import NetworkNode, Plan, Program
+from gwlbemu.topology.plan.values import ApplicationNode, NetworkNode, Plan, Program
 from gwlbemu.yaml_file import YamlError, read_text
 
 if TYPE_CHECKING:
     from gwlbemu.lab.certificates import Certificates
 
 OnStep = Callable[[str], None]
+_APPLICATION, _NETWORK = "gwlbemu.programs.application.keeper", "gwlbemu.programs.network.keeper"
 
 
 def up(plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnStep = lambda _: None) -> RunningLab:
@@ -131,7 +133,7 @@ def read_certificates(plan: Plan) -> Certificates | None:
 def _keep_certificates(plan: Plan, state: State, told: Certificates) -> None:
     """Write what TLS listeners need into the folders of the nodes, for their proxies alone to read."""
     state.keep(state.authority, told.authority)
-    for node in plan.network_nodes:
+    for node in plan.addressed_nodes:
         if node.load_balancer in told.files:
             state.make_own(node.name, user=LAB_USER)
         for name, text in told.files.get(node.load_balancer, {}).items():
@@ -187,19 +189,28 @@ def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_s
             own_module("gwlbemu.programs.gateway.node", str(config), user=LAB_USER),
             on_step,
         )
-    for keeper in plan.network_nodes:
+    for keeper in reversed(plan.addressed_nodes):  # application load balancers first: network ones may probe them
         start_keeper(plan, keeper, state, secret, record, on_step)
 
 
 def start_keeper(
-    plan: Plan, node: NetworkNode, state: State, secret: str, record: Record, on_step: OnStep = lambda _: None
+    plan: Plan,
+    node: NetworkNode | ApplicationNode,
+    state: State,
+    secret: str,
+    record: Record,
+    on_step: OnStep = lambda _: None,
 ) -> None:
-    """Start the keeper of a network load balancer's node; what is left of an earlier one makes way."""
+    """Start the keeper of a node that is no gateway load balancer's; what is left of an earlier one makes way."""
     config = state.node(node.name)
     config.unlink(missing_ok=True)
-    state.keep(config, network_config_for(plan, node.name, state, secret).to_json(), mode=CLOSED)
+    if isinstance(node, ApplicationNode):
+        module, text = _APPLICATION, application_config_for(plan, node.name, state, secret).to_json()
+    else:
+        module, text = _NETWORK, network_config_for(plan, node.name, state, secret).to_json()
+    state.keep(config, text, mode=CLOSED)
     state.control(node.name).unlink(missing_ok=True)
-    argv = own_module("gwlbemu.programs.network.keeper", str(config), user=LAB_USER)
+    argv = own_module(module, str(config), user=LAB_USER)
     _start(record, state, node.name, node.namespace, argv, on_step)
 
 

@@ -14,7 +14,15 @@ from gwlbemu.errors import LabError, WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import Instance, Plan
-from gwlbemu.trials.frame_sockets import ANCILLARY, ETH_P_ALL, IP_TYPES, PACKET_OUTGOING, SO_TIMESTAMPNS, stamped_at
+from gwlbemu.trials.frame_sockets import (
+    ANCILLARY,
+    ETH_P_ALL,
+    IP_TYPES,
+    PACKET_OUTGOING,
+    SO_TIMESTAMPNS,
+    stamped_at,
+    wait_for_stamps,
+)
 from gwlbemu.trials.probe_packets import Probe, Probes
 from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire import geneve
@@ -155,6 +163,9 @@ def watching(plan: Plan) -> Iterator[Watch]:
                 opened.append(sock)
                 sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
                 watch.tap(sock, namespace.resource, namespace.role)
+        for instance in plan.instances[:1]:
+            with inside(path_of(instance.namespace)):
+                wait_for_stamps()
         yield watch
         if missed := watch.unseen():
             raise LabError(

@@ -18,17 +18,17 @@ from itertools import cycle, islice
 
 from gwlbemu.errors import LabError, SettingError, TraceGoneError
 from gwlbemu.lab.running import RunningLab, read_plan
+from gwlbemu.paths.dns import in_dns
 from gwlbemu.paths.ends import balancer_named
-from gwlbemu.paths.network import in_dns
 from gwlbemu.paths.walk import Paths
 from gwlbemu.topology.plan.ends import (
+    balancer_at,
     destination_address,
     instance_at,
     instance_named,
-    network_balancer_at,
     source_address,
 )
-from gwlbemu.topology.plan.values import Instance, NetworkNode
+from gwlbemu.topology.plan.values import ApplicationNode, Instance, NetworkNode
 from gwlbemu.trials.injection import EPHEMERAL
 from gwlbemu.trials.probe_packets import MARK_LENGTH, Probe, Probes
 from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, refusal, sent, watching
@@ -70,7 +70,7 @@ def observe(lab: RunningLab, asked: Sequence[Question]) -> Iterator[tuple[Questi
                     yield replace(question, source_port=probe.source_port or None), found[number]
 
 
-def _nodes(lab: RunningLab, asked: Sequence[Question]) -> dict[Question, NetworkNode]:
+def _nodes(lab: RunningLab, asked: Sequence[Question]) -> dict[Question, NetworkNode | ApplicationNode]:
     """One of the nodes whose addresses DNS answers, for each question to a network load balancer by its name."""
     plan = lab.plan
     wanted = {each: balancer for each in asked if (balancer := balancer_named(plan, each.receiver))}
@@ -87,7 +87,7 @@ def _nodes(lab: RunningLab, asked: Sequence[Question]) -> dict[Question, Network
 
 def _served_by(lab: RunningLab, asked: Question) -> tuple[tuple[Instance, int], ...]:
     """The targets, with their ports, to which a network load balancer may forward what is sent to it."""
-    plan, balancer = read_plan(lab.state), network_balancer_at(lab.plan, asked.receiver)
+    plan, balancer = read_plan(lab.state), balancer_at(lab.plan, asked.receiver)
     instances = {(each.vpc, each.address): each for each in plan.instances}
     groups = plan.groups_of(balancer.name) if balancer else ()
     found = [(instances.get((group.vpc, each.address)), each.port) for group in groups for each in group.targets]
@@ -95,7 +95,12 @@ def _served_by(lab: RunningLab, asked: Question) -> tuple[tuple[Instance, int], 
 
 
 def _probe(
-    lab: RunningLab, nodes: Mapping[Question, NetworkNode], number: int, mark: bytes, asked: Question, own_port: int
+    lab: RunningLab,
+    nodes: Mapping[Question, NetworkNode | ApplicationNode],
+    number: int,
+    mark: bytes,
+    asked: Question,
+    own_port: int,
 ) -> Probe | str:
     """The packet that a question means; a sentence where there is none."""
     sender, node = instance_named(lab.plan, asked.sender), nodes.get(asked)
