@@ -53,23 +53,22 @@ class Keeper:
         folder = Path(config.control).parent
         self.access_log = AccessLog(folder, self.settings.load_balancer, self.balancer.told)
         stack.callback(self.access_log.close)
-        place = Place(str(ipaddress.ip_address(self.settings.address)), config.resolver, config.authority)
+        address = str(ipaddress.ip_address(self.settings.address))
+        place = Place(address, config.resolver, config.authority)
         self._key_sets = KeySets(loop, place, folder, self.changed)
-        self.wanted = Wanted(self.balancer.engine(), access_log=SOCKET)
         self.engine = HaproxyKeeper(
-            loop, folder / ENGINE_SOCKET, folder / ENGINE_CONFIGURATION, LANGUAGE, self.wanted, loop.clock.since_boot
+            loop,
+            folder / ENGINE_SOCKET,
+            folder / ENGINE_CONFIGURATION,
+            LANGUAGE,
+            self._wanted(),
+            loop.clock.since_boot,
         )
         self.names: dict[str, tuple[str, str]] = {}  # a server's name -> its target group, its target
         self.metrics = Metrics(self.names)
         self._zone_news = ZoneNews(config.zone_news, self.settings.load_balancer, self.settings.zone)
         stack.callback(self._zone_news.close)
-        self._probers = GroupProbers(
-            loop,
-            str(ipaddress.ip_address(self.settings.address)),
-            self._check_of,
-            self.balancer.probe_targets,
-            self.probed,
-        )
+        self._probers = GroupProbers(loop, address, self._check_of, self.balancer.probe_targets, self.probed)
         self._expiry: Timer | None = None
         self._log = StateLog(LOG)
         self._state = ""
@@ -91,10 +90,9 @@ class Keeper:
             self.names[each.server] = each.target_group, each.id
         while len(self.names) > len(targets) + _MOST_FORMER:
             del self.names[next(iter(self.names))]
-        engine = self.balancer.engine()
-        self._key_sets.follow(endpoints(engine))
-        self.wanted = Wanted(engine, keys=dict(self._key_sets.keys), access_log=SOCKET)
-        self.engine.apply(self.wanted, self.balancer.take_ended())
+        wanted = self._wanted()
+        self._key_sets.follow(endpoints(wanted.engine))
+        self.engine.apply(wanted, self.balancer.take_ended())
         self._tell_zone()
         self._probers.follow(self.balancer.groups())
         if self._expiry is not None:
@@ -102,6 +100,9 @@ class Keeper:
         deadline = self.balancer.next_deadline()
         self._expiry = self.loop.call_at(deadline, self.changed) if deadline < math.inf else None
         self._log.note(targets)
+
+    def _wanted(self) -> Wanted:
+        return Wanted(self.balancer.engine(), dict(self._key_sets.keys), SOCKET)
 
     def probed(self, group: str, target: str, result: ProbeResult) -> None:
         """Take the result of a health check."""
