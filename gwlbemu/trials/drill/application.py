@@ -139,6 +139,7 @@ def _lose_targets(drill: RequestRun) -> None:
     drill.tell(f"{drill.event} {drill.zone or drill.struck[0]}; waiting until the nodes act on it")
     drill.applied_at = time.monotonic()
     event.apply()
+    drill.told_at = time.monotonic()
     try:
         drill.noticed = _let_it_take_effect(drill)
         drill.took_seconds = drill.clocks.since(drill.applied_at)
