@@ -1,4 +1,4 @@
-"""DNS messages as a resolver needs them: one question in, addresses or a code out (RFC 1035 section 4).
+"""DNS messages as a resolver and who asks it need them: one question, addresses or a code (RFC 1035 section 4).
 
 EDNS (RFC 6891) is not spoken: what stands behind the question is not looked at, and every answer fits into 512 bytes.
 """
@@ -61,6 +61,49 @@ def encode_answer(question: Question, code: int, addresses: Sequence[bytes] = ()
     flags = _ANSWER | question.flags & (_OPCODE | _RECURSION_DESIRED) | _RECURSION_AVAILABLE | code
     head = _HEAD.pack(question.identity, flags, 1 if question.wire else 0, len(addresses), 0, 0)
     return head + question.wire + b"".join(_record(address, ttl) for address in addresses)
+
+
+def encode_question(identity: int, name: str, kind: int = A) -> bytes:
+    """Return the message that asks for the addresses of a name. Raises WireError for what can be none."""
+    labels = [label.encode("ascii", "replace") for label in name.rstrip(".").split(".")]
+    if not all(0 < len(label) < 64 for label in labels) or sum(map(len, labels)) + len(labels) > _LONGEST_NAME:
+        raise WireError(f"'{name[:300]}' is no name in DNS")
+    wire = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    return _HEAD.pack(identity, _RECURSION_DESIRED, 1, 0, 0, 0) + wire + _END.pack(kind, IN)
+
+
+def decode_addresses(data: bytes, identity: int, kind: int = A) -> list[bytes]:
+    """Return the packed addresses in the answer to a question of ours; none where it has a code that is no success.
+
+    Raises WireError for what is no answer to it.
+    """
+    try:
+        answered, flags, questions, records, *_ = _HEAD.unpack_from(data)
+        if answered != identity or not flags & _ANSWER:
+            raise WireError("a DNS message that is no answer to what was asked")
+        at, found = _HEAD.size, []
+        for _ in range(questions):
+            at = _skip_name(data, at) + _END.size
+        for _ in range(records if flags & 15 == NOERROR else 0):
+            at = _skip_name(data, at)
+            kind_here, network, _, length = struct.unpack_from("!HHIH", data, at)
+            at += 10
+            if (kind_here, network, length) == (kind, IN, 4 if kind == A else 16):
+                found.append(data[at : at + length])
+            at += length
+        if at > len(data):
+            raise WireError("a DNS answer that is cut off")
+        return found
+    except (struct.error, IndexError):
+        raise WireError("a DNS answer that is cut off") from None
+
+
+def _skip_name(data: bytes, at: int) -> int:
+    while length := data[at]:
+        if length >= 192:  # a pointer ends the name
+            return at + 2
+        at += 1 + length
+    return at + 1
 
 
 def _record(address: bytes, ttl: int) -> bytes:
