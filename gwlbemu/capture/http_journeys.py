@@ -29,7 +29,7 @@ _ROOT = re.compile(r"(?:^|;)\s*Root=([\w-]+)")
 _XFF_PORT = re.compile(r"^(?:\[(?P<six>[^\]]*)\]|(?P<four>[\d.]+))(?::(?P<port>\d+))?$")
 
 T = TypeVar("T")
-Connection = tuple[str, str, bytes]  # source, destination, ports in bytes
+Connection = tuple[str, str, tuple[int, int]]  # source, destination, ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +204,7 @@ class HttpJourneys:
 
 def _fits(before: Message, last: Sighting, message: Message) -> bool:
     """Whether a client's request, last seen so, may be the one that was forwarded as `message`."""
-    port = int.from_bytes(last.identity.lasting[:2], "big")
-    other_client = last.look.source != message.client or message.client_port not in (0, port)
+    other_client = last.look.source != message.client or message.client_port not in (0, last.look.ports[0])
     if before.method != message.method or (message.client and other_client):
         return False
     if before.root:
@@ -239,10 +238,9 @@ def _next(queues: dict[Connection, deque[T]], way: Connection) -> T | None:
 
 
 def _way(seen: Sighting) -> Connection:
-    return seen.look.source, seen.look.destination, seen.identity.lasting[:4]
+    return seen.look.source, seen.look.destination, seen.look.ports
 
 
 def _back(seen: Sighting) -> Connection:
     """The way of what answers."""
-    ports = seen.identity.lasting
-    return seen.look.destination, seen.look.source, ports[2:4] + ports[:2]
+    return seen.look.destination, seen.look.source, seen.look.ports[::-1]

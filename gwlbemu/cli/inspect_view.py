@@ -25,7 +25,8 @@ from gwlbemu.capture.link import ethertype_name
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.render import count_text, dictionary, framed, line, losses
-from gwlbemu.capture.usual import UsualPackets
+from gwlbemu.capture.translations import Translations
+from gwlbemu.capture.usual import UsualPacket, UsualPackets
 from gwlbemu.cli.common import echo
 from gwlbemu.cli.output import stream
 from gwlbemu.errors import WireError, plain
@@ -116,10 +117,11 @@ class View:
         limit: int | None,
         as_json: bool,
         verbose: bool,
+        translations: Translations | None = None,
     ) -> None:
         self._refuse, self._progress = refuse, progress
         self._limit, self._as_json, self._verbose = limit, as_json, verbose
-        self._usual = UsualPackets(refuse)
+        self._usual, self._translations = UsualPackets(refuse), translations
         self._shown = self._unfinished = 0
         self._left_out: Counter[str] = Counter()
         self._http = HttpJourneys()
@@ -182,12 +184,12 @@ class View:
                 self._progress.move()
             usual = None if careful else self._usual.read(captured)
             if usual is not None:
-                if not usual.head.refused:
+                if not self._usual_refusal(captured, usual):
                     self._unfinished += usual.unfinished
                     yield framed(captured, usual.text), 1
                 continue
             dissection = dissect(captured)
-            if self._refuse(dissection):
+            if self._refusal(captured, dissection):
                 continue
             if self._as_json:
                 yield json.dumps(dictionary(captured, dissection)), 1
@@ -207,22 +209,45 @@ class View:
                 self._progress.move()
             usual = self._usual.read(captured)
             if usual is not None:
-                if not usual.head.refused:
+                reason = self._usual_refusal(captured, usual)
+                if not reason:
                     self._unfinished += usual.unfinished
                     yield captured, usual.sighting(captured)
-                elif may_join(captured) and usual.head.refused == OTHER_FLOW:
+                elif reason == OTHER_FLOW and may_join(captured):
                     yield captured, self._other(usual.sighting(captured))
-                elif usual.head.refused != OTHER_FLOW:
-                    self._leave_out(usual.head.refused)
+                elif reason != OTHER_FLOW:
+                    self._leave_out(reason)
                 continue
             dissection = dissect(captured)
-            reason = self._refuse(dissection)
+            reason = self._refusal(captured, dissection)
             joins = reason == OTHER_FLOW and may_join(captured)
             seen = sighting(captured, dissection) if joins or not reason else None
             if seen is not None:
                 yield captured, self._other(seen) if joins else seen
             elif reason != OTHER_FLOW:
                 self._leave_out(reason or _without_flow(dissection))
+
+    def _usual_refusal(self, captured: CapturedPacket, usual: UsualPacket) -> str:
+        """Why a packet is not shown; of another flow is not what was translated from a wanted one."""
+        head, known = usual.head, self._translations
+        if known is None or head.refused not in ("", OTHER_FLOW):
+            return head.refused
+        seen = usual.sighting(captured)
+        return self._translated(known, seen, head.refused)
+
+    def _refusal(self, captured: CapturedPacket, dissection: Dissection) -> str:
+        reason = self._refuse(dissection)
+        if self._translations is None or reason not in ("", OTHER_FLOW):
+            return reason
+        seen = sighting(captured, dissection)
+        return self._translated(self._translations, seen, reason) if seen else reason
+
+    @staticmethod
+    def _translated(known: Translations, seen: Sighting, reason: str) -> str:
+        if reason and not known.is_known(seen.identity.protocol, seen.look) and not known.learns(seen):
+            return reason
+        known.note(seen)
+        return ""
 
     def _leave_out(self, reason: str) -> None:
         """Count a packet that belongs to no journey; reasons with numbers in them may be many."""

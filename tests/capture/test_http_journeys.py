@@ -88,7 +88,10 @@ def test_a_request_and_its_answer_are_one_journey_each() -> None:
     assert len(there.sightings) == len(back.sightings) == 4
     lines = journey_lines(there)
     assert any(line.endswith(f"(forwarded as GET /, Root={ROOT})") for line in lines)
-    assert any("source 198.51.100.10 -> 10.0.101.254  destination 10.0.101.254 -> 10.0.1.10" in line for line in lines)
+    assert any(
+        "source 198.51.100.10:40000 -> 10.0.101.254:50000  destination 10.0.101.254 -> 10.0.1.10" in line
+        for line in lines
+    )
     assert found.remark == ""
 
 
@@ -103,8 +106,8 @@ def test_the_trace_id_that_a_client_has_sent_decides() -> None:
     (first, second), found = wire.joined()
     assert [len(each.sightings) for each in (first, second)] == [4, 4]
     assert "40000" in first.summary
-    assert first.sightings[2].identity.lasting[:2] == (50000).to_bytes(2, "big")
-    assert second.sightings[2].identity.lasting[:2] == (50001).to_bytes(2, "big")
+    assert first.sightings[2].look.ports == (50000, 80)
+    assert second.sightings[2].look.ports == (50001, 80)
     assert found.remark == ""
 
 

@@ -55,9 +55,13 @@ class Engine:
 
     @property
     def shape(self) -> Engine:
-        """The same without what changes with the states of targets."""
+        """The same without what changes with the states of targets; whether there are any registered stays."""
         pools = (
-            replace(pool, servers=tuple(replace(one, takes_requests=True, weight=FULL_WEIGHT) for one in pool.servers))
+            replace(
+                pool,
+                servers=tuple(replace(one, takes_requests=True, weight=FULL_WEIGHT) for one in pool.servers),
+                registered=min(pool.registered, 1),
+            )
             for pool in self.pools
         )
         return replace(self, pools=tuple(pools))

@@ -26,6 +26,7 @@ from gwlbemu.ports.control import ControlServer
 from gwlbemu.ports.loop import Loop, Timer
 from gwlbemu.ports.probe import Check, ProbeResult
 from gwlbemu.ports.prober import Pace
+from gwlbemu.programs.application.access_log import SOCKET, AccessLog
 from gwlbemu.programs.application.config import ENGINE_CONFIGURATION, ENGINE_SOCKET, NodeConfig
 from gwlbemu.programs.application.metrics import Metrics
 from gwlbemu.programs.application.verbs import KeeperVerbs
@@ -49,7 +50,9 @@ class Keeper:
         self.started_at = loop.now
         self.balancer = ApplicationBalancer(self.settings, config.balancer, now=loop.now)
         folder = Path(config.control).parent
-        self.wanted = Wanted(self.balancer.engine())
+        self.access_log = AccessLog(folder, self.settings.load_balancer, self.balancer.told)
+        stack.callback(self.access_log.close)
+        self.wanted = Wanted(self.balancer.engine(), access_log=SOCKET)
         self.engine = HaproxyKeeper(
             loop, folder / ENGINE_SOCKET, folder / ENGINE_CONFIGURATION, LANGUAGE, self.wanted, loop.clock.since_boot
         )
@@ -73,6 +76,7 @@ class Keeper:
     def start(self) -> None:
         """Open the control socket, begin to probe and to tell the engine."""
         self.loop.run_until_complete(self._control.open())
+        self.loop.add_reader(self.access_log.socket.fileno(), self.access_log.read)
         self.loop.call_at(self.loop.now, self.changed)
         self.loop.call_after(WATCH_SECONDS, self._watch)
 
@@ -84,7 +88,7 @@ class Keeper:
             self.names[each.server] = each.target_group, each.id
         while len(self.names) > len(targets) + _MOST_FORMER:
             del self.names[next(iter(self.names))]
-        self.wanted = Wanted(self.balancer.engine())
+        self.wanted = Wanted(self.balancer.engine(), access_log=SOCKET)
         self.engine.apply(self.wanted, self.balancer.take_ended())
         self._tell_zone()
         self._probers.follow(self.balancer.groups())

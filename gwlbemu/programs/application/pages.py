@@ -7,7 +7,7 @@ own page, 400, 408 or 422: the text cannot change that.
 
 from __future__ import annotations
 
-from gwlbemu.programs.application.words import word
+from gwlbemu.programs.application.words import when, word
 
 REASONS = {
     301: "Moved Permanently",
@@ -62,6 +62,11 @@ def answer(code: int, mark: str) -> str:
     `mark` is the header by which `afterwards` knows it, which no client sees.
     """
     return f"status {code} content-type text/html string {word(page(f'{code} {REASONS[code]}'))} {headers(mark)}"
+
+
+def whole(idle_seconds: int, *conditions: str) -> str:
+    """Return the rule that takes a request's body before an answer: else a client of HTTP/2 may see a failure."""
+    return f"http-request wait-for-body time {idle_seconds}s{when(*conditions, '{ fc_http_major 2 }')}"
 
 
 def headers(mark: str = "") -> str:

@@ -6,7 +6,8 @@ or a target group does not use is not in the text: a request costs what it needs
 
 As HAProxy has it, not AWS: header names towards HTTP/1 are in their usual spelling, not in the client's; a request of
 HTTP/1.0 reaches a target as HTTP/1.0; an absolute URI whose host is not the Host header's is refused; a client that
-stops within its body is answered 504 where its target has answered nothing, not 408.
+stops within its body is answered 504 where its target has answered nothing, not 408; a connection of HTTP/2 lasts until
+it is idle, whatever client_keep_alive.seconds says.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gwlbemu.core.application.engine import Engine, Pool, Server
 from gwlbemu.core.elb.application_attributes import ApplicationAttributes
 from gwlbemu.programs.application import keyed, pages
 from gwlbemu.programs.application.jwks import Key
-from gwlbemu.programs.application.text_listeners import Frontend
+from gwlbemu.programs.application.text_listeners import Frontend, Options
 from gwlbemu.programs.application.text_pools import Backend
 
 if TYPE_CHECKING:
@@ -104,16 +105,19 @@ def text(
     access_log: str = "",
     keys: Mapping[str, Sequence[Key]] | None = None,
     connect_seconds: float = CONNECT_SECONDS,
+    keep_alive_seconds: int = 0,
 ) -> str:
     """Return the configuration; `description_of` says how the HAProxy that has read it can be told.
 
     `access_log` is the path of a datagram socket that gets a line of JSON per request (see `access_log`), "" for none.
     `keys` are those that were found at each JWKS endpoint; without any, no token is accepted.
+    `keep_alive_seconds` is how long a client's connection may last, instead of what the load balancer's attribute says.
     """
     attributes = ApplicationAttributes.from_text(load_balancer=engine.attributes)
     connect = round(connect_seconds * 1000)
     mark = f"x-{keyed.token(engine.cookie_secret, 'mark')}"
-    frontends = [Frontend(engine, listener, mark, connect, access_log, keys or {}) for listener in engine.listeners]
+    keep_alive = keep_alive_seconds or attributes.client_keep_alive_seconds
+    options = Options(mark, connect, keep_alive, access_log, keys or {})
     written: str = _template().render(
         description=_DESCRIPTION,
         former=FORMER_WORKERS,
@@ -126,7 +130,7 @@ def text(
         connect=connect,
         idle=attributes.idle_seconds,
         errors=pages.errors(mark, connect),
-        frontends=frontends,
+        frontends=[Frontend(engine, listener, options) for listener in engine.listeners],
         backends=[Backend(engine, pool, mark) for pool in engine.pools],
     )
     return written.replace(_DESCRIPTION, blake2b(written.encode(), digest_size=8).hexdigest(), 1)

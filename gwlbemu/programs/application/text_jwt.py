@@ -19,8 +19,13 @@ from gwlbemu.programs.application.words import argument, when, word
 _TIMES = ("exp", "nbf", "iat")
 
 
-def validation(wanted: JwtValidation, keys: Sequence[Key], condition: str, mark: str) -> Iterator[str]:
-    """Yield the rules that answer 401 where a request's token is not as `wanted`."""
+def validation(
+    wanted: JwtValidation, keys: Sequence[Key], condition: str, mark: str, idle_seconds: int
+) -> Iterator[str]:
+    """Yield the rules that answer 401 where a request's token is not as `wanted`.
+
+    `idle_seconds` is how long a client of HTTP/2 may take for the body of a refused request, 0 of a listener without.
+    """
     good = "{ var(txn.valid) -m found }"
     yield f"http-request set-var(txn.token) http_auth_bearer{when(condition)}"
     yield f"http-request set-var(txn.alg) {_header('alg')}{when(condition)}"
@@ -30,6 +35,8 @@ def validation(wanted: JwtValidation, keys: Sequence[Key], condition: str, mark:
         signed = f"{{ {word(f'var(txn.token),jwt_verify(txn.alg,{argument(key.file)})')} -m int 1 }}"
         for named in (it, "!{ var(txn.kid) -m found }") if key.kid else ("",):
             yield f"http-request set-var(txn.valid) bool(true){when(condition, _RS256, named, signed)}"
+    if any(claim.format == "string-array" for claim in wanted.claims):
+        yield f"http-request set-var(txn.payload) var(txn.token),field(2,.),ub64dec{when(condition)}"
     for name in _TIMES:
         yield f"http-request set-var(txn.{name}) {_claim(name, number=True)}{when(condition)}"
     yield f"http-request set-var(txn.now) date{when(condition)}"
@@ -44,6 +51,8 @@ def validation(wanted: JwtValidation, keys: Sequence[Key], condition: str, mark:
     yield f"http-request set-var(txn.checked) str(refused){when(condition, f'!{good}')}"
     yield f"http-request {pages.counted(pages.ACCEPTED)}{when(condition, good)}"
     yield f"http-request {pages.counted(pages.REFUSED)}{when(condition, f'!{good}')}"
+    if idle_seconds:
+        yield pages.whole(idle_seconds, condition, f"!{good}")
     yield f"http-request return {pages.answer(401, mark)}{when(condition, f'!{good}')}"
 
 
@@ -56,9 +65,23 @@ def _checks(claim: Claim) -> Iterator[str]:
     if claim.format == "single-string":
         yield f"{sample} -m str -- {' '.join(map(word, claim.values))}"
     elif claim.format == "string-array":
-        yield from (f"{sample} -m sub -- {word(json.dumps(each, ensure_ascii=False))}" for each in claim.values)
+        yield from (f"var(txn.payload) -m reg -- {word(_has(claim.name, each))}" for each in claim.values)
     else:
         yield from (f"{sample} -m reg -- {word(f'(^| ){re.escape(each)}( |$)')}" for each in claim.values)
+
+
+# JSON (RFC 8259) as an expression: HAProxy 2.6 has no other way into an array.
+_JSON = (
+    r'(?(DEFINE)(?<s>"(?:[^"\\]++|\\.)*+")'
+    r"(?<v>(?&s)|[-+.0-9a-zA-Z]++|\[(?:\s*+(?&v)\s*+,?)*+\s*+\]|\{(?:\s*+(?&p)\s*+,?)*+\s*+\})"
+    r"(?<p>(?&s)\s*+:\s*+(?&v)))"
+)
+
+
+def _has(name: str, value: str) -> str:
+    """The expression that finds `value` in the array that is the member `name` of a JSON object."""
+    member, element = (re.escape(json.dumps(each, ensure_ascii=False)) for each in (name, value))
+    return rf"{_JSON}^\s*\{{(?:\s*(?&p)\s*,)*?\s*{member}\s*:\s*\[(?:\s*(?&v)\s*,)*?\s*{element}\s*[,\]]"
 
 
 def _header(name: str) -> str:

@@ -25,15 +25,23 @@ _HAS_PORT = f"{{ req.hdr(host) -m reg {word(':[0-9]*$')} }}"
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What all listeners are told besides the engine. `mark` is the header of what the load balancer answers itself."""
+
+    mark: str
+    connect_milliseconds: int
+    keep_alive_seconds: int  # how long a client's connection may last
+    access_log: str
+    keys: Mapping[str, Sequence[Key]]
+
+
+@dataclass(frozen=True, slots=True)
 class Frontend:
-    """What the text says about one listener. `mark` is the header that tells the load balancer's own answers."""
+    """What the text says about one listener."""
 
     engine: Engine
     listener: Listener
-    mark: str
-    connect_milliseconds: int
-    access_log: str
-    keys: Mapping[str, Sequence[Key]]
+    options: Options
 
     @property
     def name(self) -> str:
@@ -48,10 +56,10 @@ class Frontend:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the section, in the order in which HAProxy takes them."""
         attributes = self.attributes
-        outcomes = Outcomes(self.engine, self.listener, attributes, self.mark, self.keys)
+        outcomes = Outcomes(self.engine, self.listener, attributes, self.options.mark, self.options.keys)
         yield from self._binds()
-        if self.access_log:
-            yield from text_log.log(self.access_log)
+        if self.options.access_log:
+            yield from text_log.log(self.options.access_log)
         yield from self._refusals()
         yield from _expected(attributes.idle_seconds)
         yield from self._host()
@@ -59,7 +67,7 @@ class Frontend:
         yield from self._forwarded()
         if self.listener.tls:
             yield from text_tls.headers(self.listener.tls, attributes)
-        if self.access_log:
+        if self.options.access_log:
             yield text_log.traced()
         yield from outcomes.destinations()
         if groups := outcomes.sticky_groups:
@@ -97,7 +105,7 @@ class Frontend:
             yield f"http-request del-header {word('[^-A-Za-z0-9]')} -m reg"
 
     def _refuse(self, code: int, condition: str) -> Iterator[str]:
-        yield f"http-request return {pages.answer(code, self.mark)} if {condition}"
+        yield f"http-request return {pages.answer(code, self.options.mark)} if {condition}"
 
     # ---- what a target gets ----
     def _host(self) -> Iterator[str]:
@@ -128,9 +136,9 @@ class Frontend:
                 yield f"http-after-response set-header {name} {plain(value)}"
         if not attributes.server_header:
             yield "http-after-response del-header server"
-        over = f"{{ date,sub(sess.since) ge {attributes.client_keep_alive_seconds} }}"
+        over = f"{{ date,sub(sess.since) ge {self.options.keep_alive_seconds} }}"
         yield f"http-after-response set-header connection close{when(over)}"
-        yield from pages.afterwards(self.mark, self.connect_milliseconds)
+        yield from pages.afterwards(self.options.mark, self.options.connect_milliseconds)
 
 
 def _expected(idle_seconds: int) -> Iterator[str]:

@@ -41,6 +41,8 @@ class Backend:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the section, in the order in which HAProxy takes them."""
         if not self.pool.registered:
+            if self._serves_http2:
+                yield pages.whole(ApplicationAttributes.from_text(self.engine.attributes).idle_seconds)
             yield f"http-request return {pages.answer(503, self.mark)}"
             return
         yield from self._mismatches()
@@ -53,6 +55,10 @@ class Backend:
         for server in self.pool.servers:
             yield self._server(server)
 
+    @property
+    def _serves_http2(self) -> bool:
+        return any(each.tls for each in self.engine.listeners)
+
     def _mismatches(self) -> Iterator[str]:
         """ALB guide, Troubleshoot, HTTP 464. Over HTTP/1.1 nobody speaks gRPC."""
         refused = f"http-request return {pages.answer(464, self.mark)}"
@@ -60,7 +66,7 @@ class Backend:
             yield f"{refused} if {{ fc_http_major lt 2 }}"
         if self.pool.protocol_version == GRPC:
             yield f"{refused} if !METH_POST"
-        if self.pool.protocol_version == HTTP1 and any(each.tls for each in self.engine.listeners):
+        if self.pool.protocol_version == HTTP1 and self._serves_http2:
             yield f"{refused} if {{ fc_http_major 2 }} {{ req.hdr(content-type) -m beg application/grpc }}"
 
     def _stickiness(self) -> Iterator[str]:

@@ -82,13 +82,23 @@ class Outcomes:
     def _done(self, action: Action, condition: str) -> Iterator[str]:
         if action.jwt_validation is not None:
             keys = self.keys.get(action.jwt_validation.jwks_endpoint, ())
-            yield from validation(action.jwt_validation, keys, condition, self.mark)
+            yield from validation(action.jwt_validation, keys, condition, self.mark, self._http2_idle_seconds)
         elif action.redirect is not None:
+            yield from self._whole(condition)
             yield from self._redirected(action.redirect, condition)
         elif action.fixed_response is not None:
+            yield from self._whole(condition)
             yield from _fixed(action.fixed_response, condition)
         else:
             yield from self._forwarded(action, condition)
+
+    def _whole(self, condition: str) -> Iterator[str]:
+        if self._http2_idle_seconds:
+            yield pages.whole(self._http2_idle_seconds, condition)
+
+    @property
+    def _http2_idle_seconds(self) -> int:
+        return self.attributes.idle_seconds if self.listener.tls and self.attributes.http2 else 0
 
     def _forwarded(self, action: Action, condition: str) -> Iterator[str]:
         total = sum(group.weight for group in action.target_groups)

@@ -4,14 +4,17 @@ HAProxy is a process of the lab's own beside the keeper, which the lab has start
 node's own folder. The keeper writes its text there and reloads it where the shape has changed, and tells it the states
 of servers where not. It does so until HAProxy has taken it: one that was started again takes the newest text by itself.
 
-A new text means a new worker; the former ones stay with the connections that they have. Those hear the states of the
-servers that they know, too: a request of an old connection goes where one of a new connection would. A server that is
-no more takes nothing there.
+A new text means a new worker; the former ones stay with what they have, and hear of no server any more (HAProxy 2.6:
+"Proxy is disabled"). One that has nothing under way for IDLE_SECONDS is ended, so that connections which only wait
+begin anew with what is wanted now; before that, one of HTTP is closed with the answer to its next request. What a
+former worker counts in its last second may be lost, as it ends with its last connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +28,7 @@ from gwlbemu.programs.haproxy.description import description_of
 from gwlbemu.programs.haproxy.master import Counted, Session, Workers
 
 WATCH_SECONDS = 1.0  # between two looks at what is running
+IDLE_SECONDS = 2.0  # of a former worker
 RELOAD_SECONDS, POLL_SECONDS = 10.0, 0.02
 RUNNING = "running"
 ERRORS = (OSError, TimeoutError, asyncio.IncompleteReadError)
@@ -88,7 +92,8 @@ class HaproxyKeeper(Generic[W]):
         self._loop, self._socket, self._configuration, self._now = loop, socket, configuration, now
         self._language = language
         self.wanted = wanted
-        self._told: dict[int, W] = {}  # what each worker does, by its pid
+        self._applied: W | None = None  # what the newest worker does
+        self._idle_since: dict[int, float] = {}  # of former workers
         self._loaded = ""  # the description of the text that the newest worker has read
         self._written = ""
         self._written_for: W | None = None
@@ -153,14 +158,14 @@ class HaproxyKeeper(Generic[W]):
             wanted, ending = self.wanted, list(self._ending)  # more may come while HAProxy is told
             try:
                 self._write(wanted)
-                if not await self._bring_to(wanted):
-                    return
-                await self._tell_former(wanted)
-                await self._end(wanted, ending)
-                self._ending = self._ending[len(ending) :]
-                await self._count()
+                if ending:  # before there is another worker, so that what ends is counted
+                    await self._end(wanted, ending)
+                    self._ending = self._ending[len(ending) :]
+                if await self._bring_to(wanted):
+                    await self._count()
+                    self._end_idle((await self._workers()).former)
             except ERRORS as error:
-                self._told.clear()
+                self._applied = None
                 self.state = f"does not answer: {getattr(error, 'strerror', None) or 'timed out'}"
 
     def _write(self, wanted: W) -> None:
@@ -182,22 +187,24 @@ class HaproxyKeeper(Generic[W]):
         """Return whether the newest worker does what is wanted."""
         described = description_of(self._written)
         running = master.description(await self._ask("@1 show info"))
-        newest = (await self._workers()).newest
-        told = self._told.get(newest)
         if running == described:
-            if running != self._loaded or told is None:
-                told, self._loaded = wanted, running
-        elif told is None or running != self._loaded or told.shape != wanted.shape:
+            if running != self._loaded or self._applied is None:
+                self._applied, self._loaded = wanted, running
+        elif self._applied is None or running != self._loaded or self._applied.shape != wanted.shape:
             if described == self._refused or not await self._reload(described):
                 return False
-            newest, told, self._loaded = (await self._workers()).newest, wanted, described
-        if commands := [f"@1 {each}" for each in self._language.changes(told, wanted)]:
-            self._is_unsure = True
-            await self._send(commands)
-            self._is_unsure = False
-        self._told[newest] = wanted
+            self._applied, self._loaded = wanted, described
+        await self._change(self._applied, wanted)
         self.state = RUNNING
         return True
+
+    async def _change(self, before: W, after: W, ending: Sequence[str] = ()) -> None:
+        """Tell the newest worker the states of its servers, and what is to end."""
+        if commands := [*self._language.changes(before, after), *self._language.ends(after, ending)]:
+            self._is_unsure = True
+            await self._send(f"@1 {each}" for each in commands)
+            self._is_unsure = False
+        self._applied = after
 
     async def _reload(self, described: str) -> bool:
         """Have the text read; return whether it runs now."""
@@ -218,24 +225,29 @@ class HaproxyKeeper(Generic[W]):
         self.state = "does not take its configuration: its log says why"
         return False
 
-    async def _tell_former(self, wanted: W) -> None:
+    async def _end(self, wanted: W, names: Sequence[str]) -> None:
+        """End what goes to these servers, which take nothing new before."""
         workers = await self._workers()
-        self._told = {worker: told for worker, told in self._told.items() if worker in _all(workers)}
-        for worker in workers.former:
-            if worker in self._told:
-                after = self._told[worker].with_states_of(wanted)
-                await self._send(f"@!{worker} {each}" for each in self._language.changes(self._told[worker], after))
-                self._told[worker] = after
-
-    async def _end(self, wanted: W, names: list[str]) -> None:
-        if not names:
-            return
-        await self._send(f"@1 {each}" for each in self._language.ends(wanted, names))
-        workers = await self._workers()
-        for worker in workers.former:  # which may know a server by a name that is no more
+        unknown = list(workers.former)
+        if self._applied is not None:
+            await self._change(self._applied, self._applied.with_states_of(wanted), names)
+        elif workers.newest:
+            unknown.append(workers.newest)
+        for worker in unknown:
             sessions = master.sessions(worker, await self._ask(f"@!{worker} show sess all"))
             over = [each.pointer for each in sessions if each.server in names]
             await self._send(f"@!{worker} shutdown session {pointer}" for pointer in over)
+
+    def _end_idle(self, former: Iterable[int]) -> None:
+        """End the former workers that have had nothing under way for a while; what they counted is known."""
+        busy = {worker for worker in former if any(row.now for row in self._counted.get(worker, ()) if row.server)}
+        self._idle_since = {
+            worker: self._idle_since.get(worker, self._now()) for worker in former if worker not in busy
+        }
+        for worker, since in self._idle_since.items():
+            if self._now() - since >= IDLE_SECONDS:
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGTERM)
 
     async def _count(self) -> tuple[int, ...]:
         """Read the counters of all workers; return which there are."""

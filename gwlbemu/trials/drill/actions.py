@@ -34,8 +34,11 @@ _KINDS = {"kill": "instance", "freeze": "process", "zone": "zone"}
 def set_policy(lab: RunningLab, subject: Subject, policy: str) -> None:
     """Set the attributes of every group of a gateway load balancer. `reset` sets the listener's as well: the end whose
     packet comes second meets an unknown flow, and would not be told otherwise. Of a network load balancer's groups
-    `terminate` and `keep` say whether connections of lost targets end. Raises SettingError where AWS refuses it.
+    `terminate` and `keep` say whether connections of lost targets end; an application load balancer has no policy.
+    Raises SettingError where AWS refuses it.
     """
+    if subject.is_application:
+        return
     if subject.is_network:
         for group in subject.groups:
             change.set_attributes(lab, group.name, dict.fromkeys(TERMINATIONS, str(policy == TERMINATE).lower()))
@@ -51,6 +54,8 @@ def set_policy(lab: RunningLab, subject: Subject, policy: str) -> None:
 
 def put_policy_back(lab: RunningLab, subject: Subject) -> None:
     """Give every attribute that `set_policy` sets the value that it has in `subject`."""
+    if subject.is_application:
+        return
     keys = TERMINATIONS if subject.is_network else (*FAILOVER, *RESETS)
     for group in subject.groups:
         change.set_attributes(lab, group.name, {key: group.attributes[key] for key in keys})

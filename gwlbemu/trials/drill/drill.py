@@ -17,7 +17,14 @@ from gwlbemu.errors import LabError
 from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.trials.drill.actions import DrillEvent, NodeClocks, deregistration_delay, wait_noticed, wait_recovered
-from gwlbemu.trials.drill.judge import Evidence, finds_failures, gateway_checks, gateway_notes, judge
+from gwlbemu.trials.drill.judge import (
+    Evidence,
+    contract_checks,
+    finds_failures,
+    gateway_notes,
+    gateway_policy_check,
+    judge,
+)
 from gwlbemu.trials.drill.live import (
     WARM_UP_SECONDS,
     Run,
@@ -29,7 +36,7 @@ from gwlbemu.trials.drill.live import (
     wait_for_fates,
     wait_for_traffic,
 )
-from gwlbemu.trials.drill.network import network_checks
+from gwlbemu.trials.drill.network import network_policy_check
 from gwlbemu.trials.drill.network_watch import NetworkWatch
 from gwlbemu.trials.drill.participants import (
     Participants,
@@ -121,9 +128,9 @@ def _run_event(drill: Run, event: str, policy: str) -> RunReport:
         drill_event.undo()
         wait_recovered(drill.lab, subject, drill.clocks, struck)
     evidence.moved_at_recovery = moved_since(drill, evidence)
-    if subject.is_network:
-        return judge(drill.lab, evidence, network_checks(subject, evidence))
-    return judge(drill.lab, evidence, gateway_checks(subject, evidence), gateway_notes(evidence))
+    policy_check = network_policy_check if subject.is_network else gateway_policy_check
+    notes = () if subject.is_network else gateway_notes(evidence)
+    return judge(drill.lab, evidence, contract_checks(subject, evidence, policy_check), notes)
 
 
 def _let_it_take_effect(drill: Run, event: str, struck: set[str], zone: str) -> bool:

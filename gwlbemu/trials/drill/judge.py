@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import ConnectionState
@@ -21,7 +22,7 @@ from gwlbemu.trials.drill.outcome import (
 )
 from gwlbemu.trials.drill.participants import group_with
 from gwlbemu.trials.drill.report import ContractCheck, FlowReport, RunReport
-from gwlbemu.trials.drill.subject import Subject
+from gwlbemu.trials.drill.subject import GATEWAY, NETWORK, Subject
 from gwlbemu.trials.drill.watch import ConnectionKey
 
 
@@ -144,32 +145,60 @@ def _midstream_refusals(lab: RunningLab, target: str, port: int) -> int:
     )
 
 
-def gateway_checks(subject: Subject, evidence: Evidence) -> list[ContractCheck]:
-    """Return the lines of the contract that a run with gateway load balancers is about."""
+class _Lines(NamedTuple):
+    """The contract's lines about one type of load balancer, and its word for what it carries."""
+
+    drained: str
+    found: str
+    kept: str
+    checked: str
+    word: str
+
+
+_LINES = {
+    GATEWAY: _Lines("TG-06", "TG-05", "FL-05", "TG-02", "flows"),
+    NETWORK: _Lines("NL-16", "NL-06", "NL-02", "NL-06", "connections"),
+}
+
+
+def contract_checks(
+    subject: Subject, evidence: Evidence, policy_check: Callable[[Evidence, list[FlowEvidence]], ContractCheck]
+) -> list[ContractCheck]:
+    """Return the lines of the contract that a run is about; `policy_check` judges the flows on a failed target."""
+    lines, names = _LINES[subject.type], ", ".join(evidence.struck)
     hit = [flow for flow in evidence.flows if flow.hit]
     other = [flow for flow in evidence.flows if not flow.hit and not flow.cut_off]
-    names = ", ".join(evidence.struck)
     found: list[ContractCheck] = []
     if evidence.event == "deregister":
-        found.append(newcomers_check(evidence, "TG-06", f"while it drained, new flows avoided {names}"))
+        found.append(newcomers_check(evidence, lines.drained, f"while it drained, new {lines.word} avoided {names}"))
     elif evidence.event == "zone":
         found.append(newcomers_check(evidence, "EX-03", "new connections are answered through the other zone"))
     elif evidence.noticed:
-        found.append(newcomers_check(evidence, "TG-05", f"new flows avoided {names}"))
-    found += noticed_checks(subject, evidence)
+        found.append(newcomers_check(evidence, lines.found, f"new {lines.word} avoided {names}"))
+    found += _noticed_checks(subject, evidence)
     if hit and (evidence.noticed or evidence.event == "deregister"):
-        found.append(_policy_check(evidence, hit))
+        found.append(policy_check(evidence, hit))
+    if subject.is_network and (cut_off := [flow for flow in evidence.flows if flow.cut_off]):
+        lost = sum(flow.outcome == "lost" for flow in cut_off)
+        text = f"{lost} of {len(cut_off)} connections to the address in zone {evidence.zone} were lost"
+        found.append(ContractCheck("EX-03", text, lost == len(cut_off)))
+    return found + kept_checks(subject, evidence, other)
+
+
+def kept_checks(subject: Subject, evidence: Evidence, other: list[FlowEvidence]) -> list[ContractCheck]:
+    """Return whether flows that were not concerned went on, on the same target."""
+    lines, found = _LINES[subject.type], []
     if other:
         kept = sum(flow.outcome == "kept" for flow in other)
-        found.append(
-            ContractCheck("FL-05", f"{kept} of {len(other)} flows on other targets stayed there", kept == len(other))
-        )
+        text = f"{kept} of {len(other)} {lines.word} on other targets stayed there"
+        found.append(ContractCheck(lines.kept, text, kept == len(other)))
     moved = evidence.moved_at_recovery
-    found.append(ContractCheck("FL-05", f"the recovery moved {moved or 'no'} live flows", not moved))
+    found.append(ContractCheck(lines.kept, f"the recovery moved {moved or 'no'} live {lines.word}", not moved))
     return found
 
 
-def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
+def gateway_policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
+    """Return whether a gateway load balancer did with the flows of a failed target as its policy says."""
     fates = Counter(flow.outcome for flow in hit)
     if evidence.policy == "reset":
         reset = fates["reset"]
@@ -191,15 +220,14 @@ def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
     return ContractCheck("TG-07", f"{stayed} of {len(hit)} flows {how}", ok)
 
 
-def noticed_checks(subject: Subject, evidence: Evidence) -> list[ContractCheck]:
+def _noticed_checks(subject: Subject, evidence: Evidence) -> list[ContractCheck]:
     """Return whether health checks found the failure, where they could."""
     if not finds_failures(subject, evidence.event, evidence.struck):
         return [ContractCheck("", "a TCP health check still connects to a frozen process", not evidence.noticed)]
     if evidence.event not in ("kill", "freeze"):
         return []
-    contract = "NL-06" if subject.is_network else "TG-02"
     names = ", ".join(evidence.struck)
-    return [ContractCheck(contract, f"health checks found that {names} failed", evidence.noticed)]
+    return [ContractCheck(_LINES[subject.type].checked, f"health checks found that {names} failed", evidence.noticed)]
 
 
 def newcomers_check(evidence: Evidence, contract: str, text: str) -> ContractCheck:

@@ -11,9 +11,8 @@ from gwlbemu.net import firewall
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import NetworkNode
-from gwlbemu.trials.drill.judge import Evidence, judge
+from gwlbemu.trials.drill.judge import Evidence, judge, kept_checks
 from gwlbemu.trials.drill.live import Run, moved_since, newcomers, wait_for_fates
-from gwlbemu.trials.drill.network import kept_checks
 from gwlbemu.trials.drill.report import ContractCheck, RunReport
 from gwlbemu.views.flows import read_flows
 from gwlbemu.views.targets import read_targets
@@ -62,7 +61,7 @@ def _checks(drill: Run, node: NetworkNode, evidence: Evidence) -> list[ContractC
         ContractCheck("", f"heal node {node.name}: its tables are {back}", back == INTACT),
         ContractCheck("", f"new connections: {answered} of {came} answered", answered == came > 0),
         _stale(drill),
-        *kept_checks(evidence, [flow for flow in evidence.flows if not flow.hit]),
+        *kept_checks(drill.participants.subject, evidence, [flow for flow in evidence.flows if not flow.hit]),
     ]
 
 

@@ -35,6 +35,7 @@ from tests.waiting import PATIENCE, wait_until
 
 PORT, TARGET_PORT = 80, 8080
 HEALTH = "/health"
+FORCED_MAINTENANCE = 1  # HAProxy's SRV_ADMF_FMAINT
 
 
 def address_of(number: int) -> str:
@@ -49,7 +50,7 @@ def group(name: str, *targets: Target, protocol_version: str = "HTTP1", **attrib
     """A group whose attributes are AWS's defaults but for these; `__` stands for a dot."""
     given = {key.replace("__", "."): value for key, value in attributes.items()}
     texts = ApplicationAttributes.from_text(target_group=given).as_text("target-group")
-    check = HealthCheck("HTTP", TRAFFIC_PORT, HEALTH, 5, 2, 2, 2, "200")
+    check = HealthCheck("HTTP", TRAFFIC_PORT, HEALTH, 0.5, 0.4, 2, 2, "200")
     return Group(name, "HTTP", protocol_version, "instance", texts, check, targets)
 
 
@@ -189,27 +190,27 @@ class Bench:
 
     def servers(self) -> dict[str, tuple[bool, int]]:
         """Whether each target takes requests, as HAProxy has it, and its weight."""
+        names = {server_name(b"s" * 32, "web", target(number)): f"t{number}" for number in range(1, 9)}
         found = {}
-        for line in self.command("show stat -1 4 -1").splitlines():
-            words = line.split(",")
-            if not line.startswith("#") and len(words) > 18:
-                found[words[1]] = ("UP" in words[17] or words[17] == "no check", int(words[18]))
+        for line in self.command("@1 show servers state").splitlines()[2:]:
+            words = line.split()
+            if len(words) > 8:  # srv_name, srv_admin_state, srv_uweight
+                found[names.get(words[3], words[3])] = not int(words[6]) & FORCED_MAINTENANCE, int(words[7])
         return found
 
-    @staticmethod
-    def server_of(number: int, group_name: str = "web") -> str:
-        """The name of a target as HAProxy has it."""
-        return server_name(b"s" * 32, group_name, target(number))
+    def taking(self) -> set[str]:
+        """The targets that take requests, as HAProxy has it."""
+        return {name for name, (takes, _) in self.servers().items() if takes}
 
     def command(self, said: str) -> str:
-        """What the newest worker says to a command; while the master is being replaced nobody says anything."""
+        """What HAProxy says to a command; while its master is being replaced nobody says anything."""
         return wait_until(lambda: self._said(said), self.log)
 
     def _said(self, said: str) -> str:
-        with socket.socket(socket.AF_UNIX) as connection, suppress(ConnectionRefusedError, FileNotFoundError):
+        with socket.socket(socket.AF_UNIX) as connection, suppress(ConnectionError, FileNotFoundError):
             connection.settimeout(PATIENCE)
             connection.connect(str(self.folder / ENGINE_SOCKET))
-            connection.sendall(f"@1 {said}\n".encode())
+            connection.sendall(said.encode() + b"\n")
             connection.shutdown(socket.SHUT_WR)
             answer = b""
             while data := connection.recv(65536):

@@ -293,9 +293,15 @@ def running(
     access_log: str = "",
     keys: Mapping[str, Sequence[Key]] | None = None,
     connect_seconds: float = 10,
+    keep_alive_seconds: int = 0,
 ) -> Iterator[Lab]:
     """Run an HAProxy as `wanted`, and a target for each of its servers: one that echoes, or what `targets` says."""
-    options: dict[str, Any] = {"access_log": access_log, "keys": keys, "connect_seconds": connect_seconds}
+    options: dict[str, Any] = {
+        "access_log": access_log,
+        "keys": keys,
+        "connect_seconds": connect_seconds,
+        "keep_alive_seconds": keep_alive_seconds,
+    }
     (folder / "engine.cfg").write_text(haproxy_text.text(wanted, **options))
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     lab = Lab(folder, wanted, options)

@@ -32,6 +32,10 @@ class Load:
     def total(self) -> int:
         return self.found.total()
 
+    def reached(self, total: float) -> bool:
+        """Whether there have been so many requests."""
+        return self.total() > total
+
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
