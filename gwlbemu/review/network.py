@@ -8,6 +8,7 @@ Security groups.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import cast
 
@@ -17,6 +18,7 @@ from gwlbemu.core.elb.network_attributes import PRESERVE, NetworkAttributes
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.core.elb.target_group import GroupAttributes
 from gwlbemu.core.network.balancer import PROTOCOLS
+from gwlbemu.paths.ends import node_as_instance
 from gwlbemu.paths.filters import allowed_in, allowed_out
 from gwlbemu.paths.values import Packet
 from gwlbemu.review.balancing import CROSS_ZONE
@@ -60,6 +62,7 @@ class _Balancer:
         """Yield what is wrong with it."""
         yield from self._shut_listeners()
         yield from self._shut_targets()
+        yield from self._shut_exits()
         yield from self._shut_health_checks()
         yield from self._empty_zones()
         yield from self._own_clients()
@@ -126,12 +129,40 @@ class _Balancer:
                 place = f"{name(packets[0].protocol)} {target.port}"
                 text = (
                     f"security group {groups[0].name} of target {instance.name} lets in none of what load balancer"
-                    f" {self._balancer.name} sends to {place} there: it comes from {who}"
+                    f" {self._balancer.name} sends to {place} there: it comes from {who}{self._gets}"
                 )
                 wanted = self._sources() if preserved else self._node_sources()
                 edits = tuple(_letting_in(groups[0], packets[0], each) for each in wanted)
                 path = (*groups[0].path, "ingress")
                 yield Fault("shut-target", "error", text, (path,), frozenset([path, (group.name,)]), edits=edits)
+
+    def _shut_exits(self) -> Iterator[Fault]:
+        """Targets to which an application load balancer's own groups let no connection out."""
+        if not self._own or self._balancer.type == NETWORK:
+            return
+        for _, group in self._served:
+            for target, instance, _ in self._guarded(group, all_of_them=True):
+                packets = [p for n in self._nodes for p in _to("TCP", target.port, n.address, instance.address)]
+                if any(allowed_out(self._own, packet) for packet in packets):
+                    continue
+                text = (
+                    f"security group {self._own[0].name} of load balancer {self._balancer.name} lets out nothing to tcp"
+                    f" {target.port} of target {instance.name}{self._gets}"
+                )
+                yield self._letting_out("shut-target", text, target.port, group.name)
+
+    def _letting_out(self, kind: str, text: str, port: int, group: str) -> Fault:
+        """What the rule mends that lets the load balancer out to a port."""
+        path = (*self._own[0].path, "egress")
+        rule = SecurityGroupRule(protocol="tcp", ports=str(port), destination=self._vpc.cidr)
+        told = f"{{protocol: tcp, ports: {port}, destination: {self._vpc.cidr}}}"
+        edits = (adding(path, rule, told, path),)
+        return Fault(kind, "error", text, (path,), frozenset([path, (group,)]), edits=edits)
+
+    @property
+    def _gets(self) -> str:
+        """What a client gets, of a target to which nothing comes."""
+        return "" if self._balancer.type == NETWORK else "; requests that are given to it get 504"
 
     def _keeps_clients(self, group: TargetGroup) -> bool:
         """Whether targets see the clients' addresses; an application load balancer ends their connections."""
@@ -159,21 +190,25 @@ class _Balancer:
                     edits = tuple(_letting_in(groups[0], packets[0], each) for each in self._node_sources())
                     yield Fault("shut-health-check", "error", text, (path,), frozenset([path, (group,)]), edits=edits)
                 elif self._own and not any(allowed_out(self._own, packet) for packet in packets):
-                    path = (*self._own[0].path, "egress")
                     text = (
                         f"security group {self._own[0].name} of load balancer {self._balancer.name} lets out no health"
                         f" check to tcp {port} of target {instance.name}"
                     )
-                    rule = SecurityGroupRule(protocol="tcp", ports=str(port), destination=self._vpc.cidr)
-                    told = f"{{protocol: tcp, ports: {port}, destination: {self._vpc.cidr}}}"
-                    edits = (adding(path, rule, told, path),)
-                    yield Fault("shut-health-check", "error", text, (path,), frozenset([path, (group,)]), edits=edits)
+                    yield self._letting_out("shut-health-check", text, port, group)
 
     def _guarded(
         self, group: TargetGroup, *, all_of_them: bool = False
     ) -> Iterator[tuple[Target, Instance, list[SecurityGroup]]]:
-        """Yield each target that is an instance with security groups, or any instance, with those."""
+        """Yield each target that is an instance with security groups, or any instance, with those; the node of another
+        load balancer as if it were one.
+        """
         homes = {one.address: one for one in self._plan.instances if one.vpc == group.vpc}
+        balancers = {each.name: each for each in self._plan.load_balancers}
+        for node in self._plan.application_nodes:
+            behind = balancers[node.load_balancer]
+            if behind.vpc == group.vpc:
+                one = node_as_instance(self._plan, node)
+                homes[node.address] = replace(one, security_groups=behind.security_groups)
         for target in group.targets:
             instance = homes.get(target.address)
             if instance is not None and (instance.security_groups or all_of_them):

@@ -68,9 +68,15 @@ def test_the_web_tier_has_one_door(tier: Lab) -> None:
 
 
 def test_the_web_tiers_firewall_sees_both_ways(tier: Lab) -> None:
-    server(tier, "--cacert", "/run/authority.pem", f"https://{WEB}/")
-    inspected = [flow for flow in tier.flows() if flow.node.startswith("firewall-node")]
-    assert any(flow.packets_to and flow.packets_from for flow in inspected)
+    url = f"https://{WEB}/delay/2"
+    asking = tier.spawn("client", ["curl", "-s", "-m", "60", "--cacert", "/run/authority.pem", url])
+
+    def inspected() -> bool:
+        flows = (flow for flow in tier.flows() if flow.node.startswith("firewall-node"))
+        return any(flow.packets_to and flow.packets_from for flow in flows)
+
+    wait_until(inspected, "a flow with both directions")
+    assert asking.wait().code == 0
 
 
 # ---- sticky ----------------------------------------------------------------------------------------------------------
