@@ -15,18 +15,8 @@ from tests.review.test_review import Change, findings
 from tests.topology.builder import put
 
 BOTH = yaml.safe_load((TOPOLOGIES / "cross-zone.yaml").read_text())
-
-
-def _alone() -> dict[str, Any]:
-    """The network load balancer of `static-ip`, without the application load balancer behind it."""
-    document: dict[str, Any] = yaml.safe_load((TOPOLOGIES / "static-ip.yaml").read_text())
-    document["load_balancers"] = document["load_balancers"][:1]
-    document["load_balancers"][0]["listeners"] = document["load_balancers"][0]["listeners"][:1]
-    document["target_groups"] = document["target_groups"][:1]
-    return document
-
-
-STATIC = _alone()
+STATIC = yaml.safe_load((TOPOLOGIES / "static-ip.yaml").read_text())
+del STATIC["load_balancers"][1:], STATIC["load_balancers"][0]["listeners"][1:], STATIC["target_groups"][1:]
 CROSS_ZONE, PRESERVE = "load_balancing.cross_zone.enabled", "preserve_client_ip.enabled"
 RULES = "vpcs[0].security_groups[0].ingress"
 

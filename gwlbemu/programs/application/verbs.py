@@ -14,6 +14,7 @@ from gwlbemu.core.application.balancer import ApplicationBalancer
 from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, whole
 from gwlbemu.ports.control import Verb
 from gwlbemu.ports.loop import Loop
+from gwlbemu.programs.application.access_log import AccessLog
 from gwlbemu.programs.application.config import NodeConfig, balancer_from_json
 from gwlbemu.programs.application.metrics import Metrics, Traffic, traffic
 from gwlbemu.programs.application.wanted import Wanted
@@ -33,6 +34,7 @@ class ControlledKeeper(Protocol):
     loop: Loop
     balancer: ApplicationBalancer
     engine: HaproxyKeeper[Wanted]
+    access_log: AccessLog
     names: dict[str, tuple[str, str]]
     metrics: Metrics
     started_at: float
@@ -59,7 +61,9 @@ class KeeperVerbs:
         }
 
     async def status(self, _: Arguments) -> Mapping[str, Any]:
-        """Answer what the node is, and its targets. `proxy` is "running", or why its HAProxy is not."""
+        """Answer what the node is, and its targets. `proxy` is "running", or why its HAProxy is not; `access_log` says
+        how many lines were written and how many were not, nothing before the first.
+        """
         keeper = self._keeper
         targets = await self.targets({})
         return {
@@ -70,6 +74,7 @@ class KeeperVerbs:
             "uptime_seconds": keeper.loop.now - keeper.started_at,
             "faults": dict(keeper.loop.faults.counts),
             "proxy": keeper.engine.state,
+            "access_log": keeper.access_log.status(),
             "failing_open": keeper.balancer.failing_open(),
             "ports": [],
             "discards": {},
