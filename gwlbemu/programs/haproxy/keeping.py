@@ -101,8 +101,10 @@ class HaproxyKeeper(Generic[W]):
         self._again = 0
         self._refused = ""  # the description of a text that is not to be tried again
         self._ending: list[str] = []
-        self._counted: dict[int, list[Counted]] = {}  # by worker, also of those that are no more
+        self._counted: dict[int, list[Counted]] = {}  # by worker
         self._variables: dict[int, dict[str, int]] = {}
+        self._past: dict[tuple[str, str], Counted] = {}  # what workers counted that are no more
+        self._past_variables: Counter[str] = Counter()
         self._busy = asyncio.Lock()
         self._is_due = False  # somebody waits to follow
         self.state = "not started yet"
@@ -110,9 +112,13 @@ class HaproxyKeeper(Generic[W]):
 
     def apply(self, wanted: W, ended: Iterable[str] = ()) -> None:
         """Let it be `wanted` as soon as it can be told, and end whatever goes to the servers with these names."""
+        ending = list(ended)
+        is_idle = not (ending or self._is_due or self._busy.locked())
+        is_done = is_idle and wanted == self._applied  # as after most health checks
         self.wanted = wanted
-        self._ending += ended
-        self._follow_soon()
+        self._ending += ending
+        if not is_done:
+            self._follow_soon()
 
     async def sessions(self) -> list[Session]:
         """Return what goes on to a server now: connections (TCP) or requests (HTTP); none where nobody answers."""
@@ -135,11 +141,10 @@ class HaproxyKeeper(Generic[W]):
             living: tuple[int, ...] = ()
             with suppress(*ERRORS):
                 living = await self._count()
-        rows = [row for of_worker in self._counted.values() for row in of_worker]
-        variables: Counter[str] = Counter()
-        for found in self._variables.values():
-            variables.update(found)
-        return Counters(rows, [row for worker in living for row in self._counted[worker]], variables)
+        rows = [row for worker in living for row in self._counted.get(worker, ())]
+        gone = [row for worker, of_worker in self._counted.items() if worker not in living for row in of_worker]
+        variables = sum((Counter(each) for each in self._variables.values()), self._past_variables)
+        return Counters([*self._past.values(), *gone, *rows], rows, variables)
 
     # ---- inside ----
     def _watch(self) -> None:
@@ -246,17 +251,23 @@ class HaproxyKeeper(Generic[W]):
         }
         for worker, since in self._idle_since.items():
             if self._now() - since >= IDLE_SECONDS:
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError, PermissionError):
                     os.kill(worker, signal.SIGTERM)
 
     async def _count(self) -> tuple[int, ...]:
         """Read the counters of all workers; return which there are."""
         living = _all(await self._workers())
         for worker in living:
-            self._counted[worker] = list(master.counted(await self._ask(f"@!{worker} show stat")))
+            if rows := list(master.counted(await self._ask(f"@!{worker} show stat"))):  # none of one that has gone
+                self._counted[worker] = rows
             if names := self._language.counters:
                 answer = await self._ask(";".join(f"@!{worker} get var proc.{name}" for name in names))
-                self._variables[worker] = master.variables(answer)
+                self._variables.setdefault(worker, {}).update(master.variables(answer))
+        for worker in self._counted.keys() - set(living):
+            for row in self._counted.pop(worker):
+                key = row.proxy, row.server
+                self._past[key] = row.past() if key not in self._past else self._past[key].plus(row)
+            self._past_variables.update(self._variables.pop(worker, {}))
         return living
 
     async def _workers(self) -> Workers:
