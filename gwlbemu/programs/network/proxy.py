@@ -25,7 +25,7 @@ from gwlbemu.programs.network.haproxy import Counted, Session, Workers
 WATCH_SECONDS = 1.0  # between two looks at what is running
 RELOAD_SECONDS, POLL_SECONDS = 10.0, 0.02
 LONGEST_IDLE_SECONDS = 6000  # NLB guide, Idle timeout
-RUNNING = "running"
+RUNNING, SILENT = "running", "does not answer"
 _ERRORS = (OSError, TimeoutError, asyncio.IncompleteReadError)
 
 
@@ -49,18 +49,24 @@ class ProxyKeeper:
         self._counted: dict[int, list[Counted]] = {}  # by worker, also of those that are no more
         self._jumps: list[_Jump] = []
         self._busy = asyncio.Lock()
-        self.state = "not started yet"  # RUNNING, or in words why it is not
+        self._waiting = False  # whether somebody is about to follow what is wanted
+        self.state = "not started yet"  # RUNNING, or in words why it is not; "" where nothing needs it any more
         self._loop.call_after(0, self._watch)
 
     def apply(self, wanted: Proxy, ended: Iterable[int] = ()) -> None:
         """Let it be `wanted` as soon as it can be told, and end the connections to the targets with these numbers."""
-        self._wanted = wanted
+        before, self._wanted = self._wanted, wanted
+        ended = list(ended)
         self._ending += ended
-        self._loop.start(self._follow())
+        if (ended or wanted != before) and not self._waiting:  # who waits for a frozen HAProxy does it for all
+            self._waiting = True
+            self._loop.start(self._follow())
 
     async def flows(self) -> list[Session]:
         """Return every connection that has a target, in no order; none where HAProxy does not answer."""
         found: list[Session] = []
+        if self.state.startswith(SILENT):
+            return found  # the next look tells whether it answers again
         try:
             for worker in _all(await self._workers()):
                 found += haproxy.sessions(worker, await self._ask(f"@!{worker} show sess all"))
@@ -121,8 +127,14 @@ class ProxyKeeper:
     async def _follow(self) -> None:
         """Bring HAProxy to what is wanted; where it cannot be told, the next look tries again."""
         async with self._busy:
+            self._waiting = False
             wanted, ending = self._wanted, list(self._ending)  # more may come while HAProxy is told
             try:
+                if not wanted.frontends:  # the lab lets it end with the connections that it has
+                    self._applied, self.state = None, ""
+                    await self._end(wanted, ending)
+                    self._ending = self._ending[len(ending) :]
+                    return
                 self._write(wanted)
                 await self._bring_to(wanted)
                 await self._end(wanted, ending)
@@ -130,7 +142,8 @@ class ProxyKeeper:
                 await self._count()
             except _ERRORS as error:
                 self._applied = None
-                self.state = f"does not answer: {getattr(error, 'strerror', None) or 'timed out'}"
+                why = getattr(error, "strerror", None) or "timed out"
+                self.state = f"{SILENT}: {why}" if wanted.frontends else ""
 
     def _write(self, wanted: Proxy) -> None:
         written = proxy_text.text(wanted)
