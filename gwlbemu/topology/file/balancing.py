@@ -13,7 +13,7 @@ from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES
 from gwlbemu.core.elb.health import GENEVE, MATCHER, RANGES, TRAFFIC_PORT, check_health_check, network_defaults
 from gwlbemu.topology.file.document import Path
-from gwlbemu.topology.file.fields import Address, AttributeValue, Ipv6Address, Model, Name
+from gwlbemu.topology.file.fields import Address, AttributeValue, Ipv6Address, Model, Name, SecurityGroupName
 
 _HEALTHY, _UNHEALTHY = RANGES["healthy_threshold_count"], RANGES["unhealthy_threshold_count"]
 # What AWS calls the other types, as a load balancer's type and in the words of the ELBv2 API.
@@ -308,7 +308,7 @@ class LoadBalancer(Model):
     ]
     scheme: Literal["internet-facing", "internal"] | None = None
     ip_address_type: Literal["ipv4", "dualstack"] = "ipv4"
-    security_groups: tuple[Name, ...] = ()
+    security_groups: tuple[SecurityGroupName, ...] = ()
     subnets: tuple[_ShortSubnet, ...] = Field(min_length=1)
     attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(LOAD_BALANCER))
     listener: ShortListener | None = None
