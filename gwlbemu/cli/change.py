@@ -106,7 +106,7 @@ def _failure(verb: str) -> click.Command:
         "fail": "Break something: an instance, a process (frozen), an instance's link, its health check, a whole zone,"
         " a load balancer's node.",
         "heal": "Undo what `fail` broke. `heal node NAME` also starts a network load balancer's keeper that is dead, or"
-        " lets it write its tables again.",
+        " lets it write its tables again; `heal process lab.resolver` starts a resolver that is dead.",
     }[verb]
     return command
 

@@ -11,6 +11,7 @@ import click
 from gwlbemu.cli.columns import screen_width, wrapped
 from gwlbemu.cli.common import echo, hint, json_option, lab_option, print_json, table
 from gwlbemu.lab.running import open_lab
+from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.views.privileges import CAPABILITIES, Privileges, read_privileges
 from gwlbemu.views.status import CaptureStatus, LabStatus, NodeStatus, read_status
@@ -71,6 +72,12 @@ def status_lines(status: LabStatus, hint: Callable[..., str], width: int = 80) -
     ]
     if counts or not status.nodes:
         yield "\n" + table(counts, ["NODE", "PORT", *_PORT_COLUMNS], width)
+    for name in dict.fromkeys(node.load_balancer for node in status.nodes if node.dns_name):
+        mine = [node for node in status.nodes if node.load_balancer == name]
+        yield ""
+        yield from wrapped(f"{name}: {mine[0].dns_name}", width)
+        for node in mine:
+            yield from wrapped(f"  {node.name}, zone {node.zone}: {', '.join(node.addresses)}", width)
     for sentence in _sentences(status, hint, answering):
         yield from wrapped(sentence, width) if sentence else [""]
 
@@ -93,6 +100,8 @@ def _sentences(status: LabStatus, hint: Callable[..., str], answering: Sequence[
         if node.carrier and node.name in dead:
             mend = hint("heal", "node", node.name)
             yield f"! {node.name}: {node.carrier} goes on as it was told, and nobody checks its targets ({mend})"
+    if RESOLVER in {each.name for each in status.stopped}:
+        yield f"! {RESOLVER}: nobody answers the names of this lab ({hint('heal', 'process', RESOLVER)})"
     cut = status.shortcuts
     pulled = any(broken.kind in ("instance", "link", "zone") for broken in status.failures)
     why = cut.reason or ("not where a cable is pulled" if pulled else "")

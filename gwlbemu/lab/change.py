@@ -46,7 +46,9 @@ def _changing(lab: RunningLab) -> Iterator[Plan]:
         plan = read_plan(lab.state)
         _complete_interrupted(lab, plan)
         yield plan
-        engines.start_missing(read_plan(lab.state), lab.state, record)
+        now = read_plan(lab.state)
+        engines.start_missing(now, lab.state, record)
+        engines.end_superfluous(now, lab.state, record)
 
 
 def _complete_interrupted(lab: RunningLab, plan: Plan) -> None:

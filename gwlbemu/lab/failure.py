@@ -21,6 +21,9 @@ what it needs apart from cables: a keeper that is dead is started again, and tab
 are written anew. Meanwhile the kernel goes on with what it has. An application load balancer's node is an HAProxy and
 its keeper: `heal node` starts whichever is dead, and HAProxy goes on with what it was last told.
 
+What answers the names of a lab is a process like any other (`lab.resolver`); `heal process` starts it again where it is
+dead. A new one has every zone in DNS until its nodes have told it of their health, some seconds.
+
 A cable is pulled at the bridge's end of the veth, so that addresses and routes inside stay and healing is one call.
 What is broken stands in `failures.json` of the state folder; nothing else remembers it.
 """
@@ -36,12 +39,13 @@ from gwlbemu.errors import LabError, SettingError, UnknownNameError
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.engines import start_missing
 from gwlbemu.lab.running import RunningLab, read_plan
-from gwlbemu.lab.up import start_keeper, start_program
+from gwlbemu.lab.up import start_keeper, start_program, start_resolver
 from gwlbemu.net import processes
 from gwlbemu.net.interfaces import set_link
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record, open_existing, read
 from gwlbemu.topology.file.changes import KINDS as KINDS
+from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.machine_half import End
 from gwlbemu.topology.plan.values import ApplicationNode, Plan
 
@@ -123,7 +127,10 @@ def _heal(lab: RunningLab, kind: str, name: str, record: Record) -> list[str]:
             shortcuts.install(lab.plan, lab.state, broken={end.namespace for end in elsewhere})
         if restarts:
             done += _restart(lab, name, record)
-        if kind == "process":
+        if kind == "process" and name == RESOLVER and _is_dead(lab, name):
+            start_resolver(read_plan(lab.state), lab.state, _secret(lab), record)
+            done.append("resolver of the lab started again; nodes tell it of their zones within seconds")
+        elif kind == "process":
             done += _freeze(lab, name, broken=False)
         if kind == "node":
             done += _mend_node(lab, name, record)
@@ -166,7 +173,7 @@ def _names_of(plan: Plan, kind: str) -> set[str]:
     if kind == "zone":
         return {subnet.zone for subnet in plan.subnets}
     if kind == "process":
-        return programs | {node.name for node in plan.nodes}
+        return programs | {node.name for node in plan.nodes} | {RESOLVER}
     if kind == "node":
         return {node.name for node in plan.nodes}
     if kind == "health":
@@ -225,6 +232,10 @@ def _restart(lab: RunningLab, name: str, record: Record) -> list[str]:
     return [f"program of {name} started again"]
 
 
+def _secret(lab: RunningLab) -> str:
+    return lab.state.secret.read_text(errors="surrogateescape")
+
+
 def _is_dead(lab: RunningLab, name: str) -> bool:
     return any(process.name == name and process.state == "dead" for process in lab.processes())
 
@@ -238,8 +249,7 @@ def _mend_node(lab: RunningLab, name: str, record: Record) -> list[str]:
     if keeper is None:
         return []
     if dead:
-        secret = lab.state.secret.read_text(errors="surrogateescape")
-        start_keeper(read_plan(lab.state), keeper, lab.state, secret, record)
+        start_keeper(read_plan(lab.state), keeper, lab.state, _secret(lab), record)
         told = "" if isinstance(keeper, ApplicationNode) else "; it writes its tables anew"
         return [f"keeper of {name} started again{told}"]
     if isinstance(keeper, ApplicationNode):
@@ -257,7 +267,7 @@ def _freeze(lab: RunningLab, name: str, broken: bool) -> list[str]:
             (processes.freeze if broken else processes.resume)(entry.id)
             changed = state != ("frozen" if broken else "running")
             return [f"process {entry.pid} of {name} {'frozen' if broken else 'goes on'}"] if changed else []
-    kind = "instance" if name in _names_of(lab.plan, "instance") else "node"
+    kind = "instance" if name in _names_of(lab.plan, "instance") else "process" if name == RESOLVER else "node"
     again = (
         _NO_WAY_BACK
         if name in {node.name for node in lab.plan.gateway_nodes}

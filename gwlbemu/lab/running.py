@@ -9,6 +9,7 @@ from typing import Any
 from gwlbemu.command import command
 from gwlbemu.errors import LabError
 from gwlbemu.lab.control import TIMEOUT, call
+from gwlbemu.lab.engines import needs_proxy, proxy_name
 from gwlbemu.lab.state import State, is_damaged
 from gwlbemu.net import processes
 from gwlbemu.net.inits import living
@@ -61,6 +62,10 @@ class RunningLab:
             if process.name in names and process.state != "running":
                 raise LabError(f"{process.name} is {process.state}; its log is {process.log}")
 
+    def _without_proxy(self) -> set[str]:
+        """What the proxies of nodes that need none would be called."""
+        return {proxy_name(node.name) for node in self.plan.network_nodes if not needs_proxy(self.plan, node)}
+
     def processes(self) -> list[Process]:
         """Return every process of the lab, dead ones too; of one that was started again, the newest."""
         contents = read_record(self.plan.lab, root=self.state.root)
@@ -70,6 +75,8 @@ class RunningLab:
             state = processes.state(entry.id)
             if state == "dead" and (init := living(contents, entry.namespace)) and processes.has_children(init.id):
                 state = "ended"
+            if state == "dead" and entry.name in self._without_proxy():
+                continue  # it was ended when nothing needed it any more
             found.append(Process(entry.name, entry.namespace, entry.pid, state, str(self.state.log(entry.name))))
         return found
 

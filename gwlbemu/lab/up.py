@@ -169,16 +169,7 @@ def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_s
             own_module("gwlbemu.programs.recorder.recorder", str(config), user=LAB_USER),
             on_step,
         )
-    config = state.node(RESOLVER)
-    state.keep(config, resolver_config_for(plan, state, secret), mode=CLOSED)
-    _start(
-        record,
-        state,
-        RESOLVER,
-        plan.namespaces[0].name,
-        own_module("gwlbemu.programs.resolver.resolver", str(config), user=LAB_USER),
-        on_step,
-    )
+    start_resolver(plan, state, secret, record, on_step)
     for program in plan.programs:
         start_program(plan, program, state, record, on_step, start=start_init)
     for node in plan.gateway_nodes:
@@ -212,6 +203,16 @@ def _wait_for_proxies(plan: Plan, state: State) -> None:
                 waiting.pop(0)
                 continue
         time.sleep(0.02)
+
+
+def start_resolver(plan: Plan, state: State, secret: str, record: Record, on_step: OnStep = lambda _: None) -> None:
+    """Start what answers the names of a lab; what is left of an earlier one makes way."""
+    config = state.node(RESOLVER)
+    config.unlink(missing_ok=True)
+    state.keep(config, resolver_config_for(plan, state, secret), mode=CLOSED)
+    state.control(RESOLVER).unlink(missing_ok=True)
+    argv = own_module("gwlbemu.programs.resolver.resolver", str(config), user=LAB_USER)
+    _start(record, state, RESOLVER, plan.namespaces[0].name, argv, on_step)
 
 
 def start_keeper(

@@ -21,6 +21,7 @@ from gwlbemu.review.places import Places, healed_by
 from gwlbemu.review.seen import OnPurpose, Seen, Targets
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Topology
+from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.values import Node, Plan, TargetGroup
 
 
@@ -31,6 +32,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     yield from _dead_nodes(plan, places, seen)
     yield from _changed_tables(plan, places, seen)
     yield from _stopped_proxies(plan, places, seen)
+    yield from _stopped_resolver(places, seen)
     yield from _dead_programs(plan, places, seen)
     yield from _zones_without_health(topology, plan, places, seen, said)
     yield from _unhealthy_targets(topology, plan, places, seen, said)
@@ -111,6 +113,16 @@ def _stopped_proxies(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding
             )
             change = f"nothing to change here: gwlbemu heal node {node.name} starts it again"
             yield Finding("stopped-proxy", "error", text, places.balancer(node.load_balancer), change)
+
+
+def _stopped_resolver(places: Places, seen: Seen) -> Iterator[Finding]:
+    state = seen.processes.get(RESOLVER, "")
+    if state in ("dead", "frozen"):
+        text = f"the resolver of the lab is {state}: no name is answered, neither an instance's nor a load balancer's"
+        broken = seen.on_purpose(RESOLVER, "")
+        again = "starts it again" if state == "dead" else "wakes it"
+        change = f"nothing to change here: gwlbemu heal process {RESOLVER} {again}"
+        yield Finding("stopped-resolver", "error", text, ("vpcs",), healed_by(broken) if broken is not None else change)
 
 
 def _dead_programs(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:

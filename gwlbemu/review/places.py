@@ -9,6 +9,7 @@ from gwlbemu.review.instances import instances_by_name
 from gwlbemu.review.seen import OnPurpose
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.schema import Topology
+from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.values import Plan
 
 
@@ -74,8 +75,8 @@ class Places:
                     if subnet.zone == name:
                         return ("vpcs", index, "subnets", number)
         found = self.instance(name)
-        if found is not None:
-            return found
+        if found is not None or name == RESOLVER:
+            return found or ("vpcs",)
         nodes = {node.name: node.load_balancer for node in self.plan.nodes}
         internet = [one.name for one in self._topology.internet.instances] if self._topology.internet else []
         return self.balancer(nodes[name]) if name in nodes else ("internet", "instances", internet.index(name))

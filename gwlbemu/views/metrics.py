@@ -26,6 +26,7 @@ from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, NETWORK
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.names import load_balancer_dimension, target_group_dimension
 from gwlbemu.views.ask import PATIENCE, Reading, ask
+from gwlbemu.views.port_drops import BLOCKED_METRICS, read_blocked
 
 OURS = "gwlbemu"
 AWS_GWLB, AWS_NLB, AWS_ALB = "AWS/GatewayELB", "AWS/NetworkELB", "AWS/ApplicationELB"
@@ -151,6 +152,10 @@ _NETWORK = (
     Metric(AWS_NLB, "TCP_Client_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that clients sent"),
     Metric(AWS_NLB, "TCP_Target_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that targets sent"),
     Metric(AWS_NLB, "TCP_ELB_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that the load balancer made"),
+    *(
+        Metric(AWS_NLB, metric, "Count", _SUM, NON_ZERO, "what would have begun a flow, refused by security groups")
+        for metric in BLOCKED_METRICS.values()
+    ),
     Metric(AWS_NLB, "PortAllocationErrorCount", "Count", _SUM, ALWAYS, "connections for which no port was left"),
 )
 _APPLICATION = (
@@ -210,6 +215,7 @@ def read_counters(lab: RunningLab, *, within_seconds: float = PATIENCE) -> Readi
     if others:
         said, quiet = ask(lab, others, {"metrics": {}, "targets": {}}, within_seconds=within_seconds)
         answers, silent = answers | said, silent | quiet
+    blocked = read_blocked(lab)  # by ports outside the nodes
     found = [
         NodeCounters(
             load_balancer=node.load_balancer,
@@ -217,7 +223,7 @@ def read_counters(lab: RunningLab, *, within_seconds: float = PATIENCE) -> Readi
             target_group=groups[node.load_balancer][0] if node.name in single else "",
             zone=node.zone,
             node=node.name,
-            values=answers[node.name]["metrics"]["metrics"],
+            values=answers[node.name]["metrics"]["metrics"] | blocked.get(node.name, {}),
             hosts=_hosts(groups[node.load_balancer], answers[node.name]["targets"]["targets"])
             if node.name in others
             else {},

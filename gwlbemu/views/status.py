@@ -12,8 +12,9 @@ from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import CAPTURE, Process, RunningLab
 from gwlbemu.lab.shortcuts import installed
 from gwlbemu.topology.names import RESOLVER
+from gwlbemu.topology.plan.dns_names import dns_name
 from gwlbemu.topology.plan.shortcuts import shortcuts
-from gwlbemu.topology.plan.values import Node, Plan
+from gwlbemu.topology.plan.values import GatewayNode, Node, Plan
 from gwlbemu.views.ask import PATIENCE, Answers, NoAnswer, ask, value_of
 from gwlbemu.views.port_drops import PortDrops, read_port_drops
 from gwlbemu.views.targets import TargetState, targets_of
@@ -59,6 +60,8 @@ class NodeStatus:
     tables: str = ""  # intact | missing | altered: what the kernel has of what the node has written
     failing_open: tuple[str, ...] = ()  # target groups without a healthy target in scope
     proxy: str = ""  # running, or in words why it is not; "" where the load balancer needs none
+    dns_name: str = ""  # of its load balancer; "" of a gateway's, which AWS gives none
+    addresses: tuple[str, ...] = ()  # of a network load balancer's node: the public one, if any, before the VPC's own
 
     @property
     def carrier(self) -> str:
@@ -91,7 +94,7 @@ class NodeStatus:
         del found["silent"]
         if not self.silent:
             return found
-        names = ("name", "load_balancer", "target_group", "zone", "type")
+        names = ("name", "load_balancer", "target_group", "zone", "type", "dns_name", "addresses")
         return {key: found[key] for key in names} | {"error": self.error}
 
 
@@ -263,7 +266,11 @@ def _lost_lines(plan: Plan, answers: Mapping[str, Answers]) -> Iterator[LostLine
 def _node(plan: Plan, node: Node, answers: Answers | None, silent: NoAnswer | None) -> NodeStatus:
     groups = ", ".join(group.name for group in plan.groups_of(node.load_balancer))
     kind = plan.node_types[node.name]
-    names = NodeStatus(node.name, node.load_balancer, groups, node.zone, silent=silent, type=kind)
+    balancer = next(each for each in plan.load_balancers if each.name == node.load_balancer)
+    names = NodeStatus(
+        node.name, node.load_balancer, groups, node.zone, silent=silent, type=kind, dns_name=dns_name(balancer),
+        addresses=_addresses(node),
+    )  # fmt: skip
     if answers is None:
         return names
     answer = answers["status"]
@@ -281,6 +288,13 @@ def _node(plan: Plan, node: Node, answers: Answers | None, silent: NoAnswer | No
         failing_open=tuple(answer.get("failing_open", ())),
         proxy=answer.get("proxy", ""),
     )
+
+
+def _addresses(node: Node) -> tuple[str, ...]:
+    """By what clients reach a node; a gateway's they reach by its endpoints."""
+    if isinstance(node, GatewayNode):
+        return ()
+    return tuple(each for each in (node.public_address, node.address, node.ipv6_address) if each)
 
 
 def _capture(answers: Answers | None, silent: NoAnswer | None) -> CaptureStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from gwlbemu.net.record import OwnedNamespace
 from gwlbemu.net.remove import down
 from gwlbemu.topology.plan.resolve import load
 from tests.lab.worlds import world
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespace
 
@@ -55,6 +57,18 @@ def test_a_command_runs_in_the_namespace_of_its_instance(lab: RunningLab) -> Non
     assert there.stdout.strip() != os.readlink("/proc/self/ns/net")
     with started(lab, "readlink", "/proc/self/ns/net") as running:
         assert running.wait(60) == there
+
+
+def test_the_last_whole_line_is_read_from_the_end(lab: RunningLab) -> None:
+    script = "import sys; print('a' * 100_000); print('é' * 50_000); print('unfinished', end='', flush=True); input()"
+    with started(lab, "sh", "-c", 'exec "$0" -c "$1" < /dev/zero', sys.executable, script) as running:
+        wait_until(lambda: running.output().endswith("unfinished"))
+        assert running.last_line() == "é" * 50_000
+        running.kill()
+        assert running.last_line() == "é" * 50_000
+    with started(lab, "printf", "one") as running:
+        running.wait(60)
+        assert running.last_line() == ""
 
 
 def test_input_output_errors_and_the_exit_code_are_all_there(lab: RunningLab) -> None:

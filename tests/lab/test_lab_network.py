@@ -234,3 +234,13 @@ def test_a_load_balancers_group_is_asked_about_clients_and_is_a_source_for_its_t
         assert ask(lab, "client", "203.0.113.10", 80, seconds=1) == SILENCE  # web-a itself
         drops = {(each.instance, each.reason) for each in read_port_drops(lab.running)}
         assert {("front-node-a", "group"), ("web-a", "group")} <= drops
+        lab.inject(icmp=True, source="client", destination=PUBLIC["a"])
+        lab.inject(udp=ECHO, source="client", destination=PUBLIC["b"])
+        blocked = {
+            (each.node, name.removeprefix("SecurityGroupBlockedFlowCount_")): count
+            for each in lab.metrics()
+            for name, count in each.values.items()
+            if name.startswith("SecurityGroupBlockedFlowCount_") and count
+        }
+        assert blocked.pop(("front-node-a", "Inbound_TCP")) >= 2  # a SYN that is sent again is counted again
+        assert blocked == {("front-node-a", "Inbound_ICMP"): 1, ("front-node-b", "Inbound_UDP"): 1}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gwlbemu import Lab
+from gwlbemu.cli.status import status_lines
 from gwlbemu.errors import LabError, SettingError
 from gwlbemu.lab import failure
 from gwlbemu.lab.running import open_lab
+from gwlbemu.topology.names import RESOLVER, load_balancer_dns_name
 from gwlbemu.views.attributes import read_attributes
 from gwlbemu.views.doctor import examine_lab
 from gwlbemu.views.prometheus import exposition
@@ -23,6 +26,7 @@ from tests.waiting import PATIENCE, wait_until
 pytestmark = pytest.mark.namespace
 A, B = "front-node-a", "front-node-b"
 IDLE = "tcp.idle_timeout.seconds"
+RESOLVE = "import socket, sys; print(*{each[4][0] for each in socket.getaddrinfo(sys.argv[1], 80)})"
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +129,44 @@ def test_rules_that_somebody_flushed_are_told_with_what_brings_them_back(lab: La
     assert lab.status().well
     assert failure.heal(lab.running, "node", A) == []
     assert served_by(lab, ONLY_A) == "web-a"
+
+
+def test_the_status_has_the_name_and_the_addresses_by_which_clients_come(lab: Lab) -> None:
+    nodes = {node.name: node for node in lab.status().nodes}
+    assert {node.dns_name for node in nodes.values()} == {load_balancer_dns_name("front")}
+    assert nodes[A].addresses == (PUBLIC["a"], PRIVATE["a"])
+    text = "\n".join(status_lines(lab.status(), lambda *_: "", 200))
+    assert f"front: {load_balancer_dns_name('front')}\n  {A}, zone a: {PUBLIC['a']}, {PRIVATE['a']}\n" in text
+
+
+def test_a_dead_resolver_is_told_of_and_healed(tmp_path: Path) -> None:
+    file = tmp_path / "named.yaml"
+    file.write_text(front(lab="named"))
+    with Lab(file, wait=PATIENCE) as lab:
+        (old,) = (each.pid for each in lab.running.processes() if each.name == RESOLVER)
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: any(each.state == "dead" for each in lab.running.processes()), what="the resolver's end")
+        hints = [*status_lines(lab.status(), lambda *words: " ".join(words), 200)]
+        assert f"! {RESOLVER}: nobody answers the names of this lab (heal process {RESOLVER})" in hints
+        (finding,) = (each for each in examine_lab(lab.running).findings if each.kind == "stopped-resolver")
+        assert f"gwlbemu heal process {RESOLVER} starts it again" in finding.change
+        (done,) = failure.heal(lab.running, "process", RESOLVER)
+        assert done.startswith("resolver of the lab started again")
+        lab.wait_until_healthy(PATIENCE)
+        assert lab.status().well
+        resolved = lab.exec("client", [sys.executable, "-c", RESOLVE, load_balancer_dns_name("front")])
+        assert set(resolved.stdout.split()) <= set(PUBLIC.values())
+        assert resolved.stdout
+
+
+def test_a_frozen_resolver_is_told_of_with_what_wakes_it(lab: Lab) -> None:
+    lab.fail("process", RESOLVER)
+    try:
+        kinds = {each.kind: each for each in examine_lab(lab.running).findings}
+        assert "broken on purpose" in kinds["stopped-resolver"].change
+    finally:
+        lab.heal("process", RESOLVER)
+    assert lab.status().well
 
 
 def test_the_kernel_goes_on_without_the_keeper_and_heal_starts_another() -> None:

@@ -26,7 +26,7 @@ from gwlbemu.lab.engines import missing
 from gwlbemu.lab.running import open_lab
 from gwlbemu.views.seen import read_seen
 from gwlbemu.views.status import read_status
-from tests.lab.fronts import ADDRESSES, PRIVATE, PUBLIC, front
+from tests.lab.fronts import ADDRESSES, PRIVATE, PUBLIC, ask, front
 from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [
@@ -324,6 +324,25 @@ def test_a_proxy_comes_when_an_attribute_needs_it_and_follows_its_targets() -> N
                 held.kill()
         finally:
             server.kill()
+
+
+def test_a_proxy_goes_when_nothing_needs_it_any_more_and_comes_again() -> None:
+    def proxies() -> list[str]:
+        return [each.name for each in open_lab("gone").processes() if each.name.endswith(".proxy")]
+
+    with Lab(front(lab="gone"), wait=PATIENCE) as lab:
+        for _ in range(2):
+            lab.set("only-a", {"proxy_protocol_v2.enabled": "true"})
+            for node in NODES:
+                wait_until(partial(_is_running, lab, node))
+            assert len(proxies()) == len(NODES)
+            lab.set("only-a", {"proxy_protocol_v2.enabled": "false"})
+            wait_until(lambda: not proxies(), "the end of the proxies")
+            assert _ask(lab, NODES[0], "status")["proxy"] == ""
+            assert read_status(open_lab(lab.name)).well
+            served = ask(lab, "near", PRIVATE["a"], 81, seconds=5)
+            assert isinstance(served, dict)
+            assert served["name"] == "web-a"
 
 
 @pytest.mark.contract("NL-09")

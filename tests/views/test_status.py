@@ -58,7 +58,7 @@ def test_its_json_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
         "lab", "source", "processes", "never_started", "nodes", "shortcuts", "capture", "failures", "lost_lines",
         "interrupted", "port_drops",
     ]  # fmt: skip
-    network = {"type": "gateway", "tables": "", "failing_open": [], "proxy": ""}
+    network = {"type": "gateway", "tables": "", "failing_open": [], "proxy": "", "dns_name": "", "addresses": []}
     assert status["nodes"][B] | {"target_group": ""} == node_status(B) | network | {"target_group": ""}
     assert status["nodes"][A]["targets"][0] | target("fw-a", flows=2) == status["nodes"][A]["targets"][0]
     assert status["capture"] == CAPTURE
@@ -76,7 +76,7 @@ def test_what_does_not_run_or_answer_is_said_once_and_hides_nothing(tmp_path: Pa
     assert status.errors == (frozen, dead)
     assert status.as_dict()["nodes"][A] == {
         "name": A, "load_balancer": "inspect", "target_group": "firewalls", "zone": "a", "type": "gateway",
-        "error": frozen,
+        "dns_name": "", "addresses": (), "error": frozen,
     }  # fmt: skip
     shown = lines(status)
     assert shown[-3:] == [

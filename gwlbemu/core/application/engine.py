@@ -54,6 +54,11 @@ class Engine:
     pools: tuple[Pool, ...] = ()
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether there is no listener."""
+        return not self.listeners
+
+    @property
     def shape(self) -> Engine:
         """The same without what changes with the states of targets; whether there are any registered stays."""
         pools = (

@@ -75,6 +75,11 @@ class Proxy:
     backends: tuple[Backend, ...] = ()
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether no listener is for it."""
+        return not self.frontends
+
+    @property
     def shape(self) -> Proxy:
         """The same without what changes with health: two of one shape differ by `takes_new` alone."""
         backends = (

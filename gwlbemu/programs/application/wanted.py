@@ -21,6 +21,11 @@ class Wanted:
     access_log: str = ""  # path of the socket, used while the load balancer's access logs are on
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether there is no listener."""
+        return self.engine.is_nothing
+
+    @property
     def shape(self) -> Wanted:
         """The same without what changes with the states of targets."""
         return replace(self, engine=self.engine.shape)

@@ -30,7 +30,7 @@ from gwlbemu.programs.haproxy.master import Counted, Session, Workers
 WATCH_SECONDS = 1.0  # between two looks at what is running
 IDLE_SECONDS = 2.0  # of a former worker
 RELOAD_SECONDS, POLL_SECONDS = 10.0, 0.02
-RUNNING = "running"
+RUNNING, SILENT = "running", "does not answer"
 ERRORS = (OSError, TimeoutError, asyncio.IncompleteReadError)
 _HOLD = ".hold"  # ends the name of the socket at which workers are held
 _LONGEST_REQUEST = 8000  # bytes of commands that are sent at once: HAProxy reads 16 K
@@ -42,6 +42,10 @@ class Wanted(Protocol):
     @property
     def shape(self) -> object:
         """The same without the states of servers: as long as it is equal, commands are enough."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is nothing to do: the lab lets an HAProxy end with the connections that it has."""
 
     def with_states_of(self, other: Self) -> Self:
         """Return the same with the states that its servers have in `other`; a server that is not there takes nothing
@@ -78,7 +82,7 @@ class Counters(NamedTuple):
 class HaproxyKeeper(Generic[W]):
     """Keeps an HAProxy as it is wanted, by the socket of its master. `now` is seconds of real time.
 
-    `state` is RUNNING, or in words why it is not.
+    `state` is RUNNING, or in words why it is not; "" where nothing needs it any more.
     """
 
     def __init__(
@@ -115,16 +119,17 @@ class HaproxyKeeper(Generic[W]):
     def apply(self, wanted: W, ended: Iterable[str] = ()) -> None:
         """Let it be `wanted` as soon as it can be told, and end whatever goes to the servers with these names."""
         ending = list(ended)
-        is_idle = not (ending or self._is_due or self._busy.locked())
-        is_done = is_idle and wanted == self._applied  # as after most health checks
+        is_same = wanted == self.wanted and not ending  # as after most health checks
         self.wanted = wanted
         self._ending += ending
-        if not is_done:
+        if not is_same:
             self._follow_soon()
 
     async def sessions(self) -> list[Session]:
         """Return what goes on to a server now: connections (TCP) or requests (HTTP); none where nobody answers."""
         found: list[Session] = []
+        if self.state.startswith(SILENT):
+            return found  # the next look tells whether it answers again
         try:
             for worker in _all(await self._workers()):
                 found += master.sessions(worker, await self._ask(f"@!{worker} show sess all"))
@@ -164,6 +169,13 @@ class HaproxyKeeper(Generic[W]):
             self._is_due = False
             wanted, ending = self.wanted, list(self._ending)  # more may come while HAProxy is told
             try:
+                if wanted.is_nothing:
+                    self._applied, self.state = None, ""
+                    self._holds.keep_only(set())
+                    if ending:
+                        await self._end(wanted, ending)
+                        self._ending = self._ending[len(ending) :]
+                    return
                 self._write(wanted)
                 if ending:  # before there is another worker, so that what ends is counted
                     await self._end(wanted, ending)
@@ -175,7 +187,8 @@ class HaproxyKeeper(Generic[W]):
                     self._let_go(workers)
             except ERRORS as error:
                 self._applied = None
-                self.state = f"does not answer: {getattr(error, 'strerror', None) or 'timed out'}"
+                why = getattr(error, "strerror", None) or "timed out"
+                self.state = "" if wanted.is_nothing else f"{SILENT}: {why}"
 
     def _write(self, wanted: W) -> None:
         if wanted == self._written_for and not self._is_unsure:

@@ -21,7 +21,7 @@ from gwlbemu.core.elb.health import (
     network_defaults,
 )
 from gwlbemu.topology.file.document import Path
-from gwlbemu.topology.file.fields import Address, AttributeValue, Ipv6Address, Model, Name
+from gwlbemu.topology.file.fields import Address, AttributeValue, Ipv6Address, Model, Name, SecurityGroupName
 from gwlbemu.topology.file.rules import Action, Rule
 
 _HEALTHY, _UNHEALTHY = RANGES["healthy_threshold_count"], RANGES["unhealthy_threshold_count"]
@@ -272,7 +272,7 @@ class LoadBalancer(Model):
     ]
     scheme: Literal["internet-facing", "internal"] | None = None
     ip_address_type: Literal["ipv4", "dualstack"] = "ipv4"
-    security_groups: tuple[Name, ...] = ()
+    security_groups: tuple[SecurityGroupName, ...] = ()
     subnets: tuple[_ShortSubnet, ...] = Field(min_length=1)
     attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(LOAD_BALANCER))
     listener: ShortListener | None = None

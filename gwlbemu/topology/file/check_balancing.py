@@ -93,7 +93,7 @@ def _load_balancer(
     for number, place in enumerate(balancer.subnets):
         here = (*path, "subnets", number, "subnet")
         if place.subnet not in places:
-            yield Problem(here, f"there is no subnet {place.subnet}")
+            yield Problem(here, f"there is no subnet {place.subnet}: expected one of {', '.join(places)}")
             continue
         vpc, subnet = places[place.subnet]
         home = home or vpc
@@ -162,6 +162,9 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
         yield Problem((*path, "vpc"), f"there is no VPC {group.vpc}: expected one of {vpcs}")
         return
     enabled = zones[balancer.name] if balancer else []
+    are_known = balancer is not None and len(enabled) == len(
+        balancer.subnets
+    )  # else a subnet that is not there is told
     known = 0
     seen: set[tuple[str, int]] = set()
     for number, given in enumerate(group.targets):
@@ -179,7 +182,7 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
             yield Problem(here, str(error))
             continue
         known += 1
-        if balancer and enabled and zone not in (*enabled, EVERY_ZONE):
+        if balancer and are_known and enabled and zone not in (*enabled, EVERY_ZONE):
             wanted = ", ".join(enabled)
             yield Problem(
                 here,

@@ -40,6 +40,14 @@ def _name(text: str) -> str:
     return text
 
 
+def _security_group_name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError(f"expected {NAME_EXPECTED}")
+    if text == "default":  # EC2: InvalidGroup.Reserved
+        raise ValueError("the name default is that of a VPC's own security group: choose another one")
+    return text
+
+
 def _network(version: int, example: str, shortest: int, longest: int) -> AfterValidator:
     wanted = f"expected an IPv{version} network such as {example}"
 
@@ -144,6 +152,7 @@ def _attribute(value: object) -> object:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+SecurityGroupName = Annotated[str, AfterValidator(_security_group_name)]  # no namespace and no interface has it
 Zone = Annotated[str, AfterValidator(_name)]
 VpcCidr = Annotated[str, _network(4, "10.0.0.0/16", 16, 28)]
 SubnetCidr = Annotated[str, _network(4, "10.0.1.0/24", 16, 28)]

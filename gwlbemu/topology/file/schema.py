@@ -24,6 +24,7 @@ from gwlbemu.topology.file.fields import (
     Model,
     Name,
     Ports,
+    SecurityGroupName,
     SubnetCidr,
     VpcCidr,
     Zone,
@@ -64,7 +65,7 @@ class SecurityGroupRule(Model):
 class SecurityGroup(Model):
     """Stateful; what no rule allows is dropped. Without `egress`, everything may leave (AWS's default)."""
 
-    name: Name
+    name: SecurityGroupName
     ingress: tuple[SecurityGroupRule, ...] = ()
     egress: tuple[SecurityGroupRule, ...] | None = None
 
@@ -115,7 +116,7 @@ class Instance(Model):
     address: Address | None = None
     ipv6_address: Ipv6Address | None = None
     public_address: Address | None = None
-    security_groups: tuple[Name, ...] = ()
+    security_groups: tuple[SecurityGroupName, ...] = ()
     source_dest_check: bool = True
     instance_type: str = ""
     rate_mbit: float | None = Field(default=None, gt=0)

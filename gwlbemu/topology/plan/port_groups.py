@@ -20,6 +20,7 @@ from gwlbemu.topology.plan.rulesets import chain, counted_drop
 _FLOWS = 100_000  # of each protocol and family; beyond it a new flow's answers are dropped, counted as `group`
 # Idle timeouts in seconds. EC2 guide, "Connection tracking": TCP 350 (Nitro v6), UDP streams 180.
 _SECONDS = {"tcp": 350, "udp": 180, "echo": 30, "other": 600}
+BLOCKED = ("tcp", "udp", "icmp")  # protocols of which a load balancer's port counts what begins and is refused
 _DATAGRAMS, _REASSEMBLY = 10_000, 30  # those of which the first fragment was let through; seconds
 
 
@@ -28,13 +29,15 @@ class Groups:
     """The security groups of one interface; of each group, by its name, the addresses of those in it.
 
     `marks` are the packet marks of the network load balancer's nodes in each group: what they send has their mark, and
-    the client's address. `resolver` has the addresses of the VPC's resolver, which no group filters.
+    the client's address. `resolver` has the addresses of the VPC's resolver, which no group filters. With `counted`, of
+    a load balancer, the port counts by protocol what begins a flow and is refused.
     """
 
     groups: tuple[SecurityGroup, ...]
     members: Mapping[str, tuple[str, ...]]
     marks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     resolver: tuple[str, ...] = ()
+    counted: bool = False
 
     def ingress(self, side: str = "saddr", port: str = "dport") -> list[str]:
         """Return what the ingress rules match; `side` and `port` say where peer and port are in the packet."""
@@ -103,6 +106,7 @@ class _Headers:
     quoted_addresses: tuple[str, str]  # source and destination of the packet that an ICMP error quotes
     errors: str
     icmp: str
+    l4proto: str  # of ICMP
     later: str  # not the first fragment
     first: str  # the first fragment of several
     datagram: str  # what the fragments of one have in common
@@ -121,6 +125,7 @@ _V4 = _Headers(
     quoted_addresses=("@th,160,32", "@th,192,32"),
     errors="icmp type { destination-unreachable, time-exceeded, parameter-problem }",
     icmp="icmp",
+    l4proto="icmp",
     later="ip frag-off & 0x1fff != 0",
     first="ip frag-off & 0x3fff == 0x2000",
     datagram="ip saddr . ip daddr . ip protocol . ip id",
@@ -137,6 +142,7 @@ _V6 = _Headers(
     quoted_addresses=("@th,128,128", "@th,256,128"),
     errors="icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
     icmp="icmpv6",
+    l4proto="ipv6-icmp",
     later="frag frag-off != 0",
     first="frag frag-off 0 frag more-fragments 1",
     datagram="ip6 saddr . ip6 daddr . frag id",
@@ -147,6 +153,11 @@ _V6 = _Headers(
     ),
 )
 _OTHERS = "meta l4proto != { tcp, udp, icmp, ipv6-icmp }"
+
+
+def blocked_counter(way: str, protocol: str, device: str) -> str:
+    """Return the name of the counter of what groups have refused to begin; `protocol` is of BLOCKED."""
+    return f"{way}_blocked_{protocol}_{device}"
 
 
 def group_chains(port: InstancePort, groups: Groups) -> Iterator[str]:
@@ -206,8 +217,16 @@ class _Family:
         yield from self._known(way)
         peer = ("daddr", "dport") if way == "sent" else ("saddr", "sport")
         yield from (f"{line} accept" for line in resolver_matches(self.groups.resolver, self.at.family, *peer))
+        if self.groups.counted:
+            yield from self._counts(way)
         yield self._fragments("delete", way)  # those of a datagram that is refused have none to follow
         yield drop
+
+    def _counts(self, way: str) -> Iterator[str]:
+        icmp = f"meta l4proto {self.at.l4proto}"
+        begins = {"tcp": "tcp flags & (syn | ack) == syn", "udp": "meta l4proto udp", "icmp": icmp}
+        for protocol in BLOCKED:
+            yield f"{begins[protocol]} counter name {blocked_counter(way, protocol, self.port.device)}"
 
     def _fragments(self, what: str, way: str) -> str:
         return f"{self.at.first} {what} @{self._name(f'{way}_fragments')} {{ {self.at.datagram} }}"

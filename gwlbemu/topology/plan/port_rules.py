@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gwlbemu.topology.plan.machine_half import InstancePort
-from gwlbemu.topology.plan.port_groups import Groups, group_chains
+from gwlbemu.topology.plan.port_groups import BLOCKED, Groups, blocked_counter, group_chains
 from gwlbemu.topology.plan.rulesets import chain, counted_drop, table
 
 TABLE = "netdev ports"
@@ -32,6 +32,9 @@ def instance_port(port: InstancePort, groups: Groups | None) -> str:
     """
     device, mac = port.device, f"0x{port.mac.replace(':', '')}"
     counters = [f"  counter {way}_{reason}_{device} {{ }}\n" for way in DIRECTIONS for reason in REASONS]
+    if groups and groups.counted:
+        blocked = [blocked_counter(way, protocol, device) for way in DIRECTIONS for protocol in BLOCKED]
+        counters += [f"  counter {each} {{ }}\n" for each in blocked]
     families = [(way, version) for way in DIRECTIONS for version in (4, 6)]
     return table(
         TABLE,

@@ -136,8 +136,10 @@ def _instance_ports(
         if place.subnet.name == subnet.name
         and (place.balancer.security_groups or (behind and place.balancer.type == APPLICATION))
     ]
+    balancers = {place.node for place in marking}
     for resource, wanted, check, answers in guarded:
         own = tuple(group for group in vpc.security_groups if group.name in wanted)
-        groups = Groups(own, members, marks, resolver_addresses(vpc, ipv6=bool(subnet.ipv6_cidr))) if own else None
+        resolver = resolver_addresses(vpc, ipv6=bool(subnet.ipv6_cidr))
+        groups = Groups(own, members, marks, resolver, counted=resource in balancers) if own else None
         interface = settings.layout.interface(subnet.name, resource)
         yield instance_port(interface, source_dest_check=check, groups=groups, returns=answers), groups

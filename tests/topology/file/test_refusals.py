@@ -8,6 +8,7 @@ import pytest
 
 from gwlbemu.errors import TopologyError
 from gwlbemu.topology.file.parse import parse
+from tests.paths import TOPOLOGIES
 from tests.topology.builder import put, text_of
 
 ENDPOINT_2 = {"name": "vpce-2", "subnet": "ep-a", "service": "inspect"}
@@ -472,4 +473,21 @@ def test_all_errors_are_told_at_once_one_per_line_in_the_order_of_the_file() -> 
 
 def test_a_load_balancer_without_a_known_subnet_is_one_complaint() -> None:
     (line,) = complaints(put(f"{BALANCER}.subnets", ["x"]))
-    assert line.endswith("load_balancers[0].subnets[0].subnet: there is no subnet x")
+    assert "load_balancers[0].subnets[0].subnet: there is no subnet x: expected one of " in line
+
+
+def test_of_a_subnet_that_is_not_there_no_zone_is_told_that_would_be_missing() -> None:
+    text = (TOPOLOGIES / "static-ip.yaml").read_text().replace("{subnet: front-a, public", "{subnet: nowhere, public")
+    with pytest.raises(TopologyError) as refused:
+        parse(text, "static-ip.yaml")
+    (line,) = str(refused.value).splitlines()
+    assert "there is no subnet nowhere: expected one of front-a, front-b, app-a, app-b" in line
+
+
+def test_a_security_group_has_no_interface_and_may_be_called_like_one() -> None:
+    text = (TOPOLOGIES / "static-ip.yaml").read_text()
+    named = text.replace("name: servers", "name: all").replace("[servers]", "[all]")
+    (vpc,) = parse(named, "static-ip.yaml").topology.vpcs
+    assert vpc.security_groups[0].name == "all"
+    with pytest.raises(TopologyError, match="default is that of a VPC's own security group"):
+        parse(text.replace("name: servers", "name: default"), "static-ip.yaml")

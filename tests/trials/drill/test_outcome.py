@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from gwlbemu.programs.traffic import ConnectionState, parse_states
 from gwlbemu.trials.drill.judge import FlowEvidence
+from gwlbemu.trials.drill.live import seen_flows
 from gwlbemu.trials.drill.outcome import (
     ClockJump,
     FlowObservation,
@@ -34,6 +38,23 @@ def seen(
 def evidence(state: ConnectionState) -> FlowEvidence:
     key = ConnectionKey("web", 40000)
     return FlowEvidence(key=key, state=state, before=FW1, after=FW1, until=100.0, hit=True, cut_off=False)
+
+
+def told_run(state: ConnectionState) -> Any:
+    """Of a drill's run what `seen_flows` reads: how connections stood when their program last told."""
+    watch = SimpleNamespace(read=lambda: None, histories={})
+    states = {ConnectionKey("web", state.port): state}
+    return SimpleNamespace(states=lambda: states, watch=watch, before={}, hit=set(), cut_off=set())
+
+
+@pytest.mark.parametrize(("told_at", "word"), [(11.4, "kept"), (11.6, "lost")])
+def test_a_connection_is_silent_until_its_program_looked_last_and_not_until_somebody_asks(
+    told_at: float, word: str
+) -> None:
+    """On a busy machine the line is old; the kernel's clock is far beyond 12 seconds."""
+    state = ConnectionState(40000, "open", 5, 500, last_at=10.0, told_at=told_at)
+    (flow,) = seen_flows(told_run(state))
+    assert flow.outcome == word
 
 
 def test_data_through_the_same_target_is_kept() -> None:
