@@ -31,8 +31,11 @@ from gwlbemu.trials.inject import inject
 from gwlbemu.trials.injection import check_number, prepare
 from gwlbemu.trials.packet_report import PacketReport
 from gwlbemu.trials.verify import Expectations
+from gwlbemu.trials.web.answers import HttpAnswer, HttpReport
+from gwlbemu.trials.web.requests import http
 from gwlbemu.views.expectations import PROTOCOLS, Case, Result
 from gwlbemu.views.flows import EndedFlow, EndedFlows, LiveFlow, read_flows
+from gwlbemu.views.logs import access_log
 from gwlbemu.views.metrics import NodeCounters, read_counters
 from gwlbemu.views.status import LabStatus, read_status
 from gwlbemu.views.targets import TargetState, read_targets
@@ -40,8 +43,8 @@ from gwlbemu.views.traces import TracedPacket
 from gwlbemu.views.waiting import wait_until_healthy
 
 __all__ = [
-    "Case", "Client", "Completed", "EndedFlow", "EndedFlows", "Expectations", "FlowTrace", "Lab", "LabStatus",
-    "LiveFlow", "NodeCounters", "PacketReport", "Result", "TargetState", "TracedPacket",
+    "Case", "Client", "Completed", "EndedFlow", "EndedFlows", "Expectations", "FlowTrace", "HttpAnswer", "HttpReport",
+    "Lab", "LabStatus", "LiveFlow", "NodeCounters", "PacketReport", "Result", "TargetState", "TracedPacket",
 ]  # fmt: skip
 
 POLL = 0.02  # seconds between two looks of `wait_until`
@@ -204,6 +207,21 @@ class Lab:
             ends = (addresses_of(self.running.plan, source), addresses_of(self.running.plan, destination))
         return following(self.running, Pattern(protocol, ends, tcp or udp or None))
 
+    def http(
+        self, client: str, url: str, *, count: int = 1, keep_alive: bool = False, cookies: Path | None = None
+    ) -> HttpReport:
+        """Send `count` GET requests from inside the instance `client`, one after the other; tell what became of each.
+
+        Each has a connection of its own or, with `keep_alive`, all have one. `cookies` is a cookie file in curl's form
+        that what comes is kept in; without it no cookies are sent. Redirects are told and not followed. Raises
+        UnknownNameError for an instance that is not there, SettingError for what is no URL of HTTP.
+        """
+        known = None if cookies is None else cookies.read_text() if cookies.exists() else ""
+        report, kept = http(self.running, client, url, count=count, keep_alive=keep_alive, cookies=known)
+        if cookies is not None and kept is not None:
+            cookies.write_text(kept)
+        return report
+
     # ---- reading -----------------------------------------------------------------------------------------------------
     def targets(self) -> list[TargetState]:
         """Return every target as every node sees it: one value per node and target. LabError for a silent node."""
@@ -228,7 +246,7 @@ class Lab:
         """Return the counters of every load balancer in every zone since it came up. LabError for a silent node."""
         return list(read_counters(self.running, within_seconds=TIMEOUT).complete())
 
-    def metric(self, name: str) -> int:
+    def metric(self, name: str) -> float:
         """Return one counter, added up over all load balancers that have it, and all zones.
 
         Raises KeyError when there is none of that name, LabError when a node does not answer.
@@ -245,6 +263,13 @@ class Lab:
     def log(self, name: str) -> str:
         """Return what a process (node, appliance, web server) has written to its log. Raises UnknownNameError."""
         return self.running.state.log(self._process(name)).read_text(errors="replace")
+
+    def access_log(self, name: str) -> list[str]:
+        """Return the lines of the access log of an application load balancer, by time, or of one of its nodes.
+
+        Raises UnknownNameError, and LabError where there is none because access_logs.s3.enabled is false.
+        """
+        return access_log(self.running, name).lines()
 
     def events(self, appliance: str) -> list[dict[str, Any]]:
         """Return what an appliance has recorded: the firewall's decisions, the IDS's EVE events; one dict each.

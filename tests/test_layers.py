@@ -33,6 +33,7 @@ MAY_START = {
     "lab": ("programs/gateway", "programs/network", "programs/application", "programs/recorder", "programs/resolver"),
     "topology/plan": ("programs", "appliances"),
     "trials/drill": ("programs",),
+    "trials/web": ("programs",),
     "bench": ("bench", "cli", "programs/gateway"),
     "cli": ("cli",),
 }

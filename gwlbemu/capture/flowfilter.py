@@ -51,6 +51,11 @@ class FlowFilter:
     cookie: int | None = None
     endpoint: int | None = None
 
+    @property
+    def has_ends(self) -> bool:
+        """Whether it is about addresses or ports, and not about what stands in a tunnel's options."""
+        return self.cookie is None is self.endpoint and not self.one == self.other == FlowEnd()
+
     def matches(self, dissection: Dissection) -> bool:
         """Tell whether to show a packet."""
         options = dissection.tunnel.options if dissection.tunnel else None

@@ -1,10 +1,12 @@
 """The way of one packet across the taps of a lab.
 
-The same inner packet is met again at each tap with other addresses (an internet gateway's 1:1 translation), another
-TTL, other checksums, inside a tunnel or outside. What stays is its identity: protocol, IP id, length, ports, sequence
-numbers and the beginning of its payload (the end of it, a capture may have cut). Packets with one identity that are at
-one place twice (same tap, direction, link addresses, tunnel ends and TTL), or too far apart, are different packets: a
-retransmission, or a host that sends IP id 0.
+The same inner packet is met again at each tap with other addresses (an internet gateway's 1:1 translation) and ports (a
+network load balancer's), another TTL, other checksums, inside a tunnel or outside. What stays is its identity:
+protocol, IP id, length, sequence numbers and the beginning of its payload (the end of it, a capture may have cut).
+Packets with one identity that are at one place twice (same tap, direction, link addresses, tunnel ends and TTL), or too
+far apart, are different packets: a retransmission, or a host that sends IP id 0. So are those of which one end has
+another port at the same address: who translates a port translates the address. Of UDP without an IP id, whose bytes
+alone may be the same by chance, the ports belong to the identity.
 """
 
 from __future__ import annotations
@@ -54,13 +56,22 @@ class PacketIdentity(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How a packet looks at a tap: what may change on its way. `ends` are the tunnel's, in bytes."""
+    """How a packet looks at a tap: what may change on its way. `ends` are the tunnel's, in bytes; ports 0 for none."""
 
     source: str
     destination: str
     ttl: int
     tunnel: str
     ends: bytes
+    ports: tuple[int, int]  # source, destination
+
+    def may_become(self, other: Look) -> bool:
+        """Whether no port has changed but with its address."""
+        mine, others = self.ports, other.ports
+        return mine == others or (
+            (mine[0] == others[0] or self.source != other.source)
+            and (mine[1] == others[1] or self.destination != other.destination)
+        )
 
 
 class Sighting(NamedTuple):
@@ -118,6 +129,7 @@ def look(dissection: Dissection, layer: Layer) -> Look:
         layer.ip.ttl,
         tunnel_text(dissection.tunnel) if dissection.tunnel else "",
         outer.source + outer.destination if outer else b"",
+        (layer.ip.source_port, layer.ip.destination_port),
     )
 
 
@@ -163,7 +175,12 @@ def follow(
         journey = latest.get(identity)
         if journey is not None:
             known = journey.sightings
-            if each.at_ns - known[-1].at_ns <= longest_ns and not any(map(each.is_at, known)):
+            last_seen = known[-1]
+            if (
+                each.at_ns - last_seen.at_ns <= longest_ns
+                and last_seen.look.may_become(each.look)
+                and not any(map(each.is_at, known))
+            ):
                 known.append(_new(Sighting, (*each[:6], "", each.remark)))
                 continue
         latest[identity] = journeys[last] = Journey(identity, each.summary, [each])
@@ -230,23 +247,30 @@ def _captured(record: TapFrame) -> CapturedPacket:
 
 def _changes(before: Look, after: Look) -> str:
     changes = ""
-    if before.source != after.source:
-        changes = f"  source {before.source} -> {after.source}"
-    if before.destination != after.destination:
-        changes += f"  destination {before.destination} -> {after.destination}"
+    old = zip((before.source, before.destination), before.ports, strict=True)
+    new = zip((after.source, after.destination), after.ports, strict=True)
+    for what, (address, port), (other, other_port) in zip(("source", "destination"), old, new, strict=True):
+        if port != other_port:
+            changes += f"  {what} {_end(address, port)} -> {_end(other, other_port)}"
+        elif address != other:
+            changes += f"  {what} {address} -> {other}"
     if before.ttl != after.ttl:
         changes += f"  ttl {before.ttl} -> {after.ttl}"
     return changes
 
 
+def _end(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def lasting_tcp(segment: bytes) -> bytes:
-    """Return a segment without its checksum; of a SYN, without the value of the MSS option (kind 2, length 4), too,
-    which a transit gateway, an endpoint perhaps, lowers.
+    """Return a segment without ports and checksum; of a SYN, also without the value of the MSS option (kind 2, length
+    4), which a transit gateway, an endpoint perhaps, lowers.
     """
     if not segment[13] & SYN:
-        return segment[:16] + segment[18:]
+        return segment[4:16] + segment[18:]
     head = (segment[12] >> 4) * 4
-    return segment[:16] + _MSS.sub(b"mss", segment[18:head], count=1) + segment[head:]
+    return segment[4:16] + _MSS.sub(b"mss", segment[18:head], count=1) + segment[head:]
 
 
 def _lasting(layer: Layer) -> bytes:
@@ -257,9 +281,13 @@ def _lasting(layer: Layer) -> bytes:
     if tcp_head(layer) is not None:
         return lasting_tcp(payload)
     icmp = icmp_head(layer)
-    if icmp is not None and icmp.quoted is not None:  # the quoted addresses are translated too
+    if icmp is not None and icmp.quoted is not None:  # the quoted ends are translated too
         quoted = icmp.quoted
-        return b"%b %d %d %d %d" % (
-            payload[:2], quoted.protocol, quoted.identification, quoted.source_port, quoted.destination_port,
-        )  # fmt: skip
-    return payload[:6] + payload[8:] if layer.ip.protocol == UDP else payload
+        ports = (0, 0) if quoted.identification else (quoted.source_port, quoted.destination_port)
+        return b"%b %d %d %d %d" % (payload[:2], quoted.protocol, quoted.identification, *ports)
+    return lasting_udp(payload, layer.ip.identification) if layer.ip.protocol == UDP else payload
+
+
+def lasting_udp(datagram: bytes, identification: int) -> bytes:
+    """Return a datagram without its checksum, and without ports where the packet has an IP id."""
+    return datagram[4 if identification else 0 : 6] + datagram[8:]

@@ -14,7 +14,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from gwlbemu.capture.dissect import Dissection, Layer, dissect
-from gwlbemu.capture.journey import LASTING, Look, PacketIdentity, Sighting, drop_reason, lasting_tcp, look
+from gwlbemu.capture.journey import LASTING, Look, PacketIdentity, Sighting, drop_reason, lasting_tcp, lasting_udp, look
 from gwlbemu.capture.link import ETHERNET
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.render import outer_text, tunnel_text
@@ -81,12 +81,12 @@ class UsualPacket(NamedTuple):
         head, frame, upper = self.head, captured.data, self.head.at + 20
         if head.protocol == TCP:
             size = self.length + ((frame[upper + 12] >> 4) << 2)
-            lasting = frame[upper : upper + 16] + frame[upper + 18 : upper + min(size, LASTING)]
+            lasting = frame[upper + 4 : upper + 16] + frame[upper + 18 : upper + min(size, LASTING)]
             if frame[upper + 13] & SYN:
                 lasting = lasting_tcp(frame[upper : upper + min(size, LASTING)])
         else:
             size = self.length + 8
-            lasting = frame[upper : upper + 6] + frame[upper + 8 : upper + min(size, LASTING)]
+            lasting = lasting_udp(frame[upper : upper + min(size, LASTING)], self.identification)
         identity = _new(PacketIdentity, (4, head.protocol, self.identification, size, 0, lasting))
         summary = f"{head.flow}{self.doing} len {self.length}{head.after}"
         return _new(

@@ -9,15 +9,17 @@ import click
 from gwlbemu.cli.common import complete_topology, echo, json_option, lab_option, load_plan, need_root, print_json, table
 from gwlbemu.errors import LabError
 from gwlbemu.topology.plan.values import Plan
-from gwlbemu.trials.drill.outcome import NETWORK_EVENTS, NETWORK_POLICIES, OUTCOMES, POLICIES
-from gwlbemu.trials.drill.report import FlowReport, RunReport, as_json
+from gwlbemu.trials.drill.outcome import APPLICATION_EVENTS, NETWORK_EVENTS, NETWORK_POLICIES, OUTCOMES, POLICIES
+from gwlbemu.trials.drill.report import FlowReport, RequestPhase, RunReport, as_json
+
+_EVENTS = tuple(dict.fromkeys((*NETWORK_EVENTS, *APPLICATION_EVENTS)))
 
 
 @click.command("drill")
 @click.argument("file", metavar="[FILE]", required=False, shell_complete=complete_topology)
 @lab_option
 @click.option(
-    "--event", "events", type=click.Choice(NETWORK_EVENTS), multiple=True, help="What happens (default: all of them)."
+    "--event", "events", type=click.Choice(_EVENTS), multiple=True, help="What happens (default: all of them)."
 )
 @click.option(
     "--policy",
@@ -35,12 +37,12 @@ from gwlbemu.trials.drill.report import FlowReport, RunReport, as_json
     "destinations",
     multiple=True,
     metavar="INSTANCE|ADDRESS|LOADBALANCER",
-    help="The web servers (may be repeated), or a network load balancer.",
+    help="The web servers (may be repeated), or a network or application load balancer.",
 )
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help="Of the web servers (default: 80), or of the network load balancer's listener (default: its first TCP one).",
+    help="Of the web servers (default: 80), or of the load balancer's listener (default: its first of TCP or HTTP).",
 )
 @json_option
 def drill_command(
@@ -56,6 +58,9 @@ def drill_command(
 
     A network load balancer is drilled where one is named, or where there is no other. Its policies are terminate and
     keep: whether connections of an unhealthy or deregistered target end. tables: the rules of a node are flushed.
+
+    An application load balancer gets 200 requests a second over kept connections, by its name; those that fail are
+    counted and compared with the contract. engine: the HAProxy of a node is killed. There are no policies then.
 
     Exit code 1 when something did not come out as the contract says. On a terminal, what goes on is told meanwhile.
     """
@@ -95,8 +100,12 @@ def _json(runs: list[RunReport]) -> list[dict[str, object]]:
 
 def _text(runs: list[RunReport]) -> str:
     parts = [_run_text(run) for run in runs]
-    rows = [_summary_row(run) for run in runs]
-    parts.append(table(rows, ["event", "policy", *OUTCOMES, "longest silence", "as the contract says"]))
+    if any(run.requests for run in runs):
+        rows = [_request_row(run) for run in runs]
+        parts.append(table(rows, ["event", "requests", "failed", "as the contract says"]))
+    else:
+        rows = [_summary_row(run) for run in runs]
+        parts.append(table(rows, ["event", "policy", *OUTCOMES, "longest silence", "as the contract says"]))
     if any(flow.seconds_skipped for run in runs for flow in run.flows):
         parts.append(
             "Seconds are those of the load balancer's clock: while it only waited for its next probe, it was moved on."
@@ -105,7 +114,7 @@ def _text(runs: list[RunReport]) -> str:
 
 
 def _run_text(run: RunReport) -> str:
-    title = f"{run.event}, {run.policy}"
+    title = ", ".join(filter(None, (run.event, run.policy)))
     if run.impossible:
         return f"{title}: not possible here: {run.impossible}"
     effect = (
@@ -126,10 +135,36 @@ def _run_text(run: RunReport) -> str:
     ]
     lines = [f"{title}: {', '.join(run.struck)}; {effect}"]
     text = table(rows, ["flow", "before", "after", "fate", "seconds without a packet", ""])
+    if run.requests:
+        text = _phases_text(run.requests)
     lines += [f"  {line}" for line in text.splitlines()]
     lines += [f"  {'ok ' if check.ok else 'NOT'} {check.contract:<5}  {check.text}" for check in run.checks]
     lines += [f"  note: {note}" for note in run.notes]
     return "\n".join(lines)
+
+
+def _phases_text(phases: tuple[RequestPhase, ...]) -> str:
+    answers = sorted({status for phase in phases for status in phase.answers})
+    errors = sorted({error for phase in phases for error in phase.no_answer})
+    rows = [
+        [
+            phase.name,
+            str(phase.requests),
+            *(str(phase.answers.get(status, 0)) for status in answers),
+            *(str(phase.no_answer.get(error, 0)) for error in errors),
+            str(phase.again),
+            f"{phase.longest_seconds:.2f} s",
+        ]
+        for phase in phases
+    ]
+    return table(rows, ["requests that began", "all", *answers, *errors, "sent again", "slowest"])
+
+
+def _request_row(run: RunReport) -> list[str]:
+    if run.impossible:
+        return [run.event, "-", "-", "not possible here"]
+    requests, failed = (sum(getattr(phase, key) for phase in run.requests) for key in ("requests", "failed"))
+    return [run.event, str(requests), str(failed), "yes" if run.ok else "NO"]
 
 
 def _route(targets: tuple[str, ...]) -> str:

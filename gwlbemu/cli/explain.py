@@ -12,7 +12,7 @@ from gwlbemu.errors import SettingError
 from gwlbemu.lab.topology_file import read_topology
 from gwlbemu.paths.answer import expected_answers
 from gwlbemu.paths.values import Exchange, Packet, States, Way
-from gwlbemu.paths.walk import Paths, exchange
+from gwlbemu.paths.walk import Paths, Request, exchange
 from gwlbemu.topology.plan.dns_names import resource_named
 from gwlbemu.topology.plan.ends import instance_at, listener_port, web_port
 from gwlbemu.topology.plan.values import Plan
@@ -38,17 +38,20 @@ NAMES = {name: number for number, name in protocols.NAMES.items()}
     metavar="CHANGE",
     help='Suppose a change first, such as "fail instance fw-a1". Repeatable.',
 )
+@click.option("--request", metavar="METHOD PATH", help='What is asked over HTTP, such as "GET /api?v=1".')
+@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header of the request. Repeatable.")
 @json_option
 def explain_command(
     source: str, destination: str, file: str | None, lab_name: str | None, proto: str, size: int,
-    after: tuple[str, ...], as_json: bool,
+    after: tuple[str, ...], request: str | None, headers: tuple[str, ...], as_json: bool,
 ) -> int:  # fmt: skip
     """Say which way a packet from A to B and its answer take, and which rule decides at each hop. No packet is sent.
 
-    A and B are instances, addresses or DNS names, B may be a network load balancer; an IPv6 address with a port stands
-    in brackets. Of FILE without root, or of the running lab as it is now. A port that is not given is left open; of
-    FILE, so is what a lab's own seed would choose.
-    Exit code 1 unless it is delivered and answered.
+    A and B are instances, addresses or DNS names, B may be a network or application load balancer; an IPv6 address with
+    a port stands in brackets. Of FILE without root, or of the running lab as it is now. A port that is not given is
+    left open; of FILE, so is what a lab's own seed would choose. Where a load balancer ends the connection, the one
+    that it begins to a target is told, too.
+    Exit code 1 unless it is delivered and answered, by a target where a load balancer asks one.
     """
     if file is not None and lab_name is not None:
         raise click.UsageError("give a FILE or a --lab, not both")
@@ -56,22 +59,22 @@ def explain_command(
         plan, states, places = load_plan(file, None), States(), Places.of(*read_topology(file))
     else:
         plan, states, places = _of_lab(lab_name)
-    packet = _packet(plan, source, destination, proto, size)
-    now = exchange(Paths(plan), packet, states, expected_answers(plan))
+    packet, asked = _packet(plan, source, destination, proto, size), _request(request, headers)
+    now = exchange(Paths(plan), packet, states, expected_answers(plan), request=asked)
     then = now
     if after:
         from gwlbemu.views.suppose import suppose
 
         for text in after:
             plan, states = suppose(plan, states, text)
-        then = exchange(Paths(plan), packet, states, expected_answers(plan))
+        then = exchange(Paths(plan), packet, states, expected_answers(plan), request=asked)
     if as_json:
         plain = places.told(asdict(now))
         print_json({"now": plain, "after": places.told(asdict(then))} if after else plain)
     else:
         changes = _changes(now, then, after) if after else ()
         echo("\n".join([*changes, *explanation(then, places)]))
-    return 0 if then.answered else 1
+    return 0 if then.served else 1
 
 
 def _of_lab(name: str | None) -> tuple[Plan, States, Places]:
@@ -103,6 +106,21 @@ def _packet(plan: Plan, source: str, destination: str, proto: str, size: int) ->
     if port is None:
         raise SettingError(f"{destination}: to which port? {there}:80, for example")
     return Packet(here, there, protocol, own, port, size=size, df=protocol == TCP)
+
+
+def _request(text: str | None, headers: tuple[str, ...]) -> Request | None:
+    if text is None:
+        if headers:
+            raise SettingError("--header: of which request? Give --request, too")
+        return None
+    method, _, target = text.partition(" ")
+    if not method.isalpha() or not target.startswith("/"):
+        raise SettingError(f'--request {text!r}: expected a method and a path, such as "GET /api"')
+    pairs = [each.partition(":") for each in headers]
+    for name, colon, _ in pairs:
+        if not name or not colon:
+            raise SettingError(f"--header {name}: expected NAME:VALUE")
+    return Request(method.upper(), target, tuple((name, value.strip()) for name, _, value in pairs))
 
 
 def _end(text: str) -> tuple[str, int | None]:

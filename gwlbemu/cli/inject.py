@@ -133,6 +133,9 @@ def _lines(report: PacketReport) -> Iterator[str]:
     """A packet's story: what was sent, each hop, how it ended, what came back, and what the path model adds."""
     yield from _wrapped(f"#{report.number}  {report.summary}", "", "    ")
     yield from _hops(report.hops)
+    for each in report.connections:
+        counted = f"{each.state}, {each.packets_to} to it, {each.packets_from} back"
+        yield from _wrapped(f"{each.node} -> {each.where}  {counted}", f"    {each.listener:<12} ", " " * 17)
     if report.answer is not None and report.is_answer_lost:
         yield from _wrapped(f"answer: {report.answer.summary}", "    ", "      ")
         yield from _hops(report.answer.hops)

@@ -11,6 +11,7 @@ import click
 
 from gwlbemu.capture.dissect import Dissection
 from gwlbemu.capture.flowfilter import FlowFilter, parse_flow
+from gwlbemu.capture.translations import Translations
 from gwlbemu.cli.common import echo, lab_option
 from gwlbemu.cli.inspect_view import HEALTH_CHECK, OTHER_FLOW, CaptureFile, Progress, View, few_collections
 
@@ -47,6 +48,10 @@ def inspect_command(
 
     Reads pcap and pcapng, from anywhere. A broken file is shown as far as it goes; then the exit code is 1, or 3 when
     nothing in it could be read. With --last it is 1 when the lab's capture is dead or frozen.
+
+    --flow follows the flow under the addresses and ports that translators give it, as far as its packets show; of the
+    connections that a proxy opens in its place --journeys has the requests of HTTP that X-Amzn-Trace-Id or
+    X-Forwarded-For tells apart, and nothing else is known.
     """
     if last == bool(files):
         raise click.UsageError("say what to inspect: capture FILEs, or --last for the running lab's capture")
@@ -61,7 +66,10 @@ def inspect_command(
         stack.enter_context(few_collections())
         captures = [CaptureFile(path, stack) for path in paths]
         progress = stack.enter_context(Progress(captures, at_end=limit is not None))
-        view = View(_refusal(wanted, nodes, ports), progress, limit=limit, as_json=as_json, verbose=verbose)
+        view = View(
+            _refusal(wanted, nodes, ports), progress, limit=limit, as_json=as_json, verbose=verbose,
+            translations=Translations() if wanted is not None and wanted.has_ends else None,
+        )  # fmt: skip
         if by_journey:
             view.show_journeys(captures)
         else:
@@ -70,6 +78,8 @@ def inspect_command(
     if lab:
         if not as_json:
             echo("each packet stands once per tap: in Wireshark, choose one with frame.interface_name")
+            if wanted is not None and wanted.has_ends and (names := _proxied(lab)):
+                echo(f"{names}: a proxy opens connections of its own: which belongs to whom is unknown from packets")
         return _tell_trouble(lab)
     if any(not capture.reader.ending.complete and not capture.total for capture in captures):
         return 3
@@ -83,6 +93,13 @@ def _capture_of_lab(name: str | None) -> tuple[RunningLab, list[Path]]:
 
     lab = open_lab(name)
     return lab, capture_files(lab)
+
+
+def _proxied(lab: RunningLab) -> str:
+    """The network load balancers of which a proxy carries connections."""
+    from gwlbemu.lab.engines import needs_proxy
+
+    return ", ".join(dict.fromkeys(n.load_balancer for n in lab.plan.network_nodes if needs_proxy(lab.plan, n)))
 
 
 def _tell_trouble(lab: RunningLab) -> int:

@@ -19,12 +19,14 @@ import click
 
 from gwlbemu.capture.checks import State, judge
 from gwlbemu.capture.dissect import Dissection, dissect
-from gwlbemu.capture.journey import Sighting, follow, journey_lines, sighting
+from gwlbemu.capture.http_journeys import HttpJourneys, may_join
+from gwlbemu.capture.journey import Journey, PacketIdentity, Sighting, follow, journey_lines, sighting
 from gwlbemu.capture.link import ethertype_name
 from gwlbemu.capture.packet import CapturedPacket
 from gwlbemu.capture.reader import CaptureReader
 from gwlbemu.capture.render import count_text, dictionary, framed, line, losses
-from gwlbemu.capture.usual import UsualPackets
+from gwlbemu.capture.translations import Translations
+from gwlbemu.capture.usual import UsualPacket, UsualPackets
 from gwlbemu.cli.common import echo
 from gwlbemu.cli.output import stream
 from gwlbemu.errors import WireError, plain
@@ -115,12 +117,15 @@ class View:
         limit: int | None,
         as_json: bool,
         verbose: bool,
+        translations: Translations | None = None,
     ) -> None:
         self._refuse, self._progress = refuse, progress
         self._limit, self._as_json, self._verbose = limit, as_json, verbose
-        self._usual = UsualPackets(refuse)
+        self._usual, self._translations = UsualPackets(refuse), translations
         self._shown = self._unfinished = 0
         self._left_out: Counter[str] = Counter()
+        self._http = HttpJourneys()
+        self._others: set[PacketIdentity] = set()  # of another flow, and perhaps joined to the one that is looked for
 
     def show_packets(self, captures: Iterable[CaptureFile]) -> None:
         """Print a line for each packet."""
@@ -128,9 +133,23 @@ class View:
 
     def show_journeys(self, captures: Sequence[CaptureFile]) -> None:
         """Print a paragraph for each journey, through all files."""
-        sightings = [self._sightings(capture) for capture in captures]
+        sightings = [self._noted(capture) for capture in captures]
         merged = heapq.merge(*sightings, key=attrgetter("at_ns")) if len(sightings) > 1 else sightings[0]
-        self._print(("\n".join(journey_lines(each)) + "\n", len(each.sightings)) for each in follow(merged))
+        found = (each for each in self._http.joined(follow(merged)) if not self._is_other_flows(each))
+        self._print(("\n".join(journey_lines(each)) + "\n", len(each.sightings)) for each in found)
+
+    def _is_other_flows(self, journey: Journey) -> bool:
+        """Whether nothing of it is of the flow that is looked for."""
+        if not self._others:
+            return False
+        others = {each.identity for each in journey.sightings} & self._others
+        self._others -= others
+        return all(each.identity in others for each in journey.sightings)
+
+    def _other(self, seen: Sighting) -> Sighting:
+        """Note that a packet is of another flow than the one that is looked for."""
+        self._others.add(seen.identity)
+        return seen
 
     def close(self, captures: Sequence[CaptureFile]) -> None:
         """Print the counts, and what is not among what was shown."""
@@ -143,6 +162,8 @@ class View:
             if others := self._left_out.total() - sum(count for _, count in most):
                 reasons.append(f"{others} for other reasons")
             echo(f"left out of journeys: {', '.join(reasons)}")
+        if self._http.remark:
+            echo(self._http.remark)
         if self._unfinished:
             echo(f"{self._unfinished} with checksums left to a network card that was not there (offload)")
         for capture in captures:
@@ -163,12 +184,12 @@ class View:
                 self._progress.move()
             usual = None if careful else self._usual.read(captured)
             if usual is not None:
-                if not usual.head.refused:
+                if not self._usual_refusal(captured, usual):
                     self._unfinished += usual.unfinished
                     yield framed(captured, usual.text), 1
                 continue
             dissection = dissect(captured)
-            if self._refuse(dissection):
+            if self._refusal(captured, dissection):
                 continue
             if self._as_json:
                 yield json.dumps(dictionary(captured, dissection)), 1
@@ -177,24 +198,56 @@ class View:
             self._unfinished += any(check.state is State.UNFINISHED for check in checks)
             yield line(captured, dissection, checks, verbose=self._verbose), 1
 
-    def _sightings(self, capture: CaptureFile) -> Iterator[Sighting]:
+    def _noted(self, capture: CaptureFile) -> Iterator[Sighting]:
+        for captured, seen in self._sightings(capture):
+            self._http.see(captured, seen)
+            yield seen
+
+    def _sightings(self, capture: CaptureFile) -> Iterator[tuple[CapturedPacket, Sighting]]:
         for captured in capture:
             if captured.number % _STEP == 0:
                 self._progress.move()
             usual = self._usual.read(captured)
             if usual is not None:
-                if not usual.head.refused:
+                reason = self._usual_refusal(captured, usual)
+                if not reason:
                     self._unfinished += usual.unfinished
-                    yield usual.sighting(captured)
-                elif usual.head.refused != OTHER_FLOW:
-                    self._leave_out(usual.head.refused)
+                    yield captured, usual.sighting(captured)
+                elif reason == OTHER_FLOW and may_join(captured):
+                    yield captured, self._other(usual.sighting(captured))
+                elif reason != OTHER_FLOW:
+                    self._leave_out(reason)
                 continue
             dissection = dissect(captured)
-            reason = self._refuse(dissection)
-            if not reason and (seen := sighting(captured, dissection)):
-                yield seen
+            reason = self._refusal(captured, dissection)
+            joins = reason == OTHER_FLOW and may_join(captured)
+            seen = sighting(captured, dissection) if joins or not reason else None
+            if seen is not None:
+                yield captured, self._other(seen) if joins else seen
             elif reason != OTHER_FLOW:
                 self._leave_out(reason or _without_flow(dissection))
+
+    def _usual_refusal(self, captured: CapturedPacket, usual: UsualPacket) -> str:
+        """Why a packet is not shown; of another flow is not what was translated from a wanted one."""
+        head, known = usual.head, self._translations
+        if known is None or head.refused not in ("", OTHER_FLOW):
+            return head.refused
+        seen = usual.sighting(captured)
+        return self._translated(known, seen, head.refused)
+
+    def _refusal(self, captured: CapturedPacket, dissection: Dissection) -> str:
+        reason = self._refuse(dissection)
+        if self._translations is None or reason not in ("", OTHER_FLOW):
+            return reason
+        seen = sighting(captured, dissection)
+        return self._translated(self._translations, seen, reason) if seen else reason
+
+    @staticmethod
+    def _translated(known: Translations, seen: Sighting, reason: str) -> str:
+        if reason and not known.is_known(seen.identity.protocol, seen.look) and not known.learns(seen):
+            return reason
+        known.note(seen)
+        return ""
 
     def _leave_out(self, reason: str) -> None:
         """Count a packet that belongs to no journey; reasons with numbers in them may be many."""

@@ -28,6 +28,7 @@ from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.lab.up import uninterrupted, up
 from gwlbemu.net.record import list_labs
 from gwlbemu.net.remove import down
+from gwlbemu.topology.plan.dns_names import dns_name
 from gwlbemu.topology.plan.ends import destination_address, web_port
 from gwlbemu.topology.plan.render import lab_map
 from gwlbemu.topology.plan.values import Plan
@@ -141,12 +142,19 @@ def _between_instances(plan: Plan) -> Iterator[str]:
 
 
 def _by_balancer(plan: Plan) -> Iterator[list[str]]:
-    """Yield the words of commands that reach a web server through a network load balancer, if there is one."""
+    """Yield the words of commands that reach a web server through a load balancer with addresses, if there is one."""
     targets = {(group.vpc, target.address) for group in plan.target_groups for target in group.targets}
-    for node in plan.network_nodes:
+    for node in (*plan.application_nodes, *plan.network_nodes):
         (balancer,) = (each for each in plan.load_balancers if each.name == node.load_balancer)
         vpc, address = ("", node.public_address) if node.public_address else (balancer.vpc, node.address)
         clients = [each for each in plan.instances if each.vpc == vpc and (vpc, each.address) not in targets]
+        if clients and balancer.type == "application":
+            listener = next((each for each in balancer.listeners if any(each.target_groups())), balancer.listeners[0])
+            usual = {"HTTP": 80, "HTTPS": 443}[listener.protocol] == listener.port
+            url = f"{listener.protocol.lower()}://{dns_name(balancer)}{'' if usual else f':{listener.port}'}/"
+            yield ["http", clients[0].name, url]
+            yield ["http", clients[0].name, url, "--count", "20"]
+            return
         ports = [each.port for each in balancer.listeners if each.protocol in ("TCP", "TCP_UDP")]
         if clients and ports:
             place = address + (f":{ports[0]}" if ports[0] != 80 else "")

@@ -1,7 +1,8 @@
 """The `gwlbemu` command: one group, its verbs in the files beside this one.
 
-Nouns read (status, targets, flows, metrics, plan, schema, inspect), and so does watch; verbs change (up, down, inject,
-register, ...). All take --json but watch (for people), exec (the command's own output) and bench (which keeps a file).
+Nouns read (status, targets, flows, metrics, logs, plan, schema, inspect), and so does watch; verbs change (up, down,
+inject, register, ...). All take --json but watch (for people), exec and logs (what others print) and bench (which keeps
+a file).
 Exit codes are in `EXIT_CODES` and in the README; which error ends with which code stands at the error's class.
 """
 
@@ -57,6 +58,7 @@ GROUPS = {
         "attributes": Verb("attributes", "AWS attributes: what is set, and the defaults"),
         "metrics": Verb("metrics", "CloudWatch's metrics, as a table, JSON or for Prometheus"),
         "watch": Verb("watch", "A live view of traffic, targets, losses and flows"),
+        "logs": Verb("logs", "What a process has written; access logs of load balancers"),
         "inspect": Verb("inspect", "Captured packets, one line each, or hop by hop"),
         "explain": Verb("explain", "Which way a packet and its answer take, and why"),
         "reach": Verb("reach", "Who reaches whom, and who inspects it, as a matrix"),
@@ -74,6 +76,7 @@ GROUPS = {
     },
     "Try": {
         "inject": Verb("inject", "Send crafted packets and report what became of each"),
+        "http": Verb("http", "Requests: who answered, cookies, what the target saw"),
         "bench": Verb("bench", "Measure the data paths side by side, as ratios"),
     },
     "Design": {

@@ -10,7 +10,7 @@ import click
 from gwlbemu.cli.common import echo, json_option, lab_option, name_silent, print_json, table
 from gwlbemu.command import as_root
 from gwlbemu.lab.running import RunningLab, open_lab
-from gwlbemu.views.metrics import OURS, NodeCounters, Point, points, read_counters
+from gwlbemu.views.metrics import HOST_COUNTS, OURS, NodeCounters, Point, points, read_counters
 
 
 @click.command("metrics")
@@ -79,7 +79,7 @@ def metrics_lines(counters: Iterable[NodeCounters]) -> Iterator[str]:
         header = ["UNIT", "STATISTIC", "ALL ZONES", *(f"ZONE {zone}" for zone in zones if zone)]
         yield f"LoadBalancer {dimension}"
         groups = dict.fromkeys(point.dimensions["TargetGroup"] for point in mine if "TargetGroup" in point.dimensions)
-        yield from (f"TargetGroup {group}   (host counts)" for group in groups)
+        yield from (f"TargetGroup {group}" for group in groups)
         namespaces = dict.fromkeys(point.metric.namespace for point in mine)
         for namespace in sorted(namespaces, key=lambda name: name == OURS):
             yield "\n" + table(_rows(mine, namespace, zones), [namespace, *header])
@@ -94,9 +94,10 @@ def _rows(found: list[Point], namespace: str, zones: list[str]) -> list[list[str
             name = point.metric.name
             if reason := point.dimensions.get("Reason"):
                 name += f" Reason={reason}"
-            if several and (group := point.dimensions.get("TargetGroup")):
+            group = point.dimensions.get("TargetGroup")
+            if group and (several or name not in HOST_COUNTS):
                 name += f" of {group.split('/')[1]}"
             for statistic, value in point.statistics.items():
                 row = cells.setdefault((name, point.metric.unit, statistic), {})
-                row[point.dimensions.get("AvailabilityZone", "")] = str(value) if point.reported else "-"
+                row[point.dimensions.get("AvailabilityZone", "")] = f"{value:.15g}" if point.reported else "-"
     return [[*row, *(values.get(zone, "") for zone in zones)] for row, values in cells.items()]

@@ -9,10 +9,10 @@ import click
 
 from gwlbemu.cli.common import echo, json_option, lab_option, name_silent, print_json, table
 from gwlbemu.cli.flow_text import destination_text, protocol_text, source_text
-from gwlbemu.lab.running import open_lab
+from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.views.ask import Reading
 from gwlbemu.views.flows import COLUMNS, LiveFlow, read_flows
-from gwlbemu.views.targets import all_healthy, read_targets
+from gwlbemu.views.targets import TargetState, all_healthy, read_targets, request_counters
 
 
 @click.command("targets")
@@ -20,17 +20,29 @@ from gwlbemu.views.targets import all_healthy, read_targets
 @json_option
 def targets_command(lab_name: str | None, as_json: bool) -> int:
     """The targets as each node sees them, in AWS's words. Exit code 1 unless all are healthy and all nodes answer."""
-    targets = read_targets(open_lab(lab_name))
+    lab = open_lab(lab_name)
+    targets = read_targets(lab)
     if as_json:
         print_json([asdict(each) for each in targets.items])
     else:
-        keys = ["target_group", "node", "id", "zone", "state", "flows", "reason", "description"]
-        header = ["TARGET GROUP", "NODE", "TARGET", "ADDRESS", "ZONE", "STATE", "FLOWS", "REASON", "DESCRIPTION"]
-        rows = [[str(getattr(each, key)) for key in keys] for each in targets.items]
-        places = [f"{each.address}:{each.port}" if each.port else each.address for each in targets.items]
-        echo(table([[*row[:3], place, *row[3:]] for row, place in zip(rows, places, strict=True)], header))
+        echo(_targets_text(lab, targets.items))
     name_silent(each.sentence for each in targets.silent)
     return 0 if not targets.silent and all_healthy(targets.items) else 1
+
+
+def _targets_text(lab: RunningLab, targets: Sequence[TargetState]) -> str:
+    """A table; requests are counted by application load balancers alone, and their columns are there with one."""
+    counting = request_counters(lab.plan)
+    header = ["TARGET GROUP", "NODE", "TARGET", "ADDRESS", "ZONE", "STATE", "FLOWS"]
+    header += [*(["REQUESTS", "IN FLIGHT"] if counting else []), "REASON", "DESCRIPTION"]
+    rows = []
+    for each in targets:
+        place = f"{each.address}:{each.port}" if each.port else each.address
+        row = [each.target_group, each.node, each.id, place, each.zone, each.state, str(each.flows)]
+        if counting:
+            row += [str(each.requests), str(each.in_flight)] if each.node in counting else ["-", "-"]
+        rows.append([*row, each.reason, each.description])
+    return table(rows, header)
 
 
 @click.command("flows")
@@ -42,7 +54,8 @@ def targets_command(lab_name: str | None, as_json: bool) -> int:
 def flows_command(lab_name: str | None, limit: int, as_json: bool) -> int:
     """The live flows of every node: which target, which cookie, how long idle. Exit code 1 when a node is silent.
 
-    Those of network load balancers are connections in the kernel; they have a table of their own.
+    Those of network load balancers are connections in the kernel, those of application load balancers connections of
+    clients whose request is with a target; each type has a table of its own.
     """
     lab = open_lab(lab_name)
     flows = read_flows(lab, limit)

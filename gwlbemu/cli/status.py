@@ -87,12 +87,12 @@ def _sentences(status: LabStatus, hint: Callable[..., str], answering: Sequence[
         if node.broken_proxy:
             yield f"! {node.name}: its proxy {node.proxy} ({hint('heal', 'node', node.name)})"
         for group in node.failing_open:
-            yield f"{node.name}: no target of {group} is healthy: it fails open, connections go to all of them"
+            yield f"{node.name}: no target of {group} is healthy: it fails open, {node.carries} go to all of them"
     dead = {each.name for each in status.processes if each.state == "dead"}
     for node in status.nodes:
-        if node.is_kernels and node.name in dead:
+        if node.carrier and node.name in dead:
             mend = hint("heal", "node", node.name)
-            yield f"! {node.name}: the kernel goes on as it was told, and nobody checks its targets ({mend})"
+            yield f"! {node.name}: {node.carrier} goes on as it was told, and nobody checks its targets ({mend})"
     cut = status.shortcuts
     pulled = any(broken.kind in ("instance", "link", "zone") for broken in status.failures)
     why = cut.reason or ("not where a cable is pulled" if pulled else "")

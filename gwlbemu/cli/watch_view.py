@@ -18,10 +18,20 @@ from gwlbemu.views.flows import LiveFlow
 from gwlbemu.views.metrics import drop_counts
 from gwlbemu.views.snapshot import NodeSnapshot, Snapshot
 from gwlbemu.views.status import LabStatus
+from gwlbemu.views.targets import TargetState
 
 Cell = tuple[str, str]  # text and style
 STATES = {"healthy": "green", "unhealthy": "bold red", "draining": "yellow", "initial": "cyan", "unused": "dim"}
 QUIET = "dim"
+# Metrics that count what was lost at nodes which clients know by their addresses; a gateway's have names of their own.
+_REASONS = {
+    "PortAllocationErrorCount": "no port was left",
+    "RejectedConnectionCount": "connections over the limit",
+    "HTTPCode_ELB_500_Count": "requests answered with 500",
+    "HTTPCode_ELB_502_Count": "requests answered with 502",
+    "HTTPCode_ELB_503_Count": "requests answered with 503",
+    "HTTPCode_ELB_504_Count": "requests answered with 504",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,11 @@ def _alerts(status: LabStatus, hint: Callable[..., str], width: int) -> list[Tex
         for node in status.nodes
         if node.broken_tables
     ]
+    told += [
+        (f"! {node.name}: its proxy {node.proxy} ({hint('heal', 'node', node.name)})", "bold red")
+        for node in status.nodes
+        if node.broken_proxy
+    ]
     silent = [node.silent for node in status.nodes if node.silent and node.name not in stopped]
     told += [(f"! {each.process}: {each.reason}", "bold red") for each in silent]
     return [Text(line, style=style) for text, style in told for line in wrapped(plain(text), width)]
@@ -111,16 +126,16 @@ def _traffic(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float)
     for node in now.nodes:
         if node.status.silent:
             continue
-        new, old = node.metrics, earlier[node.name].metrics if node.name in earlier else {}
-        before = earlier[node.name].counts if old else None
-        rates = [rate(each, before[at] if before else None, seconds) for at, each in enumerate(node.counts)]
-        bits = rate(new["ProcessedBytes"] * 8, old["ProcessedBytes"] * 8 if old else None, seconds)
+        counts = node.counts
+        before = earlier[node.name].counts if node.name in earlier and earlier[node.name].metrics else None
+        rates = [rate(each, before[at] if before else None, seconds) for at, each in enumerate(counts[:4])]
+        bits = rate(counts.bytes * 8, before.bytes * 8 if before else None, seconds)
         lost = sum(port.socket_drops + port.unsent for port in node.status.ports)
         rows.append(
             (
                 (node.name, "bold"),
                 (node.status.datapath, QUIET),
-                (short(new["ActiveFlowCount"]), ""),
+                (short(counts.live_flows), ""),
                 *((text, QUIET if text in ("0", "-") else "") for text in rates[:3]),
                 (rates[3], QUIET if rates[3] in ("0", "-") else "red"),
                 (bits, QUIET if bits in ("0", "-") else ""),
@@ -140,8 +155,8 @@ def _targets(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float)
         for target in node.status.targets:
             was = old.get((target.target_group, target.id))
             rates = [
-                rate(target.packets_to, was.packets_to if was else None, seconds),
-                rate(target.packets_from, was.packets_from if was else None, seconds),
+                rate(new, old_count, seconds)
+                for new, old_count in zip(_to_and_from(target), _to_and_from(was) if was else (None, None), strict=True)
             ]
             found.append((target, rates))
     found.sort(key=lambda each: each[0].state == "healthy")
@@ -163,6 +178,11 @@ def _targets(now: Snapshot, earlier: Mapping[str, NodeSnapshot], seconds: float)
     return Section(heading, rows, 4, frozenset((4, 5, 6)), spare=(4,))
 
 
+def _to_and_from(target: TargetState) -> tuple[int, int]:
+    """Packets there and back, or requests and their answers: a node counts one of both."""
+    return target.packets_to + target.requests, target.packets_from + target.requests - target.in_flight
+
+
 def _drops(now: Snapshot, before: Snapshot | None, seconds: float) -> Section:
     """Every reason for which something was lost, what grows first."""
     new, old = _losses(now), _losses(before) if before is not None else None
@@ -172,14 +192,14 @@ def _drops(now: Snapshot, before: Snapshot | None, seconds: float) -> Section:
         change = rate(new[where, reason], None if old is None else old.get((where, reason), 0), seconds)
         style = QUIET if change in ("0", "-") else "bold red"
         rows.append(((where, ""), (reason, style), (short(new[where, reason]), ""), (change, style)))
-    return Section(("LOST AT", "REASON", "PACKETS", "/s"), tuple(rows), 2, frozenset((2, 3)))
+    return Section(("LOST AT", "REASON", "COUNT", "/s"), tuple(rows), 2, frozenset((2, 3)))
 
 
 def _losses(snapshot: Snapshot) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     for node in snapshot.nodes:
         found |= {(node.name, reason): count for reason, count in drop_counts(node.metrics).items()}
-        found[node.name, "no port was left"] = node.metrics.get("PortAllocationErrorCount", 0)
+        found |= {(node.name, reason): node.metrics.get(name, 0) for name, reason in _REASONS.items()}
         for port in node.status.ports:
             found[node.name, f"{port.name}: the node was too slow"] = port.socket_drops
             found[node.name, f"{port.name}: the interface took no more"] = port.unsent

@@ -53,7 +53,7 @@ def certificates(plan: Plan, folder: Path) -> Certificates:
 def _files(plan: Plan, balancer: str, listener: Listener, folder: Path, authority: _Authority) -> dict[str, str]:
     assert listener.tls is not None
     port, found = listener.port or 0, {}
-    who = f"load balancer {balancer}, listener TLS:{port}"
+    who = f"load balancer {balancer}, listener {listener.protocol}:{port}"
     for number, named in enumerate(listener.tls.certificates):
         text = authority.issue(*_names(plan, balancer)) if named == LAB_CERTIFICATE else _checked(folder, named, who)
         found[certificate_file(port, number)] = text
@@ -63,7 +63,7 @@ def _files(plan: Plan, balancer: str, listener: Listener, folder: Path, authorit
 
 
 def _names(plan: Plan, balancer: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    nodes = [node for node in plan.network_nodes if node.load_balancer == balancer]
+    nodes = [node for node in plan.addressed_nodes if node.load_balancer == balancer]
     addresses = (address for node in nodes for address in (node.address, node.public_address, node.ipv6_address))
     names = (balancer, *(dns_name(each) for each in plan.load_balancers if each.name == balancer))
     return tuple(filter(None, names)), tuple(filter(None, addresses))

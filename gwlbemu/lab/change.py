@@ -19,14 +19,16 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, NETWORK
+from gwlbemu.core.elb.balancer_types import APPLICATION, ATTRIBUTES, GATEWAY, NETWORK
 from gwlbemu.errors import GwlbemuError, SettingError
 from gwlbemu.lab import engines
 from gwlbemu.lab.planned import deregistered, nodes_of_group, registered, with_attributes
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.lab.state import sealed
 from gwlbemu.net.record import open_existing
-from gwlbemu.programs.network.config import balancer_to_json
+from gwlbemu.programs.application.config import balancer_to_json as application_to_json
+from gwlbemu.programs.network.config import balancer_to_json as network_to_json
+from gwlbemu.topology.plan.application_settings import application_balancer
 from gwlbemu.topology.plan.encode import to_json
 from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.topology.plan.values import Node, Plan, Target
@@ -128,13 +130,24 @@ def _texts(plan: Plan, name: str) -> dict[str, dict[str, str]]:
 
 def _network_differences(name: str, old: Plan, new: Plan) -> Iterator[Order]:
     """The whole load balancer at once: its keeper finds what is different, in one transaction of the kernel."""
-    known, wanted = (balancer_to_json(network_balancer(plan, name)) for plan in (old, new))
+    known, wanted = (network_to_json(network_balancer(plan, name)) for plan in (old, new))
+    if known != wanted:
+        yield "configure", {"balancer": wanted}
+
+
+def _application_differences(name: str, old: Plan, new: Plan) -> Iterator[Order]:
+    """The same: what needs a new text for its engine is the keeper's to find."""
+    known, wanted = (application_to_json(application_balancer(plan, name)) for plan in (old, new))
     if known != wanted:
         yield "configure", {"balancer": wanted}
 
 
 # A new type of load balancer is a new row: what its nodes are told.
-_DIFFERENCES = {GATEWAY: _gateway_differences, NETWORK: _network_differences}
+_DIFFERENCES = {
+    GATEWAY: _gateway_differences,
+    NETWORK: _network_differences,
+    APPLICATION: _application_differences,
+}
 
 
 def _as_arguments(target: Target) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from gwlbemu.net.record import OwnedInit, open_existing, read
 from gwlbemu.net.spawn import wait_for
 from gwlbemu.topology.plan.values import Plan
 
+_TAIL_BYTES = 1 << 15  # of what a command has printed, to begin to look for the last line
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:
@@ -53,6 +55,19 @@ class Client:
     def output(self) -> str:
         """Return what it has printed to its standard output so far."""
         return self._texts()[0]
+
+    def last_line(self) -> str:
+        """Return the last whole line that it has printed to its standard output so far, "" before there is one."""
+        if self._last is not None:
+            return next(reversed(self._last[0].splitlines()), "")
+        with open(f"/proc/self/fd/{self._streams[0].fileno()}", "rb") as printed:  # an offset of its own
+            start = size = printed.seek(0, os.SEEK_END)
+            end = b""
+            while start and end.count(b"\n") < 2:
+                start = max(0, start - max(_TAIL_BYTES, size - start))
+                printed.seek(start)
+                end = printed.read(size - start)
+        return end[: end.rfind(b"\n") + 1].decode(errors="replace").rpartition("\n")[0].rpartition("\n")[2]
 
     def errors(self) -> str:
         """Return what it has printed to its standard error so far."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import secrets
 from dataclasses import asdict
 
+from gwlbemu.core.application.settings import Settings
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
+from gwlbemu.core.elb.network_attributes import ANY_ZONE
+from gwlbemu.core.emulation import Emulation
 from gwlbemu.lab.state import State
 from gwlbemu.net.namespaces import path_of
+from gwlbemu.programs.application.config import NodeConfig as ApplicationConfig
 from gwlbemu.programs.gateway.config import EndpointInterface, Eni, NodeConfig
 from gwlbemu.programs.network.config import NodeConfig as NetworkConfig
 from gwlbemu.programs.network.config import balancer_to_json
 from gwlbemu.programs.recorder.config import CaptureConfig, TapConfig
 from gwlbemu.programs.resolver.config import BalancerName, Host, Place, ResolverConfig
 from gwlbemu.topology.names import BALANCERS_DOMAIN, CAPTURE, PRIVATE_DOMAIN, PUBLIC_DOMAIN, RESOLVER
+from gwlbemu.topology.plan.application_settings import application_balancer
 from gwlbemu.topology.plan.dns_names import balancer_addresses, dns_name, instance_names
 from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.topology.plan.values import Plan
@@ -91,6 +97,41 @@ def network_config_for(plan: Plan, name: str, state: State, secret: str) -> Netw
     )
 
 
+def cookie_secret(secret: str, load_balancer: str) -> bytes:
+    """Return what the nodes of an application load balancer sign cookies with: 32 bytes, the same for all of them, from
+    which the lab's `secret` cannot be worked out.
+    """
+    key = hashlib.blake2b(secret.encode("utf-8", "surrogateescape"), digest_size=32).digest()
+    return hashlib.blake2b(load_balancer.encode(), key=key, digest_size=32, person=b"cookies").digest()
+
+
+def application_config_for(plan: Plan, name: str, state: State, secret: str) -> ApplicationConfig:
+    """Return the configuration of the keeper of the plan's application node `name`, with paths of the lab's `state`
+    folder. Cookies follow from the lab's `secret` and the load balancer's name.
+    """
+    node = next(each for each in plan.application_nodes if each.name == name)
+    balancer = next(each for each in plan.load_balancers if each.name == node.load_balancer)
+    return ApplicationConfig(
+        name=node.name,
+        settings=Settings(
+            load_balancer=balancer.name,
+            zone=node.zone,
+            zones=balancer.zones,
+            address=ipaddress.ip_address(node.address).packed,
+            ipv6_address=ipaddress.ip_address(node.ipv6_address).packed if node.ipv6_address else b"",
+            dns_name=dns_name(balancer),
+            cookie_secret=cookie_secret(secret, balancer.name),
+            emulation=Emulation.from_values(plan.emulation),
+        ),
+        balancer=application_balancer(plan, balancer.name),
+        control=str(state.control(node.name)),
+        resolver=next(each.addresses[0] for each in plan.resolver_places if each.subnet == node.subnet),
+        authority=str(state.authority),
+        zone_news=str(state.news),
+        logs="" if plan.capture.enabled else str(state.logs),
+    )
+
+
 def resolver_config_for(plan: Plan, state: State, secret: str) -> str:
     """Return the configuration of the lab's resolver as JSON, with the paths of the lab's `state` folder.
 
@@ -116,7 +157,7 @@ def _balancer_names(plan: Plan) -> tuple[BalancerName, ...]:
         BalancerName(
             dns_name(each),
             each.name,
-            each.attributes["dns_record.client_routing_policy"],
+            each.attributes.get("dns_record.client_routing_policy", ANY_ZONE),
             balancer_addresses(plan, each.name),
         )
         for each in plan.load_balancers

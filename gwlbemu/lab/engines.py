@@ -22,9 +22,10 @@ from gwlbemu.net import processes
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record
 from gwlbemu.net.spawn import spawn
+from gwlbemu.programs.application.config import ENGINE_CONFIGURATION, ENGINE_SOCKET
 from gwlbemu.programs.network.config import PROXY_CONFIGURATION, PROXY_SOCKET
 from gwlbemu.topology.plan.network_settings import network_balancer
-from gwlbemu.topology.plan.values import NetworkNode, Plan
+from gwlbemu.topology.plan.values import ApplicationNode, NetworkNode, Plan
 
 OLDEST = (2, 6)  # the first that counts the texts it has refused (`show proc`)
 _NEEDED = ("OPENSSL", "TPROXY")
@@ -89,8 +90,12 @@ def judge(path: str, said: str) -> tuple[Engine | None, str]:
     return (None, f"lacks {' and '.join(lacking)}") if lacking else (Engine(path, found[1]), "")
 
 
-def needs_proxy(plan: Plan, node: NetworkNode) -> bool:
-    """Whether a network load balancer's node needs a proxy."""
+def needs_proxy(plan: Plan, node: NetworkNode | ApplicationNode) -> bool:
+    """Whether a node needs a proxy: an application load balancer's always, a network load balancer's for what the
+    kernel cannot do.
+    """
+    if isinstance(node, ApplicationNode):
+        return True
     balancer = network_balancer(plan, node.load_balancer)
     groups = {group.name: group for group in balancer.groups}
     versions = (4, 6) if node.ipv6_address else (4,)
@@ -102,9 +107,9 @@ def proxy_name(node: str) -> str:
     return f"{node}.proxy"
 
 
-def proxied_nodes(plan: Plan) -> list[NetworkNode]:
+def proxied_nodes(plan: Plan) -> list[NetworkNode | ApplicationNode]:
     """Return the nodes of a plan that need a proxy. Raises NetError where there are some, and no engine."""
-    found = [node for node in plan.network_nodes if needs_proxy(plan, node)]
+    found = [node for node in plan.addressed_nodes if needs_proxy(plan, node)]
     if found:
         haproxy()
     return found
@@ -120,7 +125,7 @@ def start_missing(plan: Plan, state: State, record: Record, *, only: str = "") -
     return [node.name for node in started]
 
 
-def start_proxy(node: NetworkNode, state: State, record: Record) -> None:
+def start_proxy(node: NetworkNode | ApplicationNode, state: State, record: Record) -> None:
     """Start the proxy of a node in the node's own folder; what is left of an earlier one makes way.
 
     It does nothing until the node's keeper has written what it shall do. Raises NetError where there is no engine.
@@ -128,11 +133,14 @@ def start_proxy(node: NetworkNode, state: State, record: Record) -> None:
     engine = haproxy()
     state.make_own(node.name, user=LAB_USER)
     folder = state.own(node.name)
-    (folder / PROXY_SOCKET).unlink(missing_ok=True)
-    if not (folder / PROXY_CONFIGURATION).exists():
-        state.write_new(folder / PROXY_CONFIGURATION, _EMPTY)
-        (folder / PROXY_CONFIGURATION).chmod(0o644)
-    argv = [engine.path, "-W", "-S", f"unix@{PROXY_SOCKET},mode,600,level,admin", "-f", PROXY_CONFIGURATION]
+    configuration, socket = PROXY_CONFIGURATION, PROXY_SOCKET
+    if isinstance(node, ApplicationNode):
+        configuration, socket = ENGINE_CONFIGURATION, ENGINE_SOCKET
+    (folder / socket).unlink(missing_ok=True)
+    if not (folder / configuration).exists():
+        state.write_new(folder / configuration, _EMPTY)
+        (folder / configuration).chmod(0o644)
+    argv = [engine.path, "-W", "-S", f"unix@{socket},mode,600,level,admin", "-f", configuration]
     spawn(
         record,
         proxy_name(node.name),

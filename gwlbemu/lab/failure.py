@@ -4,11 +4,11 @@
     instance  its program is killed and its cable pulled                       the instance is terminated
     process   its program is frozen (SIGSTOP): it answers nothing              a hung appliance; TCP may still connect
               (a node with the fast path: its established flows go on;
-              a network load balancer's: everything goes on, unchecked)
+              that of another load balancer: all goes on, unchecked)
     link      the cable of its interface is pulled                             a lost network path
     health    its health check answers 503 (TCP: refuses), traffic goes on     an appliance that reports itself unfit
-              (a gateway load balancer's targets alone: a network load
-              balancer's are checked where their connections go)
+              (a gateway load balancer's targets alone: those of others
+              are checked where their connections go)
     zone      every cable of the zone's instances and nodes is pulled          the loss of an Availability Zone
     node      every cable of a load balancer's node is pulled                  a load balancer that is out in one zone
 
@@ -18,7 +18,8 @@ comes on. Into an attachment with appliance mode a flow that falls to the lost z
 
 A node of a network load balancer is the kernel of its namespace, told by a process, its keeper. `heal node` also does
 what it needs apart from cables: a keeper that is dead is started again, and tables that somebody has flushed or changed
-are written anew. Meanwhile the kernel goes on with what it has.
+are written anew. Meanwhile the kernel goes on with what it has. An application load balancer's node is an HAProxy and
+its keeper: `heal node` starts whichever is dead, and HAProxy goes on with what it was last told.
 
 A cable is pulled at the bridge's end of the veth, so that addresses and routes inside stay and healing is one call.
 What is broken stands in `failures.json` of the state folder; nothing else remembers it.
@@ -42,7 +43,7 @@ from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record, open_existing, read
 from gwlbemu.topology.file.changes import KINDS as KINDS
 from gwlbemu.topology.plan.machine_half import End
-from gwlbemu.topology.plan.values import Plan
+from gwlbemu.topology.plan.values import ApplicationNode, Plan
 
 _NO_WAY_BACK = "a gateway load balancer's node does not come back: take the lab down and up"
 
@@ -174,7 +175,7 @@ def _names_of(plan: Plan, kind: str) -> set[str]:
 
 
 def _checked_at_their_traffic(plan: Plan) -> set[str]:
-    """The instances that are targets of network load balancers, and whose programs know of no health checks."""
+    """The instances that are targets of no gateway load balancer, whose programs know of no health checks."""
     places = {(group.vpc, target.address) for group in plan.target_groups for target in group.targets}
     return {one.name for one in plan.instances if (one.vpc, one.address) in places and not one.appliance}
 
@@ -229,8 +230,8 @@ def _is_dead(lab: RunningLab, name: str) -> bool:
 
 
 def _mend_node(lab: RunningLab, name: str, record: Record) -> list[str]:
-    """Start a network node's keeper that is dead, or let it write its tables again if they are not as it wrote them."""
-    keeper = next((node for node in lab.plan.network_nodes if node.name == name), None)
+    """Start a keeper that is dead, or let a network node's write its tables again if they are not as it wrote them."""
+    keeper = next((node for node in lab.plan.addressed_nodes if node.name == name), None)
     dead = _is_dead(lab, name)
     if dead and keeper is None:
         raise LabError(f"{name} is dead, and {_NO_WAY_BACK}")
@@ -239,7 +240,10 @@ def _mend_node(lab: RunningLab, name: str, record: Record) -> list[str]:
     if dead:
         secret = lab.state.secret.read_text(errors="surrogateescape")
         start_keeper(read_plan(lab.state), keeper, lab.state, secret, record)
-        return [f"keeper of {name} started again; it writes its tables anew"]
+        told = "" if isinstance(keeper, ApplicationNode) else "; it writes its tables anew"
+        return [f"keeper of {name} started again{told}"]
+    if isinstance(keeper, ApplicationNode):
+        return []
     if lab.call(name, "status")["tables"] == "intact":
         return []
     lab.call(name, "repair")

@@ -10,8 +10,9 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP, Attributes
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, MOST_TARGETS, NETWORK, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import APPLICATION, ATTRIBUTES, GATEWAY, MOST_TARGETS, NETWORK, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.network_attributes import check_group_attributes
+from gwlbemu.core.elb.rules import sticky_refusal
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import AwsError
 from gwlbemu.topology.plan.listeners import Listener
@@ -81,9 +82,11 @@ def resource_named(plan: Plan, name: str) -> Resource:
 def registered(plan: Plan, group_name: str, target_id: str, zone: str | None = None) -> tuple[Plan, Target]:
     """Return the plan with a target registered, and the target. `target_id` may have a port behind it: web-a:8080.
 
-    Raises AwsError.
+    Of type alb every node of the load balancer is registered, of which the first is returned. Raises AwsError.
     """
     group = group_named(plan, group_name)
+    if group.target_type == "alb":
+        return _alb_registered(plan, group, target_id)
     target = _target(plan, group, target_id, zone)
     others = tuple(old for old in group.targets if old.id != target.id)
     kind = TYPE_OF_PROTOCOL[group.protocol]
@@ -96,6 +99,10 @@ def registered(plan: Plan, group_name: str, target_id: str, zone: str | None = N
 def deregistered(plan: Plan, group_name: str, target_id: str) -> Plan:
     """Return the plan without a target, which need not have been registered. Raises SettingError."""
     group = group_named(plan, group_name)
+    if group.target_type == "alb":
+        nodes = {node.name for node in plan.application_nodes if node.load_balancer == target_id}
+        kept = tuple(target for target in group.targets if target.id not in nodes)
+        return _with_group(plan, dataclasses.replace(group, targets=kept))
     name, port = _name_and_port(group, target_id)
     left = tuple(target for target in group.targets if target.id != _id(group, name, port))
     return _with_group(plan, dataclasses.replace(group, targets=left))
@@ -128,8 +135,6 @@ def _id(group: TargetGroup, name: str, port: int) -> str:
 def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) -> Target:
     name, port = _name_and_port(group, target_id)
     full = _id(group, name, port)
-    if group.target_type == "alb":
-        raise AwsError(f"{name} is no Application Load Balancer of VPC {group.vpc}", "InvalidTarget")
     if group.target_type == "instance":
         if zone is not None:
             raise AwsError("an Availability Zone cannot be given for a target of type instance")
@@ -151,6 +156,23 @@ def _target(plan: Plan, group: TargetGroup, target_id: str, zone: str | None) ->
     return Target(full, name, zone or homes[0], port)
 
 
+def _alb_registered(plan: Plan, group: TargetGroup, name: str) -> tuple[Plan, Target]:
+    """RegisterTargets of an application load balancer (NLB guide, Use an Application Load Balancer as a target)."""
+    there = {each.name: each for each in plan.load_balancers if each.type == APPLICATION and each.vpc == group.vpc}
+    if name not in there:
+        known = ", ".join(there) or "none"
+        raise AwsError(
+            f"{name} is no Application Load Balancer of VPC {group.vpc}; there are: {known}", "InvalidTarget"
+        )
+    if group.port not in {listener.port for listener in there[name].listeners}:
+        raise AwsError(f"{name} has no listener on port {group.port} of target group {group.name}", "InvalidTarget")
+    nodes = [node for node in plan.application_nodes if node.load_balancer == name]
+    if {target.id for target in group.targets} - {node.name for node in nodes}:
+        raise AwsError(f"target group {group.name} has an Application Load Balancer already", "TooManyTargets")
+    targets = tuple(Target(node.name, node.address, node.zone, group.port) for node in nodes)
+    return _with_group(plan, dataclasses.replace(group, targets=targets)), targets[0]
+
+
 def _with_group(plan: Plan, group: TargetGroup) -> Plan:
     return dataclasses.replace(
         plan, target_groups=tuple(group if old.name == group.name else old for old in plan.target_groups)
@@ -167,10 +189,14 @@ def with_attributes(plan: Plan, name: str, values: Mapping[str, str]) -> tuple[P
     table = ATTRIBUTES[resource.type].TABLE
     by_kind = {kind: {key: value for key, value in values.items() if key in table[kind]} for kind in resource.kinds}
     if unknown := [key for key in values if not any(key in keys for keys in by_kind.values())]:
+        if reason := ATTRIBUTES[resource.type].absent(unknown[0]):
+            raise AwsError(f"{unknown[0]} of {name}: {reason}")
         known = ", ".join(key for kind in resource.kinds for key in table[kind])
         raise AwsError(f"'{unknown[0]}' is not an attribute of {name}; there are: {known}")
     if resource.group is not None and resource.type == NETWORK:
         _check_network_group(resource.group, values)
+    if resource.group is not None and resource.type == APPLICATION:
+        _check_stickiness(resource.group, resource.balancers, values)
     changed = plan
     for kind, texts in by_kind.items():
         if texts:
@@ -185,6 +211,18 @@ def with_attributes(plan: Plan, name: str, values: Mapping[str, str]) -> tuple[P
 def _check_network_group(group: TargetGroup, values: Mapping[str, str]) -> None:
     """Refuse what AWS refuses of a group of that protocol and target type."""
     check_group_attributes(group.protocol, group.target_type, values)
+
+
+def _check_stickiness(group: TargetGroup, balancers: tuple[LoadBalancer, ...], values: Mapping[str, str]) -> None:
+    """Refuse stickiness that AWS refuses of a group behind an action with several groups."""
+    for listener in (each for balancer in balancers for each in balancer.listeners):
+        rules = [action for rule in listener.rules for action in rule.actions]
+        for action in (*rules, *listener.default_actions):
+            if group.name in {one.target_group for one in action.target_groups}:
+                together = group.attributes | dict(values)
+                refusal = sticky_refusal(len(action.target_groups), action.sticky, group.name, together)
+                if refusal:
+                    raise AwsError(refusal, "InvalidConfigurationRequest")
 
 
 def _attributes(plan: Plan, resource: Resource) -> Iterator[Attributes]:

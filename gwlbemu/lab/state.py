@@ -107,6 +107,10 @@ class State:
         """Return the path of what an appliance decided, as JSON lines; a program that writes none has no such file."""
         return self.own(name) / "decisions.jsonl"
 
+    def access_log(self, name: str) -> Path:
+        """Return the path of the access log of an application load balancer's node; absent while it has none."""
+        return self.own(name) / "access.log"
+
     def decision_files(self, name: str) -> list[Path]:
         """Return the files of what an appliance decided that are there, the older first (see `ports.logfile`)."""
         newest = self.decisions(name)

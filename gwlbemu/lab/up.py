@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gwlbemu.errors import NetError
+from gwlbemu.errors import LabError, NetError
 from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
 from gwlbemu.lab.configs import (
+    application_config_for,
     capture_config_for,
     fresh_secret,
     network_config_for,
@@ -24,6 +26,7 @@ from gwlbemu.lab.configs import (
     resolv_conf_of,
     resolver_config_for,
 )
+from gwlbemu.lab.control import call
 from gwlbemu.lab.engines import proxied_nodes, proxy_name, start_proxy
 from gwlbemu.lab.running import CAPTURE, RunningLab
 from gwlbemu.lab.state import CLOSED, LAB_USER, State, sealed
@@ -34,13 +37,15 @@ from gwlbemu.net.remove import take_down
 from gwlbemu.net.spawn import spawn
 from gwlbemu.topology.names import RESOLVER
 from gwlbemu.topology.plan.encode import to_json
-from gwlbemu.topology.plan.values import NetworkNode, Plan, Program
+from gwlbemu.topology.plan.values import ApplicationNode, NetworkNode, Plan, Program
 from gwlbemu.yaml_file import YamlError, read_text
 
 if TYPE_CHECKING:
     from gwlbemu.lab.certificates import Certificates
 
 OnStep = Callable[[str], None]
+_PROXIES_SECONDS = 3.0
+_APPLICATION, _NETWORK = "gwlbemu.programs.application.keeper", "gwlbemu.programs.network.keeper"
 
 
 def up(plan: Plan, *, seed: str | None = None, root: Path = ROOT, on_step: OnStep = lambda _: None) -> RunningLab:
@@ -131,7 +136,7 @@ def read_certificates(plan: Plan) -> Certificates | None:
 def _keep_certificates(plan: Plan, state: State, told: Certificates) -> None:
     """Write what TLS listeners need into the folders of the nodes, for their proxies alone to read."""
     state.keep(state.authority, told.authority)
-    for node in plan.network_nodes:
+    for node in plan.addressed_nodes:
         if node.load_balancer in told.files:
             state.make_own(node.name, user=LAB_USER)
         for name, text in told.files.get(node.load_balancer, {}).items():
@@ -187,19 +192,46 @@ def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_s
             own_module("gwlbemu.programs.gateway.node", str(config), user=LAB_USER),
             on_step,
         )
-    for keeper in plan.network_nodes:
-        start_keeper(plan, keeper, state, secret, record, on_step)
+    for application in plan.application_nodes:
+        start_keeper(plan, application, state, secret, record, on_step)
+    if any(group.target_type == "alb" for group in plan.target_groups):
+        _wait_for_proxies(plan, state)
+    for network in plan.network_nodes:
+        start_keeper(plan, network, state, secret, record, on_step)
+
+
+def _wait_for_proxies(plan: Plan, state: State) -> None:
+    """Let application load balancers that are targets answer before somebody probes them; a late one fails its first
+    health checks, no more.
+    """
+    waiting = [node.name for node in plan.application_nodes]
+    give_up_at = time.monotonic() + _PROXIES_SECONDS
+    while waiting and time.monotonic() < give_up_at:
+        with suppress(LabError):
+            if call(state.control(waiting[0]), "status")["proxy"] == "running":
+                waiting.pop(0)
+                continue
+        time.sleep(0.02)
 
 
 def start_keeper(
-    plan: Plan, node: NetworkNode, state: State, secret: str, record: Record, on_step: OnStep = lambda _: None
+    plan: Plan,
+    node: NetworkNode | ApplicationNode,
+    state: State,
+    secret: str,
+    record: Record,
+    on_step: OnStep = lambda _: None,
 ) -> None:
-    """Start the keeper of a network load balancer's node; what is left of an earlier one makes way."""
+    """Start the keeper of a node that is no gateway load balancer's; what is left of an earlier one makes way."""
     config = state.node(node.name)
     config.unlink(missing_ok=True)
-    state.keep(config, network_config_for(plan, node.name, state, secret).to_json(), mode=CLOSED)
+    if isinstance(node, ApplicationNode):
+        module, text = _APPLICATION, application_config_for(plan, node.name, state, secret).to_json()
+    else:
+        module, text = _NETWORK, network_config_for(plan, node.name, state, secret).to_json()
+    state.keep(config, text, mode=CLOSED)
     state.control(node.name).unlink(missing_ok=True)
-    argv = own_module("gwlbemu.programs.network.keeper", str(config), user=LAB_USER)
+    argv = own_module(module, str(config), user=LAB_USER)
     _start(record, state, node.name, node.namespace, argv, on_step)
 
 

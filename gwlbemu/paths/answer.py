@@ -18,9 +18,10 @@ def expected_answers(plan: Plan) -> Answers:
     """Return how answers differ from ones in kind: by the RST of a port where nothing of the plan listens."""
     listening = {(each.instance, each.listens) for each in plan.programs}
     unknown = {each.instance for each in plan.programs if each.kind == "command"}
+    nodes = {node.name for node in plan.addressed_nodes}  # a node lets in what it has a listener for
 
     def answer(receiver: str, arrived: Packet) -> Packet | None:
-        if arrived.protocol != TCP or receiver in unknown or (receiver, arrived.destination_port) in listening:
+        if arrived.protocol != TCP or receiver in unknown | nodes or (receiver, arrived.destination_port) in listening:
             return None
         return replace(arrived.answer(), tcp_flags=RST | ACK)
 

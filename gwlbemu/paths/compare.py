@@ -10,13 +10,13 @@ from gwlbemu.paths.values import Cause, End, Exchange, Hop, Kind, Parting, Way
 
 T = TypeVar("T")
 _ROUTING = ("route", "edge", "transit", "internet")
-_PLACES = ("send", "endpoint", "transit", "translate", "edge", "internet", "forward", "deliver")
+_PLACES = ("send", "endpoint", "transit", "translate", "edge", "internet", "forward", "deliver", "terminate")
 
 
 def joined_ways(found: Sequence[Way]) -> Way:
     """Return one way for all that open choices allow: the first of them when they end alike, else an ambiguous one.
 
-    Alike is also what different targets of a network load balancer get.
+    Alike is also what different targets, or nodes, of a load balancer get.
     """
     ways = list(dict.fromkeys(found))
     first = ways[0]
@@ -43,7 +43,7 @@ def joined_ways(found: Sequence[Way]) -> Way:
 
 
 def _ending(way: Way) -> tuple[Kind, str, str]:
-    served = way.delivered and bool(way.balanced)
+    served = way.delivered and (bool(way.balanced) or way.is_terminated)
     return way.end.kind, "" if served else way.end.at, way.end.reason
 
 
@@ -63,6 +63,7 @@ def joined_exchanges(found: Sequence[Exchange]) -> Exchange:
         all(each.same_targets for each in exchanges),
         next((each.parting for each in exchanges if each.parting is not None), None),
         tuple(exchanges),
+        first.onward,
     )
 
 

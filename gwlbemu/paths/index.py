@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 
 from gwlbemu.core.gateway.settings import Settings
+from gwlbemu.paths.application_node import ApplicationModel
 from gwlbemu.paths.gateway import settings_of
 from gwlbemu.paths.machine import Machine, Space
 from gwlbemu.paths.network_node import NetworkModel
 from gwlbemu.paths.values import States
 from gwlbemu.topology.plan.values import (
+    ApplicationNode,
     Endpoint,
     GatewayNode,
     Instance,
@@ -41,11 +43,13 @@ class Paths:
         }
         balancers = {each.name: each for each in plan.load_balancers}
         self.network_nodes: dict[str, NetworkNode] = {each.namespace: each for each in plan.network_nodes}
-        for node in plan.network_nodes:
+        self.application_nodes: dict[str, ApplicationNode] = {each.namespace: each for each in plan.application_nodes}
+        for node in plan.addressed_nodes:
             balancer = balancers[node.load_balancer]
             self.groups[node.namespace] = tuple(groups[balancer.vpc, name] for name in balancer.security_groups)
         self._settings: dict[str, Settings] = {}
         self._network: dict[str, tuple[States, NetworkModel]] = {}
+        self._application: dict[str, tuple[States, ApplicationModel]] = {}
 
     @cached_property
     def public(self) -> dict[str, dict[str, str]]:
@@ -57,7 +61,7 @@ class Paths:
         for gateway in self.plan.nat_gateways:
             found[gateway.vpc][gateway.address] = gateway.public_address
         vpcs = {balancer.name: balancer.vpc for balancer in self.plan.load_balancers}
-        for node in self.plan.network_nodes:
+        for node in self.plan.addressed_nodes:
             if node.public_address:
                 found[vpcs[node.load_balancer]][node.address] = node.public_address
         return found
@@ -69,14 +73,17 @@ class Paths:
 
     @cached_property
     def returning(self) -> dict[str, Space]:
-        """By the namespace of an instance whose port remembers flows of network load balancers, its subnet's."""
+        """By the namespace of an instance, or a node, whose port remembers flows of network load balancers, its
+        subnet's.
+        """
         macs = {
             port.mac: self.machine.spaces[each.name]
             for each in self.plan.namespaces
             for port in each.instance_ports
             if port.returns
         }
-        return {each.namespace: macs[each.mac] for each in self.plan.instances if each.mac in macs}
+        owners: tuple[Instance | ApplicationNode, ...] = (*self.plan.instances, *self.plan.application_nodes)
+        return {each.namespace: macs[each.mac] for each in owners if each.mac in macs}
 
     @cached_property
     def group_places(self) -> dict[str, Path]:
@@ -100,11 +107,24 @@ class Paths:
             known = self._network[node.name] = states, NetworkModel(self.plan, node, states)
         return known[1]
 
+    def application_model(self, node: ApplicationNode, states: States) -> ApplicationModel:
+        """Return what the core of an application load balancer's node says in these states."""
+        known = self._application.get(node.name)
+        if known is None or known[0] is not states:
+            known = self._application[node.name] = states, ApplicationModel(self.plan, node, states)
+        return known[1]
+
+    def healthy(self, node: NetworkNode | ApplicationNode, states: States) -> list[tuple[int, int]]:
+        """Return how many targets in a node's scope are healthy, and how many DNS wants, of each target group."""
+        if isinstance(node, ApplicationNode):
+            return self.application_model(node, states).healthy()
+        return self.network_model(node, states).healthy()
+
     @cached_property
     def inside_only(self) -> frozenset[str]:
         """The IPv6 addresses that no internet gateway lets packets through to: those of internal load balancers."""
         internal = {each.name for each in self.plan.load_balancers if each.scheme == "internal"}
-        nodes = (node for node in self.plan.network_nodes if node.load_balancer in internal)
+        nodes = (node for node in self.plan.addressed_nodes if node.load_balancer in internal)
         return frozenset(node.ipv6_address for node in nodes if node.ipv6_address)
 
     def settings(self, node: GatewayNode) -> Settings:

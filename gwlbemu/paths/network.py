@@ -6,10 +6,8 @@ core's (see `network_node`). How answers find back from the target's subnet is i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gwlbemu.core.network.client_routing import answered_zones, is_in_dns
 from gwlbemu.core.network.tables import NODE_PORTS
 from gwlbemu.paths.choices import Choices
 from gwlbemu.paths.filters import allowed_in, allowed_out
@@ -21,7 +19,7 @@ from gwlbemu.paths.tracking import Tuple, tuple_of, turned
 from gwlbemu.paths.trip import Trip, dropped
 from gwlbemu.paths.values import Cause, End, Kind, Packet, States
 from gwlbemu.topology.plan.network import PRESERVED
-from gwlbemu.topology.plan.values import LoadBalancer, NetworkNode, Path
+from gwlbemu.topology.plan.values import NetworkNode, Path
 from gwlbemu.wire import protocols
 from gwlbemu.wire.protocols import TCP
 from gwlbemu.wire.tcp import ACK, FIN, RST, SYN
@@ -42,6 +40,7 @@ class NetworkBalancers:
     def __init__(self, paths: Paths, states: States, choices: Choices, routers: Routers) -> None:
         self._paths, self._states, self._choices, self._routers = paths, states, choices, routers
         self._connections: dict[tuple[str, Tuple], _Connection] = {}  # by node, and how a packet of them comes
+        self._proxied: set[tuple[str, Tuple]] = set()  # what comes to proxies, in the same way
 
     def forward(self, trip: Trip, here: Arrival) -> Arrival | End:
         """Take a packet that comes to a node; return where it comes in next, or its end."""
@@ -56,6 +55,9 @@ class NetworkBalancers:
                 " with a packet is not known"
             )
             return End(Kind.AMBIGUOUS, node.name, Cause.CHANGED_TABLES.value, told)
+        if (node.name, tuple_of(packet)) in self._proxied:
+            trip.note(node.name, "deliver", "to its proxy: the answer to a connection that it began")
+            return End(Kind.DELIVERED, node.name, "", f"it arrives at {node.name}")
         known = self._connections.get((node.name, tuple_of(packet)))
         if known is None:
             found = self._begin(trip, node)
@@ -101,11 +103,7 @@ class NetworkBalancers:
             )
             return dropped(node.name, Cause.NO_LISTENER, told, self._place(name))
         if model.is_proxied(listener, packet):
-            told = (
-                f"listener {listener.name} of {name} ends the connection at a proxy in {node.name}, which makes another"
-                " one to a target: that one is not followed"
-            )
-            return End(Kind.AMBIGUOUS, node.name, Cause.PROXY.value, told, self._place(name))
+            return self._terminate(trip, node, listener.name)
         bound = self._states.connections.get(node.name, {}).get(_key(packet))
         if bound is not None:
             chosen: Chosen | str = Chosen(bound, model.is_preserved(bound.target_group), "live connection")
@@ -123,6 +121,28 @@ class NetworkBalancers:
         self._connections[node.name, tuple_of(packet)] = found
         self._connections[node.name, turned(tuple_of(leaves))] = found
         return found
+
+    def _terminate(self, trip: Trip, node: NetworkNode, listener: str) -> End:
+        """What a connection is to a proxy in the node."""
+        if node.name in self._states.without_engine:
+            told = f"{node.name} answers it with a TCP reset: its proxy does not run"
+            return dropped(node.name, Cause.RESET, told)
+        rule = f"listener {listener}: a proxy in the node ends the connection"
+        trip.note(node.name, "terminate", rule, path=self._place(node.load_balancer))
+        return End(Kind.DELIVERED, node.name, "", f"it arrives at {node.name}")
+
+    def begin(self, trip: Trip, node: NetworkNode, *, keeps_client: bool) -> Arrival | End:
+        """Let a packet leave a node's proxy for a target; with its client's address it takes the VPC's fabric."""
+        space, packet = self._paths.machine.spaces[node.namespace], trip.packet
+        self._proxied.add((node.name, turned(tuple_of(packet))))
+        if not keeps_client:
+            return self._routers.leave(trip, space)
+        table = space.table_of("lo", PRESERVED)
+        route = space.route(table, packet.destination) or space.route(MAIN, packet.destination)
+        if route is None:
+            return dropped(node.name, Cause.NO_ROUTE, f"{node.name} has no route to {packet.destination}")
+        trip.note(node.name, "send", "by the VPC's fabric, with the client's address")
+        return self._routers.transmit(trip, space, route, node.number)
 
     def _no_targets(self, node: NetworkNode, model: NetworkModel, listener: str, group: str) -> End:
         name = node.load_balancer
@@ -209,15 +229,6 @@ class NetworkBalancers:
 
     def _place(self, balancer: str) -> Path:
         return self._paths.balancer_places[balancer]
-
-
-def in_dns(paths: Paths, states: States, balancer: LoadBalancer, zone: str) -> Sequence[NetworkNode]:
-    """Return the nodes whose addresses DNS may answer to a client in a zone ("" for one on the internet)."""
-    nodes = {node.zone: node for node in paths.plan.network_nodes if node.load_balancer == balancer.name}
-    zones = {each: is_in_dns(paths.network_model(node, states).healthy()) for each, node in nodes.items()}
-    policy = balancer.attributes["dns_record.client_routing_policy"]
-    answered = dict.fromkeys(each for draw in (0.0, 0.999) for each in answered_zones(policy, zones, zone, draw))
-    return [nodes[each] for each in nodes if each in answered]
 
 
 def _key(packet: Packet) -> tuple[int, str, int, str, int]:

@@ -14,18 +14,17 @@ from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.emulation import Emulation
 from gwlbemu.core.network.balancer import PROTOCOLS, NetworkBalancer
 from gwlbemu.core.network.proxy import is_proxied
-from gwlbemu.core.network.settings import Group, Listener, Settings
+from gwlbemu.core.network.settings import Listener, Settings
 from gwlbemu.core.network.tables import PRESERVED, Connection, Destination
 from gwlbemu.paths.choices import Choices
+from gwlbemu.paths.given_states import decided_at_once, observe
 from gwlbemu.paths.tracking import tuple_of
 from gwlbemu.paths.values import Bound, Packet, States
 from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.topology.plan.values import NetworkNode, Plan
 from gwlbemu.wire.protocols import TCP
 
-NOW = 1.0
 _TAKES = {**PROTOCOLS, "TLS": (TCP,)}  # of a listener's protocol, what packets have
-_PROBED = {"healthy": True, "unhealthy": False, "unhealthy.draining": False}
 
 
 class Chosen(NamedTuple):
@@ -43,7 +42,7 @@ class NetworkModel:
         self.node, self._seed = node, states.seeds.get(node.name)
         balancer = next(each for each in plan.load_balancers if each.name == node.load_balancer)
         told = network_balancer(plan, balancer.name)
-        self._told = replace(told, groups=tuple(map(_decided_at_once, told.groups)))
+        self._told = replace(told, groups=decided_at_once(told.groups))
         settings = Settings(
             load_balancer=balancer.name,
             zone=node.zone,
@@ -54,11 +53,7 @@ class NetworkModel:
         )
         self._core = NetworkBalancer(settings, self._told, 0.0)
         self._groups = {group.name: group for group in self._told.groups}
-        for group in self._told.groups:
-            for target in group.targets:
-                state = states.members.get((node.name, group.name, target.id), "healthy")
-                if state in _PROBED:
-                    self._core.observe(group.name, target.id, _PROBED[state], NOW)
+        observe(self._core, self._told.groups, node.name, states)
 
     @property
     def listeners(self) -> str:
@@ -90,11 +85,13 @@ class NetworkModel:
         return bool(self._groups[group].targets)
 
     def choose(self, listener: Listener, packet: Packet, choices: Choices) -> Chosen | str:
-        """Return the target of a new connection over IPv4: computed, or picked where that is open; where there is none,
-        the name of the group that has none.
+        """Return the target of a new connection: computed, or picked where that is open; where there is none, the name
+        of the group that has none. What a proxy in the node chooses is always open.
         """
-        weights = [(name, weight) for name, weight in listener.forward_of(4).groups if weight]
-        exact, key = self._exact(listener, packet), (self.node.name, *tuple_of(packet))
+        version = 6 if ":" in packet.source else 4
+        weights = [(name, weight) for name, weight in listener.forward_of(version).groups if weight]
+        exact = None if self.is_proxied(listener, packet) else self._exact(listener, packet)
+        key = (self.node.name, *tuple_of(packet))
         if exact is not None:
             name, target = self._core.chosen(exact) or ("", "")
             return self._chosen(name, self._destination(name, target)) if name else self._without_targets(weights)
@@ -115,6 +112,12 @@ class NetworkModel:
     def is_preserved(self, group: str) -> bool:
         """Tell whether a group's targets get packets with their client's address."""
         return self._attributes(group).preserve_client_ip
+
+    def says_to_target(self, group: str) -> tuple[bool, bool]:
+        """Tell whether a proxy in the node speaks TLS with a group's targets, and whether it names the client to them
+        by proxy protocol version 2.
+        """
+        return self._groups[group].protocol == "TLS", self._attributes(group).proxy_protocol_v2
 
     def _attributes(self, group: str) -> NetworkAttributes:
         told = self._groups.get(group)
@@ -155,9 +158,3 @@ class NetworkModel:
         return Chosen(
             Bound(group, target, str(IPv4Address(found.address)), found.port), bool(found.mark & PRESERVED), how
         )
-
-
-def _decided_at_once(group: Group) -> Group:
-    """A group of which one probe result decides: states are given and not found out."""
-    check = replace(group.health_check, healthy_threshold_count=1, unhealthy_threshold_count=1)
-    return replace(group, health_check=check)

@@ -10,6 +10,7 @@ nat-gateway       gives what it forwards its own source, by connection; only of 
 transit-gateway   the table of the attachment it came by; a flow hash into a zone      transit
 node              the load balancer: see `gateway`; its targets: see `appliance`       gateway
 network-node      the load balancer: see `network`                                     network
+application-node  the load balancer: see `application`                                 application
 """
 
 from __future__ import annotations
@@ -123,8 +124,7 @@ class Routers:
                     f"{packet.destination} is not {one.name}'s address, and its source/destination check is on",
                     (*self._paths.plan.places.get(one.name, ()), "source_dest_check"),
                 )
-            if space.name in self._paths.returning:
-                self._returns.received(self._paths.returning[space.name].name, packet, trip.mark)
+            self.remember_return(space, packet, trip.mark)
         elif space.role == "internet-gateway" and here.device == "internet":
             if packet.destination in self._paths.inside_only:
                 told = f"{packet.destination} is of an internal load balancer, which nobody on the internet reaches"
@@ -347,6 +347,11 @@ class Routers:
         if isinstance(there, Arrival):
             return there
         return lost(there, space, trip.packet, self._machine.spaces[there.namespace].resource)
+
+    def remember_return(self, space: Space, packet: Packet, mark: int) -> None:
+        """Let the port of an instance or a node remember whence a packet comes that it lets through."""
+        if space.name in self._paths.returning:
+            self._returns.received(self._paths.returning[space.name].name, packet, mark)
 
     def tracked(self, space: Space) -> Tracking:
         """Return the connections that a namespace knows, or the port of its interface."""

@@ -91,9 +91,10 @@ class States:
     unavailable. `flows` has a node's live flows and their targets, `broken` what `fail` did: (kind, name). `seeds` has
     a node's seed, by which it chooses; without one each choice among several targets is open. `returning` names the
     instances whose program is a command of the user's and is known to return every packet; without it, whether they do
-    is open. Of network load balancers, `members` has the state of a target at a node, by node, target group and id,
-    `connections` a node's live ones, and `changed_tables` names the nodes whose tables are not as their keepers wrote
-    them.
+    is open. Of network and application load balancers, `members` has the state of a target at a node, by node, target
+    group and id, and `without_engine` names the nodes whose HAProxy does not run; of network load balancers,
+    `connections` has a node's live ones, and `changed_tables` names the nodes whose tables are not as their keepers
+    wrote them.
     """
 
     targets: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -104,6 +105,7 @@ class States:
     members: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     connections: Mapping[str, Mapping[ConnectionKey, Bound]] = field(default_factory=dict)
     changed_tables: frozenset[str] = frozenset()
+    without_engine: frozenset[str] = frozenset()
 
 
 class Kind(str, Enum):
@@ -141,11 +143,10 @@ class Cause(str, Enum):
     NODE = "NodeFrozen"
     BROKEN = "CablePulled"
     RESET = "Reset"  # a node answered the packet with a RST
-    NO_LISTENER = "ELBV2_LISTENERS_MISMATCH"  # of a network load balancer: it says nothing
+    NO_LISTENER = "ELBV2_LISTENERS_MISMATCH"  # of a network or application load balancer: it says nothing
     NO_TARGETS = "ELBV2_LISTENER_HAS_NO_TG"  # the target group has none
     NO_TARGETS_IN_ZONE = "ELBV2_NO_TARGETS_IN_AZ"  # none in the zone, and cross-zone load balancing is off
     CHANGED_TABLES = "ChangedTables"  # a network load balancer's node whose tables are not what its keeper wrote
-    PROXY = "Proxy"  # it came to a proxy in a network load balancer's node: what that does is not followed
     HAIRPIN = "Hairpin"  # a client that is its own target, with its own address
     LOOP = "Loop"
     OPEN = "OpenChoice"  # of an ambiguous end
@@ -153,7 +154,7 @@ class Cause(str, Enum):
 
 HopKind = Literal[
     "send", "route", "edge", "internet", "transit", "translate", "forward", "fragment", "endpoint", "choice", "target",
-    "return", "deliver",
+    "return", "deliver", "terminate",
 ]  # fmt: skip
 
 
@@ -214,6 +215,11 @@ class Way:
         """Whether it arrived, whatever the open choices."""
         return self.end.kind is Kind.DELIVERED
 
+    @property
+    def is_terminated(self) -> bool:
+        """Whether it arrived at a load balancer's node, which ends the connection."""
+        return self.delivered and bool(self.hops) and self.hops[-1].kind == "terminate"
+
 
 @dataclass(frozen=True, slots=True)
 class Parting:
@@ -233,11 +239,37 @@ class Parting:
 
 
 @dataclass(frozen=True, slots=True)
+class Onward:
+    """What a load balancer's node does for a connection that it has ended: it begins another one to a target.
+
+    `rule` says why that target ("listener HTTP:80, rule 10 -> target group api: api-1"), `detail` how it was chosen
+    among others, `path` where that stands in the file. `sees` is what the target sees of the client, a line for each
+    thing. `exchange` is the first packet of the other connection and its answer; None where there is no target to ask,
+    or none is needed. Of an application load balancer, `status` is that of the answer which it gives by itself, 0 where
+    the client gets the target's. `sentence` says what the client gets, and `served` whether that is what was wanted.
+    """
+
+    node: str
+    target_group: str  # "" for none
+    target: str  # id; "" for none
+    rule: str
+    detail: str
+    path: Path
+    sees: tuple[str, ...]
+    exchange: Exchange | None
+    status: int
+    sentence: str
+    served: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """A packet and its answer. `back` is None when the packet did not arrive.
 
     `inspected` tells whether each of the two crossed an endpoint, `same_targets` whether both met the same appliances,
-    in the opposite order. `alternatives` are the exchanges that open choices allow, each decided, this one first.
+    in the opposite order. `onward` is what a load balancer's node does with a connection that it has ended; None where
+    the packet went to its receiver itself. `alternatives` are the exchanges that open choices allow, each decided, this
+    one first.
     """
 
     there: Way
@@ -246,11 +278,19 @@ class Exchange:
     same_targets: bool
     parting: Parting | None = None
     alternatives: tuple[Exchange, ...] = ()
+    onward: Onward | None = None
 
     @property
     def answered(self) -> bool:
         """Whether the packet arrived and its answer, too, whatever the open choices."""
         return self.there.delivered and self.back is not None and self.back.delivered
+
+    @property
+    def served(self) -> bool:
+        """Whether it is answered and, where a load balancer's node ended the connection, what is asked on it, too."""
+        if self.alternatives:
+            return all(each.served for each in self.alternatives)
+        return self.answered and (self.onward is None or self.onward.served)
 
     @property
     def possible(self) -> tuple[Exchange, ...]:

@@ -9,42 +9,52 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gwlbemu.core.application.requests import Request
 from gwlbemu.paths.answer import Answers
 from gwlbemu.paths.choices import Choices, every
-from gwlbemu.paths.compare import joined_exchanges, joined_ways, parting
+from gwlbemu.paths.compare import joined_exchanges, joined_ways
+from gwlbemu.paths.dns import in_dns
 from gwlbemu.paths.ends import Ends, balancer_named, resolve, sender_of
 from gwlbemu.paths.index import Paths
-from gwlbemu.paths.network import in_dns
-from gwlbemu.paths.trip import dropped
-from gwlbemu.paths.values import Cause, Exchange, Packet, States, Way
+from gwlbemu.paths.onward import Connections, astray
+from gwlbemu.paths.values import Exchange, Packet, States, Way
 from gwlbemu.paths.walker import Walker
 
 HEALTHY = States()
 
-__all__ = ["Paths", "exchange", "way"]
+__all__ = ["Paths", "Request", "exchange", "way"]
 
 
 def way(paths: Paths, packet: Packet, states: States = HEALTHY) -> Way:
     """Return the way of a packet.
 
-    Raises UnknownNameError for an end that is neither an instance, a network load balancer nor an address (a source has
-    to be one of an instance's, or an instance's name), SettingError for ends that cannot talk (no address of the
-    family).
+    Raises UnknownNameError for an end that is neither an instance, a load balancer nor an address (a source has to be
+    an instance, an address of one, or the node of an application load balancer), SettingError for ends that cannot talk
+    (no address of the family).
     """
     ends = _ends(paths, packet, states)
     return joined_ways([*every(lambda choices: _there(Walker(paths, states, choices), ends, choices)[0])])
 
 
 def exchange(
-    paths: Paths, packet: Packet, states: States = HEALTHY, answer: Packet | Answers | None = None
+    paths: Paths,
+    packet: Packet,
+    states: States = HEALTHY,
+    answer: Packet | Answers | None = None,
+    *,
+    follow: bool = True,
+    request: Request | None = None,
 ) -> Exchange:
     """Return the way of a packet and that of the receiver's answer.
+
+    Where a load balancer's node ends the connection, it is the receiver, and what it does then is followed, too, unless
+    not to `follow`: with what is asked first on a connection to an application load balancer, if that is given.
 
     The answer is the packet's own (`Packet.answer`) as it arrived, made by whoever it arrived at; `answer` gives its
     size, TTL, DF and flags where they differ, or is asked when it is known who that is. Raises as `way` does.
     """
     ends = _ends(paths, packet, states)
-    return joined_exchanges([*every(lambda choices: _exchange(paths, ends, states, choices, answer))])
+    return joined_exchanges([*every(lambda choices: _exchange(paths, ends, states, choices, answer, follow, request))])
 
 
 def _ends(paths: Paths, packet: Packet, states: States) -> dict[str, Ends]:
@@ -62,32 +72,17 @@ def _ends(paths: Paths, packet: Packet, states: States) -> dict[str, Ends]:
 
 
 def _exchange(
-    paths: Paths, choice: dict[str, Ends], states: States, choices: Choices, answer: Packet | Answers | None
+    paths: Paths,
+    choice: dict[str, Ends],
+    states: States,
+    choices: Choices,
+    answer: Packet | Answers | None,
+    follow: bool,
+    request: Request | None,
 ) -> Exchange:
     walker = Walker(paths, states, choices)
     there, ends = _there(walker, choice, choices)
-    back = None
-    if there.delivered:
-        reply = there.packet.answer()
-        if callable(answer):
-            answer = answer(there.end.at, there.packet)
-        if answer is not None:
-            reply = replace(reply, size=answer.size, ttl=answer.ttl, df=answer.df, tcp_flags=answer.tcp_flags)
-        back = walker.walk(there.end.at, reply)
-        if back.delivered and back.end.at != ends.sender:
-            back = _astray(back, ends.sender)
-        back = replace(back, choices=tuple(name for name in choices.named if name not in there.choices))
-    met_there, met_back = (
-        [target for _, target in there.targets],
-        [target for _, target in back.targets] if back else [],
-    )
-    return Exchange(
-        there,
-        back,
-        (bool(there.targets), bool(met_back)),
-        back is not None and met_there == met_back[::-1],
-        parting(there, back) if back is not None else None,
-    )
+    return Connections(paths, states, choices, walker, answer, request).exchange(there, ends.sender, follow=follow)
 
 
 def _there(walker: Walker, choice: dict[str, Ends], choices: Choices) -> tuple[Way, Ends]:
@@ -98,10 +93,5 @@ def _there(walker: Walker, choice: dict[str, Ends], choices: Choices) -> tuple[W
     found = walker.walk(ends.sender, ends.packet)
     found = replace(found, choices=tuple(choices.named))
     if found.delivered and ends.receiver and found.end.at != ends.receiver:
-        found = _astray(found, ends.receiver)
+        found = astray(found, ends.receiver)
     return found, ends
-
-
-def _astray(found: Way, wanted: str) -> Way:
-    sentence = f"it arrived at {found.end.at}, which has that address, and not at {wanted}"
-    return replace(found, end=dropped(found.end.at, Cause.UNKNOWN_ADDRESS, sentence))

@@ -1,8 +1,9 @@
 """`python -m gwlbemu.programs.traffic ADDRESS`: live TCP connections that a drill watches.
 
 Every connection asks a web server for numbered records at a steady pace, whether or not the last one has been answered,
-so that there is always something on its way in both directions. One JSON line says how every connection stands, a few
-times a second and at the end. SIGUSR1: forget the longest gap so far. SIGTERM: print the last line and leave.
+so that there is always something on its way in both directions; a few may be unanswered, so that a machine that cannot
+keep up is not buried. One JSON line says how every connection stands, a few times a second and at the end. SIGUSR1:
+forget the longest gap so far. SIGTERM: print the last line and leave.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 TELL_SECONDS = 0.2
-CONNECT_SECONDS = 3.0
-MOST_UNANSWERED = 100
+CONNECT_SECONDS = 10.0  # TCP sends its SYN again after 1, 3 and 7 seconds
+MOST_UNANSWERED = 5
 MOST_UNSENT = 1 << 16
 HEADER_END = b"\r\n\r\n"
 
@@ -40,6 +41,7 @@ class ConnectionState:
     gap_from: float = 0.0  # the longest time without data
     gap_to: float = 0.0
     end_at: float = 0.0
+    told_at: float = 0.0  # when it stood so: what has arrived later is not in it
 
 
 def parse_states(line: str) -> list[ConnectionState]:
@@ -141,6 +143,7 @@ class Traffic:
 
     def __init__(self, address: str, port: int, flows: int, pace: float, records: int) -> None:
         now = time.monotonic()
+        self._now = now
         self._connections = [Connection(address, port, now) for _ in range(flows)]
         self._pace, self._records = pace, records
         self._leaving = self._forget = False
@@ -157,7 +160,7 @@ class Traffic:
         """Ask and listen until told to leave, or until every connection is over or has its records."""
         ask_at = tell_at = time.monotonic()
         while not self._leaving and not all(map(self._done, self._connections)):
-            now = time.monotonic()
+            now = self._now = time.monotonic()
             if self._forget:
                 self._forget = False
                 for connection in self._connections:
@@ -177,6 +180,8 @@ class Traffic:
 
     def tell(self) -> None:
         """Print the state of every connection, as one line of JSON."""
+        for each in self._connections:
+            each.state.told_at = self._now
         line = [{name: getattr(each.state, name) for name in ConnectionState.__slots__} for each in self._connections]
         print(json.dumps(line), flush=True)
 

@@ -2,6 +2,9 @@
 
 GET /            name, peer address and port, request line and headers, as text; JSON with `?json` or Accept
 GET /bytes/N     a body of N bytes, at most a gigabyte
+GET /status/N    as /, with the status N (200 to 599)
+GET /delay/S     as /, after S seconds, at most an hour
+GET /login       as /, and a cookie `session`, or by another name (?cookie=NAME), of this server and this request
 HEAD, POST, PUT  the same; a request body is read and its length reported
 """
 
@@ -9,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +26,7 @@ from gwlbemu.ports import privileges
 
 BLOCK = bytes(range(32, 127)) * 689  # just under 64 KiB of text
 LARGEST = 1_000_000_000
+LONGEST = 3600.0  # seconds
 V4_IN_V6 = "::ffff:"  # RFC 4291, 2.5.5.2
 
 
@@ -49,20 +55,36 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "gwlbemu-web"
     timeout = 3600  # longer than any idle timeout that a lab is used to show
+    disable_nagle_algorithm = True  # a head waits for no acknowledgement of the one before
     server: Server
 
     def do_GET(self) -> None:
         """Answer one request."""
         body_length = self._read_body()
-        if self.path.startswith("/bytes/"):
-            self._send_bytes(self.path.removeprefix("/bytes/"))
-        elif "json" in self.path.partition("?")[2] or "application/json" in self.headers.get("Accept", ""):
-            self._send(json.dumps(self._facts(body_length), indent=2) + "\n", "application/json")
-        else:
-            facts = self._facts(body_length)
-            headers = "".join(f"  {name}: {value}\n" for name, value in self.headers.items())
-            peer = f"{facts['peer_address']} port {facts['peer_port']}"
-            self._send(f"{self.server.name}\npeer: {peer}\nrequest: {self.requestline}\n{headers}", "text/plain")
+        path, _, query = self.path.partition("?")
+        _, word, wanted = ("", *path.split("/", 2)[1:], "", "")[:3]
+        status, cookie = int(HTTPStatus.OK), ""
+        if word == "bytes":
+            return self._send_bytes(wanted)
+        if word == "status":
+            if not (wanted.isascii() and wanted.isdigit() and 200 <= int(wanted) < 600):
+                return self.send_error(HTTPStatus.BAD_REQUEST, "expected /status/N with N from 200 to 599")
+            status = int(wanted)
+        elif word == "delay":
+            seconds = _seconds(wanted)
+            if seconds is None:
+                return self.send_error(HTTPStatus.BAD_REQUEST, f"expected /delay/S with S from 0 to {LONGEST:g}")
+            time.sleep(seconds)
+        elif word == "login":
+            named = [each.removeprefix("cookie=") for each in query.split("&") if each.startswith("cookie=")]
+            cookie = f"{named[0] if named else 'session'}={self.server.name}-{secrets.token_hex(8)}"
+        facts = self._facts(body_length)
+        if "json" in query or "application/json" in self.headers.get("Accept", ""):
+            return self._send(json.dumps(facts, indent=2) + "\n", "application/json", status, cookie)
+        headers = "".join(f"  {name}: {value}\n" for name, value in self.headers.items())
+        peer = f"{facts['peer_address']} port {facts['peer_port']}"
+        text = f"{self.server.name}\npeer: {peer}\nrequest: {self.requestline}\n{headers}"
+        return self._send(text, "text/plain", status, cookie)
 
     do_HEAD = do_POST = do_PUT = do_GET
 
@@ -86,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
             "peer_port": port,
             "method": self.command,
             "path": self.path,
-            "headers": dict(self.headers.items()),
+            "headers": {name: ", ".join(self.headers.get_all(name, [])) for name in self.headers},
             "body_length": body_length,
         }
 
@@ -96,9 +118,9 @@ class Handler(BaseHTTPRequestHandler):
             left -= len(part)
         return length
 
-    def _send(self, text: str, kind: str) -> None:
-        body = text.encode()
-        self._send_head(len(body), kind)
+    def _send(self, text: str, kind: str, status: int, cookie: str) -> None:
+        body = b"" if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED) else text.encode()
+        self._send_head(len(body), kind, status, cookie)
         if self.command != "HEAD":
             self.wfile.write(body)
 
@@ -111,12 +133,23 @@ class Handler(BaseHTTPRequestHandler):
         while left > 0 and self.command != "HEAD":
             left -= self.wfile.write(BLOCK[:left])
 
-    def _send_head(self, length: int, kind: str) -> None:
-        self.send_response(HTTPStatus.OK)
+    def _send_head(self, length: int, kind: str, status: int = HTTPStatus.OK, cookie: str = "") -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(length))
         self.send_header("X-Served-By", self.server.name)
+        if cookie:
+            self.send_header("Set-Cookie", f"{cookie}; Path=/")
         self.end_headers()
+
+
+def _seconds(text: str) -> float | None:
+    """The seconds that a request asks for, None for what is no time."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds <= LONGEST else None
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.core.elb.balancer_types import TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import APPLICATION, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.edit import setting
 from gwlbemu.review.fault import Fault
@@ -31,7 +31,8 @@ def balancing_faults(topology: Topology) -> Iterator[Fault]:
             group, path = topology.target_groups[place], ("target_groups", place)
             if not group.targets:
                 what = f"target group {group.name} of load balancer {balancer.name} has no targets"
-                yield _empty_group(topology, group, f"{what}: every packet is dropped", (*path, "targets"))
+                comes = "every request gets 503" if balancer.type == APPLICATION else "every packet is dropped"
+                yield _empty_group(topology, group, f"{what}: {comes}", (*path, "targets"))
             else:
                 yield from _empty_zones(topology, balancer, group, ("load_balancers", number))
             yield from _stickiness(topology, balancer, group, path)
@@ -51,7 +52,11 @@ def cross_zone(balancer: LoadBalancer) -> bool:
 
 
 def zones_of_targets(topology: Topology, group: TargetGroup) -> dict[str, str]:
-    """Return the zone of every target of a group by the target's id; `all` for an address outside the VPC."""
+    """Return the zone of every target of a group by the target's id; `all` for an address outside the VPC, and for an
+    application load balancer, which has a node in each of its zones.
+    """
+    if group.target_type == "alb":
+        return dict.fromkeys(group.target_ids, EVERY_ZONE)
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
     places = subnets_by_name(topology)
     homes = {instance.name: places[instance.subnet][1].zone for instance in vpc.instances}
@@ -59,10 +64,12 @@ def zones_of_targets(topology: Topology, group: TargetGroup) -> dict[str, str]:
 
 
 def _empty_group(topology: Topology, group: TargetGroup, text: str, path: Path) -> Fault:
-    """The appliances of the group's VPC that are nobody's target would do."""
+    """The appliances of the group's VPC that are nobody's target would do; for requests its web servers."""
+    web = TYPE_OF_PROTOCOL[group.protocol] == APPLICATION
     taken = {target for each in topology.target_groups for target in each.target_ids}
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
-    idle = [one.name for one in vpc.instances if one.name not in taken and one.program and one.program.kind != "web"]
+    there = [one for one in vpc.instances if one.name not in taken and one.program]
+    idle = [one.name for one in there if one.program and (one.program.kind == "web") is web]
     edits = (setting(path, tuple(Target(id=name) for name in idle), f"targets: [{', '.join(idle)}]"),) if idle else ()
     return Fault("no-targets", "error", text, (path,), edits=edits)
 
@@ -101,7 +108,7 @@ def _stickiness(topology: Topology, balancer: LoadBalancer, group: TargetGroup, 
 
 
 def _slow(group: TargetGroup, path: Path) -> Iterator[Fault]:
-    check = group.health_check.settings(group.protocol)
+    check = group.checked()
     seconds = check.interval_seconds * check.unhealthy_threshold_count
     if seconds > SLOW_SECONDS:
         text = (

@@ -116,7 +116,7 @@ def _closed(talk: Talk, balancer: LoadBalancer, group: TargetGroup, target: str)
 
 
 def _needed(group: TargetGroup) -> tuple[tuple[Literal["udp", "tcp"], int, str], ...]:
-    check = group.health_check.settings(group.protocol)
+    check = group.checked()
     return ("udp", GENEVE_PORT, "the GENEVE tunnel"), ("tcp", check.port, "health checks")
 
 

@@ -6,10 +6,10 @@ not seen, none is named. What the user broke himself is told as that, and the on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
-from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, NETWORK
+from gwlbemu.core.elb.balancer_types import APPLICATION, ATTRIBUTES, GATEWAY, NETWORK
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.core.elb.target_group import GroupAttributes
 from gwlbemu.review.balancing import CROSS_ZONE, zones_with_endpoints
@@ -47,7 +47,7 @@ def _dead_nodes(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
             kind, state = plan.node_types[node.name], seen.processes.get(node.name, "")
             text = _SILENT[kind](plan, node.name, state, f"load balancer {node.load_balancer} in zone {node.zone}")
             broken = seen.on_purpose(node.name, node.zone)
-            again = f"gwlbemu heal node {node.name} starts it again" if kind == NETWORK else "take the lab down and up"
+            again = "take the lab down and up" if kind == GATEWAY else f"gwlbemu heal node {node.name} starts it again"
             change = (
                 healed_by(broken)
                 if broken is not None
@@ -66,14 +66,23 @@ def _silent_gateway(plan: Plan, name: str, state: str, where: str) -> str:
     return f"node {name} does not answer: what becomes of packets that reach {where} is unknown"
 
 
-def _silent_keeper(plan: Plan, name: str, state: str, where: str) -> str:
-    goes_on = f"the kernel goes on as it was told, and nobody checks the targets of {where}"
+def _silent_keeper(carrier: str, name: str, state: str, where: str) -> str:
+    goes_on = f"{carrier} goes on as it was told, and nobody checks the targets of {where}"
     is_what = f"is {state}" if state in ("dead", "frozen") else "does not answer"
     return f"the keeper of node {name} {is_what}: {goes_on}"
 
 
 # What it means that a node is silent, by type of load balancer.
-_SILENT = {GATEWAY: _silent_gateway, NETWORK: _silent_keeper}
+_SILENT: Mapping[str, Callable[[Plan, str, str, str], str]] = {
+    GATEWAY: _silent_gateway,
+    NETWORK: lambda _, name, state, where: _silent_keeper("the kernel", name, state, where),
+    APPLICATION: lambda _, name, state, where: _silent_keeper("its proxy", name, state, where),
+}
+# What fails while a node's proxy does not run, by type of load balancer.
+_WITHOUT_PROXY = {
+    NETWORK: "connections that need it fail (TLS, proxy protocol, IPv6)",
+    APPLICATION: "no request is answered, or not as the load balancer is set up now",
+}
 
 
 def _changed_tables(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
@@ -92,12 +101,13 @@ def _changed_tables(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]
 
 def _stopped_proxies(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding]:
     """HAProxy does not run in a node that needs it, or not as its keeper wants it."""
-    for node in plan.network_nodes:
+    for node in plan.addressed_nodes:
         state = seen.proxies.get(node.name, "")
         if state not in ("", "running"):
             text = (
-                f"the proxy of node {node.name} does not run as it should ({state}): connections that need it fail"
-                f" (TLS, proxy protocol, IPv6), for load balancer {node.load_balancer} in zone {node.zone}"
+                f"the proxy of node {node.name} does not run as it should ({state}):"
+                f" {_WITHOUT_PROXY[plan.node_types[node.name]]}, for load balancer {node.load_balancer} in zone"
+                f" {node.zone}"
             )
             change = f"nothing to change here: gwlbemu heal node {node.name} starts it again"
             yield Finding("stopped-proxy", "error", text, places.balancer(node.load_balancer), change)
@@ -179,13 +189,16 @@ def _cross_zone(plan: Plan, name: str, group: TargetGroup) -> bool:
 def _zones_without_health(
     topology: Topology, plan: Plan, places: Places, seen: Seen, said: Mapping[str, Targets]
 ) -> Iterator[Finding]:
-    """Fail open: new flows go to targets that are known to be unhealthy (guides, Health checks; TG-10, NL-07)."""
+    """Fail open: new flows go to targets that are known to be unhealthy (guides, Health checks; TG-10, NL-07,
+    AL-09).
+    """
     for node, group, scope in _scope(topology, plan, said):
         if any(one["state"] == "healthy" for one in scope):
             continue
         states = ", ".join(f"{one['id']} is {one['state']}{why(places, seen, one)}" for one in scope)
         of = f" of {group.name}" if len(plan.groups_of(node.load_balancer)) > 1 else ""
-        text = f"{node.name} has no healthy target{of} ({states}): it fails open, new flows go to them all the same"
+        what = "requests" if plan.node_types[node.name] == APPLICATION else "new flows"
+        text = f"{node.name} has no healthy target{of} ({states}): it fails open, {what} go to them all the same"
         others = {target.zone for target in group.targets} - {node.zone, EVERY_ZONE}
         path: Path = (*places.balancer(node.load_balancer), "attributes", CROSS_ZONE)
         change = f"{CROSS_ZONE}: true, so that healthy targets of other zones help"

@@ -37,7 +37,7 @@ def mend_of_health(
         return program, f"a program that runs: that of {name} is {instance.program}"
     listening = instance.tcp_listening
     if reason == "Target.ResponseCodeMismatch":
-        return (*path, "health_check", "path"), "a path that is answered with a status from 200 to 399"
+        return (*path, "health_check", "path"), f"a path that is answered with a status of {group.health_check.matcher}"
     if listening is not None and port not in listening:
         if listening:
             ports = " and ".join(str(port) for port in sorted(listening)[:5])

@@ -118,7 +118,7 @@ class Trial:
         before = self.now.walks[pair]
         ways = [way for one in before.possible for way in one.ways]
         was_inspected = fault.to_be_inspected or any(way.endpoints for way in ways if strictly or way.delivered)
-        was_inspected |= strictly and pair.kind != "inside" and bool(self.now.talk.plan.endpoints)
+        was_inspected |= strictly and pair.kind not in ("inside", "onward") and bool(self.now.talk.plan.endpoints)
         failed, known = fault.pairs[pair], {one.there.choices for one in before.possible}
         return all(
             _is_sound(one, inspected=was_inspected)
@@ -150,7 +150,7 @@ def _touched(before: Plan, after: Plan) -> set[str]:
     known = {each.name: each for each in before.namespaces}
     found = {each.resource for each in after.namespaces if known.get(each.name) != each}
     if (before.load_balancers, before.target_groups) != (after.load_balancers, after.target_groups):
-        found |= {node.name for node in after.network_nodes}
+        found |= {node.name for node in after.addressed_nodes}
     return found
 
 

@@ -1,19 +1,24 @@
-"""What is wrong with network load balancers, their listeners and targets, beside the ways (see `ways`).
+"""What is wrong with network and application load balancers, their listeners and targets, beside the ways (see `ways`).
 
 Sources: NLB guide, Security groups (whom a load balancer's and its targets' groups have to let in), Edit target group
-attributes (client IP preservation), Target groups (zones), Troubleshoot (a target that is its own client).
+attributes (client IP preservation), Target groups (zones), Troubleshoot (a target that is its own client); ALB guide,
+Security groups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import cast
 
-from gwlbemu.core.elb.balancer_types import NETWORK
+from gwlbemu.core.elb.balancer_types import ATTRIBUTES, GATEWAY, NETWORK
 from gwlbemu.core.elb.health import TRAFFIC_PORT
 from gwlbemu.core.elb.network_attributes import PRESERVE, NetworkAttributes
 from gwlbemu.core.elb.target import EVERY_ZONE
+from gwlbemu.core.elb.target_group import GroupAttributes
 from gwlbemu.core.network.balancer import PROTOCOLS
+from gwlbemu.paths.ends import node_as_instance
 from gwlbemu.paths.filters import allowed_in, allowed_out
 from gwlbemu.paths.values import Packet
 from gwlbemu.review.balancing import CROSS_ZONE
@@ -23,7 +28,7 @@ from gwlbemu.review.finding import listed
 from gwlbemu.review.talk import Talk
 from gwlbemu.topology.file.schema import SecurityGroupRule
 from gwlbemu.topology.plan.listeners import Listener
-from gwlbemu.topology.plan.values import Instance, LoadBalancer, NetworkNode, Plan, SecurityGroup, Target, TargetGroup
+from gwlbemu.topology.plan.values import Instance, LoadBalancer, Plan, SecurityGroup, Target, TargetGroup
 from gwlbemu.wire.protocols import TCP, UDP, name
 
 Served = tuple[Listener, TargetGroup]
@@ -32,19 +37,19 @@ _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")  #
 
 
 def network_faults(talk: Talk) -> Iterator[Fault]:
-    """Yield what is wrong with the network load balancers of a design."""
+    """Yield what is wrong with the network and application load balancers of a design."""
     for number, balancer in enumerate(talk.whole.load_balancers):
-        if balancer.type == NETWORK:
+        if balancer.type != GATEWAY:
             yield from _Balancer(talk, number, balancer).faults()
 
 
 class _Balancer:
-    """One network load balancer of a design, with who may be its client."""
+    """One load balancer of a design that clients know by its addresses, with who may be its client."""
 
     def __init__(self, talk: Talk, number: int, balancer: LoadBalancer) -> None:
         self._plan: Plan = talk.whole
         self._number, self._balancer = number, balancer
-        self._nodes: list[NetworkNode] = [n for n in self._plan.network_nodes if n.load_balancer == balancer.name]
+        self._nodes = [node for node in self._plan.addressed_nodes if node.load_balancer == balancer.name]
         groups = {group.name: group for group in self._plan.target_groups}
         self._served: list[Served] = [
             (listener, groups[name]) for listener in balancer.listeners for name in listener.target_groups()
@@ -57,6 +62,7 @@ class _Balancer:
         """Yield what is wrong with it."""
         yield from self._shut_listeners()
         yield from self._shut_targets()
+        yield from self._shut_exits()
         yield from self._shut_health_checks()
         yield from self._empty_zones()
         yield from self._own_clients()
@@ -104,7 +110,7 @@ class _Balancer:
     def _shut_targets(self) -> Iterator[Fault]:
         """Targets whose groups let in neither clients nor the node, whichever their packets come from."""
         for listener, group in self._served:
-            preserved = NetworkAttributes.from_text(target_group=group.attributes).preserve_client_ip
+            preserved = self._keeps_clients(group)
             for target, instance, groups in self._guarded(group):
                 if preserved:
                     sources = self._clients(groups, instance.name)
@@ -123,12 +129,46 @@ class _Balancer:
                 place = f"{name(packets[0].protocol)} {target.port}"
                 text = (
                     f"security group {groups[0].name} of target {instance.name} lets in none of what load balancer"
-                    f" {self._balancer.name} sends to {place} there: it comes from {who}"
+                    f" {self._balancer.name} sends to {place} there: it comes from {who}{self._gets}"
                 )
                 wanted = self._sources() if preserved else self._node_sources()
                 edits = tuple(_letting_in(groups[0], packets[0], each) for each in wanted)
                 path = (*groups[0].path, "ingress")
                 yield Fault("shut-target", "error", text, (path,), frozenset([path, (group.name,)]), edits=edits)
+
+    def _shut_exits(self) -> Iterator[Fault]:
+        """Targets to which an application load balancer's own groups let no connection out."""
+        if not self._own or self._balancer.type == NETWORK:
+            return
+        for _, group in self._served:
+            for target, instance, _ in self._guarded(group, all_of_them=True):
+                packets = [p for n in self._nodes for p in _to("TCP", target.port, n.address, instance.address)]
+                if any(allowed_out(self._own, packet) for packet in packets):
+                    continue
+                text = (
+                    f"security group {self._own[0].name} of load balancer {self._balancer.name} lets out nothing to tcp"
+                    f" {target.port} of target {instance.name}{self._gets}"
+                )
+                yield self._letting_out("shut-target", text, target.port, group.name)
+
+    def _letting_out(self, kind: str, text: str, port: int, group: str) -> Fault:
+        """What the rule mends that lets the load balancer out to a port."""
+        path = (*self._own[0].path, "egress")
+        rule = SecurityGroupRule(protocol="tcp", ports=str(port), destination=self._vpc.cidr)
+        told = f"{{protocol: tcp, ports: {port}, destination: {self._vpc.cidr}}}"
+        edits = (adding(path, rule, told, path),)
+        return Fault(kind, "error", text, (path,), frozenset([path, (group,)]), edits=edits)
+
+    @property
+    def _gets(self) -> str:
+        """What a client gets, of a target to which nothing comes."""
+        return "" if self._balancer.type == NETWORK else "; requests that are given to it get 504"
+
+    def _keeps_clients(self, group: TargetGroup) -> bool:
+        """Whether targets see the clients' addresses; an application load balancer ends their connections."""
+        if self._balancer.type != NETWORK:
+            return False
+        return NetworkAttributes.from_text(target_group=group.attributes).preserve_client_ip
 
     def _is_let_in(self, listener: Listener, client: str) -> bool:
         return any(allowed_in(self._own, packet) for packet in _to(listener.protocol, listener.port or 0, client))
@@ -150,21 +190,25 @@ class _Balancer:
                     edits = tuple(_letting_in(groups[0], packets[0], each) for each in self._node_sources())
                     yield Fault("shut-health-check", "error", text, (path,), frozenset([path, (group,)]), edits=edits)
                 elif self._own and not any(allowed_out(self._own, packet) for packet in packets):
-                    path = (*self._own[0].path, "egress")
                     text = (
                         f"security group {self._own[0].name} of load balancer {self._balancer.name} lets out no health"
                         f" check to tcp {port} of target {instance.name}"
                     )
-                    rule = SecurityGroupRule(protocol="tcp", ports=str(port), destination=self._vpc.cidr)
-                    told = f"{{protocol: tcp, ports: {port}, destination: {self._vpc.cidr}}}"
-                    edits = (adding(path, rule, told, path),)
-                    yield Fault("shut-health-check", "error", text, (path,), frozenset([path, (group,)]), edits=edits)
+                    yield self._letting_out("shut-health-check", text, port, group)
 
     def _guarded(
         self, group: TargetGroup, *, all_of_them: bool = False
     ) -> Iterator[tuple[Target, Instance, list[SecurityGroup]]]:
-        """Yield each target that is an instance with security groups, or any instance, with those."""
+        """Yield each target that is an instance with security groups, or any instance, with those; the node of another
+        load balancer as if it were one.
+        """
         homes = {one.address: one for one in self._plan.instances if one.vpc == group.vpc}
+        balancers = {each.name: each for each in self._plan.load_balancers}
+        for node in self._plan.application_nodes:
+            behind = balancers[node.load_balancer]
+            if behind.vpc == group.vpc:
+                one = node_as_instance(self._plan, node)
+                homes[node.address] = replace(one, security_groups=behind.security_groups)
         for target in group.targets:
             instance = homes.get(target.address)
             if instance is not None and (instance.security_groups or all_of_them):
@@ -183,8 +227,9 @@ class _Balancer:
     # ---- zones, and targets that are clients ----
     def _empty_zones(self) -> Iterator[Fault]:
         for group in {group.name: group for _, group in self._served}.values():
-            attributes = NetworkAttributes.from_text(
-                load_balancer=self._balancer.attributes, target_group=group.attributes
+            attributes = cast(
+                GroupAttributes,
+                ATTRIBUTES[self._balancer.type].from_text(self._balancer.attributes, target_group=group.attributes),
             )
             zones = {target.zone for target in group.targets}
             if attributes.cross_zone or EVERY_ZONE in zones or not zones:
@@ -195,8 +240,7 @@ class _Balancer:
                 address = node.public_address or node.address
                 text = (
                     f"load balancer {self._balancer.name} has the address {address} in zone {node.zone}, where target"
-                    f" group {group.name} has no target, and cross-zone load balancing is off: DNS does not answer that"
-                    " address, and what is sent to it is dropped"
+                    f" group {group.name} has no target, and cross-zone load balancing is off: {self._without_targets}"
                 )
                 place = ("load_balancers", self._number, "attributes", CROSS_ZONE)
                 if group.attributes[CROSS_ZONE] == "false":
@@ -204,6 +248,13 @@ class _Balancer:
                     place = ("target_groups", index, "attributes", CROSS_ZONE)
                 edit = setting(place, "true", f"{CROSS_ZONE}: true")
                 yield Fault("empty-zone", "warning", text, (place,), frozenset([place, (node.zone,)]), edits=(edit,))
+
+    @property
+    def _without_targets(self) -> str:
+        """What becomes of clients of a zone without targets in scope."""
+        if self._balancer.type == NETWORK:
+            return "DNS does not answer that address, and what is sent to it is dropped"
+        return "requests that it forwards to that group are answered with 503"
 
     def _own_clients(self) -> Iterator[Fault]:
         """An internal load balancer that nobody but its own targets can be a client of."""
@@ -215,8 +266,7 @@ class _Balancer:
                 continue
             homes = {target.address for target in group.targets}
             mine = [one.name for one in others if one.address in homes]
-            preserved = NetworkAttributes.from_text(target_group=group.attributes).preserve_client_ip
-            if not preserved or len(mine) < len(others) or not mine:
+            if not self._keeps_clients(group) or len(mine) < len(others) or not mine:
                 continue
             text = (
                 f"nobody but the targets of {group.name} can be a client of internal load balancer"

@@ -91,7 +91,7 @@ def _note_uninspected(fault: Fault, walks: Walks, vpc: Path) -> None:
         for one in exchange.possible
         if one.answered and not one.there.endpoints and any(line[:2] == vpc for line in lines_of(one.there))
     ]
-    outer = [(pair, one) for pair, one in found if pair.kind != "inside"]
+    outer = [(pair, one) for pair, one in found if pair.kind not in ("inside", "onward")]
     for pair, one in outer or found:
         fault.pairs.setdefault(pair, set()).add(one.there.choices)
         lines = [line for way in one.ways for line in lines_of(way) if line[:2] == vpc]
@@ -177,16 +177,16 @@ def _uninspected(talk: Talk, walks: Walks) -> Iterator[Fault]:
     """An instance that talks to the internet, or to other VPCs, always uninspected, where others are inspected."""
     inspected: dict[str, set[str]] = {}  # by kind of pair: instances
     passed_by: dict[tuple[str, str], tuple[Pair, Exchange]] = {}
-    seen, nodes = set(), {node.name for node in talk.plan.network_nodes}
+    seen, nodes = set(), {node.name for node in talk.plan.addressed_nodes}
     for pair, found in walks.items():
         kind = "across" if pair.kind == "across" else "internet"
         is_inspected = any(way.endpoints for one in found.possible for way in one.ways)
         for name in (pair.first, pair.second):
             if is_inspected:
                 seen.add(name)
-                if pair.kind != "inside" and found.answered:
+                if pair.kind not in ("inside", "onward") and found.answered:
                     inspected.setdefault(kind, set()).add(name)
-            elif pair.kind != "inside" and found.answered and talk.instances[name].vpc:
+            elif pair.kind not in ("inside", "onward") and found.answered and talk.instances[name].vpc:
                 passed_by.setdefault((name, kind), (pair, found))
     for (name, kind), (pair, found) in passed_by.items():
         instance = talk.instances[name]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import permutations
 
+from gwlbemu.paths.ends import node_as_instance
 from gwlbemu.paths.values import Exchange, Packet, States
 from gwlbemu.paths.walk import Paths, exchange
 from gwlbemu.topology.file.parse import Parsed
@@ -30,8 +31,9 @@ SOURCE_PORT = 40000
 class Pair:
     """Two ends, by name, of which the first begins, and what the first calls the second.
 
-    `kind` is outward (to the internet), inward (from it), across (a transit gateway) or inside (one VPC). The second is
-    an instance, or the node of a network load balancer, which has a listener of `protocol` at `port`.
+    `kind` is outward (to the internet), inward (from it), across (a transit gateway), inside (one VPC) or onward: from
+    the node of an application load balancer to a target. The second is an instance, or the node of a load balancer,
+    which has a listener of `protocol` at `port`.
     """
 
     first: str
@@ -64,7 +66,7 @@ class Talk:
 
     def pairs(self) -> list[Pair]:
         """Return all pairs that are worth a walk."""
-        return [*_with_the_internet(self), *_with_each_other(self), *_with_balancers(self)]
+        return [*_with_the_internet(self), *_with_each_other(self), *_with_balancers(self), *_with_targets(self)]
 
     def zones_of(self, pair: Pair) -> set[str]:
         """Return the zones of a pair's ends; the internet has none."""
@@ -73,7 +75,7 @@ class Talk:
     def walk(self, pair: Pair) -> Exchange:
         """Return what becomes of a connection of the pair's first to its second, and of the answer."""
         packet = Packet(pair.first, pair.destination, pair.protocol, SOURCE_PORT, pair.port)
-        return exchange(self.paths, packet, self._states)
+        return exchange(self.paths, packet, self._states, follow=False)
 
 
 def places_met(found: Exchange) -> set[str]:
@@ -109,20 +111,8 @@ def _plain(plan: Plan) -> Plan:
 
 
 def _nodes(plan: Plan) -> dict[str, Instance]:
-    """The nodes of network load balancers as ends of pairs."""
-    vpcs = {each.name: each.vpc for each in plan.load_balancers}
-    return {
-        node.name: Instance(
-            name=node.name,
-            namespace=node.namespace,
-            vpc=vpcs[node.load_balancer],
-            subnet=node.subnet,
-            zone=node.zone,
-            address=node.address,
-            public_address=node.public_address,
-        )
-        for node in plan.network_nodes
-    }
+    """The nodes of network and application load balancers as ends of pairs."""
+    return {node.name: node_as_instance(plan, node) for node in plan.addressed_nodes}
 
 
 def _ends(topology: Topology, plan: Plan) -> Iterator[Instance]:
@@ -189,7 +179,7 @@ def _with_balancers(talk: Talk) -> Iterator[Pair]:
     outside = next((one for one in talk.plan.instances if not one.vpc), None)
     firsts = list({one.subnet: one for one in reversed(talk.ends)}.values())[::-1]
     joined = [{each.vpc for each in gateway.attachments} for gateway in talk.plan.transit_gateways]
-    for node in talk.plan.network_nodes:
+    for node in talk.plan.addressed_nodes:
         balancer = balancers[node.load_balancer]
         listener = next((each for each in balancer.listeners if each.port), None)
         if listener is None:
@@ -205,6 +195,23 @@ def _with_balancers(talk: Talk) -> Iterator[Pair]:
                 talk.plan, one.vpc, balancer.vpc
             ):
                 yield Pair(one.name, node.name, node.address, "across", *place)
+
+
+def _with_targets(talk: Talk) -> Iterator[Pair]:
+    """Each node of an application load balancer, and of its targets one for each subnet, group and port."""
+    homes = {(one.vpc, one.address): one for one in talk.plan.instances}
+    far = {one.address: one for one in talk.plan.instances if one.vpc}
+    for node in talk.plan.application_nodes:
+        seen = set()
+        for group in talk.plan.groups_of(node.load_balancer):
+            for target in group.targets:
+                one = homes.get((group.vpc, target.address)) or far.get(target.address)
+                if one is None or target not in talk.plan.in_scope(node):
+                    continue
+                stands_for = (one.subnet, group.name, target.port)
+                if stands_for not in seen:
+                    seen.add(stands_for)
+                    yield Pair(node.name, one.name, target.address, "onward", TCP, target.port)
 
 
 def _classes(topology: Topology) -> dict[str, object]:

@@ -22,7 +22,7 @@ from gwlbemu.topology.file.schema import LOCAL, Route
 
 TOLD_ELSEWHERE = {  # see balancing, instances, network
     Reason.NO_TARGET.value, Cause.SOURCE_DESTINATION_CHECK.value, Cause.NO_TARGETS.value,
-    Cause.NO_TARGETS_IN_ZONE.value, Cause.HAIRPIN.value, Cause.PROXY.value,
+    Cause.NO_TARGETS_IN_ZONE.value, Cause.HAIRPIN.value,
 }  # fmt: skip
 
 
@@ -98,6 +98,8 @@ class Judge:
             kind = "blackhole"
         if answer and kind == "no-answer":
             why = f"the answer is lost: {why}"
+        if pair.kind == "onward":
+            why = f"{why}; requests that are given to that target get 504"
         self._add(pair, found, kind, "error", why, lines)
 
     def _may_leave_by_appliance(self, pair: Pair, way: Way) -> bool:
@@ -181,7 +183,7 @@ class Judge:
         routing = [hop for hop in way.hops if hop.kind in ROUTING]
         if pair.kind == "outward" and way.end.reason == Cause.NO_PUBLIC_ADDRESS.value:
             return self._wants_nat(pair, way)
-        if way.end.kind is Kind.LOOP or way.endpoints:
+        if way.end.kind is Kind.LOOP or way.endpoints or pair.kind == "onward":
             return True
         if not routing:  # its own subnet has no line for it, or nobody on the internet knows the address
             return False
@@ -219,6 +221,8 @@ class Judge:
         """Whether the answer ends in a subnet with local routes only, and nothing asks for more: a decision."""
         assert found.back is not None
         receiver = self._talk.instances[pair.second]
+        if pair.kind == "onward":
+            return False
         if found.back.end.at != receiver.subnet or found.back.end.reason != Cause.NO_ROUTE.value:
             return False
         table = table_at(self._topology, found.back.end.path)

@@ -18,6 +18,7 @@ from gwlbemu.lab.running import RunningLab
 from gwlbemu.paths.walk import Paths
 from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS
 from gwlbemu.topology.plan.values import Instance
+from gwlbemu.trials.connections import connections_of, read_connections
 from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.evidence import Evidence
 from gwlbemu.trials.expectation import SenderModel
@@ -58,7 +59,7 @@ def inject(
     model, kept = SenderModel(Paths(plan), states, source), Kept(lab, states.broken)
     names = {name for packet in packets for name in model.receivers(packet)}
     names |= {source.name} | ({destination.name} if destination else set())
-    drops = read_port_drops(lab)
+    drops, connections = read_port_drops(lab), read_connections(lab, packets)
     with ExitStack() as stack:
         watchers = stack.enter_context(watching(each for each in plan.instances if each.name in names))
         session = stack.enter_context(TraceSession(lab, flows_to_trace(plan, packets)))
@@ -90,6 +91,8 @@ def inject(
         traced += _read(session, silent)
         seen += watchers.collect(0)
     appliances = {each.name for each in plan.instances if each.appliance}
+    now = read_connections(lab, packets)
+    silent |= now.silent
     ports = _port_drops(drops, read_port_drops(lab), names | appliances)
     evidence = Evidence(source, seen, traced, nat_addresses(plan), balanced_ports(plan))
     reports = []
@@ -101,6 +104,7 @@ def inject(
             report,
             silent=tuple(silent.values()),
             broken=tuple(f"{kind} {name}" for kind, name in sorted(states.broken)),
+            connections=connections_of(lab, crafted, connections, now),
             port_drops=ports,
         )
         reports.append(replace(report, expected=model.held_against(report, crafted, answer, silent)))

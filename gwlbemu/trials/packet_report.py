@@ -46,6 +46,30 @@ class NodeVerdict:
         return f"{self.wrong} ({short})" if self.wrong else short
 
 
+@dataclass(frozen=True, slots=True)
+class NodeConnection:
+    """A connection as a network load balancer's node has it: its listener (TCP:80), its target, the kernel's state.
+
+    Packets are those that came to the node meanwhile, and that came back to it from the target, of all that were sent
+    with the same ports.
+    """
+
+    node: str
+    listener: str
+    target_group: str
+    target: str
+    target_address: str
+    target_port: int
+    state: str
+    packets_to: int = 0
+    packets_from: int = 0
+
+    @property
+    def where(self) -> str:
+        """The target and how it is reached, for a person."""
+        return f"{self.target} ({self.target_address} port {self.target_port})"
+
+
 def seen_last(hops: Sequence[NodeVerdict]) -> str:
     """Say of a packet where it was seen last, and of one that goes in circles how often."""
     last = hops[-1]
@@ -126,6 +150,7 @@ class PacketReport:
     arrived_with: Mismatch | None = None  # a checksum that was wrong when it arrived
     answer: Answer | None = None  # None: the receiver sent none, or it did not get the packet
     replied_after: float | None = None  # seconds until the first of `replies`
+    connections: tuple[NodeConnection, ...] = ()  # that nodes of network load balancers have of it
     port_drops: tuple[str, ...] = ()  # a sentence per reason for which ports of ends and targets dropped packets
     expected: Expected | None = None  # None: the path model was not asked, or cannot tell
 
@@ -208,7 +233,9 @@ class PacketReport:
             return f"{', answered' if self.replies else ', no answer sent'}"
         if answer.after is None:
             lost = answer.why_lost
-            if self.silent:
+            if not answer.hops and self.connections:
+                lost = " and ".join(_on_its_way_back(each) for each in self.connections)
+            elif self.silent:
                 last = f"left {answer.hops[-1].endpoint} and " if answer.hops else ""
                 lost = f"{last}was seen by no node that answers; {'; '.join(self.silent)}"
             return f", no answer seen: {answer.sent_by}'s answer {lost}{self._apart()}{self._ports()}{self._purpose()}"
@@ -239,6 +266,8 @@ class PacketReport:
         if self.silent:
             left = f"left {last.endpoint}; " if last else ""
             return f"{left}no node that answers saw it; {'; '.join(self.silent)}"
+        if last is None and self.connections:
+            return "; ".join(_not_arrived(each) for each in self.connections)
         if last is None:
             return f"no node saw it and it did not arrive{f': it was sent with {self.wrong}' if self.wrong else ''}"
         if last.verdict == "reset":
@@ -252,3 +281,15 @@ class PacketReport:
 
     def _purpose(self) -> str:
         return f"; broken on purpose: {', '.join(self.broken)}" if self.broken else ""
+
+
+def _not_arrived(each: NodeConnection) -> str:
+    if each.packets_from:
+        return f"{each.node} gave it to {each.where}, which answered; the answer did not arrive"
+    return f"{each.node} gave it to {each.where}, where it was not seen to arrive"
+
+
+def _on_its_way_back(each: NodeConnection) -> str:
+    if each.packets_from:
+        return f"came back to {each.node} from {each.target} and was not seen again"
+    return f"did not come back to {each.node}"

@@ -14,7 +14,15 @@ from gwlbemu.errors import LabError, WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import Instance, Plan
-from gwlbemu.trials.frame_sockets import ANCILLARY, ETH_P_ALL, IP_TYPES, PACKET_OUTGOING, SO_TIMESTAMPNS, stamped_at
+from gwlbemu.trials.frame_sockets import (
+    ANCILLARY,
+    ETH_P_ALL,
+    IP_TYPES,
+    PACKET_OUTGOING,
+    SO_TIMESTAMPNS,
+    stamped_at,
+    wait_for_stamps,
+)
 from gwlbemu.trials.probe_packets import Probe, Probes
 from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire import geneve
@@ -23,7 +31,8 @@ from gwlbemu.wire.protocols import UDP
 
 SO_RCVBUFFORCE, SOL_PACKET, PACKET_STATISTICS = 33, 263, 6  # asm-generic/socket.h, linux/socket.h, linux/if_packet.h
 BUFFER = 8 << 20
-ROLES = ("instance", "subnet", "internet", "internet-gateway", "nat-gateway", "transit-gateway", "node", "network-node")
+NODES = ("network-node", "application-node")  # of load balancers that clients know by an address
+ROLES = ("instance", "subnet", "internet", "internet-gateway", "nat-gateway", "transit-gateway", "node", *NODES)
 _GENEVE_PORT = geneve.PORT.to_bytes(2, "big")
 
 Which = tuple[int, bool]  # a probe's number, and whether its answer is meant
@@ -155,6 +164,9 @@ def watching(plan: Plan) -> Iterator[Watch]:
                 opened.append(sock)
                 sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
                 watch.tap(sock, namespace.resource, namespace.role)
+        for instance in plan.instances[:1]:
+            with inside(path_of(instance.namespace)):
+                wait_for_stamps()
         yield watch
         if missed := watch.unseen():
             raise LabError(

@@ -87,19 +87,24 @@ def balanced_ports(plan: Plan) -> frozenset[int]:
     )
 
 
+def sender_addresses(plan: Plan, packet: CraftedPacket) -> set[str]:
+    """Return the source of a packet under every address that an internet or NAT gateway may have given it."""
+    public = {each.public_address: each.address for each in plan.instances if each.public_address}
+    public |= {private: address for address, private in public.items()}
+    own = {packet.source, public.get(packet.source, packet.source)}
+    return own | (nat_addresses(plan) if ":" not in packet.source else frozenset())
+
+
 def flows_to_trace(plan: Plan, packets: Sequence[CraftedPacket]) -> list[Match]:
     """Return the packets' flows, under every address that the internet gateways' 1:1 addresses and NAT gateways may
     give them; with them the ICMP errors between the same ends, and fragments.
     """
     public = {each.public_address: each.address for each in plan.instances if each.public_address}
     public |= {private: address for address, private in public.items()}
-    nat = nat_addresses(plan)
     found: set[Match] = set()
     for packet in packets:
-        sources = {packet.source, public.get(packet.source, packet.source)}
-        sources |= nat if ":" not in packet.source else set()
         error = ICMPV6 if ":" in packet.source else ICMP
-        for one in sources:
+        for one in sender_addresses(plan, packet):
             for other in {packet.destination, public.get(packet.destination, packet.destination)} - {one}:
                 found.add((packet.protocol, one, other, *packet.ports))
                 found.add((packet.protocol, one, other, 0, 0))

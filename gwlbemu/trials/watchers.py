@@ -11,7 +11,15 @@ from contextlib import ExitStack, contextmanager
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import Instance
-from gwlbemu.trials.frame_sockets import ANCILLARY, ETH_P_ALL, IP_TYPES, PACKET_OUTGOING, SO_TIMESTAMPNS, stamped_at
+from gwlbemu.trials.frame_sockets import (
+    ANCILLARY,
+    ETH_P_ALL,
+    IP_TYPES,
+    PACKET_OUTGOING,
+    SO_TIMESTAMPNS,
+    stamped_at,
+    wait_for_stamps,
+)
 from gwlbemu.trials.recognise import SeenPacket
 
 
@@ -44,7 +52,12 @@ class Watchers:
 def watching(instances: Iterable[Instance]) -> Iterator[Watchers]:
     """Watch the eth0 of instances for as long as the block runs. Raises NetError for one that is gone."""
     with ExitStack() as stack:
-        yield Watchers({each.name: stack.enter_context(_packet_socket(each)) for each in instances})
+        watched = list(instances)
+        watchers = Watchers({each.name: stack.enter_context(_packet_socket(each)) for each in watched})
+        for one in watched[:1]:
+            with inside(path_of(one.namespace)):
+                wait_for_stamps()
+        yield watchers
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gwlbemu.paths.choices import MOST
-from gwlbemu.paths.values import Cause, Exchange, Hop, Kind, Packet, Way
+from gwlbemu.paths.values import Cause, Exchange, Hop, Kind, Onward, Packet, Way
 from gwlbemu.topology.file import document
 from gwlbemu.topology.file.document import Path
 from gwlbemu.wire.protocols import TCP
@@ -45,12 +45,10 @@ class Places:
 
 def explanation(found: Exchange, places: Places) -> Iterator[str]:
     """Yield the two directions hop by hop, and what that comes to, as lines of at most WIDTH characters."""
-    yield f"there  {_first(found.there)}"
-    yield from _direction(found.there)
-    if found.back is not None:
+    yield from _both(found)
+    if onwards := _onwards(found):
         yield ""
-        yield f"back   {_first(found.back)}"
-        yield from _direction(found.back)
+        yield from _onward(onwards)
     yield ""
     yield from wrapped(conclusion(found), "", "")
     if found.parting is not None:
@@ -59,6 +57,44 @@ def explanation(found: Exchange, places: Places) -> Iterator[str]:
             yield from wrapped(f"{hop.at}: {hop.rule}", f"  {word:<6} ", " " * 9)
             if where := places.at(hop.path):
                 yield f"         {where}"
+
+
+def _both(found: Exchange) -> Iterator[str]:
+    """Yield the two directions of one connection."""
+    yield f"there  {_first(found.there)}"
+    yield from _direction(found.there)
+    if found.back is not None:
+        yield ""
+        yield f"back   {_first(found.back)}"
+        yield from _direction(found.back)
+
+
+def _onwards(found: Exchange) -> list[Onward]:
+    """Return what load balancers' nodes may do for a connection, one that goes wrong first."""
+    onwards = dict.fromkeys(one.onward for one in found.possible if one.onward is not None)
+    return sorted(onwards, key=lambda each: each.served)
+
+
+def _onward(onwards: Sequence[Onward]) -> Iterator[str]:
+    """Yield the first of what nodes may do for a connection that they have ended; and how often others end alike."""
+    first = onwards[0]
+    yield from wrapped(f"{first.node} ends the connection: {first.rule}{_in_brackets(first.detail)}", "", "  ")
+    for each in first.sees:
+        yield from wrapped(f"{first.target} sees {each}", "  ", "    ")
+    if first.exchange is not None:
+        yield ""
+        yield from _both(first.exchange)
+        if first.exchange.onward is not None:
+            yield ""
+            yield from _onward([first.exchange.onward])
+    yield from wrapped(f"= {first.sentence}", "  ", "    ")
+    alike = sum(each.served is first.served for each in onwards)
+    if len(onwards) > 1:
+        yield from wrapped(f"left open, {alike} of {len(onwards)} ways end like this one", "  ", "    ")
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def _first(way: Way) -> Packet:
@@ -110,8 +146,8 @@ def conclusion(found: Exchange) -> str:
             met += ", by the same targets" if found.same_targets else ", by different targets"
         refused = found.back is not None and found.back.packet.tcp_flags & RST and found.back.packet.protocol == TCP
         said = "answered with a RST, since nothing listens there" if refused else "answered"
-        return f"Delivered{_served_by(found)} and {said}; {met}."
-    if {one.there.end.reason for one in found.possible} <= {Cause.PROXY.value, Cause.CHANGED_TABLES.value}:
+        return f"Delivered{_served_by(found)} and {said}; {met}.{_asked(found)}"
+    if {one.there.end.reason for one in found.possible} == {Cause.CHANGED_TABLES.value}:
         return f"Not known: {found.possible[0].there.end.sentence}."
     if found.there.end.kind is Kind.AMBIGUOUS or (found.back is not None and found.back.end.kind is Kind.AMBIGUOUS):
         answered, first = sum(each.answered for each in found.possible), found.possible[0]
@@ -132,9 +168,25 @@ def conclusion(found: Exchange) -> str:
 
 
 def _served_by(found: Exchange) -> str:
-    """Name the targets of network load balancers that may get the packet."""
-    targets = dict.fromkeys(one.there.end.at for one in found.possible if one.there.balanced)
+    """Name the targets of network load balancers, or the nodes, that may get the packet."""
+    targets = dict.fromkeys(one.there.end.at for one in found.possible if one.there.balanced or one.there.is_terminated)
     return f" to {' or '.join(targets)}" if targets else ""
+
+
+def _asked(found: Exchange) -> str:
+    """Say what comes of what is asked on a connection that a load balancer's node ends."""
+    onwards = _onwards(found)
+    if not onwards:
+        return ""
+    first, served = onwards[0], [each for each in onwards if each.served]
+    if not served:
+        return f" But {first.sentence}."
+    if len(served) < len(onwards):
+        return f" In {len(served)} of {_count(onwards)} ways it is served; in others, {first.sentence}."
+    targets = dict.fromkeys(each.target for each in served if each.target)
+    by = f"It is served by {' or '.join(targets)}" if targets else ""
+    own = dict.fromkeys(each.sentence for each in served if not each.target)
+    return " " + "; or ".join([*([by] if by else []), *own][:3]) + "."
 
 
 def _kept_by(found: Exchange) -> str:

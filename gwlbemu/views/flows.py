@@ -1,5 +1,5 @@
-"""The live flows of a lab's nodes: those that a gateway load balancer's node keeps, and the connections that the kernel
-keeps for a network load balancer.
+"""The live flows of a lab's nodes: those that a gateway load balancer's node keeps, the connections that the kernel
+keeps for a network load balancer, and those of clients to an application load balancer.
 
 A new field of a gateway's flow: `core/gateway/records.py` declares it, `core/gateway/placement.py` fills it in,
 `LiveFlow` here takes it under the same name (and `COLUMNS` shows it in tables, by type of load balancer). The node's
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, NETWORK
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.views.ask import NoAnswer, Reading, ask, value_of
 from gwlbemu.wire.protocols import NAMES
 
-_NUMBERS = {name: number for number, name in NAMES.items()}  # a keeper says the kernel's word
+_NUMBERS = {name: number for number, name in NAMES.items()}  # a keeper says a word
 PAGE = 500  # flows per request where all are wanted; a node gives no more at once
 
 # What a table of flows shows, in its order; an address comes with its port.
@@ -30,14 +30,28 @@ COLUMNS = {
         "listener", "protocol", "source", "destination", "target_group", "target", "state", "packets_to",
         "packets_from", "bytes", "expires_in_seconds",
     ),
+    APPLICATION: (
+        "listener", "protocol", "source", "destination", "target_group", "target", "bytes", "expires_in_seconds",
+    ),
 }  # fmt: skip
-# Fields that only one type has, and what they are in a flow of another type, whose JSON has them not.
-_ONLY: Mapping[str, Mapping[str, Any]] = {
-    GATEWAY: {
-        "endpoint": "", "cookie": "", "outer_source_port": 0, "age_seconds": 0.0, "idle_seconds": 0.0, "moves": 0,
-    },
-    NETWORK: {"listener": "", "target_group": "", "target_address": "", "target_port": 0, "state": ""},
-}  # fmt: skip
+# Fields that not every type has: which have them, and what they are in a flow of another type, whose JSON has them not.
+_GATEWAYS, _PACKETS, _LISTENERS = (GATEWAY,), (GATEWAY, NETWORK), (NETWORK, APPLICATION)
+_SOME: Mapping[str, tuple[tuple[str, ...], Any]] = {
+    "endpoint": (_GATEWAYS, ""),
+    "cookie": (_GATEWAYS, ""),
+    "outer_source_port": (_GATEWAYS, 0),
+    "age_seconds": (_GATEWAYS, 0.0),
+    "idle_seconds": (_GATEWAYS, 0.0),
+    "moves": (_GATEWAYS, 0),
+    "packets": (_PACKETS, 0),
+    "packets_to": (_PACKETS, 0),
+    "packets_from": (_PACKETS, 0),
+    "listener": (_LISTENERS, ""),
+    "target_group": (_LISTENERS, ""),
+    "target_address": (_LISTENERS, ""),
+    "target_port": (_LISTENERS, 0),
+    "state": (_LISTENERS, ""),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,8 @@ class LiveFlow:
     Ports are 0 where its key has none, and so is the protocol where flows go by their addresses alone. Bytes are those
     of inner packets, both directions. `cookie` is the flow cookie as 0x and 8 hex digits. `type` is that of its load
     balancer: of a network load balancer's flow, a connection in the kernel, endpoint, cookie, outer port, age, idle
-    time and moves are empty; of a gateway's, what stands behind `type`.
+    time and moves are empty, and of an application load balancer's, a client's connection to its engine, packets, too;
+    of a gateway's, what stands behind `type`. Only such clients are there whose request is with a target.
     """
 
     node: str
@@ -82,7 +97,7 @@ class LiveFlow:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as `gwlbemu flows --json` prints it: the fields that its type has."""
-        others = {name for kind, names in _ONLY.items() if kind != self.type for name in names}
+        others = {name for name, (types, _) in _SOME.items() if self.type not in types}
         return {key: value for key, value in asdict(self).items() if key not in others}
 
 
@@ -123,9 +138,17 @@ def read_flows(lab: RunningLab, limit: int | None = None) -> Reading[LiveFlow]:
     return Reading(tuple(found), tuple(silent), tuple(more))
 
 
+def read_flows_from(lab: RunningLab, nodes: Iterable[str], source_port: int) -> Reading[LiveFlow]:
+    """Ask nodes of network load balancers for the connections that clients have from a port, the first 500 of each."""
+    answers, silent = ask(lab, nodes, {"flows": {"limit": PAGE, "source_port": source_port}})
+    types = lab.plan.node_types
+    found = [live_flow(node, types[node], flow) for node, said in answers.items() for flow in said["flows"]["flows"]]
+    return Reading(tuple(found), tuple(silent.values()))
+
+
 def live_flow(node: str, kind: str, answer: Mapping[str, Any]) -> LiveFlow:
     """Return a flow as a node of a load balancer of that type answers it."""
-    absent = {name: value for other, fields in _ONLY.items() if other != kind for name, value in fields.items()}
-    packets = answer["packets_to"] + answer["packets_from"]
-    protocol = _NUMBERS.get(answer["protocol"], answer["protocol"])
+    absent = {name: value for name, (types, value) in _SOME.items() if kind not in types}
+    packets = answer.get("packets_to", 0) + answer.get("packets_from", 0)
+    protocol = _NUMBERS.get(str(answer["protocol"]).lower(), answer["protocol"])
     return value_of(LiveFlow, {**absent, "packets": packets, **answer, "protocol": protocol}, node=node, type=kind)

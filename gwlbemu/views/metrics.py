@@ -2,11 +2,13 @@
 
 There is one table per type of load balancer (`TABLES`): AWS's namespace for it, the word in its dimension, its metrics.
 
-Rules of this file (GWLB and NLB guide, CloudWatch metrics). A node's counters are the data points of its
+Rules of this file (GWLB, NLB and ALB guide, CloudWatch metrics). A node's counters are the data points of its
 AvailabilityZone and LoadBalancer. Those of the LoadBalancer alone are made from its nodes' with the statistic that AWS
 recommends: sums are added up, a peak is the highest of the nodes' peaks (the zones need not have peaked together), host
 counts are Minimum and Maximum, because every node finds out about health for itself, and with cross-zone load balancing
-they all look at the same targets. Concurrent flows are added up (AWS does not say).
+they all look at the same targets. Concurrent flows are added up (AWS does not say). What an application load balancer
+counts of targets it counts for each target group as well, and AWS has it in both forms; a mean of several nodes or
+groups is weighted by their requests.
 
 Not as on AWS. CloudWatch gets a value a minute, and only while there is traffic; here the period is the lab's life,
 and every value is always there, so that scripts and Prometheus see a zero as a zero: `reported` tells whether
@@ -15,18 +17,20 @@ CloudWatch would have it. ConsumedLCUs is a price, not a behaviour, and left out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, NETWORK
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.topology.names import load_balancer_dimension, target_group_dimension
 from gwlbemu.views.ask import PATIENCE, Reading, ask
 
 OURS = "gwlbemu"
-AWS_GWLB, AWS_NLB = "AWS/GatewayELB", "AWS/NetworkELB"
+AWS_GWLB, AWS_NLB, AWS_ALB = "AWS/GatewayELB", "AWS/NetworkELB", "AWS/ApplicationELB"
 ALWAYS, NON_ZERO, HEALTH_CHECKS, REGISTERED = "always", "non-zero", "health checks enabled", "registered targets"
+REQUESTS = "RequestCount"
 DROPPED = "Dropped_"  # what the core's names of our own drop reasons begin with
 AWS_DROPPED = "PacketsDroppedCount_"  # what AWS's names of drop reasons begin with
 
@@ -37,10 +41,12 @@ class Metric:
 
     namespace: str
     name: str
-    unit: str  # Count | Bytes | Count/Second | Bytes/Second
+    unit: str  # Count | Bytes | Seconds | Count/Second | Bytes/Second
     statistics: tuple[str, ...]
     reporting: str = ALWAYS
     meaning: str = ""
+    is_level: bool = False  # what is at the moment, though AWS adds it up
+    weight: str = ""  # of a mean: the metric by which those of several nodes count
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Point:
 
     metric: Metric
     dimensions: Mapping[str, str]
-    statistics: Mapping[str, int]
+    statistics: Mapping[str, float]  # whole numbers, but for a mean of seconds
 
     @property
     def reported(self) -> bool:
@@ -92,10 +98,11 @@ class NodeCounters:
     target_group: str  # the only one, or ""
     zone: str
     node: str
-    values: Mapping[str, int]
+    values: Mapping[str, float]
     hosts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by target group, where there may be several
+    by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # what is counted by target group as well
 
-    def __getitem__(self, name: str) -> int:
+    def __getitem__(self, name: str) -> float:
         return self.values[name]
 
 
@@ -146,12 +153,48 @@ _NETWORK = (
     Metric(AWS_NLB, "TCP_ELB_Reset_Count", "Count", _SUM, ALWAYS, "TCP resets that the load balancer made"),
     Metric(AWS_NLB, "PortAllocationErrorCount", "Count", _SUM, ALWAYS, "connections for which no port was left"),
 )
+_APPLICATION = (
+    Metric(AWS_ALB, "ActiveConnectionCount", "Count", _SUM, NON_ZERO, "live, of clients and to targets", is_level=True),
+    Metric(AWS_ALB, "NewConnectionCount", "Count", _SUM, NON_ZERO, "new, from clients and to targets"),
+    Metric(AWS_ALB, "RejectedConnectionCount", "Count", _SUM, NON_ZERO, "over the limit"),
+    Metric(AWS_ALB, "ClientTLSNegotiationErrorCount", "Count", _SUM, NON_ZERO, "TLS with clients that failed"),
+    Metric(AWS_ALB, "ProcessedBytes", "Bytes", _SUM, NON_ZERO, "of requests and responses"),
+    Metric(AWS_ALB, "IPv6ProcessedBytes", "Bytes", _SUM, NON_ZERO, "of these, over IPv6"),
+    Metric(AWS_ALB, REQUESTS, "Count", _SUM, REGISTERED, "requests for which a target was chosen"),
+    Metric(AWS_ALB, "IPv6RequestCount", "Count", _SUM, NON_ZERO, "of these, over IPv6"),
+    Metric(AWS_ALB, "GrpcRequestCount", "Count", _SUM, NON_ZERO, "of these, of gRPC"),
+    Metric(AWS_ALB, "RuleEvaluations", "Count", _SUM, NON_ZERO, "rules that were looked at"),
+    Metric(AWS_ALB, "HTTP_Fixed_Response_Count", "Count", _SUM, NON_ZERO, "fixed responses"),
+    Metric(AWS_ALB, "HTTP_Redirect_Count", "Count", _SUM, NON_ZERO, "redirects"),
+    Metric(AWS_ALB, "HTTP_Redirect_Url_Limit_Exceeded_Count", "Count", _SUM, NON_ZERO, "redirects too long"),
+    *(
+        Metric(AWS_ALB, f"HTTPCode_ELB_{code}_Count", "Count", _SUM, NON_ZERO, "made by the load balancer")
+        for code in ("3XX", "4XX", "5XX", "500", "502", "503", "504")
+    ),
+    Metric(AWS_ALB, "DesyncMitigationMode_NonCompliant_Request_Count", "Count", _SUM, NON_ZERO, "not as RFC 7230 has"),
+    Metric(AWS_ALB, "DroppedInvalidHeaderRequestCount", "Count", _SUM, NON_ZERO, "with invalid fields, taken out"),
+    Metric(AWS_ALB, "ForwardedInvalidHeaderRequestCount", "Count", _SUM, NON_ZERO, "with invalid fields, left in"),
+    Metric(AWS_ALB, "JWTValidationSuccessCount", "Count", _SUM, NON_ZERO, "tokens that were valid"),
+    Metric(AWS_ALB, "JWTValidationFailureCount", "Count", _SUM, NON_ZERO, "tokens that were not"),
+    *(
+        Metric(AWS_ALB, f"HTTPCode_Target_{code}_Count", "Count", _SUM, REGISTERED, "made by targets")
+        for code in ("2XX", "3XX", "4XX", "5XX")
+    ),
+    Metric(AWS_ALB, "TargetResponseTime", "Seconds", _NOW, NON_ZERO, "until the response's head", weight=REQUESTS),
+    Metric(AWS_ALB, "TargetConnectionErrorCount", "Count", _SUM, NON_ZERO, "connections to targets that failed"),
+    Metric(AWS_ALB, "TargetTLSNegotiationErrorCount", "Count", _SUM, NON_ZERO, "TLS with targets that failed"),
+    Metric(AWS_ALB, "RequestCountPerTarget", "Count", _SUM, ALWAYS, "the group's requests by its targets"),
+    Metric(AWS_ALB, "UnhealthyRoutingRequestCount", "Count", _SUM, NON_ZERO, "routed by failing open"),
+    Metric(AWS_ALB, "HealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are healthy"),
+    Metric(AWS_ALB, "UnHealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are unhealthy"),
+)
 TABLES = {
     GATEWAY: MetricTable(AWS_GWLB, "gateway", {metric.name: metric for metric in _GATEWAY}),
     NETWORK: MetricTable(AWS_NLB, "net", {metric.name: metric for metric in _NETWORK}),
+    APPLICATION: MetricTable(AWS_ALB, "app", {metric.name: metric for metric in _APPLICATION}),
 }
-_HOST_COUNTS = {"HealthyHostCount": "healthy", "UnHealthyHostCount": "unhealthy"}
-_COMBINED: Mapping[str, Callable[[list[int]], int]] = {"Sum": sum, "Average": sum, "Maximum": max, "Minimum": min}
+HOST_COUNTS = {"HealthyHostCount": "healthy", "UnHealthyHostCount": "unhealthy"}
+_COMBINED: Mapping[str, Callable[[list[float]], float]] = {"Sum": sum, "Average": sum, "Maximum": max, "Minimum": min}
 
 
 def read_counters(lab: RunningLab, *, within_seconds: float = PATIENCE) -> Reading[NodeCounters]:
@@ -178,6 +221,7 @@ def read_counters(lab: RunningLab, *, within_seconds: float = PATIENCE) -> Readi
             hosts=_hosts(groups[node.load_balancer], answers[node.name]["targets"]["targets"])
             if node.name in others
             else {},
+            by_group=answers[node.name]["metrics"].get("by_group", {}),
         )
         for node in plan.nodes
         if node.name in answers
@@ -191,7 +235,7 @@ def _hosts(groups: Iterable[str], targets: Iterable[Mapping[str, Any]]) -> dict[
     return {
         group: {
             name: sum(each["target_group"] == group and str(each["state"]).startswith(state) for each in known)
-            for name, state in _HOST_COUNTS.items()
+            for name, state in HOST_COUNTS.items()
         }
         for group in groups
     }
@@ -222,22 +266,42 @@ def drop_counts(metrics: Mapping[str, int]) -> dict[str, int]:
 
 def _points(nodes: list[NodeCounters], dimensions: dict[str, str]) -> Iterable[Point]:
     known = TABLES[nodes[0].type].metrics
+    counted = [node.values for node in nodes]
     order = {name: number for number, name in enumerate(known)}
     for name in sorted(nodes[0].values, key=lambda each: order.get(each, len(order))):
-        values = [node.values.get(name, 0) for node in nodes]
         reason = {"Reason": name.removeprefix(DROPPED)} if name.startswith(DROPPED) else {}
         metric = _DROPPED if reason else known.get(name, Metric(OURS, name, "Count", _SUM))
         if metric.statistics is _HOSTS:
             yield from _host_points(nodes, dimensions, metric)
             continue
-        statistics = {statistic: _COMBINED[statistic](values) for statistic in metric.statistics}
-        yield Point(metric, dimensions | reason, statistics)
+        yield Point(metric, dimensions | reason, _statistics(metric, name, counted))
+    for group in dict.fromkeys(group for node in nodes for group in node.by_group):
+        yield from _group_points(nodes, dimensions | {"TargetGroup": target_group_dimension(group)}, group)
+
+
+def _group_points(nodes: list[NodeCounters], dimensions: dict[str, str], group: str) -> Iterable[Point]:
+    """What is counted of one target group; host counts come from every node by itself."""
+    known = TABLES[nodes[0].type].metrics
+    counted = [node.by_group[group] for node in nodes if group in node.by_group]
+    for name in known:
+        if any(name in each for each in counted) and known[name].statistics is not _HOSTS:
+            yield Point(known[name], dimensions, _statistics(known[name], name, counted))
+
+
+def _statistics(metric: Metric, name: str, counted: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The statistics of one metric out of what several nodes have counted under `name`."""
+    values = [each.get(name, 0) for each in counted]
+    if not metric.weight:
+        return {statistic: _COMBINED[statistic](values) for statistic in metric.statistics}
+    weights = [each.get(metric.weight, 0) for each in counted]
+    mean = sum(map(operator.mul, values, weights)) / (sum(weights) or 1)
+    return dict.fromkeys(metric.statistics, round(mean, 6))
 
 
 def _host_points(nodes: list[NodeCounters], dimensions: dict[str, str], metric: Metric) -> Iterable[Point]:
     """A point for each target group."""
     name = metric.name
-    for group in nodes[0].hosts or (nodes[0].target_group,):
+    for group in nodes[0].hosts or filter(None, (nodes[0].target_group,)):
         values = [node.hosts[group][name] if node.hosts else node.values.get(name, 0) for node in nodes]
         statistics = {statistic: _COMBINED[statistic](values) for statistic in metric.statistics}
         yield Point(metric, dimensions | {"TargetGroup": target_group_dimension(group)}, statistics)

@@ -31,7 +31,8 @@ class Outcome:
     """What became of a packet and its answer.
 
     `there` and `back` are the load balancers to whose targets each of them was sent. `answer_lost` is only told of a
-    packet that arrived.
+    packet that arrived. `unserved` says what goes wrong behind a load balancer's node that has ended the connection, ""
+    where nothing does: packets do not show it.
     """
 
     lost: Lost | None
@@ -39,6 +40,7 @@ class Outcome:
     there: tuple[str, ...]
     back: tuple[str, ...]
     same_appliance: bool
+    unserved: str = ""
 
     @classmethod
     def never_sent(cls, sender: str, sentence: str) -> Outcome:
@@ -64,6 +66,7 @@ class Outcome:
             "inspected_there": list(self.there),
             "inspected_back": list(self.back),
             "same_appliance": self.same_appliance,
+            "unserved": self.unserved,
             "lost": asdict(lost) if lost else None,
         }
 
@@ -84,6 +87,10 @@ class Outcome:
     @property
     def sentence(self) -> str:
         """The whole in a sentence."""
+        return f"{self._of_packets}; but {self.unserved}" if self.unserved else self._of_packets
+
+    @property
+    def _of_packets(self) -> str:
         if self.lost is not None:
             return f"not delivered: {self.lost.sentence}"
         if self.answer_lost is not None:
@@ -126,6 +133,7 @@ def outcome_of(plan: Plan, found: Exchange) -> Outcome:
         balancers(found.there),
         balancers(found.back),
         found.same_targets,
+        found.onward.sentence if found.onward is not None and not found.onward.served else "",
     )
 
 

@@ -11,7 +11,7 @@ from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.review.seen import PortDrops as PortDrops
 from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS, TABLE
-from gwlbemu.topology.plan.values import Instance, NetworkNode
+from gwlbemu.topology.plan.values import AddressedNode, Instance
 
 
 def read_port_drops(lab: RunningLab) -> tuple[PortDrops, ...]:
@@ -21,7 +21,7 @@ def read_port_drops(lab: RunningLab) -> tuple[PortDrops, ...]:
     """
     family, table = TABLE.split()
     found = []
-    owners: tuple[Instance | NetworkNode, ...] = (*lab.plan.instances, *lab.plan.network_nodes)
+    owners: tuple[Instance | AddressedNode, ...] = (*lab.plan.instances, *lab.plan.addressed_nodes)
     resources = {each.mac: each.name for each in owners}  # interface names repeat between subnets
     for namespace in (each for each in lab.plan.namespaces if each.instance_ports):
         counted: dict[str, int] = {}

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from gwlbemu.errors import GwlbemuError, NetError
 from gwlbemu.views.ask import Reading
-from gwlbemu.views.metrics import NodeCounters, Point, points
+from gwlbemu.views.metrics import HOST_COUNTS, NodeCounters, Point, points
 
 CLIENT_SECONDS = 5.0  # for a client to say what it wants
 LOOK_SECONDS = 0.5  # how often the server looks whether the lab is still there
@@ -58,20 +58,24 @@ class _Once(Collector):
 def prometheus_name(point: Point) -> str:
     """Return namespace and name: ProcessedBytes of AWS/GatewayELB is aws_gatewayelb_processed_bytes.
 
-    A counter's `_total` is added by the exposition.
+    A counter's `_total` is added by the exposition. What is counted of a load balancer and of each of its target groups
+    as well has another name for the groups, so that nothing is added up twice.
     """
     prefix = re.sub(r"\W+", "_", point.metric.namespace).lower()
-    return f"{prefix}_{_snake(point.metric.name)}"
+    as_well = "TargetGroup" in point.dimensions and point.metric.name not in HOST_COUNTS
+    return f"{prefix}_{_snake(point.metric.name)}{'_by_target_group' if as_well else ''}"
 
 
 def _family(name: str, point: Point) -> CounterMetricFamily | GaugeMetricFamily:
-    kind = CounterMetricFamily if point.metric.statistics == ("Sum",) else GaugeMetricFamily
+    is_total = point.metric.statistics == ("Sum",) and not point.metric.is_level
+    kind = CounterMetricFamily if is_total else GaugeMetricFamily
     text = f"{point.metric.name} ({point.metric.unit}): {point.metric.meaning}"
     return kind(name, text, labels=[_snake(dimension) for dimension in point.dimensions])
 
 
 def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    """ProcessedBytes: processed_bytes; HTTPCode_ELB_5XX_Count: http_code_elb_5xx_count."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})", "_", name).lower()
 
 
 class _Handler(BaseHTTPRequestHandler):

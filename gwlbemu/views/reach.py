@@ -14,6 +14,7 @@ SYMBOLS = {
     "=": "delivered and answered, inspected both ways by the same targets",
     "-": "delivered and answered, not inspected",
     "!": "delivered and answered, inspected in one direction only or by other targets",
+    "~": "answered by a load balancer that gets no answer of a target",
     "<": "delivered, and the answer is lost",
     "x": "not delivered",
     "?": "as it is chosen: the ways that are possible end differently",
@@ -48,7 +49,7 @@ class Pair:
 
 def questions(plan: Plan, protocol: int, port: int | None) -> Iterator[Question]:
     """Yield every pair of instances that are no appliances, those on the internet among them; and each of them with the
-    network load balancers that listen at the port.
+    network and application load balancers that listen at the port.
     """
     plain = [each.name for each in plan.instances if not each.appliance]
     receivers = [*plain, *listening(plan, protocol, port)]
@@ -62,6 +63,8 @@ def by_model(model: Model, asked: Iterable[Question]) -> Iterator[Pair]:
 
 
 def _symbol(outcome: Outcome) -> str:
+    if outcome.answered and outcome.unserved:
+        return "~"
     if outcome.answered:
         return {"same": "=", "none": "-"}.get(outcome.inspected, "!")
     return "<" if outcome.delivered else "x"

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gwlbemu.command import command
-from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, NETWORK
 from gwlbemu.errors import GwlbemuError, NetError
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import RunningLab
@@ -45,6 +45,7 @@ _COUNTING = ("firewall", "ids", "passthrough", "broken")  # kinds of appliances 
 _QUESTIONS: dict[str, dict[str, dict[str, Any]]] = {
     GATEWAY: {"targets": {}, "traffic": {}, "metrics": {}},
     NETWORK: {"targets": {}, "status": {}},
+    APPLICATION: {"targets": {}, "status": {}},
 }
 
 
@@ -94,7 +95,7 @@ def read_seen(lab: RunningLab) -> Seen:
         },
         proxies={
             node.name: str(answers[node.name]["status"].get("proxy", ""))
-            for node in plan.network_nodes
+            for node in plan.addressed_nodes
             if node.name in answers
         },
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, NETWORK
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.views.ask import PATIENCE
 from gwlbemu.views.flows import LiveFlow, live_flow
@@ -16,12 +16,14 @@ FLOWS = 200  # the newest of each node: a live view must not make a busy node li
 
 
 class Counts(NamedTuple):
-    """Totals of a node, whatever its type."""
+    """Totals of a node, whatever its type: flows, or connections; packets, or requests and their answers."""
 
     new_flows: int
-    to_targets: int  # packets
+    to_targets: int
     from_targets: int
     lost: int
+    bytes: int
+    live_flows: int  # now
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,35 @@ class NodeSnapshot:
 
 
 def _gateway_counts(node: NodeSnapshot) -> Counts:
-    names = ("NewFlowCount", "verdicts_to_target", "verdicts_to_endpoint", "verdicts_drop")
-    return Counts(*(node.metrics[name] for name in names))
+    return Counts(*(node.metrics[name] for name in _GATEWAY_COUNTS))
 
 
 def _network_counts(node: NodeSnapshot) -> Counts:
     """The kernel counts packets by target, and tells of what it lost that for which it had no port."""
     to, back = (sum(getattr(each, key) for each in node.status.targets) for key in ("packets_to", "packets_from"))
-    return Counts(node.metrics["NewFlowCount"], to, back, node.metrics["PortAllocationErrorCount"])
+    new, lost, size, live = (node.metrics[name] for name in _NETWORK_COUNTS)
+    return Counts(new, to, back, lost, size, live)
 
 
-_COUNTS: Mapping[str, Callable[[NodeSnapshot], Counts]] = {GATEWAY: _gateway_counts, NETWORK: _network_counts}
+def _application_counts(node: NodeSnapshot) -> Counts:
+    """Requests that targets were sent and have answered; lost is what the load balancer itself answered with an error
+    of the 500s.
+    """
+    sent, waiting = (sum(getattr(each, key) for each in node.status.targets) for key in ("requests", "in_flight"))
+    new, lost, size, live = (node.metrics[name] for name in _APPLICATION_COUNTS)
+    return Counts(new, sent, sent - waiting, lost, size, live)
+
+
+_GATEWAY_COUNTS = (
+    "NewFlowCount", "verdicts_to_target", "verdicts_to_endpoint", "verdicts_drop", "ProcessedBytes", "ActiveFlowCount",
+)  # fmt: skip
+_NETWORK_COUNTS = ("NewFlowCount", "PortAllocationErrorCount", "ProcessedBytes", "ActiveFlowCount")
+_APPLICATION_COUNTS = ("NewConnectionCount", "HTTPCode_ELB_5XX_Count", "ProcessedBytes", "ActiveConnectionCount")
+_COUNTS: Mapping[str, Callable[[NodeSnapshot], Counts]] = {
+    GATEWAY: _gateway_counts,
+    NETWORK: _network_counts,
+    APPLICATION: _application_counts,
+}
 
 
 @dataclass(frozen=True, slots=True)

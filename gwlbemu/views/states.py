@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, NETWORK
 from gwlbemu.errors import TopologyError
 from gwlbemu.lab.configs import node_seed
 from gwlbemu.lab.failure import failures
@@ -39,10 +39,11 @@ def present_states(lab: RunningLab) -> tuple[Plan, States, tuple[NoAnswer, ...]]
         targets={(each.node, each.id): each.state for each in targets.items if types[each.node] == GATEWAY},
         flows=by_node,
         members={
-            (each.node, each.target_group, each.id): each.state for each in targets.items if types[each.node] == NETWORK
+            (each.node, each.target_group, each.id): each.state for each in targets.items if types[each.node] != GATEWAY
         },
         connections=connections,
         changed_tables=_changed_tables(lab, plan),
+        without_engine=_without_engine(lab, plan),
         broken=frozenset(failures(lab)),
         seeds=_seeds(lab, plan),
     )
@@ -54,13 +55,18 @@ def _changed_tables(lab: RunningLab, plan: Plan) -> frozenset[str]:
     return frozenset(name for name, answer in answers.items() if answer["status"]["tables"] != "intact")
 
 
+def _without_engine(lab: RunningLab, plan: Plan) -> frozenset[str]:
+    answers, _ = ask(lab, [node.name for node in plan.addressed_nodes], {"status": {}})
+    return frozenset(name for name, answer in answers.items() if answer["status"].get("proxy") not in ("", "running"))
+
+
 def _seeds(lab: RunningLab, plan: Plan) -> dict[str, int]:
     """The seeds of the nodes whose choices can be told from them; none without the lab's secret, which is root's."""
     try:
         secret = lab.state.secret.read_text(errors="surrogateescape")
     except OSError:
         return {}
-    names = [node.name for node in plan.nodes]
+    names = [node.name for node in plan.nodes if plan.node_types[node.name] != APPLICATION]
     return {name: node_seed(secret, name) for name in names if _unchanged(lab, plan, name)}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, NETWORK
 from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.failure import failures
 from gwlbemu.lab.running import CAPTURE, Process, RunningLab
@@ -17,6 +17,8 @@ from gwlbemu.topology.plan.values import Node, Plan
 from gwlbemu.views.ask import PATIENCE, Answers, NoAnswer, ask, value_of
 from gwlbemu.views.port_drops import PortDrops, read_port_drops
 from gwlbemu.views.targets import TargetState, targets_of
+
+_CARRIERS = {NETWORK: "the kernel", APPLICATION: "its proxy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,14 @@ class NodeStatus:
     """One node of a load balancer. Where it does not answer, `silent` says why and only the names are known.
 
     What only one type of load balancer has is empty for the other: a gateway has a fast path and ports, a network load
-    balancer tables in the kernel, and groups that fail open each for itself.
+    balancer tables in the kernel. Where clients know nodes by their addresses, groups fail open each for itself.
     """
 
     name: str
     load_balancer: str
-    target_group: str  # with a network load balancer's several groups: "a, b"
+    target_group: str  # with several groups: "a, b"
     zone: str
-    datapath: str = ""  # python | ebpf | nftables
+    datapath: str = ""  # python | ebpf | nftables | haproxy
     datapath_reason: str = ""  # why it is not ebpf, or not now; a sentence, or ""
     fastpath: Mapping[str, int] = field(default_factory=dict)  # counters of the eBPF program
     uptime_seconds: float = 0.0
@@ -59,9 +61,14 @@ class NodeStatus:
     proxy: str = ""  # running, or in words why it is not; "" where the load balancer needs none
 
     @property
-    def is_kernels(self) -> bool:
-        """Whether the kernel carries its packets and goes on without it, as a network load balancer's does."""
-        return self.type == NETWORK
+    def carrier(self) -> str:
+        """What goes on without the node's own process, in words: the kernel, its proxy; "" where nothing does."""
+        return _CARRIERS.get(self.type, "")
+
+    @property
+    def carries(self) -> str:
+        """What it hands to targets, in a word."""
+        return "requests" if self.type == APPLICATION else "connections"
 
     @property
     def broken_tables(self) -> bool:

@@ -13,7 +13,10 @@ from gwlbemu.views.ask import Reading, ask, value_of
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """One target as one node sees it. State, reason and description are AWS's words (DescribeTargetHealth)."""
+    """One target as one node sees it. State, reason and description are AWS's words (DescribeTargetHealth).
+
+    A node of an application load balancer counts requests, every other one packets; what a node does not count is 0.
+    """
 
     target_group: str
     node: str
@@ -23,10 +26,12 @@ class TargetState:
     state: str  # initial | healthy | unhealthy | draining | unused | unavailable
     reason: str  # such as Target.FailedHealthChecks; "" for a healthy target
     description: str
-    flows: int  # live flows of this node that are bound to it
-    packets_to: int
-    packets_from: int
+    flows: int  # live flows of this node that are bound to it, or connections of this node to it
+    packets_to: int = 0
+    packets_from: int = 0
     port: int = 0  # where it takes connections; 0 for a gateway load balancer's, whose group has one for all
+    requests: int = 0  # that were sent to it
+    in_flight: int = 0  # of these, those that it has not answered yet
 
 
 def read_targets(lab: RunningLab) -> Reading[TargetState]:
@@ -58,6 +63,11 @@ def targets_by_node(plan: Plan, reading: Reading[TargetState]) -> dict[str, list
     for each in reading.items:
         found[each.node].append(asdict(each))
     return found
+
+
+def request_counters(plan: Plan) -> frozenset[str]:
+    """Return the names of the nodes that count requests, which are those of application load balancers."""
+    return frozenset(node.name for node in plan.application_nodes)
 
 
 def all_healthy(targets: Iterable[TargetState]) -> bool:

@@ -65,7 +65,7 @@ def _troubles(lab: RunningLab) -> tuple[list[str], list[str]]:
 def _proxies(lab: RunningLab) -> list[str]:
     """The nodes whose proxy does not run yet. Of one that is silent nothing is said here."""
     plan = lab.plan
-    nodes = [node.name for node in plan.network_nodes if needs_proxy(plan, node)]
+    nodes = [node.name for node in plan.addressed_nodes if needs_proxy(plan, node)]
     answers, _ = ask(lab, nodes, {"status": {}})
     states = {name: answer["status"].get("proxy", "") for name, answer in answers.items()}
     return [f"the proxy of {name} does not run: {state}" for name, state in states.items() if state != "running"]

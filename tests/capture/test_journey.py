@@ -77,6 +77,43 @@ def test_packets_that_differ_in_what_stays_are_different(what: str, other: bytes
     assert [journey.taps for journey in journeys(records)] == [("a",), ("b",)]
 
 
+VIP, NODE_ENI, WEB = bytes((203, 0, 113, 1)), bytes((10, 0, 1, 5)), bytes((10, 0, 11, 12))
+
+
+def through_a_node(*ends: tuple[bytes, int, bytes, int], identification: int, udp: bool = False) -> list[TapFrame]:
+    """A packet with these ends at one tap after the other."""
+    return [
+        TapFrame(
+            f"tap{number}",
+            number,
+            ethernet(
+                build_udp(*ends[number][::2], *ends[number][1::2], b"x", identification=identification)
+                if udp
+                else build_tcp(
+                    *ends[number][::2], *ends[number][1::2], sequence=1000, identification=identification, payload=b"x"
+                )
+            ),
+        )
+        for number in range(len(ends))
+    ]
+
+
+@pytest.mark.parametrize("udp", [False, True])
+def test_a_packet_whose_ends_a_load_balancer_changes_is_one(udp: bool) -> None:
+    ends = [(CLIENT, 40000, VIP, 80), (CLIENT, 40000, NODE_ENI, 80), (NODE_ENI, 9999, WEB, 8080)]
+    (journey,) = journeys(through_a_node(*ends, identification=7, udp=udp))
+    assert journey.taps == ("tap0", "tap1", "tap2")
+    assert "destination 203.0.113.1 -> 10.0.1.5" in journey_lines(journey)[2]
+    changed = "source 198.51.100.10:40000 -> 10.0.1.5:9999  destination 10.0.1.5:80 -> 10.0.11.12:8080"
+    assert changed in journey_lines(journey)[3]
+
+
+def test_udp_of_which_only_the_bytes_are_the_same_is_not_joined_over_ports() -> None:
+    ends = [(CLIENT, 40000, VIP, 80), (CLIENT, 40000, WEB, 8080)]
+    assert len(journeys(through_a_node(*ends, identification=0, udp=True))) == 2
+    assert len(journeys(through_a_node(*ends, identification=0))) == 1  # TCP's sequence numbers tell
+
+
 def test_a_translated_icmp_error_is_one_packet() -> None:
     errors = [icmp.build_icmp_error(syn(CLIENT, address), 3, 13, address) for address in (SERVER, PUBLIC)]
     records = [TapFrame(f"tap{n}", n, ethernet(error)) for n, error in enumerate(errors) if error]

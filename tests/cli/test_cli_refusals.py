@@ -156,7 +156,7 @@ def test_an_endpoint_that_a_route_still_names_cannot_be_taken_away(gwlbemu: Any,
 @pytest.mark.contract("EX-01")
 def test_a_classic_load_balancer_is_refused_with_its_successors(gwlbemu: Any, changed: Any) -> None:
     file = changed(lambda document: document["load_balancers"][0].update(type="classic"))
-    refused(gwlbemu, file, "classic", "(application, network, gateway) only two are")
+    refused(gwlbemu, file, "classic", "its successors, 'application', 'network' or 'gateway'")
 
 
 @pytest.mark.contract("TG-01")

@@ -13,6 +13,7 @@ import pytest
 
 from gwlbemu.capture.pcapng import enhanced_packet, interface_description, section_header
 from gwlbemu.cli import inspect_view
+from gwlbemu.wire.tcp import build_tcp
 from gwlbemu.wire.udp import build_udp
 from tests.capture.capture_helpers import AT, CLIENT, SERVER, ethernet, our_file, pcap_file, syn, tunnelled
 
@@ -30,6 +31,25 @@ def test_verbose_shows_the_outer_packet_and_every_checksum(gwlbemu: Any, tmp_pat
     assert "10.254.1.4:60001 > 10.254.1.10:6081 len 108 ttl 255 geneve" in shown
     assert "checksums: outer IP right, outer UDP right, inner IP right, inner TCP right" in shown
     assert "checksums" not in gwlbemu("inspect", file).out
+
+
+def test_a_flow_is_followed_to_where_a_load_balancer_translates_it_and_back(gwlbemu: Any, tmp_path: Path) -> None:
+    vip, web, other = bytes((203, 0, 113, 1)), bytes((10, 0, 11, 12)), bytes((10, 0, 11, 13))
+    frames = [
+        build_tcp(CLIENT, vip, 40000, 80, sequence=5, flags=2, identification=7),
+        build_tcp(CLIENT, web, 40000, 8080, sequence=5, flags=2, identification=7),
+        build_tcp(web, CLIENT, 8080, 40000, sequence=9, flags=0x12, identification=1),  # before the client sees it
+        build_tcp(vip, CLIENT, 80, 40000, sequence=9, flags=0x12, identification=1),
+        build_tcp(CLIENT, other, 41000, 8080, sequence=6, flags=2, identification=8),  # another's
+    ]
+    blocks = [enhanced_packet(n % 2, AT + n, ethernet(frame)) for n, frame in enumerate(frames)]
+    file = capture(tmp_path / "a.pcapng", *blocks)
+    shown = gwlbemu("inspect", file, "--flow", "tcp 198.51.100.10:40000-203.0.113.1:80").out
+    assert shown.endswith("4 of 5 packets\n")
+    assert "41000" not in shown
+    journeys = gwlbemu("inspect", file, "--journeys", "--flow", "203.0.113.1:80").out
+    assert journeys.count("\n\n") == 2
+    assert "source 10.0.11.12:8080 -> 203.0.113.1:80" in journeys
 
 
 def test_unfinished_checksums_are_counted_not_called_wrong(gwlbemu: Any, tmp_path: Path) -> None:

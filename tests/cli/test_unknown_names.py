@@ -49,6 +49,9 @@ ROWS: list[tuple[tuple[str, ...], str]] = [
             f"set {NOBODY} stickiness.enabled=true": "firewalls",
         }.items()
     ),
+    (("logs", NOBODY), "web"),
+    (("logs", NOBODY, "--access"), "none"),
+    (("http", NOBODY, "http://web/"), "client"),
     (("drill", "--from", NOBODY), "client"),
     (("drill", "--to", NOBODY), "web"),
     (("drill", MINIMAL, "--from", NOBODY), "client"),

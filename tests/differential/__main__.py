@@ -1,6 +1,6 @@
 """`python -m tests.differential --seeds 0-299`: many random topologies as real labs, and what the path model said.
 
-From seed 1000 on there are network load balancers.
+From seed 1000 on there are network load balancers, from 2000 on application load balancers: 2000-2099 for a hundred.
 
 Needs root; it works in a network and mount namespace of its own. Prints each difference, and a summary.
 """

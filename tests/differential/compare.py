@@ -96,7 +96,7 @@ def compare(plan: Plan, states: States, observation: Observation) -> Comparison:
     found: list[Difference] = []
     ends: list[End] = []
     for outcome in observation.outcomes:
-        model = exchange(paths, outcome.probe.packet(), states, answers)
+        model = exchange(paths, outcome.probe.packet(), states, answers(plan), follow=False)
         wrong = [tuple(_wrong(one, outcome, routers=not plan.shortcuts)) for one in model.possible]
         best = min(range(len(wrong)), key=lambda number: len(wrong[number]))
         what = wrong[best] + tuple(_open_otherwise(model, transit))

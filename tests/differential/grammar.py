@@ -1,7 +1,8 @@
 """A topology for each seed: a design, its zones, and for every second one a fault.
 
 The kinds of fault take turns and the designs that have a place for one are drawn, so that each kind comes about
-equally often. The same seed gives the same topology. From seed NETWORK on there are network load balancers.
+equally often. The same seed gives the same topology. From seed NETWORK on there are network load balancers, from
+APPLICATION on application load balancers.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from gwlbemu.paths.values import States
 from gwlbemu.topology.file.parse import parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.topology.plan.values import Plan
+from tests.differential.application_designs import APPLICATION_DESIGNS
 from tests.differential.designs import DESIGNS, Document, Draft
 from tests.differential.faults import FAULTS, NEEDS, NETWORK_FAULTS, TWO_ZONES
 from tests.differential.network_designs import NETWORK_DESIGNS
 
-NETWORK = 1000  # the first seed with network load balancers
+NETWORK, APPLICATION = 1000, 2000  # the first seeds with network, and with application load balancers
 FAST = (6, 7)  # of eight seeds: with eBPF where the machine can, which fewer interfaces see
 SECRET = "differential"  # the seed that a lab is given
 ATTEMPTS = 50  # to find a change that the checks of a file let pass
@@ -68,11 +70,13 @@ def sample(seed: int) -> Sample:
     random = Random(seed)
     is_network = seed >= NETWORK
     faults = NETWORK_FAULTS if is_network else tuple(FAULTS)
-    designs = DESIGNS | NETWORK_DESIGNS
+    designs = DESIGNS | NETWORK_DESIGNS | APPLICATION_DESIGNS
+    own = APPLICATION_DESIGNS if seed >= APPLICATION else NETWORK_DESIGNS
     fault = faults[seed // 2 % len(faults)] if seed % 2 else ""
     for _ in range(ATTEMPTS):
-        design = random.choice(tuple(NETWORK_DESIGNS) if is_network else NEEDS.get(fault, tuple(DESIGNS)))
-        zones = random.choice((2, 2, 3) if fault in TWO_ZONES else (1, 2, 2, 3) if is_network else (1, 1, 1, 2, 2, 3))
+        design = random.choice(tuple(own) if is_network else NEEDS.get(fault, tuple(DESIGNS)))
+        several = fault in TWO_ZONES or seed >= APPLICATION  # an application load balancer has two zones at least
+        zones = random.choice((2, 2, 3) if several else (1, 2, 2, 3) if is_network else (1, 1, 1, 2, 2, 3))
         draft = Draft(random, zones, ipv6=random.random() < 0.35)
         designs[design](draft)
         if seed % 8 in FAST:
@@ -97,7 +101,7 @@ def _broken(random: Random, plan: Plan) -> tuple[str, str] | None:
     """Return what fails, for a quarter of the seeds: of what is inside VPCs."""
     names = {
         "instance": [one.name for one in plan.instances if one.vpc and not one.appliance],
-        "node": [node.name for node in plan.network_nodes],
+        "node": [node.name for node in plan.addressed_nodes],
         "zone": sorted({one.zone for one in plan.subnets}),
     }
     kind = random.choice(("instance", "instance", "node", "zone"))

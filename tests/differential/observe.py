@@ -18,7 +18,7 @@ from gwlbemu.views.waiting import wait_until_healthy
 from tests.differential.outcomes import ROUTERS, outcomes
 from tests.differential.probes import Probe
 from tests.differential.sightings import Observation
-from tests.differential.watch import Watch, host, reflector, sent, tapped
+from tests.differential.watch import Watch, door, host, reflector, sent, tapped
 
 QUIET = 0.1  # seconds without a frame, while no process has one in hand: kernels pass frames on at once
 PATIENCE = 60.0  # seconds that a process may have a packet in hand
@@ -43,6 +43,8 @@ def observe(plan: Plan, probes: Sequence[Probe], secret: str, broken: tuple[str,
         for instance in plan.instances:
             if not instance.appliance:
                 stack.enter_context(host(watch, instance))
+        for node in plan.addressed_nodes:
+            stack.enter_context(door(watch, node))
         _until_healthy(watch, lab)
         if broken:
             lab.fail(*broken)
@@ -59,7 +61,7 @@ def observe(plan: Plan, probes: Sequence[Probe], secret: str, broken: tuple[str,
         counted = _without_route(plan)
     return Observation(
         tuple(outcomes(watch, probes)),
-        {name: count - before[name] for name, count in counted.items() if not plan.network_nodes},
+        {name: count - before[name] for name, count in counted.items() if not plan.addressed_nodes},
         Counter(one.resource for one in watch.sightings if one.what.error and not one.outgoing),
         {(each.node, each.id): each.state for each in found if each.node in gateways},
         {(each.node, each.target_group, each.id): each.state for each in found if each.node not in gateways},
@@ -91,8 +93,8 @@ def _until_healthy(watch: Watch, lab: Lab) -> None:
 
 
 def _troubles(lab: Lab) -> list[str]:
-    """What is not ready: of network load balancers, a target whose state is not known yet."""
-    if not lab.plan.network_nodes:
+    """What is not ready: of network and application load balancers, a target whose state is not known yet."""
+    if not lab.plan.addressed_nodes:
         return wait_until_healthy(lab.running, 0)
     reading, gateways = read_targets(lab.running), {node.name for node in lab.plan.gateway_nodes}
     found = [each.sentence for each in reading.silent]
@@ -106,8 +108,9 @@ def _until_noticed(watch: Watch, lab: Lab, broken: tuple[str, str]) -> None:
     """Wait until health checks have found what is broken, wherever they can."""
     give_up_at = time.monotonic() + HEALTHY_WITHIN
     kind, name = broken
-    gone = {one.address for one in lab.plan.instances if name in ((one.zone,) if kind == "zone" else (one.name,))}
-    cut = {node.name for node in lab.plan.network_nodes if name in ((node.zone,) if kind == "zone" else (node.name,))}
+    ends = (*lab.plan.instances, *lab.plan.addressed_nodes)
+    gone = {one.address for one in ends if name in ((one.zone,) if kind == "zone" else (one.name,))}
+    cut = {node.name for node in lab.plan.addressed_nodes if name in ((node.zone,) if kind == "zone" else (node.name,))}
     while True:
         left = [
             each

@@ -13,10 +13,12 @@ from ipaddress import ip_address
 from random import Random
 
 from gwlbemu.errors import WireError
+from gwlbemu.paths.answer import Answers
+from gwlbemu.paths.ends import node_as_instance
 from gwlbemu.paths.values import Packet
 from gwlbemu.topology.plan.ends import destination_address
 from gwlbemu.topology.plan.listeners import Listener
-from gwlbemu.topology.plan.values import Instance, NetworkNode, Plan
+from gwlbemu.topology.plan.values import ApplicationNode, Instance, NetworkNode, Plan
 from gwlbemu.wire import protocols
 from gwlbemu.wire.icmp import decode_icmp
 from gwlbemu.wire.ip import IpPacket, decode_ip
@@ -31,14 +33,16 @@ WEB, SSH, DNS, IKE = 80, 22, 53, 4500
 PORTS = (DNS, IKE)  # of UDP, that the observer answers at
 MSS = b"\x02\x04\x05\xb4"  # makes a SYN longer than the RST by which its sender's kernel will answer a SYN-ACK
 _NUMBER = struct.Struct(">H")
-MOST_PAIRS, MOST_STRAYS, MOST_FRONTS = 10, 3, 14
+MOST_PAIRS, MOST_STRAYS, MOST_FRONTS, MOST_BEGUN = 10, 3, 14, 14
 ODD_SHARE = 0.3  # of the pairs have an echo request of an odd TTL, or size
 PADDINGS = (1450, 1600, 8400, 8480)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One packet to send: from an instance to an address. Ports are 0 for a protocol without."""
+    """One packet to send: from an instance, or a load balancer's node, to an address. Ports are 0 for a protocol
+    without.
+    """
 
     number: int
     sender: Instance
@@ -92,11 +96,16 @@ class Probe:
         return f"#{self.number} {name} {self.sender.name} {self.source} -> {self.destination}{ports}{odd}"
 
 
-def answers(_: str, arrived: Packet) -> Packet | None:
-    """Return how the answer of a host to a packet differs from one in kind: a closed port's RST. None when not."""
-    if arrived.protocol != TCP or arrived.destination_port == WEB:
-        return None
-    return replace(arrived.answer(), tcp_flags=RST | ACK)
+def answers(plan: Plan) -> Answers:
+    """Return how the answer of a host to a packet differs from one in kind: a closed port's RST."""
+    nodes = {node.name for node in plan.addressed_nodes}
+
+    def answer(receiver: str, arrived: Packet) -> Packet | None:
+        if arrived.protocol != TCP or arrived.destination_port == WEB or receiver in nodes:
+            return None
+        return replace(arrived.answer(), tcp_flags=RST | ACK)
+
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,26 +216,39 @@ class _Draw:
         if not self._sticky and random.random() < ODD_SHARE:
             self._add(sender, destination, icmp, padding=random.choice(PADDINGS))
 
-    def balanced(self, sender: Instance, node: NetworkNode, listeners: Sequence[Listener]) -> None:
-        """Add packets to a node of a network load balancer: to its listeners, and to a port that has none."""
+    def balanced(self, sender: Instance, node: NetworkNode | ApplicationNode, listeners: Sequence[Listener]) -> None:
+        """Add packets to a node of a network or application load balancer: to its listeners, and to a port that has
+        none.
+        """
         public = node.public_address and (not sender.vpc or (sender.public_address and self._random.random() < 0.2))
         address = node.public_address if public else node.address
         kinds = [
             (protocol, listener.port or 0)
             for listener in listeners
-            for protocol, word in ((TCP, "TCP"), (UDP, "UDP"))
-            if word in listener.protocol.split("_")
+            for protocol, words in ((TCP, ("TCP", "HTTP")), (UDP, ("UDP",)))
+            if set(words) & set(listener.protocol.split("_"))
         ]
         if self._sticky:
+            self._met.add((False, frozenset((sender.address, node.address))))
             self._add(sender, address, *self._random.choice(kinds))
             return
         for protocol, port in [*kinds, *self._random.sample(kinds, 1)]:
             self._add(sender, address, protocol, port)
+        if sender.ipv6_address and node.ipv6_address:
+            for protocol, port in [*kinds, (TCP, SSH), (ICMPV6, 0)]:
+                self._add(sender, node.ipv6_address, protocol, port)
         other = self._random.choice(((TCP, SSH), (UDP, IKE), (ICMP, 0)))
         if other not in kinds:
             self._add(sender, address, *other)
         if self._random.random() < ODD_SHARE:
             self._add(sender, address, *self._random.choice(kinds), ttl=self._random.randint(1, 9))
+
+    def begun(self, node: Instance, address: str, port: int) -> None:
+        """Add a packet as an application load balancer's node begins a connection to a target."""
+        if self._sticky and (False, frozenset((node.address, address))) in self._met:
+            return
+        self._met.add((False, frozenset((node.address, address))))
+        self._add(node, address, TCP, port)
 
     def stray(self, sender: Instance, destination: str) -> None:
         """Add a packet to an address that is no instance's."""
@@ -257,11 +279,19 @@ def probes(plan: Plan, seed: int) -> tuple[Probe, ...]:
             draw.pair(sender, receiver.ipv6_address, receiver.name, outside=not receiver.vpc)
     strays = ["203.0.113.200", "10.0.250.9", *(one.address.rpartition(".")[0] + ".200" for one in plain)]
     strays += [one.public_address for one in plan.nat_gateways]
-    fronts = [(one, node) for one in plain for node in plan.network_nodes]
+    fronts = [(one, node) for one in plain for node in plan.addressed_nodes]
     random.shuffle(fronts)
     listeners = {each.name: each.listeners for each in plan.load_balancers}
-    for sender, node in fronts[:MOST_FRONTS]:
-        draw.balanced(sender, node, listeners[node.load_balancer])
+    for sender, door in fronts[:MOST_FRONTS]:
+        draw.balanced(sender, door, listeners[door.load_balancer])
+    begun = [
+        (node_as_instance(plan, node), target.address, target.port)
+        for node in plan.application_nodes
+        for target in plan.in_scope(node)
+    ]
+    random.shuffle(begun)
+    for node, address, port in begun[:MOST_BEGUN]:
+        draw.begun(node, address, port)
     for _ in range(MOST_STRAYS):
         draw.stray(random.choice(plain), random.choice(strays))
     return tuple(draw.found)

@@ -6,10 +6,12 @@ from collections import Counter
 
 import pytest
 
+from tests.differential.application_designs import APPLICATION_DESIGNS
 from tests.differential.designs import DESIGNS
 from tests.differential.faults import FAULTS
-from tests.differential.grammar import NETWORK, sample
+from tests.differential.grammar import APPLICATION, NETWORK, sample
 from tests.differential.network_designs import NETWORK_DESIGNS
+from tests.differential.probes import probes
 
 SEEDS = range(300)
 
@@ -45,6 +47,27 @@ def test_network_load_balancers_come_with_all_that_matters() -> None:
     assert {each.scheme for each in balancers} == {"internal", "internet-facing"}
     assert {bool(each.security_groups) for each in balancers} == {True, False}
     assert max(len(action.target_groups) for b in balancers for e in b.listeners for action in e.default_actions) > 1
+
+
+@pytest.mark.slow
+def test_application_load_balancers_come_with_all_that_matters() -> None:
+    samples = [sample(seed) for seed in range(APPLICATION, APPLICATION + 100)]
+    designs = Counter(each.design for each in samples)
+    assert {design: designs[design] for design in APPLICATION_DESIGNS if designs[design] < 10} == {}
+    assert sum(each.broken is not None for each in samples) >= 15
+    balancers = [each for one in samples for each in one.plan.load_balancers if each.type == "application"]
+    assert {each.scheme for each in balancers} == {"internal", "internet-facing"}
+    assert {bool(each.security_groups) for each in balancers} == {True, False}
+    groups = [group for each in samples for group in each.plan.target_groups if group.protocol != "GENEVE"]
+    assert {group.target_type for group in groups} == {"instance", "ip", "alb"}
+    assert {group.protocol for group in groups} == {"HTTP", "TCP"}
+    assert "true" in {group.attributes.get("proxy_protocol_v2.enabled") for group in groups}
+    assert {group.attributes["load_balancing.cross_zone.enabled"] for group in groups} == {
+        "true", "false", "use_load_balancer_configuration",
+    }  # fmt: skip
+    sent = [probe for one in samples[:20] for probe in probes(one.plan, one.seed)]
+    nodes = {node.name for one in samples[:20] for node in one.plan.application_nodes}
+    assert sum(probe.sender.name in nodes for probe in sent) >= 100
 
 
 def test_a_seed_gives_the_same_topology_again() -> None:

@@ -19,7 +19,7 @@ from gwlbemu.errors import WireError
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.machine_half import Namespace
-from gwlbemu.topology.plan.values import Instance, Plan
+from gwlbemu.topology.plan.values import ApplicationNode, Instance, NetworkNode, Plan
 from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire import geneve
 from gwlbemu.wire.build import build_ipv6
@@ -57,6 +57,25 @@ class Watch:
 
         self._selector.register(sock, selectors.EVENT_READ, receive)
 
+    def serve(self, sock: socket.socket) -> None:
+        """Answer what asks a listening socket over HTTP: health checks."""
+        sock.setblocking(False)
+
+        def accept() -> None:
+            with suppress(OSError):
+                connection, _ = sock.accept()
+                connection.setblocking(False)
+                self._selector.register(connection, selectors.EVENT_READ, partial(self._answer, connection))
+
+        self._selector.register(sock, selectors.EVENT_READ, accept)
+
+    def _answer(self, connection: socket.socket) -> None:
+        with suppress(OSError):
+            if connection.recv(65536):
+                connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self._selector.unregister(connection)
+        connection.close()
+
     def tap(self, sock: socket.socket, namespace: Namespace) -> None:
         """Note every frame of a namespace that is about a probe."""
         sock.setblocking(False)
@@ -77,7 +96,10 @@ class Watch:
         return bool(ready)
 
     def close(self) -> None:
-        """Forget the sockets."""
+        """Forget the sockets, and close those that were accepted."""
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.data, partial):
+                key.data.args[0].close()
         self._selector.close()
 
     def note_delivery(self, instance: str, found: Recognised | None) -> None:
@@ -197,6 +219,28 @@ def host(watch: Watch, instance: Instance) -> Iterator[None]:
                 web.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             web.bind(("", WEB))
             web.listen(128)
+            watch.serve(web)
+        yield
+
+
+@contextmanager
+def door(watch: Watch, node: NetworkNode | ApplicationNode) -> Iterator[None]:
+    """A load balancer's node: see what its kernel takes for itself. What it listens at is its own."""
+    with inside(path_of(node.namespace)):
+        Path("/proc/sys/net/ipv4/tcp_synack_retries").write_text("0")
+    with ExitStack() as stack:
+
+        def seen(packet: bytes, _: tuple[object, ...], protocol: int, family: int) -> None:
+            if family == socket.AF_INET6:
+                packet = build_ipv6(bytes(16), bytes(16), protocol, packet)
+            found = recognise(packet)
+            watch.note_delivery(node.name, found[1] if found else None)
+
+        kinds = [(socket.AF_INET, TCP), (socket.AF_INET, ICMP)]
+        kinds += [(socket.AF_INET6, TCP), (socket.AF_INET6, ICMPV6)] if node.ipv6_address else []
+        for family, protocol in kinds:
+            sock = stack.enter_context(_socket(node.namespace, family, socket.SOCK_RAW, protocol))
+            watch.on(sock, partial(seen, protocol=protocol, family=family))
         yield
 
 

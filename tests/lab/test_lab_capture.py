@@ -79,7 +79,7 @@ def test_a_packets_journey_through_a_transit_gateway_is_one(lab: Lab) -> None:
         with file.open("rb") as stream:
             packets = [each for each in CaptureReader(stream) if each.interface is not None]
         records = [TapFrame(each.interface.name, each.at_ns, each.data, each.direction) for each in packets]
-        to_server = [each for each in journeys(records) if each.identity.lasting[2:4] == b"\0P"]  # to port 80
+        to_server = [each for each in journeys(records) if each.sightings[0].look.ports[1] == 80]
         return [each for each in to_server if each.sightings[0].tap == "client-a/eth0"]
 
     lab.wait_until(

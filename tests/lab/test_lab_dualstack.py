@@ -154,9 +154,13 @@ def test_an_internal_load_balancer_is_not_reached_from_the_internet(lab: Lab) ->
 
 
 @pytest.mark.contract("NL-13")
-def test_the_model_takes_rules_by_ip_version_and_leaves_ipv6_to_the_proxy(lab: Lab) -> None:
+def test_the_model_takes_rules_by_ip_version_and_follows_ipv6_through_the_proxy(lab: Lab) -> None:
     assert _explained(lab, PUBLIC["a"], ONLY_B) == "web-a"
-    assert _explained(lab, IPV6["a"], ONLY_B) is Cause.PROXY
+    assert _explained(lab, IPV6["a"], ONLY_B) == NODE
+    onward = exchange(Paths(lab.plan), Packet("client", IPV6["a"], destination_port=ONLY_B)).onward
+    assert onward is not None
+    assert (onward.target, onward.served) == ("web-b", True)
+    assert onward.sees[0].startswith(f"source {PRIVATE['a']}, the node's")
     assert _explained(lab, IPV6["a"], NO_LISTENER) is Cause.NO_LISTENER
 
 

@@ -38,7 +38,7 @@ def lab(broken: Lab) -> Iterator[Lab]:
     broken.call("fw", "set", mode="healthy")
 
 
-def counts(lab: Lab) -> dict[str, int]:
+def counts(lab: Lab) -> dict[str, float]:
     return {name: lab.metric(name) for name in DROPPED}
 
 

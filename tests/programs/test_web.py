@@ -66,6 +66,27 @@ class TestWeb:
     def test_it_refuses_a_size_that_is_none(self) -> None:
         assert curl("-o", "/dev/null", "-w", "%{http_code}", f"http://127.0.0.1:{PORT}/bytes/many") == "400"
 
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [("/status/503", 503), ("/status/204", 204), ("/status/99", 400), ("/status/x", 400), ("/delay/0.01", 200),
+         ("/delay/x", 400), ("/delay/-1", 400), ("/status/", 400)],
+    )  # fmt: skip
+    def test_it_answers_with_a_status_or_after_a_time_that_was_asked_for(self, path: str, status: int) -> None:
+        said = curl("-o", "/dev/null", "-w", "%{http_code} %{time_total}", f"http://127.0.0.1:{PORT}{path}").split()
+        assert int(said[0]) == status
+        assert path != "/delay/0.01" or float(said[1]) >= 0.01
+
+    @pytest.mark.parametrize(("query", "name"), [("", "session"), ("?cookie=JSESSIONID&json", "JSESSIONID")])
+    def test_a_login_sets_a_cookie_of_its_own(self, query: str, name: str) -> None:
+        heads = [curl("-D", "-", "-o", "/dev/null", f"http://127.0.0.1:{PORT}/login{query}") for _ in range(2)]
+        cookies = [line for head in heads for line in head.splitlines() if line.startswith("Set-Cookie:")]
+        assert len(set(cookies)) == 2
+        assert all(line.startswith(f"Set-Cookie: {name}=web-a-") and line.endswith("; Path=/") for line in cookies)
+
+    def test_a_header_that_came_twice_is_told_whole(self) -> None:
+        facts = json.loads(curl("-H", "X-Odd: one", "-H", "X-Odd: two", f"http://127.0.0.1:{PORT}/?json"))
+        assert facts["headers"]["X-Odd"] == "one, two"
+
     def test_one_connection_serves_several_requests(self) -> None:
         url = f"http://127.0.0.1:{PORT}/bytes/3"
         assert curl("-o", "/dev/null", "-o", "/dev/null", "-w", "%{num_connects} ", url, url) == "1 0 "

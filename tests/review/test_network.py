@@ -16,6 +16,7 @@ from tests.topology.builder import put
 
 BOTH = yaml.safe_load((TOPOLOGIES / "cross-zone.yaml").read_text())
 STATIC = yaml.safe_load((TOPOLOGIES / "static-ip.yaml").read_text())
+del STATIC["load_balancers"][1:], STATIC["load_balancers"][0]["listeners"][1:], STATIC["target_groups"][1:]
 CROSS_ZONE, PRESERVE = "load_balancing.cross_zone.enabled", "preserve_client_ip.enabled"
 RULES = "vpcs[0].security_groups[0].ingress"
 

@@ -146,7 +146,7 @@ def _count_what_arrived(lab: Lab, tally: Tally) -> None:
         if each.kind in KINDS
     ]
     at_ports = sum(each.packets for each in lab.status().port_drops)
-    tally.counts[f"{lab.name}: at nodes"] = at_nodes
+    tally.counts[f"{lab.name}: at nodes"] = int(at_nodes)
     tally.counts[f"{lab.name}: at appliances"] = sum(at_appliances)
     tally.counts[f"{lab.name}: dropped by ports"] = at_ports
     if not (at_nodes and all(at_appliances) and at_ports):

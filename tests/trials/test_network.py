@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from gwlbemu import Lab
+from gwlbemu.lab import failure
 from gwlbemu.topology.file.parse import Parsed, parse
 from gwlbemu.topology.plan.resolve import resolve
 from gwlbemu.trials.reach import by_packets
@@ -81,6 +82,41 @@ def test_an_injected_packet_is_followed_through_a_node_that_changes_its_port(lab
     assert report.answer.after is not None
     assert report.expected is not None
     assert report.expected.agrees
+
+
+@pytest.mark.namespace
+def test_a_report_names_the_node_the_target_and_the_connection(lab: Lab) -> None:
+    (report,) = lab.inject(tcp=BOTH, source="client", destination=PUBLIC["a"])
+    (connection,) = report.connections
+    assert (connection.node, connection.listener, connection.target_group) == ("front-node-a", f"TCP:{BOTH}", "both")
+    assert connection.target == report.delivered_to
+    assert connection.packets_to >= 1 <= connection.packets_from
+
+
+@pytest.mark.namespace
+def test_a_packet_that_did_not_arrive_is_told_with_the_target_that_it_was_given_to(lab: Lab) -> None:
+    failure.fail(lab.running, "link", "web-a")
+    try:
+        (report,) = lab.inject(tcp=ONLY_A, source="client", destination=PUBLIC["a"])
+    finally:
+        failure.heal(lab.running, "link", "web-a")
+        lab.wait_until_healthy(PATIENCE)
+    (connection,) = report.connections
+    assert (connection.target, connection.packets_to, connection.packets_from) == ("web-a", 1, 0)
+    where = f"web-a ({connection.target_address} port {connection.target_port})"
+    assert report.why.startswith(f"front-node-a gave it to {where}, where it was not seen to arrive")
+
+
+@pytest.mark.namespace
+def test_what_a_frozen_keeper_would_know_is_not_guessed(lab: Lab) -> None:
+    failure.fail(lab.running, "process", "front-node-a")
+    try:
+        (report,) = lab.inject(tcp=BOTH, source="client", destination=PUBLIC["a"])
+    finally:
+        failure.heal(lab.running, "process", "front-node-a")
+        lab.wait_until_healthy(PATIENCE)
+    assert report.connections == ()
+    assert "front-node-a is frozen" in " ".join(report.silent)
 
 
 @pytest.mark.namespace

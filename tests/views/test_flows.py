@@ -55,7 +55,7 @@ def test_every_field_of_the_cores_record_reaches_the_view_under_its_name() -> No
     """What only the node needs (keys) and instants, which become seconds from now, are named here."""
     internal = {"key", "tuple_size", "placed_at", "last_seen_at", "expires_at"}
     told = {"node", "packets", "type", "age_seconds", "idle_seconds", "expires_in_seconds"}
-    network = {"listener", "target_group", "target_address", "target_port", "state"}
-    names = {each.name for each in fields(LiveFlow)} - network
+    others = {"listener", "target_group", "target_address", "target_port", "state"}
+    names = {each.name for each in fields(LiveFlow)} - others
     assert set(FlowRecord._fields) - internal == names - told
     assert set(COLUMNS["gateway"]) <= names

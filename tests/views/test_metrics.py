@@ -56,7 +56,7 @@ READING = Reading(tuple(TWO))
 METRICS = TABLES["gateway"].metrics
 
 
-def statistics(found: list[Point], name: str, **dimensions: str) -> dict[str, int]:
+def statistics(found: list[Point], name: str, **dimensions: str) -> dict[str, float]:
     wanted = {"LoadBalancer": FIREWALL, **dimensions}
     (point,) = (each for each in found if each.metric.name == name and each.dimensions == wanted)
     return dict(point.statistics)

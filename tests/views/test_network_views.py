@@ -138,7 +138,7 @@ def test_hosts_are_counted_by_group_and_everything_else_by_load_balancer(tmp_pat
     text = "\n".join(metrics_lines(counters))
     assert "LoadBalancer net/front/" in text
     assert "UnHealthyHostCount of both" in text
-    assert snapshot.nodes[0].counts == (5, 12, 9, 4)
+    assert snapshot.nodes[0].counts == (5, 12, 9, 4, 900, 2)
 
 
 def test_a_health_check_that_goes_where_connections_go_cannot_fail_alone(tmp_path: Path) -> None:

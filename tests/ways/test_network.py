@@ -286,17 +286,62 @@ def test_after_an_answer_was_remembered_a_target_is_asked_itself() -> None:
     assert not any(hop.at.startswith("front-node") for hop in found.back.hops)
 
 
-def test_what_a_proxy_in_the_node_does_is_left_open() -> None:
-    """Until a file can have one: the plan of a listener that ends TLS."""
-    plan = paths().plan
-    balancer = plan.load_balancers[0]
-    listeners = (replace(balancer.listeners[0], protocol="TLS"), *balancer.listeners[1:])
-    proxied = Paths(replace(plan, load_balancers=(replace(balancer, listeners=listeners),)))
-    found = asked(proxied, tcp("client", "front", BOTH))
-    assert {one.there.end.reason for one in found.possible} == {Cause.PROXY.value}
-    assert not found.answered
-    assert conclusion(found).startswith("Not known: listener TLS:80 of front ends the connection at a proxy in front-")
-    assert ended(asked(proxied, tcp("client", PUBLIC["a"], BOTH, tcp_flags=ACK)))[2] == Cause.RESET.value
+def proxied(protocol: str = "TLS", **attributes: object) -> Paths:
+    """The listener ONLY_A ends TLS, or connections are announced by proxy protocol version 2."""
+
+    def change(document: Document) -> None:
+        listener = next(each for each in document["load_balancers"][0]["listeners"] if each["port"] == ONLY_A)
+        listener["protocol"] = protocol
+        group(document, "only-a")["attributes"].update(attributes)
+
+    return paths(change)
+
+
+@pytest.mark.contract("NL-09")
+def test_a_proxy_in_the_node_ends_the_connection_and_begins_another_with_the_clients_address() -> None:
+    found = asked(proxied(), tcp("client", PUBLIC["a"], ONLY_A))
+    assert found.answered
+    assert found.served
+    assert ended(found) == ("delivered", "front-node-a", "")
+    onward = found.onward
+    assert onward is not None
+    assert onward.exchange is not None
+    second = onward.exchange
+    assert looks(second.there.packet) == (ADDRESSES["client"], None, ADDRESSES["web-a"], 80)
+    assert second.there.balanced == (("front-node-a", "web-a"),)
+    assert second.back is not None
+    assert second.back.end.at == "front-node-a"  # and not the client, whose address it has
+    assert [hop.at for hop in second.back.hops] == ["web-a", "app-a", "front-node-a"]
+    assert onward.sees == (f"source {ADDRESSES['client']}, the client's",)
+    assert conclusion(found).endswith("It is served by web-a.")
+    assert ended(asked(proxied(), tcp("client", PUBLIC["a"], ONLY_A, tcp_flags=ACK)))[2] == Cause.RESET.value
+
+
+@pytest.mark.contract("NL-04")
+def test_a_proxy_tells_the_client_by_proxy_protocol_and_is_the_source_where_that_is_not_kept() -> None:
+    made = proxied("TCP", **{"proxy_protocol_v2.enabled": True, PRESERVE: False})
+    found = asked(made, tcp("client", PUBLIC["b"], ONLY_A))
+    assert found.onward is not None
+    assert found.onward.exchange is not None
+    assert found.onward.exchange.there.packet.source == PRIVATE["b"]
+    assert found.onward.sees == (
+        f"source {PRIVATE['b']}, the node's",
+        f"a header of proxy protocol version 2, with {ADDRESSES['client']}",
+    )
+    assert found.served
+
+
+def test_what_a_proxy_cannot_reach_closes_the_connection_that_it_has_taken() -> None:
+    found = asked(proxied(), tcp("client", PUBLIC["a"], ONLY_A), States(broken=frozenset({("instance", "web-a")})))
+    assert found.answered
+    assert not found.served
+    assert "But front-node-a closes the connection: " in conclusion(found)
+    own = asked(proxied(), tcp("web-a", PRIVATE["a"], ONLY_A))  # its own client, with its own address
+    assert own.onward is not None
+    assert own.onward.exchange is not None
+    assert own.onward.exchange.there.end.reason == Cause.HAIRPIN.value
+    stopped = States(without_engine=frozenset({"front-node-a"}))
+    assert ended(asked(proxied(), tcp("client", PUBLIC["a"], ONLY_A), stopped))[2] == Cause.RESET.value
 
 
 def test_nothing_is_claimed_of_a_node_whose_tables_were_changed() -> None:

@@ -65,19 +65,24 @@ def test_a_shipped_topology_keeps_its_promise(promise: Promise) -> None:
         assert each.back.endpoints == each.there.endpoints[::-1]
 
 
-# A client on the internet asks a network load balancer: by which endpoints its packets come, and who serves it.
+# A client on the internet asks a load balancer: by which endpoints its packets come, and who serves it.
 SERVED: list[tuple[str, str, set[tuple[str, ...]], set[str]]] = [
     ("static-ip", "203.0.113.1", {()}, {"web-a1", "web-a2"}),
     ("static-ip", "203.0.113.2", {()}, {"web-b1"}),
     ("static-ip", "web", {()}, {"web-a1", "web-a2", "web-b1"}),
     ("cross-zone", "203.0.113.1", {("vpce-a",)}, {"web-a", "web-b", "web-b2"}),
     ("cross-zone", "web", {("vpce-a",), ("vpce-b",)}, {"web-a", "web-b", "web-b2"}),
+    # The node of an application load balancer answers itself.
+    ("cross-zone", "shop", {("vpce-a",), ("vpce-b",)}, {"shop-node-a", "shop-node-b"}),
+    ("web-tier", "web", {("vpce-a",), ("vpce-b",)}, {"web-node-a", "web-node-b"}),
+    ("sticky", "web", {()}, {"web-node-a", "web-node-b"}),
+    ("scaling", "shop", {()}, {"shop-node-a", "shop-node-b"}),
 ]
 
 
 @pytest.mark.contract("NL-01", "NL-08")
 @pytest.mark.parametrize(("file", "destination", "endpoints", "servers"), SERVED)
-def test_a_shipped_network_load_balancer_serves_its_clients(
+def test_a_shipped_load_balancer_serves_its_clients(
     file: str, destination: str, endpoints: set[tuple[str, ...]], servers: set[str]
 ) -> None:
     found = walked(file, "client", destination)

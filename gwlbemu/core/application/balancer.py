@@ -73,6 +73,10 @@ class ApplicationBalancer:
         return taken
 
     # ---- what is known ----
+    def told(self) -> Balancer:
+        """Return the load balancer as it was told last."""
+        return self._balancer
+
     def groups(self) -> dict[str, Group]:
         """Return what is known of each target group by its name, as it was told."""
         return dict(self._groups.told)

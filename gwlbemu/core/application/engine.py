@@ -55,9 +55,26 @@ class Engine:
 
     @property
     def shape(self) -> Engine:
-        """The same without what changes with the states of targets."""
+        """The same without what changes with the states of targets; whether there are any registered stays."""
         pools = (
-            replace(pool, servers=tuple(replace(one, takes_requests=True, weight=FULL_WEIGHT) for one in pool.servers))
+            replace(
+                pool,
+                servers=tuple(replace(one, takes_requests=True, weight=FULL_WEIGHT) for one in pool.servers),
+                registered=min(pool.registered, 1),
+            )
             for pool in self.pools
         )
+        return replace(self, pools=tuple(pools))
+
+    def with_states_of(self, other: Engine) -> Engine:
+        """Return the same with what its servers have in `other`; one that is not there takes no requests."""
+        new = {(pool.name, server.name): server for pool in other.pools for server in pool.servers}
+
+        def now(pool: Pool, server: Server) -> Server:
+            found = new.get((pool.name, server.name))
+            if found is None:
+                return replace(server, takes_requests=False)
+            return replace(server, takes_requests=found.takes_requests, weight=found.weight)
+
+        pools = (replace(pool, servers=tuple(now(pool, one) for one in pool.servers)) for pool in self.pools)
         return replace(self, pools=tuple(pools))

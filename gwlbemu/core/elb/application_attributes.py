@@ -2,11 +2,12 @@
 
 Rules of this file: the table is the only place that knows these keys, ranges and defaults. One value of the class holds
 the keys of the load balancer, of one listener and of one target group: who asks about a group leaves the listener's at
-their defaults, and the other way. A key of AWS's that is not here is in `ABSENT`, with the reason.
+their defaults, and the other way. A key of AWS's that is not here is in `_ABSENT`, with the reason.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -61,8 +62,8 @@ RESPONSE_HEADERS = {
     "content_type_options": ("x_content_type_options", "X-Content-Type-Options"),
     "frame_options": ("x_frame_options", "X-Frame-Options"),
 }
-# What AWS has and the emulation has not, by the beginning of a key: refused with the reason.
-ABSENT = {
+# What AWS has and the emulation has not (see `Attributes.ABSENT`).
+_ABSENT = {
     "waf.": "there is no web application firewall here",
     "connection_logs.": "connection logs are not emulated: access_logs.s3.enabled is",
     "health_check_logs.": "health check logs are not emulated: `gwlbemu logs NODE` tells every change of a target",
@@ -78,6 +79,7 @@ ABSENT = {
 class ApplicationAttributes(MinimumHealthAttributes, Attributes):
     """Every attribute of an Application Load Balancer, parsed; the defaults are AWS's."""
 
+    ABSENT: ClassVar[Mapping[str, str]] = _ABSENT
     TABLE: ClassVar[Table] = table_of(
         {
             LOAD_BALANCER: (

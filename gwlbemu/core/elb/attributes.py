@@ -42,7 +42,7 @@ class Attribute(NamedTuple):
         """What a value may be, in words for an error message."""
         if isinstance(self.default, bool) and not self.choices:
             return "true or false"
-        if isinstance(self.default, int):
+        if isinstance(self.default, int) and not self.choices:
             return f"a whole number from {self.low} to {self.high}{' or off' if self.may_be_off else ''}"
         return " or ".join(self.choices) or f"text that matches {self.pattern}"
 
@@ -97,6 +97,7 @@ class Attributes:
     """
 
     TABLE: ClassVar[Table] = {}
+    ABSENT: ClassVar[Mapping[str, str]] = {}  # what AWS has and the emulation has not: a key's beginning, the reason
 
     @classmethod
     def rows(cls, resource: str) -> Mapping[str, Attribute]:
@@ -106,6 +107,11 @@ class Attributes:
         return cls.TABLE[resource]
 
     @classmethod
+    def absent(cls, key: str) -> str:
+        """Return why a key of AWS's is not emulated, "" for one that is, or is none."""
+        return next((reason for beginning, reason in cls.ABSENT.items() if key.startswith(beginning)), "")
+
+    @classmethod
     def parse(cls, resource: str, texts: Mapping[str, str]) -> dict[str, Value]:
         """Return the value of each given key, by field name.
 
@@ -113,6 +119,8 @@ class Attributes:
         """
         rows = cls.rows(resource)
         for key in texts:
+            if reason := cls.absent(key):
+                raise AwsError(f"{resource} attribute key '{key}': {reason}")
             if key not in rows:
                 raise AwsError(
                     f"{resource} attribute key '{key}' is not recognized, expected one of: {', '.join(rows)}"

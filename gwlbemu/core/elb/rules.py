@@ -7,6 +7,7 @@ else is an application load balancer's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 FORWARD, REDIRECT, FIXED_RESPONSE, JWT_VALIDATION = "forward", "redirect", "fixed-response", "jwt-validation"
@@ -111,3 +112,21 @@ class Rule:
     conditions: tuple[Condition, ...]
     actions: tuple[Action, ...]
     transforms: tuple[Transform, ...] = ()
+
+
+def sticky_refusal(groups: int, sticky: bool, name: str, attributes: Mapping[str, str]) -> str:
+    """Return why AWS refuses the stickiness of target group `name` in a forward action of so many groups, "" where it
+    does not; `sticky` says whether the action's own is on. `attributes` are the group's, by AWS key.
+
+    Source: ALB guide, Sticky sessions; what AWS answers in public issues (InvalidConfigurationRequest).
+    """
+    if groups < 2 or attributes.get("stickiness.enabled") != "true":
+        return ""
+    if attributes.get("stickiness.type") == "app_cookie":
+        return f"target group {name} has stickiness.type app_cookie, which weighted target groups do not support"
+    if not sticky:
+        return (
+            f"target group {name} is behind a rule with group stickiness disabled: enable "
+            "target_group_stickiness_config before stickiness.enabled"
+        )
+    return ""

@@ -82,6 +82,18 @@ class Proxy:
         )
         return replace(self, backends=tuple(backends))
 
+    def with_states_of(self, other: Proxy) -> Proxy:
+        """Return the same with what its servers have in `other`; one that is not there takes nothing new."""
+        new = {(backend, server.name): server.takes_new for backend, server in other.servers()}
+        backends = (
+            replace(
+                each,
+                servers=tuple(replace(one, takes_new=new.get((each.name, one.name), False)) for one in each.servers),
+            )
+            for each in self.backends
+        )
+        return replace(self, backends=tuple(backends))
+
     def servers(self) -> Iterator[tuple[str, Server]]:
         """Yield each server with the name of its backend."""
         return ((backend.name, server) for backend in self.backends for server in backend.servers)

@@ -65,6 +65,7 @@ defaults
   mode http
   retries 0
   option abortonclose
+  option idle-close-on-response
   option h1-case-adjust-bogus-client
   option h1-case-adjust-bogus-server
   timeout connect {{ connect }}ms

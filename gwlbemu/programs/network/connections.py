@@ -55,12 +55,15 @@ class Connections:
         """Return how many there are by the number of their target."""
         return Counter(each.mark & NUMBER_MASK for each in await self.live())
 
-    async def page(self, limit: int, cursor: str, newest_first: bool) -> tuple[Sequence[Live], str]:
-        """Return at most `limit` of them and the cursor of the next page, "" when there is none.
+    async def page(self, limit: int, cursor: str, newest_first: bool, port: int = 0) -> tuple[Sequence[Live], str]:
+        """Return at most `limit` of them and the cursor of the next page, "" when there is none; with `port` only those
+        of clients' ports of that number.
 
         A connection that lives throughout is on exactly one page.
         """
         live = await self.live(PAGES_SECONDS if cursor else 0)
+        if port:
+            live = [each for each in live if each.entry.original.source_port == port]
         at = _place(cursor)
         if newest_first:
             end = bisect_left(live, at, key=lambda each: each[:2]) if at else len(live)

@@ -14,10 +14,9 @@ import logging
 import math
 import sys
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
-from gwlbemu.core.elb.health import HealthCheck, status_ranges
+from gwlbemu.core.elb.health import status_ranges
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Group
@@ -26,12 +25,13 @@ from gwlbemu.ports import privileges
 from gwlbemu.ports.control import ControlServer
 from gwlbemu.ports.loop import Loop, Timer
 from gwlbemu.ports.probe import Check, ProbeResult
-from gwlbemu.ports.prober import Pace, Prober
+from gwlbemu.ports.prober import Pace
 from gwlbemu.programs.network.config import NodeConfig, balancer_from_json
 from gwlbemu.programs.network.connections import Connections
 from gwlbemu.programs.network.kernel import INTACT, Kernel
 from gwlbemu.programs.network.proxy import ProxyKeeper
 from gwlbemu.programs.network.verbs import KeeperVerbs
+from gwlbemu.programs.probing import GroupProbers, StateLog
 from gwlbemu.programs.process import keep_logs_small, run_logged
 from gwlbemu.programs.zone_news import ZoneNews
 
@@ -53,9 +53,9 @@ class Keeper:
         self.proxy: ProxyKeeper | None = None
         self._zone_news = ZoneNews(config.zone_news, config.load_balancer, config.zone)
         stack.callback(self._zone_news.close)
-        self._probers: dict[str, _GroupProber] = {}
+        self._probers = GroupProbers(loop, config.address, self._check_of, self.balancer.probe_targets, self.probed)
         self._expiry: Timer | None = None
-        self._states: dict[tuple[str, str], str] = {}
+        self._log = StateLog(LOG)
         self._tables = INTACT
         self._control = ControlServer(config.control, KeeperVerbs(self).table(), faults=loop.faults)
         stack.callback(self._control.close)
@@ -75,17 +75,12 @@ class Keeper:
             self.kernel.end(number)
         self._follow_proxy(ended)
         self._tell_zone()
-        self._follow_groups()
+        self._probers.follow(self.balancer.groups())
         if self._expiry is not None:
             self._expiry.cancel()
         deadline = self.balancer.next_deadline()
         self._expiry = self.loop.call_at(deadline, self.changed) if deadline < math.inf else None
-        states = {(each.target_group, each.id): each.state for each in self.balancer.target_health(self.loop.now)}
-        for name in sorted(states.keys() | self._states.keys()):
-            before, after = self._states.get(name, "not registered"), states.get(name, "not registered")
-            if before != after:
-                LOG.info("target %s of %s: %s, was %s", name[1], name[0], after, before)
-        self._states = states
+        self._log.note(self.balancer.target_health(self.loop.now))
 
     def _follow_proxy(self, ended: list[int]) -> None:
         wanted = self.balancer.proxy()
@@ -94,15 +89,19 @@ class Keeper:
         if self.proxy is not None:
             self.proxy.apply(wanted, ended)
 
-    def _follow_groups(self) -> None:
-        groups = self.balancer.groups()
-        for name in list(self._probers):
-            if name not in groups or not self._probers[name].fits(groups[name]):
-                self._probers.pop(name).stop()
-        for name, group in groups.items():
-            if name not in self._probers:
-                self._probers[name] = _GroupProber(self, group)
-            self._probers[name].refresh()
+    def _check_of(self, group: Group) -> tuple[Check, Pace]:
+        """How a group is probed. `Host` is the node's address and the listener's port (NLB guide, Health checks)."""
+        told = group.health_check
+        check = Check(
+            told.protocol,
+            told.port,
+            told.path,
+            told.timeout_seconds,
+            status_ranges(told.matcher),
+            f"{self.config.address}:{self.balancer.port_of(group.name)}",
+            NetworkAttributes.from_text(target_group=group.attributes).proxy_protocol_v2,
+        )
+        return check, Pace(told.interval_seconds, self.settings.emulation.initial_health_check_interval_seconds)
 
     def probed(self, group: str, target: str, result: ProbeResult) -> None:
         """Take the result of a health check."""
@@ -122,54 +121,6 @@ class Keeper:
         if tables != self._tables:
             LOG.info("tables: %s, were %s", tables, self._tables)
         self._tables = tables
-
-
-class _GroupProber:
-    """Probes the targets of one group by its health check, until it is stopped."""
-
-    def __init__(self, keeper: Keeper, group: Group) -> None:
-        self.check: HealthCheck = group.health_check
-        self.sends_header = _sends_header(group)
-        self._keeper, self._group, self._stopped = keeper, group.name, False
-        self._host = self._host_of(group)
-        self._prober = Prober(
-            keeper.loop,
-            Check(
-                self.check.protocol,
-                self.check.port,
-                self.check.path,
-                self.check.timeout_seconds,
-                status_ranges(self.check.matcher),
-                self._host,
-                self.sends_header,
-            ),
-            Pace(self.check.interval_seconds, keeper.settings.emulation.initial_health_check_interval_seconds),
-            local_address=keeper.config.address,
-            targets=lambda: [] if self._stopped else keeper.balancer.probe_targets(self._group),
-            report=partial(keeper.probed, group.name),
-        )
-
-    def fits(self, group: Group) -> bool:
-        """Whether `group`, of the same name, is to be probed in the same way."""
-        now = group.health_check, _sends_header(group), self._host_of(group)
-        return now == (self.check, self.sends_header, self._host)
-
-    def _host_of(self, group: Group) -> str:
-        """NLB guide, Health checks: the node's address and the listener's port."""
-        return f"{self._keeper.config.address}:{self._keeper.balancer.port_of(group.name)}"
-
-    def refresh(self) -> None:
-        """Begin what is due."""
-        self._prober.refresh()
-
-    def stop(self) -> None:
-        """Probe no more; what is under way is not told."""
-        self._stopped = True
-        self._prober.refresh()
-
-
-def _sends_header(group: Group) -> bool:
-    return NetworkAttributes.from_text(target_group=group.attributes).proxy_protocol_v2
 
 
 def main(argv: list[str]) -> int:

@@ -6,13 +6,13 @@ A new text has each server in its present state; a change of states alone needs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from gwlbemu.core.elb.tls import Tls
-from gwlbemu.core.network.proxy import SHARES, Frontend, Proxy, server_name
+from gwlbemu.core.network.proxy import SHARES, Frontend, Proxy
+from gwlbemu.programs.haproxy.description import UNKNOWN, described
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -21,7 +21,6 @@ CONNECT_SECONDS = 10  # to a target; what AWS takes is not documented
 KEEPALIVE_SECONDS = 20  # NLB guide, Idle timeout: on TLS connections, towards both sides
 FORMER_WORKERS = 20  # that may stay with old connections, each some 12 MB
 _CERTIFICATE_HAS_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
-_DESCRIPTION = "GENERATION"
 
 _TEXT = """\
 global
@@ -86,10 +85,10 @@ def _template() -> Template:
 
 
 def text(proxy: Proxy) -> str:
-    """Return the configuration; `description_of` says how the proxy that has read it can be told."""
+    """Return the configuration; its description says how the proxy that has read it can be told."""
     written: str = _template().render(
         proxy=proxy,
-        description=_DESCRIPTION,
+        description=UNKNOWN,
         connect=CONNECT_SECONDS,
         keepalive=KEEPALIVE_SECONDS,
         former=FORMER_WORKERS,
@@ -97,12 +96,7 @@ def text(proxy: Proxy) -> str:
         place=_place,
         tls=_tls,
     )
-    return written.replace(_DESCRIPTION, blake2b(written.encode(), digest_size=8).hexdigest(), 1)
-
-
-def description_of(configuration: str) -> str:
-    """Return the description in a configuration that `text` made."""
-    return next(line.split()[1] for line in configuration.splitlines() if line.startswith("  description "))
+    return described(written)
 
 
 def _place(frontend: Frontend) -> str:
@@ -139,6 +133,6 @@ def changes(before: Proxy, after: Proxy) -> Iterator[str]:
             yield f"set server {backend}/{server.name} state {'ready' if server.takes_new else 'maint'}"
 
 
-def ends(proxy: Proxy, number: int) -> Iterator[str]:
-    """Yield the commands that end every connection to the target with this number, which may be known no more."""
-    return (f"shutdown sessions server {backend.name}/{server_name(number)}" for backend in proxy.backends)
+def ends(proxy: Proxy, names: Iterable[str]) -> Iterator[str]:
+    """Yield the commands that end every connection to the servers with these names, which may be known no more."""
+    return (f"shutdown sessions server {backend.name}/{name}" for name in names for backend in proxy.backends)

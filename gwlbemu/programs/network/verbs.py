@@ -18,9 +18,9 @@ from gwlbemu.net import conntrack
 from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, whole
 from gwlbemu.ports.control import Verb
 from gwlbemu.ports.loop import Loop
+from gwlbemu.programs.haproxy.master import Session
 from gwlbemu.programs.network.config import NodeConfig, balancer_from_json
 from gwlbemu.programs.network.connections import Connections, Live
-from gwlbemu.programs.network.haproxy import Session
 from gwlbemu.programs.network.kernel import Kernel
 from gwlbemu.programs.network.proxy import ProxyKeeper
 from gwlbemu.programs.network.ruleset import (
@@ -125,25 +125,28 @@ class KeeperVerbs:
         """Answer a page of at most `limit` flows (500 at most), who began first first, with `newest` last first.
 
         `more` tells whether there may be others: then `cursor`, given in the next request, is where they begin. A flow
-        that lives throughout is on exactly one page, whatever else comes and goes. Those of the proxy come last.
+        that lives throughout is on exactly one page, whatever else comes and goes. Those of the proxy come last. With
+        `source_port` there are those alone that come from that port.
         """
         limit = min(whole(arguments, "limit", 1, LONGEST_LIMIT, PAGE), LONGEST_PAGE)
         cursor, newest_first = text(arguments, "cursor", ""), flag(arguments, "newest")
+        port = whole(arguments, "source_port", 0, 65535, 0)
         if cursor.startswith(_PROXIED):
-            sessions = [each for each in await self._proxied() if _place(each) > cursor]
+            sessions = [each for each in await self._proxied(port) if _place(each) > cursor]
             following = _place(sessions[limit - 1]) if len(sessions) > limit else ""
             flows = [self._session(each) for each in sessions[:limit]]
         else:
-            page, following = await self._keeper.connections.page(limit, cursor, newest_first)
+            page, following = await self._keeper.connections.page(limit, cursor, newest_first, port)
             flows = [self._flow(each) for each in page]
-            if not following and await self._proxied():
+            if not following and await self._proxied(port):
                 following = _PROXIED
         return {"flows": flows, "more": bool(following), "cursor": following}
 
-    async def _proxied(self) -> list[Session]:
-        """The connections of the proxy, in the order of their places."""
+    async def _proxied(self, port: int = 0) -> list[Session]:
+        """The connections of the proxy, in the order of their places; of a client's port, or (0) all."""
         proxy = self._keeper.proxy
-        return [] if proxy is None else sorted(await proxy.flows(), key=_place)
+        found = [] if proxy is None else sorted(await proxy.flows(), key=_place)
+        return [each for each in found if port in (0, each.source_port)]
 
     def _session(self, session: Session) -> dict[str, Any]:
         """A connection of the proxy, as `_flow` has one; its packets are not counted."""

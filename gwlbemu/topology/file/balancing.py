@@ -11,7 +11,15 @@ from pydantic.config import JsonDict
 from gwlbemu.core.elb import health as core
 from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES
-from gwlbemu.core.elb.health import GENEVE, MATCHER, RANGES, TRAFFIC_PORT, check_health_check, network_defaults
+from gwlbemu.core.elb.health import (
+    APPLICATION_PROTOCOLS,
+    GENEVE,
+    RANGES,
+    TRAFFIC_PORT,
+    application_defaults,
+    check_health_check,
+    network_defaults,
+)
 from gwlbemu.topology.file.document import Path
 from gwlbemu.topology.file.fields import Address, AttributeValue, Ipv6Address, Model, Name
 from gwlbemu.topology.file.rules import Action, Rule
@@ -27,6 +35,7 @@ _NOT_EMULATED = {
 GENEVE_PORT = 6081
 _AT_TRAFFIC_PORT = "traffic-port"
 _GroupProtocol = Literal["GENEVE", "TCP", "UDP", "TCP_UDP", "TLS", "HTTP", "HTTPS"]
+_TargetType = Literal["instance", "ip", "alb"]
 _ListenerProtocol = Literal["HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP"]
 
 
@@ -36,6 +45,12 @@ _LISTENED = "TCP, UDP, TCP_UDP, TLS, HTTP or HTTPS"
 def _emulated(value: object) -> object:
     if value in ("QUIC", "TCP_QUIC"):
         raise ValueError(f"{value} is not emulated: expected {_LISTENED} (UnsupportedProtocol)")
+    return value
+
+
+def _known_target(value: object) -> object:
+    if value == "lambda":
+        raise ValueError("Lambda functions as targets are not emulated: expected 'instance', 'ip' or 'alb'")
     return value
 
 
@@ -66,32 +81,39 @@ _HealthCheckPort = Annotated[
 class HealthCheck(Model):
     """How a target group's targets are probed. What is not given has the default of the group's protocol.
 
-    `port` is a number, or traffic-port for that of each target. Ranges: GWLB and NLB guide, Health checks for target
-    groups (contract TG-02, NL-06).
+    `port` is a number, or traffic-port for that of each target. Ranges: guide of each type, Health checks for target
+    groups (contract TG-02, NL-06, AL-09).
     """
 
-    protocol: Literal["TCP", "HTTP", "HTTPS"] = "TCP"
+    protocol: Literal["TCP", "HTTP", "HTTPS"] | None = None
     port: _HealthCheckPort | None = None
-    path: str = Field(default="/", pattern="^/", max_length=1024)
+    path: str | None = Field(default=None, pattern="^/", max_length=1024)
     interval_seconds: int | None = Field(
         default=None, ge=RANGES["interval_seconds"][0], le=RANGES["interval_seconds"][1]
     )
     timeout_seconds: int | None = Field(default=None, ge=RANGES["timeout_seconds"][0], le=RANGES["timeout_seconds"][1])
     healthy_threshold_count: int = Field(default=5, ge=_HEALTHY[0], le=_HEALTHY[1])
     unhealthy_threshold_count: int = Field(default=2, ge=_UNHEALTHY[0], le=_UNHEALTHY[1])
-    matcher: str = Field(default=MATCHER, description='HTTP statuses: "200", "200,202", "200-299"')
+    matcher: str | None = Field(
+        default=None, description='HTTP statuses: "200", "200,202", "200-299"; codes of gRPC with protocol_version GRPC'
+    )
 
-    def settings(self, group_protocol: str) -> core.HealthCheck:
-        """Return the same as the core has it, for a group of that protocol.
+    def settings(
+        self, group_protocol: str, protocol_version: str = "", default_protocol: str = "TCP"
+    ) -> core.HealthCheck:
+        """Return the same as the core has it, for a group of that protocol and protocol version.
 
-        Defaults: GWLB and NLB guide, Health checks for target groups. Raises SettingError for what AWS refuses.
+        Defaults: guide of each type, Health checks for target groups. Raises SettingError for what AWS refuses.
         """
         given = self.model_dump(exclude_none=True)
         if self.port == _AT_TRAFFIC_PORT:
             given["port"] = GENEVE_PORT if group_protocol == GENEVE else TRAFFIC_PORT
-        if group_protocol != GENEVE:
-            given = network_defaults(self.protocol) | given
-        return check_health_check(core.HealthCheck(**given), group_protocol)
+        if group_protocol in APPLICATION_PROTOCOLS:
+            given = application_defaults(protocol_version) | given
+        elif group_protocol != GENEVE:
+            protocol = self.protocol or default_protocol
+            given = network_defaults(protocol) | {"protocol": protocol} | given
+        return check_health_check(core.HealthCheck(**given), group_protocol, protocol_version)
 
 
 class Target(Model):
@@ -122,10 +144,18 @@ class TargetGroup(Model):
     protocol: Annotated[_GroupProtocol, BeforeValidator(_emulated, json_schema_input_type=_GroupProtocol)]
     protocol_version: Literal["HTTP1", "HTTP2", "GRPC"] | None = None
     port: int = Field(ge=1, le=65535)
-    target_type: Literal["instance", "ip", "alb"] = "instance"
+    target_type: Annotated[_TargetType, BeforeValidator(_known_target, json_schema_input_type=_TargetType)] = "instance"
     health_check: HealthCheck = HealthCheck()
     attributes: dict[str, AttributeValue] = Field(default_factory=dict, json_schema_extra=_keys(TARGET_GROUP))
     targets: tuple[_ShortTarget, ...] = ()
+
+    def checked(self) -> core.HealthCheck:
+        """Return how its targets are probed. Raises SettingError for what AWS refuses.
+
+        Targets of type alb are probed by HTTP or HTTPS (NLB guide, Use an Application Load Balancer as a target).
+        """
+        default = "HTTP" if self.target_type == "alb" else "TCP"
+        return self.health_check.settings(self.protocol, self.protocol_version or "", default)
 
     @property
     def target_ids(self) -> tuple[str, ...]:
@@ -136,7 +166,8 @@ class TargetGroup(Model):
 class LoadBalancerSubnet(Model):
     """The subnet of one zone, and the node's addresses there (SubnetMapping); the private ones are chosen if absent.
 
-    `public_address` is an internet-facing network load balancer's Elastic IP address.
+    `public_address` is an internet-facing network load balancer's Elastic IP address. An application load balancer has
+    none of these keys: AWS assigns its addresses, as the plan does here (`node_places`).
     """
 
     subnet: Name
@@ -228,8 +259,8 @@ class LoadBalancer(Model):
     """A load balancer; `listener` is short for one of `listeners` of a gateway load balancer.
 
     `scheme`, `ip_address_type` and `security_groups` are for network and application load balancers. A scheme that is
-    not given is internet-facing where a subnet has a `public_address`, else internal: a choice of ours, AWS's default
-    is the former.
+    not given is internet-facing where a subnet has a `public_address`, else internal, so always of an application load
+    balancer: a choice of ours, AWS's default is internet-facing.
     """
 
     model_config = ConfigDict(json_schema_extra=_ONE_OF)

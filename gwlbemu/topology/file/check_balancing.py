@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, MOST_TARGETS, NETWORK, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, MOST_TARGETS, NETWORK, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.health import check_matcher
 from gwlbemu.core.elb.target import EVERY_ZONE, check_ip_target
 from gwlbemu.errors import SettingError
 from gwlbemu.topology.file.attributes import LISTENER, LOAD_BALANCER, attribute_problems, group_attribute_problems
 from gwlbemu.topology.file.balancing import LoadBalancer, TargetGroup
+from gwlbemu.topology.file.check_application import application_group_problems, application_problems
 from gwlbemu.topology.file.check_gateway import gateway_problems, geneve_group_problems
-from gwlbemu.topology.file.check_network import network_group_problems, network_problems
+from gwlbemu.topology.file.check_network import alb_target_problems, network_group_problems, network_problems
 from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.places import balancers_of_type, subnets_by_name, target_zone
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
@@ -46,7 +47,13 @@ def _endpoints(topology: Topology, vpc: Vpc, zones: dict[str, list[str]], path: 
             fitting = [name for name, its in subnets.items() if its in free] or list(subnets)
             known = ", ".join(fitting)
             yield Problem((*here, "subnet"), f"VPC {vpc.name} has no subnet {endpoint.subnet}: expected one of {known}")
-        if endpoint.service in {lb.name for lb in balancers_of_type(topology, NETWORK)}:
+        if endpoint.service in {lb.name for lb in balancers_of_type(topology, APPLICATION)}:
+            wanted = f"expected one of {', '.join(zones)}" if zones else "expected a Gateway Load Balancer's"
+            yield Problem(
+                (*here, "service"),
+                f"{endpoint.service} is an Application Load Balancer, which has no endpoint service: {wanted}",
+            )
+        elif endpoint.service in {lb.name for lb in balancers_of_type(topology, NETWORK)}:
             wanted = f", such as {', '.join(zones)}" if zones else ""
             yield Problem(
                 (*here, "service"),
@@ -100,6 +107,8 @@ def _load_balancer(
     yield from _forwards(topology, balancer, home, path)
     if balancer.type == NETWORK:
         yield from network_problems(balancer, home, {group.name: group for group in topology.target_groups}, path)
+    elif balancer.type == APPLICATION:
+        yield from application_problems(balancer, home, {group.name: group for group in topology.target_groups}, path)
     else:
         yield from gateway_problems(balancer, path)
     yield from attribute_problems(balancer.type, LOAD_BALANCER, balancer.attributes, (*path, "attributes"))
@@ -138,6 +147,13 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
     kind = TYPE_OF_PROTOCOL[group.protocol]
     if kind == GATEWAY:
         yield from geneve_group_problems(group, path)
+    if kind == APPLICATION:
+        yield from application_group_problems(group, path)
+    elif group.protocol_version is not None:
+        yield Problem(
+            (*path, "protocol_version"),
+            "a protocol version is for HTTP and HTTPS: expected no such key (ValidationError)",
+        )
     balancer = next((lb for lb in topology.load_balancers if group.name in lb.target_groups()), None)
     vpc = next((vpc for vpc in topology.vpcs if vpc.name == group.vpc), None)
     if vpc is None:
@@ -152,7 +168,7 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
         here, target = (*path, "targets", number), given.id
         registered = (target, given.port or group.port)
         if registered in seen:
-            with_port = f" with port {registered[1]}" if kind == NETWORK else ""
+            with_port = "" if kind == GATEWAY else f" with port {registered[1]}"
             yield Problem(here, f"{target} is in the group already{with_port}")
         seen.add(registered)
         if group.target_type == "alb":
@@ -171,6 +187,8 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
             )
     if kind == NETWORK:
         yield from network_group_problems(group, vpc, path)
+    if group.target_type == "alb":
+        yield from alb_target_problems(group, vpc, balancers_of_type(topology, APPLICATION), path)
     if known > (most := MOST_TARGETS[kind]):
         yield Problem((*path, "targets"), f"{known} targets: expected at most {most}, over all zones together")
 
@@ -178,12 +196,13 @@ def _target_group(topology: Topology, group: TargetGroup, zones: dict[str, list[
 def _health_check(group: TargetGroup, path: Path) -> Iterator[Problem]:
     check = group.health_check
     try:
-        check_matcher(check.matcher, group.protocol)
+        if check.matcher is not None:
+            check_matcher(check.matcher, group.protocol, group.protocol_version or "")
     except SettingError as error:
         yield Problem((*path, "matcher"), str(error))
         return
     try:
-        check.settings(group.protocol)
+        group.checked()
     except SettingError as error:
         yield Problem(path, str(error))
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator
 
 from netaddr import AddrFormatError, IPAddress
 
-from gwlbemu.core.elb.balancer_types import GATEWAY, NETWORK, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import GATEWAY, TYPE_OF_PROTOCOL
 from gwlbemu.topology import names
 from gwlbemu.topology.file.changes import read_change, refusal_of
 from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.expectations import ANY, INTERNET, Drop, Expectation
-from gwlbemu.topology.file.places import balancers_of_type, subnets_by_name
+from gwlbemu.topology.file.places import subnets_by_name
 from gwlbemu.topology.file.schema import Topology
 
 
@@ -65,13 +65,13 @@ def _ends(
     topology: Topology, expected: Expectation, path: Path, groups: dict[str, tuple[str, ...]]
 ) -> Iterator[Problem]:
     known = f"an instance, a VPC, a subnet, {INTERNET} or {ANY}"
-    balancers = {each.name for each in balancers_of_type(topology, NETWORK)}
+    balancers = {each.name for each in topology.load_balancers if each.type != GATEWAY}
     for key, given in (("from", expected.senders), ("to", expected.receivers)):
         for place, name in enumerate(given):
             if key == "to" and (_is_address(name) or name in balancers):
                 continue
             if name not in groups:
-                also = ", a network load balancer, or an address" if key == "to" else ""
+                also = ", a network or application load balancer, or an address" if key == "to" else ""
                 instances = ", ".join(groups[ANY])
                 yield Problem(
                     (*path, key, place), f"there is no {name}: expected {known}{also}; instances: {instances}"

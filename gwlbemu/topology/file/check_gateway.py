@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gwlbemu.core.elb.rules import FORWARD
 from gwlbemu.topology.file.balancing import GENEVE_PORT, Listener, LoadBalancer, TargetGroup
 from gwlbemu.topology.file.document import Path, Problem
 
@@ -67,6 +68,12 @@ def _listener(listener: Listener, path: Path) -> Iterator[Problem]:
             (*path, "default_actions", 1), "a Gateway Load Balancer forwards by one action: expected no second one"
         )
     for number, action in enumerate(listener.default_actions):
+        if action.type != FORWARD:
+            yield Problem(
+                (*path, "default_actions", number, "type"),
+                f"a Gateway Load Balancer forwards: expected 'forward', got {action.type!r} "
+                "(InvalidLoadBalancerAction)",
+            )
         for rest, _ in action.weighted_target_groups()[1:]:
             yield Problem(
                 (*path, "default_actions", number, *rest[:-1]),

@@ -6,9 +6,10 @@ service model elbv2 2015-12-01; SourceIpConditionConfig of 2026); NLB guide, Lis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gwlbemu.core.elb.network_attributes import PRESERVE, group_defaults
+from gwlbemu.core.elb.rules import FORWARD
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.balancing import Listener, LoadBalancer, TargetGroup
 from gwlbemu.topology.file.check_tls import tls_problems
@@ -31,15 +32,9 @@ def network_problems(
 
     `home` is its VPC if its subnets have one, `groups` are all target groups by name.
     """
-    yield from _addresses(balancer, home, path)
-    known = [group.name for group in home.security_groups] if home else []
-    for number, name in enumerate(balancer.security_groups):
-        if home and name not in known:
-            yield Problem(
-                (*path, "security_groups", number),
-                f"VPC {home.name} has no security group {name}: expected one of {', '.join(known) or 'none'} "
-                "(InvalidSecurityGroup)",
-            )
+    yield from _addresses(balancer, path)
+    yield from dualstack_problems(balancer, home, path)
+    yield from security_group_problems(balancer, home, path)
     if balancer.listener is not None:
         yield Problem(
             (*path, "listener"),
@@ -67,6 +62,29 @@ def network_problems(
             taken[listener.port] = listener.protocol or "without a protocol"
 
 
+def security_group_problems(balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator[Problem]:
+    """Yield the security groups of a load balancer that its VPC `home` has not."""
+    known = [group.name for group in home.security_groups] if home else []
+    for number, name in enumerate(balancer.security_groups):
+        if home and name not in known:
+            yield Problem(
+                (*path, "security_groups", number),
+                f"VPC {home.name} has no security group {name}: expected one of {', '.join(known) or 'none'} "
+                "(InvalidSecurityGroup)",
+            )
+
+
+def dualstack_problems(balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator[Problem]:
+    """Yield the subnets in which a dual-stack load balancer's node could have no IPv6 address."""
+    without_ipv6 = [subnet.name for subnet in home.subnets if subnet.ipv6_cidr is None] if home else []
+    for number, place in enumerate(balancer.subnets):
+        if balancer.ip_address_type == "dualstack" and place.subnet in without_ipv6:
+            yield Problem(
+                (*path, "subnets", number, "subnet"),
+                f"subnet {place.subnet} has no ipv6_cidr: expected one for ip_address_type dualstack (InvalidSubnet)",
+            )
+
+
 def network_group_problems(group: TargetGroup, vpc: Vpc, path: Path) -> Iterator[Problem]:
     """Yield what is wrong with a network load balancer's target group in `vpc` that stands at `path`."""
     if group.target_type == "alb":
@@ -86,11 +104,46 @@ def network_group_problems(group: TargetGroup, vpc: Vpc, path: Path) -> Iterator
                 )
 
 
-def _addresses(balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator[Problem]:
+def alb_target_problems(
+    group: TargetGroup, vpc: Vpc, balancers: Iterable[LoadBalancer], path: Path
+) -> Iterator[Problem]:
+    """Yield what is wrong with the targets of a group of type alb; `balancers` are the application load balancers.
+
+    Source: NLB guide, Use an Application Load Balancer as a target.
+    """
+    if group.health_check.protocol == "TCP":
+        yield Problem(
+            (*path, "health_check", "protocol"),
+            "targets of type alb are probed by HTTP or HTTPS: expected one of them (ValidationError)",
+        )
+    subnets = {subnet.name for subnet in vpc.subnets}
+    there = {one.name: one for one in balancers if any(place.subnet in subnets for place in one.subnets)}
+    for number, target in enumerate(group.targets[:1]):
+        here = (*path, "targets", number)
+        balancer = there.get(target.id)
+        if balancer is None:
+            known = ", ".join(there) or "one there"
+            yield Problem(
+                here,
+                f"{target.id} is no Application Load Balancer of VPC {vpc.name}: expected {known} (InvalidTarget)",
+            )
+            continue
+        if target.port not in (None, group.port):
+            yield Problem(
+                (*here, "port"), f"a target of type alb is at the group's port, {group.port}: expected no port"
+            )
+        ports = [listener.port for _, listener in balancer.all_listeners()]
+        if group.port not in ports:
+            yield Problem(
+                here,
+                f"{target.id} has no listener on port {group.port}: expected one there, or another port of the group, "
+                f"{' or '.join(str(port) for port in ports if port)} (InvalidTarget)",
+            )
+
+
+def _addresses(balancer: LoadBalancer, path: Path) -> Iterator[Problem]:
     """Addresses that the scheme or the IP address type has no use for, or lacks (ELBv2 API, SubnetMapping)."""
     facing = balancer.is_internet_facing
-    dual = balancer.ip_address_type == "dualstack"
-    without_ipv6 = [subnet.name for subnet in home.subnets if subnet.ipv6_cidr is None] if home else []
     for number, place in enumerate(balancer.subnets):
         here = (*path, "subnets", number)
         if facing and place.public_address is None:
@@ -109,12 +162,7 @@ def _addresses(balancer: LoadBalancer, home: Vpc | None, path: Path) -> Iterator
                 (*here, "public_address"),
                 "an internal load balancer has no public address: expected scheme internet-facing (InvalidScheme)",
             )
-        if dual and place.subnet in without_ipv6:
-            yield Problem(
-                (*here, "subnet"),
-                f"subnet {place.subnet} has no ipv6_cidr: expected one for ip_address_type dualstack (InvalidSubnet)",
-            )
-        if place.ipv6_address and not dual:
+        if place.ipv6_address and balancer.ip_address_type != "dualstack":
             yield Problem((*here, "ipv6_address"), "expected ip_address_type dualstack, or no such key")
 
 
@@ -132,6 +180,12 @@ def _forwards(listener: Listener, groups: Mapping[str, TargetGroup], path: Path)
                 (*path, *rest),
                 f"a {protocol} listener can't forward to target group {name} of protocol {group.protocol}: expected "
                 f"{' or '.join(FORWARDS[protocol])} (IncompatibleProtocols)",
+            )
+        if group.target_type == "alb" and protocol != "TCP":
+            yield Problem(
+                (*path, *rest),
+                f"target group {name} has targets of type alb, which a {protocol} listener can't forward to: expected "
+                "TCP (IncompatibleProtocols)",
             )
         if protocol == "TLS" and group.attributes.get("stickiness.enabled") == "true":
             yield Problem(
@@ -168,6 +222,10 @@ def _listener(listener: Listener, dual: bool, path: Path) -> Iterator[Problem]:
             )
         priorities.add(rule.priority)
         yield from _conditions(rule, (*here, "conditions"))
+        if rule.transforms:
+            yield Problem(
+                (*here, "transforms"), "transforms are for Application Load Balancers: expected none (ValidationError)"
+            )
         yield from _actions(rule.actions, listener.protocol, (*here, "actions"))
 
 
@@ -187,7 +245,16 @@ def _actions(actions: tuple[Action, ...], protocol: str | None, path: Path) -> I
         yield Problem(
             (*path, number), "a Network Load Balancer forwards by one action: expected no second one (TooManyActions)"
         )
+    for number, action in enumerate(actions):
+        if action.type != FORWARD:
+            yield Problem(
+                (*path, number, "type"),
+                f"a Network Load Balancer's rules forward: expected 'forward', got {action.type!r} "
+                "(InvalidLoadBalancerAction)",
+            )
     for number, action in enumerate(actions[:1]):
+        if action.type != FORWARD:
+            continue
         groups = action.weighted_target_groups()
         config = (*path, number, "forward_config")
         if protocol == "TLS" and len(groups) > 1:

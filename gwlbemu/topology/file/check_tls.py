@@ -1,7 +1,8 @@
 """What AWS refuses about the TLS keys of a listener; AWS's error code in brackets.
 
 Sources: ELBv2 API, CreateListener (botocore's service model elbv2 2015-12-01); NLB guide, TLS listeners, ALPN policies,
-Mutual TLS. What is in the files is looked at when a lab is brought up.
+Mutual TLS; ALB guide, HTTPS listeners, Mutual authentication. What is in the files is looked at when a lab is brought
+up.
 """
 
 from __future__ import annotations
@@ -17,10 +18,20 @@ _KEYS = ("certificates", "ssl_policy", "alpn_policy", "mutual_authentication")
 
 def tls_problems(listener: Listener, path: Path) -> Iterator[Problem]:
     """Yield what is wrong with the TLS keys of a listener that stands at `path`."""
-    if listener.protocol != "TLS":
+    if listener.protocol not in ("TLS", "HTTPS"):
+        wanted = "HTTPS" if listener.protocol == "HTTP" else "TLS"
         for key in _KEYS:
             if getattr(listener, key) is not None:
-                yield Problem((*path, key), "this key is for TLS listeners: expected protocol TLS (ValidationError)")
+                yield Problem(
+                    (*path, key), f"this key is for {wanted} listeners: expected protocol {wanted} (ValidationError)"
+                )
+        return
+    if listener.protocol == "HTTPS" and listener.alpn_policy is not None:
+        yield Problem(
+            (*path, "alpn_policy"),
+            "an ALPN policy is for TLS listeners; HTTP/2 is by routing.http2.enabled: expected no such key "
+            "(ValidationError)",
+        )
         return
     if listener.ssl_policy is not None and listener.ssl_policy not in POLICIES:
         yield Problem(
@@ -35,11 +46,17 @@ def tls_problems(listener: Listener, path: Path) -> Iterator[Problem]:
             "(ALPNPolicyNotFound)",
         )
     if listener.mutual_authentication is not None:
-        yield from _mutual(listener.mutual_authentication, (*path, "mutual_authentication"))
+        yield from _mutual(listener.mutual_authentication, listener.protocol, (*path, "mutual_authentication"))
 
 
-def _mutual(mutual: MutualAuthentication, path: Path) -> Iterator[Problem]:
-    if mutual.mode == "passthrough":
+def _mutual(mutual: MutualAuthentication, protocol: str, path: Path) -> Iterator[Problem]:
+    if mutual.mode == "passthrough" and protocol == "HTTPS":
+        for key in ("trust_store", "ignore_client_certificate_expiry", "advertise_trust_store_ca_names"):
+            if key in mutual.model_fields_set:
+                yield Problem(
+                    (*path, key), "mode passthrough judges no certificate: expected no such key (ValidationError)"
+                )
+    elif mutual.mode == "passthrough":
         yield Problem(
             (*path, "mode"),
             "a Network Load Balancer supports mutual TLS in verify mode only: expected verify or off "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.core.elb.balancer_types import NETWORK, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.topology.file.document import Path, Problem
 from gwlbemu.topology.file.places import balancers_of_type
 from gwlbemu.topology.file.schema import Topology
@@ -27,12 +27,3 @@ def not_yet(topology: Topology) -> Iterator[Problem]:
                     f"nothing here translates {listener.protocol} from IPv6 to the IPv4 of targets: expected TCP or "
                     "TLS, or ip_address_type ipv4 (UnsupportedProtocol)",
                 )
-    for index, group in enumerate(topology.target_groups):
-        if TYPE_OF_PROTOCOL[group.protocol] != NETWORK:
-            continue
-        here = ("target_groups", index)
-        if group.target_type == "alb":
-            yield Problem(
-                (*here, "target_type"),
-                "an Application Load Balancer as a target is not emulated: expected instance or ip",
-            )

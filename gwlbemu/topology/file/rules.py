@@ -5,9 +5,9 @@ Which of it a type of load balancer has is checked in `check_gateway`, `check_ne
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from gwlbemu.core.elb import rules as core
 from gwlbemu.topology.file.document import Path
@@ -15,6 +15,18 @@ from gwlbemu.topology.file.fields import Model, Name
 
 _ContentType = Literal["text/plain", "text/css", "text/html", "application/javascript", "application/json"]
 _MOST_BODY = 1024  # ELBv2 API, FixedResponseActionMessage
+
+
+_ActionType = Literal["forward", "redirect", "fixed-response", "jwt-validation"]
+
+
+def _known_action(value: object) -> object:
+    if value in ("authenticate-oidc", "authenticate-cognito"):
+        raise ValueError(
+            f"{value} is not emulated, there is no identity provider here: expected 'forward', 'redirect', "
+            "'fixed-response' or 'jwt-validation'"
+        )
+    return value
 
 
 class WeightedTargetGroup(Model):
@@ -80,7 +92,7 @@ class Action(Model):
     also redirect, answer, or verify a token before one of these.
     """
 
-    type: Literal["forward", "redirect", "fixed-response", "jwt-validation"]
+    type: Annotated[_ActionType, BeforeValidator(_known_action, json_schema_input_type=_ActionType)]
     target_group: Name | None = None
     forward_config: ForwardConfig | None = None
     redirect_config: RedirectConfig | None = None

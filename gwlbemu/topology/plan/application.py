@@ -1,20 +1,53 @@
-"""What only an application load balancer has: nodes in which an engine ends connections and begins others."""
+"""What only an application load balancer has: nodes in which an engine ends connections and begins others.
+
+A node has one interface, its ENI: clients come there, and what its engine sends to targets leaves there, with the
+node's own address, as the route table of its subnet says. It forwards nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from gwlbemu.topology.file.schema import Topology
+from gwlbemu.topology.plan import hosts, rulesets
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.layout import Layout
 from gwlbemu.topology.plan.machine import Blueprint, Settings
+from gwlbemu.topology.plan.node_places import application_places
+from gwlbemu.topology.plan.resolver import resolver_neighbour
 
 
 def application_nodes(topology: Topology, layout: Layout) -> tuple[plan.ApplicationNode, ...]:
     """Return the nodes of every application load balancer, one per subnet that it has, in the file's order."""
-    return ()
+    found = []
+    for place in application_places(topology):
+        eni = layout.interface(place.subnet.name, place.node)
+        found.append(
+            plan.ApplicationNode(
+                name=place.node,
+                load_balancer=place.balancer.name,
+                zone=place.subnet.zone,
+                namespace=layout.namespace(place.node),
+                subnet=place.subnet.name,
+                device=eni.device,
+                address=eni.address,
+                ipv6_address=eni.ipv6_address,
+                public_address=place.public_address,
+                mac=eni.mac,
+            )
+        )
+    return tuple(found)
 
 
 def node_blueprints(topology: Topology, settings: Settings) -> Iterator[Blueprint]:
-    """Yield the namespace and the links of every application load balancer's node."""
-    return iter(())
+    """Yield the namespace and the link of every application load balancer's node."""
+    for place in application_places(topology):
+        yield hosts.plugged_in(
+            settings,
+            settings.layout.interface(place.subnet.name, place.node),
+            "application-node",
+            cidr=place.subnet.cidr,
+            ipv6_cidr=place.subnet.ipv6_cidr,
+            neighbours=resolver_neighbour(place.vpc, place.subnet, "eni"),
+            rules=rulesets.application_node(each.port for _, each in place.balancer.all_listeners() if each.port),
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gwlbemu.core.elb.balancer_types import NETWORK
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.topology import names
 from gwlbemu.topology.plan.values import Instance, LoadBalancer, Plan
 
@@ -28,12 +28,12 @@ def instance_names(instances: Iterable[Instance]) -> Iterator[tuple[str, str, tu
 
 
 def balancer_addresses(plan: Plan, load_balancer: str) -> dict[str, tuple[str, ...]]:
-    """Return the addresses that the name of a network load balancer has, by zone: the public ones of one that faces the
+    """Return the addresses that the name of a load balancer has, by zone: the public ones of one that faces the
     internet, whoever asks.
     """
     return {
         node.zone: tuple(each for each in (node.public_address or node.address, node.ipv6_address) if each)
-        for node in plan.network_nodes
+        for node in plan.addressed_nodes
         if node.load_balancer == load_balancer
     }
 
@@ -60,4 +60,4 @@ def dns_name(balancer: LoadBalancer) -> str:
     """Return the DNS name of a load balancer (DNSName in the ELBv2 API); "" for a gateway load balancer's, which AWS
     gives none.
     """
-    return names.load_balancer_dns_name(balancer.name) if balancer.type == NETWORK else ""
+    return "" if balancer.type == GATEWAY else names.load_balancer_dns_name(balancer.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from gwlbemu.core.elb.balancer_types import NETWORK
+from gwlbemu.core.elb.balancer_types import GATEWAY
 from gwlbemu.core.network.balancer import PROTOCOLS
 from gwlbemu.errors import SettingError, UnknownNameError
 from gwlbemu.topology.plan.dns_names import resource_named
@@ -52,34 +52,41 @@ def web_port(plan: Plan, instance: Instance) -> int | None:
     return None
 
 
-def network_balancer_at(plan: Plan, name: str) -> LoadBalancer | None:
-    """Return the network load balancer that `name` means: its own name, that of a node, or an address of one."""
+def balancer_at(plan: Plan, name: str) -> LoadBalancer | None:
+    """Return the network or application load balancer that `name` means: its own name, that of a node, or an address
+    of one.
+    """
     if any(instance.name == name for instance in plan.instances):
         return None
-    found = {each.name: each for each in plan.load_balancers if each.type == NETWORK}
-    for node in plan.network_nodes:
+    found = {each.name: each for each in plan.load_balancers if each.type != GATEWAY}
+    for node in plan.addressed_nodes:
         if name in (node.name, node.address, node.public_address) and name:
             return found[node.load_balancer]
     return found.get(name)
 
 
 def listening(plan: Plan, protocol: int, port: int | None) -> list[str]:
-    """Return the network load balancers that have a listener for a protocol, TCP or UDP, at a port."""
+    """Return the load balancers that have a listener for a protocol, TCP or UDP, at a port."""
     return [
         balancer.name
         for balancer in plan.load_balancers
-        if balancer.type == NETWORK
-        and any(each.port == port and protocol in PROTOCOLS.get(each.protocol, ()) for each in balancer.listeners)
+        if balancer.type != GATEWAY
+        and any(each.port == port and protocol in _taken(each.protocol) for each in balancer.listeners)
     ]
 
 
 def listener_port(plan: Plan, name: str, protocol: int) -> int | None:
-    """Return the port of the first listener that takes a protocol, TCP or UDP, of the network load balancer that `name`
-    means; None when there is none.
+    """Return the port of the first listener that takes a protocol, TCP or UDP, of the load balancer that `name` means;
+    None when there is none.
     """
-    balancer = network_balancer_at(plan, name)
+    balancer = balancer_at(plan, name)
     listeners = balancer.listeners if balancer else ()
-    return next((each.port for each in listeners if protocol in PROTOCOLS.get(each.protocol, ())), None)
+    return next((each.port for each in listeners if protocol in _taken(each.protocol)), None)
+
+
+def _taken(protocol: str) -> tuple[int, ...]:
+    """The protocols of packets that a listener of this protocol takes; TLS, HTTP and HTTPS come over TCP."""
+    return PROTOCOLS.get(protocol, PROTOCOLS["TCP"])
 
 
 def destination_address(sender: Instance, receiver: Instance) -> str:
@@ -109,16 +116,16 @@ def receiver_of(plan: Plan, sender: Instance, name: str) -> tuple[str, Instance 
     """Return the address that `name`, an instance, an address or a DNS name, means to the sender, and whose it is, if
     anybody's.
 
-    The name of a network load balancer means its address in its first zone; that of a node, the node's. Raises
+    The name of a load balancer means its address in its first zone; that of a node, the node's. Raises
     SettingError when `name` is none of these.
     """
     name = resource_named(plan, name)
     try:
         address = str(ipaddress.ip_address(name))
     except ValueError:
-        balancer = network_balancer_at(plan, name)
+        balancer = balancer_at(plan, name)
         if balancer is not None:
-            nodes = [each for each in plan.network_nodes if each.load_balancer == balancer.name]
+            nodes = [each for each in plan.addressed_nodes if each.load_balancer == balancer.name]
             node = next((each for each in nodes if each.name == name), nodes[0])
             inside = node.name == name and sender.vpc
             return (node.address if inside else node.public_address or node.address), None

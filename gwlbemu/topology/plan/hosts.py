@@ -7,9 +7,10 @@ from netaddr import IPNetwork
 from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import Endpoint, Instance, SecurityGroup, Subnet, Topology, Vpc
 from gwlbemu.topology.plan import rulesets
-from gwlbemu.topology.plan.layout import INTERNET, Layout, NetworkInterface, gateway, network_places, with_length
+from gwlbemu.topology.plan.layout import INTERNET, Layout, NetworkInterface, gateway, with_length
 from gwlbemu.topology.plan.machine import INTERNET_MTU, VPC_MTU, Blueprint, Settings, interface_neighbours
 from gwlbemu.topology.plan.machine_half import InstancePort, KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.node_places import addressed_places
 from gwlbemu.topology.plan.port_groups import Groups
 from gwlbemu.topology.plan.resolver import resolver_neighbour
 
@@ -85,7 +86,7 @@ def group_members(topology: Topology, layout: Layout, vpc: Vpc) -> dict[str, tup
         interfaces = [layout.interface(i.subnet, i.name) for i in vpc.instances if group.name in i.security_groups]
         interfaces += [
             layout.interface(place.subnet.name, place.node)
-            for place in network_places(topology)
+            for place in addressed_places(topology)
             if place.vpc.name == vpc.name and group.name in place.balancer.security_groups
         ]
         return tuple(address for s in interfaces for address in (s.address, s.ipv6_address) if address)

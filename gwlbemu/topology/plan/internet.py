@@ -8,7 +8,7 @@ from gwlbemu.topology import names
 from gwlbemu.topology.file.schema import Internet, Topology, Vpc
 from gwlbemu.topology.plan import port_rules, routes, rulesets
 from gwlbemu.topology.plan.hosts import instance_port, internet_instance_blueprint
-from gwlbemu.topology.plan.layout import INTERNET, network_places
+from gwlbemu.topology.plan.layout import INTERNET
 from gwlbemu.topology.plan.machine import (
     INTERNET_MTU,
     Blueprint,
@@ -19,6 +19,7 @@ from gwlbemu.topology.plan.machine import (
     router_addresses,
 )
 from gwlbemu.topology.plan.machine_half import KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.node_places import addressed_places
 from gwlbemu.topology.plan.resolver import resolver_addresses, resolver_rules, with_full_length
 from gwlbemu.topology.plan.vpcs import fabric_addresses, fabric_neighbours
 
@@ -47,8 +48,8 @@ def public_addresses(topology: Topology, settings: Settings, vpc: Vpc) -> dict[s
     owners = [(i.subnet, i.name, i.public_address) for i in vpc.instances]
     owners += [(g.subnet, g.name, g.public_address) for g in vpc.nat_gateways]
     owners += [
-        (place.subnet.name, place.node, place.mapping.public_address)
-        for place in network_places(topology)
+        (place.subnet.name, place.node, place.public_address)
+        for place in addressed_places(topology)
         if place.vpc.name == vpc.name
     ]
     found = {settings.layout.interface(subnet, name).address: public for subnet, name, public in owners}
@@ -59,7 +60,7 @@ def _unreachable(topology: Topology, settings: Settings, vpc: Vpc) -> list[str]:
     """The IPv6 addresses in a VPC that nobody on the internet reaches: those of internal load balancers (ELBv2 API,
     LoadBalancerAttribute: ipv6.deny_all_igw_traffic, with its default).
     """
-    nodes = [place for place in network_places(topology) if place.vpc.name == vpc.name]
+    nodes = [place for place in addressed_places(topology) if place.vpc.name == vpc.name]
     inside = [place for place in nodes if not place.balancer.is_internet_facing]
     found = (settings.layout.interface(place.subnet.name, place.node).ipv6_address for place in inside)
     return [address for address in found if address]

@@ -10,7 +10,8 @@ from gwlbemu.topology.plan import rulesets
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.gateway import endpoints
 from gwlbemu.topology.plan.hosts import group_members
-from gwlbemu.topology.plan.layout import INTERNET, Layout, network_places
+from gwlbemu.topology.plan.layout import INTERNET, Layout
+from gwlbemu.topology.plan.node_places import application_places, network_places
 from gwlbemu.topology.plan.routes import place_of_table
 from gwlbemu.topology.plan.transit import place_of_table as place_of_transit_table
 
@@ -123,7 +124,9 @@ def nat_gateways(topology: Topology, layout: Layout) -> tuple[plan.NatGateway, .
 
 
 def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:
-    """Return what the capture listens on: every instance and endpoint, both sides of every gateway and network node."""
+    """Return what the capture listens on: every instance and endpoint, every interface of a gateway, and of a node that
+    clients know by its address.
+    """
     found = [plan.Tap(f"{one.name}/eth0", one.namespace, "eth0") for one in instances(topology, layout)]
     found += [
         plan.Tap(endpoint.name, layout.namespace(endpoint.node), endpoint.device) for endpoint in endpoints(topology)
@@ -131,6 +134,9 @@ def taps(topology: Topology, layout: Layout) -> tuple[plan.Tap, ...]:
     for place in network_places(topology):
         sides = ("eni", "fabric")
         found += [plan.Tap(f"{place.node}/{side}", layout.namespace(place.node), side) for side in sides]
+    found += [
+        plan.Tap(f"{place.node}/eni", layout.namespace(place.node), "eni") for place in application_places(topology)
+    ]
     for vpc in topology.vpcs:
         if vpc.internet_gateway and topology.internet:
             name = vpc.internet_gateway.name

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
-from gwlbemu.core.elb.balancer_types import NETWORK
 from gwlbemu.topology import names
 from gwlbemu.topology.file.balancing import LoadBalancer, LoadBalancerSubnet
-from gwlbemu.topology.file.places import balancers_of_type, subnets_by_name
 from gwlbemu.topology.file.schema import RESERVED_FIRST, RESERVED_LAST, Subnet, Topology, Vpc
+from gwlbemu.topology.plan.node_places import network_places
 
 INTERNET = "internet"
 FABRIC = "169.254.0.0/17"  # link-local, unique within a VPC; the upper half is for the links of internet gateways
@@ -61,30 +60,6 @@ class Layout:
     def interface(self, subnet: str, resource: str) -> NetworkInterface:
         """Return the interface of a resource in the subnet that it is in."""
         return next(interface for interface in self.interfaces[subnet] if interface.resource == resource)
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkPlace:
-    """Where a network load balancer has a node; `number`, from 1 and its own in the lab, marks what it sends."""
-
-    number: int
-    node: str  # name
-    balancer: LoadBalancer
-    mapping: LoadBalancerSubnet
-    vpc: Vpc
-    subnet: Subnet
-
-
-def network_places(topology: Topology) -> tuple[NetworkPlace, ...]:
-    """Return the place of every network load balancer's node, in the file's order."""
-    subnets = subnets_by_name(topology)
-    pairs = [(one, mapping) for one in balancers_of_type(topology, NETWORK) for mapping in one.subnets]
-    return tuple(
-        NetworkPlace(
-            number, names.node(one.name, subnets[mapping.subnet][1].zone), one, mapping, *subnets[mapping.subnet]
-        )
-        for number, (one, mapping) in enumerate(pairs, start=1)
-    )
 
 
 def gateway(cidr: str) -> str:

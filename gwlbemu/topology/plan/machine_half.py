@@ -119,6 +119,7 @@ class Namespace:
     name: str
     resource: str
     # fabric | internet | subnet | instance | internet-gateway | nat-gateway | transit-gateway | node | network-node
+    # application-node
     role: str
     forwarding: bool = False
     bridges: tuple[Bridge, ...] = ()

@@ -13,9 +13,10 @@ from dataclasses import replace
 from gwlbemu.topology.file.schema import Topology
 from gwlbemu.topology.plan import hosts
 from gwlbemu.topology.plan import values as plan
-from gwlbemu.topology.plan.layout import Layout, NetworkPlace, network_places
+from gwlbemu.topology.plan.layout import Layout
 from gwlbemu.topology.plan.machine import Blueprint, Settings
 from gwlbemu.topology.plan.machine_half import KernelRoute, Link
+from gwlbemu.topology.plan.node_places import NodePlace, network_places
 from gwlbemu.topology.plan.vpcs import fabric_addresses, fabric_neighbours
 
 # The packet mark, inside a node, of what goes to a target with its client's address; and where it goes.
@@ -39,7 +40,7 @@ def network_nodes(topology: Topology, layout: Layout) -> tuple[plan.NetworkNode,
                 device=eni.device,
                 address=eni.address,
                 ipv6_address=eni.ipv6_address,
-                public_address=place.mapping.public_address or "",
+                public_address=place.public_address,
                 mac=eni.mac,
                 number=place.number,
             )
@@ -53,7 +54,7 @@ def node_blueprints(topology: Topology, settings: Settings) -> Iterator[Blueprin
         yield _node(settings, place)
 
 
-def _node(settings: Settings, place: NetworkPlace) -> Blueprint:
+def _node(settings: Settings, place: NodePlace) -> Blueprint:
     """Return a node. Its rules are its keeper's; here is what never changes."""
     vpc, hops = place.vpc, settings.layout.next_hops[place.vpc.name]
     interface = settings.layout.interface(place.subnet.name, place.node)

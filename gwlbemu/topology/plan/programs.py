@@ -38,7 +38,7 @@ def _health_port(topology: Topology, instance: Instance) -> int:
     known = {instance.name, instance.address}
     groups = [group for group in topology.target_groups if group.vpc == instance.vpc and known & set(group.target_ids)]
     for group in groups:
-        return group.health_check.settings(group.protocol).port or group.port
+        return group.checked().port or group.port
     return _DEFAULT_HEALTH_PORT
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 
-from gwlbemu.core.elb.balancer_types import NETWORK
+from gwlbemu.core.elb.balancer_types import GATEWAY
+from gwlbemu.core.elb.rules import Action, Condition
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.topology.file.attributes import explained
 from gwlbemu.topology.plan.dns_names import dns_name
@@ -144,7 +145,7 @@ def _route_tables(plan: Plan) -> Iterator[str]:
 
 def _balancing(plan: Plan) -> Iterator[str]:
     for balancer in plan.load_balancers:
-        kind = f"{balancer.type}  {balancer.scheme}" if balancer.type == NETWORK else balancer.type
+        kind = balancer.type if balancer.type == GATEWAY else f"{balancer.type}  {balancer.scheme}"
         groups = f"  security groups {', '.join(balancer.security_groups)}" if balancer.security_groups else ""
         yield f"load balancer {balancer.name}  {kind}  zones {', '.join(balancer.zones)}{groups}"
         if dns_name(balancer):
@@ -152,13 +153,14 @@ def _balancing(plan: Plan) -> Iterator[str]:
         yield from _aligned((f"  {key}", value) for key, value in sorted(balancer.attributes.items()))
         for listener in balancer.listeners:
             yield f"  listener  {_listener(listener)}"
+            yield from _aligned(_rules(listener))
             yield from _aligned((f"    {key}", value) for key, value in sorted(listener.attributes.items()))
             yield from _aligned(_tls(listener))
         for node in (node for node in plan.gateway_nodes if node.load_balancer == balancer.name):
             served = ", ".join(node.endpoints) or "no endpoint"
             address = f"{node.address}/{node.prefix_length}"
             yield f"  node {node.name}  zone {node.zone}  {address}  {node.mac}  serves {served}"
-        for own in (node for node in plan.network_nodes if node.load_balancer == balancer.name):
+        for own in (node for node in plan.addressed_nodes if node.load_balancer == balancer.name):
             public = f"  public {own.public_address}" if own.public_address else ""
             addresses = f"{own.address}  {own.ipv6_address}".rstrip()
             yield f"  node {own.name}  zone {own.zone}  subnet {own.subnet}  {addresses}  {own.mac}{public}"
@@ -167,13 +169,42 @@ def _balancing(plan: Plan) -> Iterator[str]:
 
 
 def _listener(listener: Listener) -> str:
-    """What it takes and where that goes; a gateway load balancer's takes everything."""
+    """What it takes and what becomes of that by default; a gateway load balancer's takes everything."""
     what = f"{listener.protocol} {listener.port}  " if listener.protocol else ""
-    (action, *_) = listener.default_actions
+    return what + _actions(listener.default_actions)
+
+
+def _rules(listener: Listener) -> Iterator[tuple[str, str, str]]:
+    for rule in listener.rules:
+        conditions = " and ".join(map(_condition, rule.conditions))
+        changes = "".join(f", {each.type} {each.regex} -> {each.replace}" for each in rule.transforms)
+        yield f"    rule {rule.priority}", conditions, _actions(rule.actions) + changes
+
+
+def _condition(condition: Condition) -> str:
+    wanted = [f"{key}={value}" if key else value for key, value in condition.query]
+    wanted += [*condition.values, *(f"/{each}/" for each in condition.regex_values)]
+    header = f" {condition.header}:" if condition.header else ""
+    return f"{condition.field}{header} {condition.ip_address_type or ' or '.join(wanted)}"
+
+
+def _actions(actions: Iterable[Action]) -> str:
+    return ", then ".join(map(_action, actions))
+
+
+def _action(action: Action) -> str:
+    if action.redirect is not None:
+        to = action.redirect
+        query = f"?{to.query}" if to.query else ""
+        return f"redirect {to.status} to {to.protocol}://{to.host}:{to.port}{to.path}{query}"
+    if action.fixed_response is not None:
+        return f"fixed response {action.fixed_response.status}"
+    if action.jwt_validation is not None:
+        return f"token of {action.jwt_validation.issuer}"
     if len(action.target_groups) < 2:
-        return f"{what}target group {', '.join(dict.fromkeys(listener.target_groups()))}"
+        return f"target group {', '.join(one.target_group for one in action.target_groups)}"
     weights = ", ".join(f"{one.target_group} (weight {one.weight})" for one in action.target_groups)
-    return f"{what}target groups {weights}{'  sticky' if action.sticky else ''}"
+    return f"target groups {weights}{'  sticky' if action.sticky else ''}"
 
 
 def _tls(listener: Listener) -> Iterator[tuple[str, str]]:
@@ -189,12 +220,16 @@ def _tls(listener: Listener) -> Iterator[tuple[str, str]]:
         yield "    ALPN policy", tls.alpn_policy
     if tls.trust_store:
         yield "    trust store of clients", tls.trust_store
+    if tls.passthrough:
+        yield "    certificates of clients", "handed on to the target, not judged"
 
 
 def _target_group(group: TargetGroup) -> Iterator[str]:
     check = group.health_check
     port, path = check.port or "of the target", "" if check.protocol == "TCP" else f" {check.path}"
-    yield f"target group {group.name}  VPC {group.vpc}  {group.protocol} {group.port}  {group.target_type} targets"
+    version = f"  {group.protocol_version}" if group.protocol_version else ""
+    protocol = f"{group.protocol} {group.port}{version}"
+    yield f"target group {group.name}  VPC {group.vpc}  {protocol}  {group.target_type} targets"
     yield (
         f"  health check {check.protocol} port {port}{path}"
         f" every {check.interval_seconds:g} s, timeout {check.timeout_seconds:g} s,"

@@ -3,9 +3,10 @@
 The target answers the client, of whom its subnet's route table knows another way. So the subnet remembers, outside the
 instance: its router marks what a node sends by the node's MAC on the fabric, the bridge port of the target remembers
 the flow with the mark, and brings what belongs to it before the router with the same mark. A policy rule sends that to
-the node. Each instance of a VPC with a network load balancer has such a port: it may be registered at any time. What
-the port does not remember is nobody's answer, and goes its usual way. Only TCP and UDP over IPv4 are remembered, with
-their fragments; an ICMP error that a target sends about such a flow goes straight to the client.
+the node. Each instance of a VPC with a network load balancer has such a port: it may be registered at any time. So
+does each node of an application load balancer, where a target group is for those. What the port does not remember is
+nobody's answer, and goes its usual way. Only TCP and UDP over IPv4 are remembered, with their fragments; an ICMP error
+that a target sends about such a flow goes straight to the client.
 """
 
 from __future__ import annotations

@@ -192,6 +192,29 @@ def node() -> str:
     )
 
 
+def application_node(ports: Iterable[int]) -> str:
+    """Return the rules of an application load balancer's node, which has listeners at these TCP ports.
+
+    What is for another port is met by silence, as at a network load balancer: AWS says nothing about it. Without
+    connection tracking, which each request would pay for: of TCP what opens a connection is dropped, and whatever the
+    kernel would say about a datagram.
+    """
+    wanted = ", ".join(map(str, sorted(set(ports))))
+    return table(
+        "inet node",
+        chain(
+            "input",
+            "filter hook input priority 0; policy accept;",
+            [f'iifname "eni" tcp flags & (syn | ack) == syn tcp dport != {{ {wanted} }} drop'],
+        ),
+        chain(
+            "output",
+            "filter hook output priority 0; policy accept;",
+            ["icmp type destination-unreachable drop", "icmpv6 type destination-unreachable drop"],
+        ),
+    )
+
+
 def table(name: str, *chains: str) -> str:
     """Return a table of that family and name; `chains` are the texts of its chains, sets and counters."""
     return f"table {name} {{\n{''.join(chains)}}}\n"

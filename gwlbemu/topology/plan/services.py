@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from gwlbemu.core.elb import rules, tls_policies
 from gwlbemu.core.elb.balancer_types import APPLICATION, GROUP_DEFAULTS, TYPE_OF_PROTOCOL
 from gwlbemu.topology.file import attributes
 from gwlbemu.topology.file import balancing as file
 from gwlbemu.topology.file import rules as file_rules
 from gwlbemu.topology.file.places import subnets_by_name, target_zone
-from gwlbemu.topology.file.schema import Topology
+from gwlbemu.topology.file.schema import Topology, Vpc
 from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.layout import Layout
 from gwlbemu.topology.plan.listeners import LAB_CERTIFICATE, Listener, Tls
+from gwlbemu.topology.plan.node_places import application_places
 
 _NO_FORWARD = file_rules.ForwardConfig.model_construct()
 
@@ -30,8 +33,6 @@ def _target_group(topology: Topology, layout: Layout, group: file.TargetGroup) -
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == group.vpc)
     kind = TYPE_OF_PROTOCOL[group.protocol]
     defaults = GROUP_DEFAULTS[kind](group.protocol, group.target_type)
-    addresses = {i.name: layout.interface(i.subnet, i.name).address for i in vpc.instances}
-    targets = [(one.id, addresses.get(one.id, one.id), one.port) for one in group.targets]
     return plan.TargetGroup(
         name=group.name,
         vpc=group.vpc,
@@ -39,18 +40,28 @@ def _target_group(topology: Topology, layout: Layout, group: file.TargetGroup) -
         protocol_version=_version(kind, group),
         port=group.port,
         target_type=group.target_type,
-        health_check=group.health_check.settings(group.protocol),
+        health_check=group.checked(),
         attributes=attributes.complete(kind, attributes.TARGET_GROUP, defaults | group.attributes),
-        targets=tuple(
-            plan.Target(
-                f"{name}:{port}" if port not in (None, group.port) else name,
-                address,
-                target_zone(vpc, address),
-                port or group.port,
-            )
-            for name, address, port in targets
-        ),
+        targets=tuple(_targets(topology, layout, vpc, group)),
     )
+
+
+def _targets(topology: Topology, layout: Layout, vpc: Vpc, group: file.TargetGroup) -> Iterator[plan.Target]:
+    """Yield the targets of a group. A target of type alb stands for the nodes of that load balancer, each of which is a
+    target by its own name, in its own zone.
+    """
+    if group.target_type == "alb":
+        for place in application_places(topology):
+            if place.balancer.name in group.target_ids:
+                address = layout.interface(place.subnet.name, place.node).address
+                yield plan.Target(place.node, address, place.subnet.zone, group.port)
+        return
+    addresses = {i.name: layout.interface(i.subnet, i.name).address for i in vpc.instances}
+    for one in group.targets:
+        port = one.port or group.port
+        address = addresses.get(one.id, one.id)
+        name = one.id if port == group.port else f"{one.id}:{port}"
+        yield plan.Target(name, address, target_zone(vpc, address), port)
 
 
 def _version(kind: str, group: file.TargetGroup) -> str:

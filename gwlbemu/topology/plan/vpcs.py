@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from netaddr import IPNetwork
 
-from gwlbemu.core.elb.balancer_types import GATEWAY
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY
 from gwlbemu.topology import names
 from gwlbemu.topology.file.places import balancers_of_type
 from gwlbemu.topology.file.schema import Subnet, Topology, Vpc
 from gwlbemu.topology.plan import port_rules, returns, routes, rulesets
 from gwlbemu.topology.plan.hosts import group_members, instance_port
-from gwlbemu.topology.plan.layout import FABRIC, Layout, NetworkPlace, NextHop, network_places
+from gwlbemu.topology.plan.layout import FABRIC, Layout, NextHop
 from gwlbemu.topology.plan.machine import (
     Blueprint,
     Settings,
@@ -22,6 +22,7 @@ from gwlbemu.topology.plan.machine import (
     router_addresses,
 )
 from gwlbemu.topology.plan.machine_half import ForwardingEntry, InstancePort, KernelRoute, Link, Namespace, Neighbour
+from gwlbemu.topology.plan.node_places import NodePlace, addressed_places, network_places
 from gwlbemu.topology.plan.port_groups import Groups
 from gwlbemu.topology.plan.resolver import resolver_addresses, resolver_rules, with_full_length
 
@@ -101,14 +102,14 @@ def _subnet(topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet) ->
     return Blueprint((namespace,), tuple(links))
 
 
-def _to_node(layout: Layout, place: NetworkPlace) -> KernelRoute:
+def _to_node(layout: Layout, place: NodePlace) -> KernelRoute:
     """The way that answers of targets take back to a network load balancer's node."""
     hop = layout.next_hops[place.vpc.name][place.node]
     source = f"answers of targets of {place.balancer.name} in zone {place.subnet.zone}"
     return KernelRoute("0.0.0.0/0", "fabric", hop.address, table=returns.FIRST_TABLE + place.number, source=source)
 
 
-def _returns(layout: Layout, subnet: Subnet, nodes: list[NetworkPlace], ports: list[str]) -> str:
+def _returns(layout: Layout, subnet: Subnet, nodes: list[NodePlace], ports: list[str]) -> str:
     marks = {layout.next_hops[place.vpc.name][place.node].mac: place.number for place in nodes}
     return returns.returns(marks, ports, names.mac(subnet.name, "subnet"))
 
@@ -116,20 +117,24 @@ def _returns(layout: Layout, subnet: Subnet, nodes: list[NetworkPlace], ports: l
 def _instance_ports(
     topology: Topology, settings: Settings, vpc: Vpc, subnet: Subnet
 ) -> Iterator[tuple[InstancePort, Groups | None]]:
-    """The port of each instance of the subnet, and of each node that has security groups; and these groups."""
-    members, nodes = group_members(topology, settings.layout, vpc), network_places(topology)
+    """The port of each instance of the subnet, of each node that has security groups, and of each that may be a target
+    of a network load balancer; and these groups.
+    """
+    members, marking = group_members(topology, settings.layout, vpc), network_places(topology)
     marks = {
-        group.name: tuple(place.number for place in nodes if group.name in place.balancer.security_groups)
+        group.name: tuple(place.number for place in marking if group.name in place.balancer.security_groups)
         for group in vpc.security_groups
     }
-    balanced = any(place.vpc.name == vpc.name for place in nodes)
+    balanced = any(place.vpc.name == vpc.name for place in marking)
     guarded = [
         (i.name, i.security_groups, i.source_dest_check, balanced) for i in vpc.instances if i.subnet == subnet.name
     ]
+    behind = balanced and any((group.vpc, group.target_type) == (vpc.name, "alb") for group in topology.target_groups)
     guarded += [
-        (place.node, place.balancer.security_groups, True, False)
-        for place in nodes
-        if place.subnet.name == subnet.name and place.balancer.security_groups
+        (place.node, place.balancer.security_groups, True, behind and place.balancer.type == APPLICATION)
+        for place in addressed_places(topology)
+        if place.subnet.name == subnet.name
+        and (place.balancer.security_groups or (behind and place.balancer.type == APPLICATION))
     ]
     for resource, wanted, check, answers in guarded:
         own = tuple(group for group in vpc.security_groups if group.name in wanted)

@@ -20,7 +20,7 @@ from gwlbemu.views.targets import read_targets
 
 BETWEEN_JUMPS_SECONDS = 0.35  # seconds between two jumps, so that every live flow has packets in between
 POLL = 0.05
-RECOVERY_SECONDS = 30.0
+RECOVERY_SECONDS = 60.0
 FAILOVER = ("target_failover.on_deregistration", "target_failover.on_unhealthy")
 RESETS = ("send_tcp_reset.on_deregistration.enabled", "send_tcp_reset.on_unhealthy.enabled")
 TERMINATIONS = (
@@ -34,8 +34,11 @@ _KINDS = {"kill": "instance", "freeze": "process", "zone": "zone"}
 def set_policy(lab: RunningLab, subject: Subject, policy: str) -> None:
     """Set the attributes of every group of a gateway load balancer. `reset` sets the listener's as well: the end whose
     packet comes second meets an unknown flow, and would not be told otherwise. Of a network load balancer's groups
-    `terminate` and `keep` say whether connections of lost targets end. Raises SettingError where AWS refuses it.
+    `terminate` and `keep` say whether connections of lost targets end; an application load balancer has no policy.
+    Raises SettingError where AWS refuses it.
     """
+    if subject.is_application:
+        return
     if subject.is_network:
         for group in subject.groups:
             change.set_attributes(lab, group.name, dict.fromkeys(TERMINATIONS, str(policy == TERMINATE).lower()))
@@ -51,6 +54,8 @@ def set_policy(lab: RunningLab, subject: Subject, policy: str) -> None:
 
 def put_policy_back(lab: RunningLab, subject: Subject) -> None:
     """Give every attribute that `set_policy` sets the value that it has in `subject`."""
+    if subject.is_application:
+        return
     keys = TERMINATIONS if subject.is_network else (*FAILOVER, *RESETS)
     for group in subject.groups:
         change.set_attributes(lab, group.name, {key: group.attributes[key] for key in keys})
@@ -125,9 +130,12 @@ class NodeClocks:
 
 
 def wait_noticed(
-    lab: RunningLab, subject: Subject, clock: NodeClocks, targets: Collection[str], blind_zone: str
+    lab: RunningLab, subject: Subject, clock: NodeClocks, targets: Collection[str], blind_zone: str, *, can_be: bool
 ) -> bool:
-    """Let health checks find that `targets` have failed, at every node outside `blind_zone` that uses them."""
+    """Let health checks find that `targets` have failed, at every node outside `blind_zone` that uses them.
+
+    What `can_be` found gets a longer time: a busy machine is late with probes.
+    """
     checks = [group.health_check for group in subject.groups if _ids(group) & set(targets)]
     watching = {node.name for node in subject.nodes if node.zone != blind_zone}
 
@@ -136,7 +144,8 @@ def wait_noticed(
         return all(each.state.startswith("unhealthy") for each in seen)  # also unhealthy.draining
 
     clock.wait(2 * STALL_SECONDS)  # before the first jump, so that it falls into the silence of the flows concerned
-    for _ in range(max(check.unhealthy_threshold_count for check in checks) + 1):
+    probes = max(check.unhealthy_threshold_count for check in checks) + 1
+    for _ in range(2 * probes if can_be else probes):
         clock.skip(max(check.interval_seconds - check.timeout_seconds for check in checks))
         if clock.wait(max(check.timeout_seconds for check in checks) + 0.3, found):
             return True

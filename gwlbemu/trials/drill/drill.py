@@ -10,14 +10,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from gwlbemu.errors import LabError
 from gwlbemu.lab.control import TIMEOUT
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.trials.drill.actions import DrillEvent, NodeClocks, deregistration_delay, wait_noticed, wait_recovered
-from gwlbemu.trials.drill.judge import Evidence, gateway_checks, gateway_notes, judge
+from gwlbemu.trials.drill.judge import (
+    Evidence,
+    contract_checks,
+    finds_failures,
+    gateway_notes,
+    gateway_policy_check,
+    judge,
+)
 from gwlbemu.trials.drill.live import (
     WARM_UP_SECONDS,
     Run,
@@ -26,11 +33,10 @@ from gwlbemu.trials.drill.live import (
     live_traffic,
     moved_since,
     newcomers,
-    seen_flows,
     wait_for_fates,
     wait_for_traffic,
 )
-from gwlbemu.trials.drill.network import network_checks
+from gwlbemu.trials.drill.network import network_policy_check
 from gwlbemu.trials.drill.network_watch import NetworkWatch
 from gwlbemu.trials.drill.participants import (
     Participants,
@@ -91,7 +97,7 @@ def _run_event(drill: Run, event: str, policy: str) -> RunReport:
         if zone and is_cut_off(subject.nodes, servers[key.server], carriers, zone)
     }
     drill.hit = {key for key, carriers in drill.before.items() if is_hit(carriers, struck)} - drill.cut_off
-    resets = _reset_count(drill)
+    resets = _reset_counts(drill)
     drill_event = DrillEvent(drill.lab, subject, event, zone or next(iter(struck)))
     for process in drill.traffic.values():
         os.kill(process.pid, signal.SIGUSR1)
@@ -103,7 +109,7 @@ def _run_event(drill: Run, event: str, policy: str) -> RunReport:
         after_seconds = drill.clocks.since(applied_at)
         came = drill.newcomers if event == "deregister" else newcomers(drill, zone)
         drill.tell("waiting until the fate of every connection is plain")
-        wait_for_fates(drill, applied_at, noticed)
+        flows = wait_for_fates(drill, applied_at, event, policy, noticed=noticed)
         evidence = Evidence(
             event=event,
             policy=policy,
@@ -111,19 +117,20 @@ def _run_event(drill: Run, event: str, policy: str) -> RunReport:
             zone=zone,
             noticed=noticed,
             after_seconds=after_seconds,
-            flows=seen_flows(drill),
+            flows=flows,
             jumps=list(drill.clocks.jumps),
             newcomers=came,
-            resets=_reset_count(drill) - resets,
+            others=_failed_too(drill.lab, healthy, struck),
+            resets=_rise(resets, _reset_counts(drill)),
         )
     finally:
         drill.tell("everything is put back")
         drill_event.undo()
         wait_recovered(drill.lab, subject, drill.clocks, struck)
     evidence.moved_at_recovery = moved_since(drill, evidence)
-    if subject.is_network:
-        return judge(drill.lab, evidence, network_checks(subject, evidence))
-    return judge(drill.lab, evidence, gateway_checks(subject, evidence), gateway_notes(evidence))
+    policy_check = network_policy_check if subject.is_network else gateway_policy_check
+    notes = () if subject.is_network else gateway_notes(evidence)
+    return judge(drill.lab, evidence, contract_checks(subject, evidence, policy_check), notes)
 
 
 def _let_it_take_effect(drill: Run, event: str, struck: set[str], zone: str) -> bool:
@@ -137,15 +144,31 @@ def _let_it_take_effect(drill: Run, event: str, struck: set[str], zone: str) -> 
     else:
         nodes = {node.name for node in subject.nodes if node.zone != zone}
         used = any(each.id in struck and each.node in nodes for each in read_targets(drill.lab).complete())
-        noticed = not used or wait_noticed(drill.lab, subject, drill.clocks, struck, zone)
+        noticed = not used or wait_noticed(
+            drill.lab, subject, drill.clocks, struck, zone, can_be=finds_failures(subject, event, struck)
+        )
     drill.clocks.skip(float(drill.lab.plan.emulation.get("propagation_delay_seconds") or 0))
     return noticed
 
 
-def _reset_count(drill: Run) -> int:
-    """How many resets the subject's nodes have sent; a node that is gone counts no more."""
+def _failed_too(lab: RunningLab, healthy: Mapping[str, set[str]], struck: set[str]) -> tuple[str, ...]:
+    """The targets that nobody has struck and whose health checks fail all the same (a machine that is too slow)."""
+    return tuple(
+        f"{each.id} has failed its health checks, too, for {each.node}: {each.description}"
+        for each in read_targets(lab).items
+        if each.id in healthy.get(each.node, ()) and each.id not in struck and each.state.startswith("unhealthy")
+    )
+
+
+def _reset_counts(drill: Run) -> dict[str, int]:
+    """How many resets each of the subject's nodes has sent."""
     subject = drill.participants.subject
     metric = "TCP_ELB_Reset_Count" if subject.is_network else "TCP_GWLB_Reset_Count"
     names = {node.name for node in subject.nodes}
-    counters = read_counters(drill.lab, within_seconds=TIMEOUT).complete()
-    return sum(node.values.get(metric, 0) for node in counters if node.node in names)
+    counters = read_counters(drill.lab, within_seconds=TIMEOUT).items
+    return {node.node: int(node.values.get(metric, 0)) for node in counters if node.node in names}
+
+
+def _rise(before: Mapping[str, int], after: Mapping[str, int]) -> int:
+    """By how much the counts of the nodes have risen that told them both times."""
+    return sum(after[node] - before[node] for node in before.keys() & after.keys())

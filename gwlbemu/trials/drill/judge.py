@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import ConnectionState
@@ -21,13 +22,14 @@ from gwlbemu.trials.drill.outcome import (
 )
 from gwlbemu.trials.drill.participants import group_with
 from gwlbemu.trials.drill.report import ContractCheck, FlowReport, RunReport
-from gwlbemu.trials.drill.subject import Subject
+from gwlbemu.trials.drill.subject import GATEWAY, NETWORK, Subject
 from gwlbemu.trials.drill.watch import ConnectionKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowEvidence:
-    """What was seen of one connection; instants are seconds of the kernel's monotonic clock.
+    """What was seen of one connection; instants are seconds of the kernel's monotonic clock, `until` that at which its
+    program looked last.
 
     `hit`: the failed target was on its way. `cut_off`: an end or a node of it is in the zone that was lost.
     `only_server_told`: a RST answered the server's packet and none the client's.
@@ -55,6 +57,10 @@ class FlowEvidence:
         """The same, as `outcome` wants it."""
         return FlowObservation(self.state.end, self.state.last_at, self.until, self.silent, self.before, self.after)
 
+    def expected(self, event: str, policy: str, *, noticed: bool) -> str:
+        """What the contract wants of it (see `outcome.expected`)."""
+        return expected(event, policy, hit=self.hit, cut_off=self.cut_off, noticed=noticed)
+
     @property
     def outcome(self) -> str:
         """What became of it, in one word of `outcome.OUTCOMES`."""
@@ -74,6 +80,7 @@ class Evidence:
     flows: list[FlowEvidence]
     jumps: list[ClockJump]
     newcomers: Sequence[tuple[ConnectionState, Carriers]] = field(default_factory=list)
+    others: tuple[str, ...] = ()  # a sentence for each target that failed without having been struck
     resets: int = 0
     moved_at_recovery: int = 0
 
@@ -85,12 +92,12 @@ def judge(
     flows = tuple(_flow(lab, evidence, flow) for flow in sorted(evidence.flows, key=lambda each: not each.hit))
     struck = (f"zone {evidence.zone}", *evidence.struck) if evidence.zone else evidence.struck
     after = evidence.after_seconds if evidence.noticed else None
-    return RunReport(evidence.event, evidence.policy, struck, after, flows, tuple(checks), notes)
+    return RunReport(evidence.event, evidence.policy, struck, after, flows, tuple(checks), (*evidence.others, *notes))
 
 
 def _flow(lab: RunningLab, evidence: Evidence, flow: FlowEvidence) -> FlowReport:
     fate = flow.outcome
-    wanted = expected(evidence.event, evidence.policy, hit=flow.hit, cut_off=flow.cut_off, noticed=evidence.noticed)
+    wanted = flow.expected(evidence.event, evidence.policy, noticed=evidence.noticed)
     silent = silent_seconds(flow.silent, evidence.jumps)
     measured = flow.silent[1] - flow.silent[0]
     note = ""
@@ -138,32 +145,60 @@ def _midstream_refusals(lab: RunningLab, target: str, port: int) -> int:
     )
 
 
-def gateway_checks(subject: Subject, evidence: Evidence) -> list[ContractCheck]:
-    """Return the lines of the contract that a run with gateway load balancers is about."""
+class _Lines(NamedTuple):
+    """The contract's lines about one type of load balancer, and its word for what it carries."""
+
+    drained: str
+    found: str
+    kept: str
+    checked: str
+    word: str
+
+
+_LINES = {
+    GATEWAY: _Lines("TG-06", "TG-05", "FL-05", "TG-02", "flows"),
+    NETWORK: _Lines("NL-16", "NL-06", "NL-02", "NL-06", "connections"),
+}
+
+
+def contract_checks(
+    subject: Subject, evidence: Evidence, policy_check: Callable[[Evidence, list[FlowEvidence]], ContractCheck]
+) -> list[ContractCheck]:
+    """Return the lines of the contract that a run is about; `policy_check` judges the flows on a failed target."""
+    lines, names = _LINES[subject.type], ", ".join(evidence.struck)
     hit = [flow for flow in evidence.flows if flow.hit]
     other = [flow for flow in evidence.flows if not flow.hit and not flow.cut_off]
-    names = ", ".join(evidence.struck)
     found: list[ContractCheck] = []
     if evidence.event == "deregister":
-        found.append(newcomers_check(evidence, "TG-06", f"while it drained, new flows avoided {names}"))
+        found.append(newcomers_check(evidence, lines.drained, f"while it drained, new {lines.word} avoided {names}"))
     elif evidence.event == "zone":
         found.append(newcomers_check(evidence, "EX-03", "new connections are answered through the other zone"))
     elif evidence.noticed:
-        found.append(newcomers_check(evidence, "TG-05", f"new flows avoided {names}"))
-    found += noticed_checks(subject, evidence)
+        found.append(newcomers_check(evidence, lines.found, f"new {lines.word} avoided {names}"))
+    found += _noticed_checks(subject, evidence)
     if hit and (evidence.noticed or evidence.event == "deregister"):
-        found.append(_policy_check(evidence, hit))
+        found.append(policy_check(evidence, hit))
+    if subject.is_network and (cut_off := [flow for flow in evidence.flows if flow.cut_off]):
+        lost = sum(flow.outcome == "lost" for flow in cut_off)
+        text = f"{lost} of {len(cut_off)} connections to the address in zone {evidence.zone} were lost"
+        found.append(ContractCheck("EX-03", text, lost == len(cut_off)))
+    return found + kept_checks(subject, evidence, other)
+
+
+def kept_checks(subject: Subject, evidence: Evidence, other: list[FlowEvidence]) -> list[ContractCheck]:
+    """Return whether flows that were not concerned went on, on the same target."""
+    lines, found = _LINES[subject.type], []
     if other:
         kept = sum(flow.outcome == "kept" for flow in other)
-        found.append(
-            ContractCheck("FL-05", f"{kept} of {len(other)} flows on other targets stayed there", kept == len(other))
-        )
+        text = f"{kept} of {len(other)} {lines.word} on other targets stayed there"
+        found.append(ContractCheck(lines.kept, text, kept == len(other)))
     moved = evidence.moved_at_recovery
-    found.append(ContractCheck("FL-05", f"the recovery moved {moved or 'no'} live flows", not moved))
+    found.append(ContractCheck(lines.kept, f"the recovery moved {moved or 'no'} live {lines.word}", not moved))
     return found
 
 
-def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
+def gateway_policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
+    """Return whether a gateway load balancer did with the flows of a failed target as its policy says."""
     fates = Counter(flow.outcome for flow in hit)
     if evidence.policy == "reset":
         reset = fates["reset"]
@@ -185,15 +220,14 @@ def _policy_check(evidence: Evidence, hit: list[FlowEvidence]) -> ContractCheck:
     return ContractCheck("TG-07", f"{stayed} of {len(hit)} flows {how}", ok)
 
 
-def noticed_checks(subject: Subject, evidence: Evidence) -> list[ContractCheck]:
+def _noticed_checks(subject: Subject, evidence: Evidence) -> list[ContractCheck]:
     """Return whether health checks found the failure, where they could."""
-    if evidence.event == "freeze" and _tcp_checked(subject, evidence.struck):
+    if not finds_failures(subject, evidence.event, evidence.struck):
         return [ContractCheck("", "a TCP health check still connects to a frozen process", not evidence.noticed)]
     if evidence.event not in ("kill", "freeze"):
         return []
-    contract = "NL-06" if subject.is_network else "TG-02"
     names = ", ".join(evidence.struck)
-    return [ContractCheck(contract, f"health checks found that {names} failed", evidence.noticed)]
+    return [ContractCheck(_LINES[subject.type].checked, f"health checks found that {names} failed", evidence.noticed)]
 
 
 def newcomers_check(evidence: Evidence, contract: str, text: str) -> ContractCheck:
@@ -207,8 +241,10 @@ def newcomers_check(evidence: Evidence, contract: str, text: str) -> ContractChe
     return ContractCheck(contract, f"{text}: {answered} of {total} answered", ok)
 
 
-def _tcp_checked(subject: Subject, struck: tuple[str, ...]) -> bool:
-    return all(group_with(subject.groups, target).health_check.protocol == "TCP" for target in struck)
+def finds_failures(subject: Subject, event: str, struck: Collection[str]) -> bool:
+    """Return whether a health check can find what an event did: a frozen process still connects."""
+    checks = {group_with(subject.groups, target).health_check.protocol for target in struck}
+    return event != "freeze" or checks != {"TCP"}
 
 
 def gateway_notes(evidence: Evidence) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class NetworkWatch:
 
     def _take(self) -> dict[ConnectionKey, LiveFlow]:
         found = {}
-        for flow in read_flows(self._lab).items:  # a node that is cut off says nothing, its connections are lost
+        for flow in read_flows(self._lab).complete():
             if flow.node not in self._nodes or flow.destination_port != self._port or flow.source not in self._client:
                 continue
             key, hop = ConnectionKey(flow.node, flow.source_port), (flow.node, flow.listener)

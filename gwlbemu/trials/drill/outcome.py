@@ -31,6 +31,9 @@ from dataclasses import dataclass
 EVENTS = ("kill", "deregister", "zone", "freeze")
 POLICIES = ("no_rebalance", "rebalance", "reset")
 NETWORK_EVENTS = (*EVENTS, "tables")
+ENGINE = "engine"
+APPLICATION_EVENTS = (*EVENTS, ENGINE)
+APPLICATION_POLICIES = ("",)  # there is none
 TERMINATE, KEEP = NETWORK_POLICIES = ("terminate", "keep")
 OUTCOMES = ("kept", "moved", "reset", "lost")
 STALL_SECONDS = 0.5  # a shorter pause between two records is no outage

@@ -14,7 +14,7 @@ from gwlbemu.lab.running import RunningLab
 from gwlbemu.programs.traffic import ConnectionState, parse_states
 from gwlbemu.topology.plan.ends import client_and_server, destination_address, instance_named, owner_of, receiver_of
 from gwlbemu.topology.plan.values import Instance, Node, Plan, Target, TargetGroup
-from gwlbemu.trials.drill.outcome import Carriers, NodeEndpoint
+from gwlbemu.trials.drill.outcome import ENGINE, Carriers, NodeEndpoint
 from gwlbemu.trials.drill.subject import NO_BALANCER, Subject
 from gwlbemu.views.targets import read_targets
 
@@ -30,7 +30,7 @@ class NotPossible(LabError):
 
 @dataclass(frozen=True, slots=True)
 class DrillServer:
-    """A web server of the drill, or the node of a network load balancer that stands before several.
+    """A web server of the drill, or the node of a load balancer with addresses that stands before several.
 
     `zone` is empty for one that is outside every VPC.
     """
@@ -53,13 +53,15 @@ class Participants:
 def choose_participants(
     lab: RunningLab, subject: Subject, source: str | None, destinations: Sequence[str]
 ) -> Participants:
-    """Return a client and a server per zone, or those that are named; of a network load balancer its nodes.
+    """Return a client and a server per zone, or those that are named; of a load balancer with addresses its nodes.
 
     `source` and `destinations` are instances or addresses. Raises LabError when no server answers.
     """
     port = subject.port
     sender = instance_named(lab.plan, source) if source else _sender(lab.plan, subject)
     found = _servers(lab.plan, subject, sender, destinations)
+    if subject.is_application:
+        return Participants(sender, tuple(found), subject)
     tries = [(server, start_traffic(lab, sender, server, port, flows=1, records=1)) for server in found]
     answering = [server for server, process in tries if _answers(process)]
     if subject.is_network:
@@ -78,14 +80,14 @@ def choose_participants(
 
 
 def _sender(plan: Plan, subject: Subject) -> Instance:
-    """Who opens the connections when nobody is named: of a network load balancer somebody who is no target of it."""
-    if not subject.is_network:
+    """Who opens the connections when nobody is named: of a load balancer with addresses somebody who is no target."""
+    if not subject.addressed_nodes:
         return client_and_server(plan)[0]
     (balancer,) = subject.balancers
     owners = [_owner(plan, group, target) for group in subject.groups for target in group.targets]
     inside = [each for each in plan.instances if each.vpc == balancer.vpc and each not in owners]
     outside = [each for each in plan.instances if not each.vpc]
-    is_public = any(node.public_address for node in subject.network_nodes)
+    is_public = any(node.public_address for node in subject.addressed_nodes)
     found: list[Instance] = [*(outside if is_public else ()), *inside]
     if found:
         return found[0]
@@ -93,7 +95,7 @@ def _sender(plan: Plan, subject: Subject) -> Instance:
 
 
 def _servers(plan: Plan, subject: Subject, sender: Instance, destinations: Sequence[str]) -> list[DrillServer]:
-    if not subject.is_network:
+    if not subject.addressed_nodes:
         return [_server(plan, sender, name) for name in destinations or _candidates(plan, sender)]
     return [
         DrillServer(
@@ -102,7 +104,7 @@ def _servers(plan: Plan, subject: Subject, sender: Instance, destinations: Seque
             node.address if sender.vpc else node.public_address,
             frozenset({node.address, node.public_address} - {""}),
         )
-        for node in subject.network_nodes
+        for node in subject.addressed_nodes
         if sender.vpc or node.public_address
     ]
 
@@ -145,9 +147,8 @@ def start_traffic(
 
 def newest(process: Client) -> list[ConnectionState]:
     """Return how the connections of a traffic program stood when it last printed a line; [] before it did."""
-    text = process.output()
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    return parse_states(lines[-1]) if lines else []
+    line = process.last_line()
+    return parse_states(line) if line else []
 
 
 def target_to_fail(healthy: Mapping[str, set[str]], all_carriers: Iterable[Carriers]) -> str:
@@ -185,6 +186,8 @@ def why_not(
         return NO_BALANCER
     if event == "tables":
         return "" if subject.is_network else "only a network load balancer's node has tables in the kernel"
+    if event == ENGINE:
+        return "" if subject.is_application else "only an application load balancer's drill ends engines"
     sender = instance_named(plan, source) if source else _sender(plan, subject)
     servers = _servers(plan, subject, sender, destinations)
     if event == "zone":

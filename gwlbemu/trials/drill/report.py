@@ -38,8 +38,27 @@ class ContractCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestPhase:
+    """What became of the requests that began in a part of a run: answers by status, others by why there was none."""
+
+    name: str
+    requests: int
+    answers: dict[str, int]
+    no_answer: dict[str, int]
+    longest_seconds: float
+    again: int  # that were sent once more, since a kept connection had ended before an answer
+
+    @property
+    def failed(self) -> int:
+        """How many were not answered with 200."""
+        return self.requests - self.answers.get("200", 0)
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
-    """One event under one policy. Without flows it was not possible: `impossible` says why."""
+    """One event under one policy ("" of an application load balancer, which has requests for flows). Without either it
+    was not possible: `impossible` says why.
+    """
 
     event: str
     policy: str
@@ -49,6 +68,7 @@ class RunReport:
     checks: tuple[ContractCheck, ...] = ()
     notes: tuple[str, ...] = ()
     impossible: str = ""
+    requests: tuple[RequestPhase, ...] = ()
 
     @property
     def ok(self) -> bool:

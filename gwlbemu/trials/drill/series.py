@@ -9,12 +9,21 @@ from gwlbemu.errors import SettingError
 from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.drill.actions import put_policy_back, set_policy
+from gwlbemu.trials.drill.application import drill_requests
 from gwlbemu.trials.drill.drill import run
 from gwlbemu.trials.drill.live import Tell
-from gwlbemu.trials.drill.outcome import EVENTS, NETWORK_EVENTS, NETWORK_POLICIES, POLICIES
+from gwlbemu.trials.drill.outcome import (
+    APPLICATION_EVENTS,
+    APPLICATION_POLICIES,
+    ENGINE,
+    EVENTS,
+    NETWORK_EVENTS,
+    NETWORK_POLICIES,
+    POLICIES,
+)
 from gwlbemu.trials.drill.participants import NotPossible, choose_participants, healthy_by_node, healthy_in, why_not
 from gwlbemu.trials.drill.report import RunReport
-from gwlbemu.trials.drill.subject import Subject, subject_of
+from gwlbemu.trials.drill.subject import APPLICATION, GATEWAY, NETWORK, Subject, subject_of
 from gwlbemu.trials.own_lab import own_lab
 
 
@@ -36,8 +45,16 @@ class Options:
 
     def about(self, subject: Subject) -> Options:
         """Return the same with every event and policy of the subject's type where none is named."""
-        every = (NETWORK_EVENTS, NETWORK_POLICIES) if subject.is_network else (EVENTS, POLICIES)
-        return replace(self, events=self.events or every[0], policies=self.policies or every[1])
+        events, policies = _KNOWN[subject.type]
+        return replace(self, events=self.events or events, policies=self.policies or policies)
+
+
+# Events and policies by type of load balancer.
+_KNOWN = {
+    GATEWAY: (EVENTS, POLICIES),
+    NETWORK: (NETWORK_EVENTS, NETWORK_POLICIES),
+    APPLICATION: (APPLICATION_EVENTS, APPLICATION_POLICIES),
+}
 
 
 def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
@@ -74,12 +91,14 @@ def _check(
 
     Raises UnknownNameError for ends that are not there.
     """
-    known = NETWORK_POLICIES if subject.is_network else POLICIES
+    _, known = _KNOWN[subject.type]
     found = {}
     for event in options.events:
         why = why_not(plan, subject, event, options.source, options.destinations, healthy)
         for policy in options.policies:
             other = "" if policy in known else f"a policy of {subject.type} load balancers is {' or '.join(known)}"
+            if other and subject.is_application:
+                other = "an application load balancer is drilled without a policy"
             if why or other:
                 found[event, policy] = why or other
     return found
@@ -105,16 +124,24 @@ def _drill(
             if (event, policy) in impossible:
                 found.append(RunReport(event, policy, impossible=impossible[event, policy]))
                 continue
-            title = f"{event}, {policy} ({number} of {len(runs)})"
+            title = f"{', '.join(filter(None, (event, policy)))} ({number} of {len(runs)})"
             try:
                 put_policy_back(lab, subject)
                 set_policy(lab, subject, policy)
                 now = open_lab(original.lab, root=lab.state.root)
-                found.append(run(now, ends, event, policy, flows=options.flows, tell=_titled(tell, title)))
+                told = _titled(tell, title)
+                if subject.is_application:
+                    found.append(drill_requests(now, ends, event, connections=options.flows, tell=told))
+                else:
+                    found.append(run(now, ends, event, policy, flows=options.flows, tell=told))
             except SettingError as error:  # what AWS refuses is a report, too, not the end of the series
                 found.append(RunReport(event, policy, impossible=str(error)))
             except NotPossible as error:  # what the topology cannot do, whatever the policy
-                alike = [each for each in runs if (each[0] == "zone") == (event == "zone") and each[0] != "tables"]
+                alike = [
+                    each
+                    for each in runs
+                    if (each[0] == "zone") == (event == "zone") and each[0] not in ("tables", ENGINE)
+                ]
                 impossible |= dict.fromkeys(alike, str(error))
                 found.append(RunReport(event, policy, impossible=str(error)))
         return found

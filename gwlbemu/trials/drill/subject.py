@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gwlbemu.errors import LabError
-from gwlbemu.topology.plan.values import LoadBalancer, NetworkNode, Node, Plan, TargetGroup
+from gwlbemu.topology.plan.values import AddressedNode, LoadBalancer, NetworkNode, Node, Plan, TargetGroup
 
 NO_BALANCER = "a drill is about the targets of load balancers, and there is none"
 WEB_PORT = 80
-GATEWAY, NETWORK = "gateway", "network"
+GATEWAY, NETWORK, APPLICATION = "gateway", "network", "application"
+_PROTOCOLS = {NETWORK: ("TCP", "TCP_UDP"), APPLICATION: ("HTTP", "HTTPS")}
+_BY_ANOTHER_CLOCK = 3600  # HAProxy's connections know nothing of the nodes' clocks
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """All gateway load balancers of a lab, or one listener of one network load balancer.
+    """All gateway load balancers of a lab, or one listener of one network or application load balancer.
 
     `port` is where connections go: that of web servers, or the listener's. `idle_seconds` is the shortest idle timeout.
     """
@@ -33,6 +35,16 @@ class Subject:
         return self.type == NETWORK
 
     @property
+    def is_application(self) -> bool:
+        """Whether it is an application load balancer: requests go to its nodes, by its name."""
+        return self.type == APPLICATION
+
+    @property
+    def addressed_nodes(self) -> tuple[AddressedNode, ...]:
+        """The nodes to whose addresses clients connect; none of a gateway's."""
+        return tuple(node for node in self.nodes if isinstance(node, AddressedNode))
+
+    @property
     def network_nodes(self) -> tuple[NetworkNode, ...]:
         """The nodes of a network load balancer; none of a gateway's."""
         return tuple(node for node in self.nodes if isinstance(node, NetworkNode))
@@ -41,17 +53,19 @@ class Subject:
 def subject_of(plan: Plan, destinations: Sequence[str], port: int | None) -> Subject:
     """Return what a drill with these destinations is about.
 
-    A network load balancer where one is named, or where there is nothing else; its listener is the TCP one with `port`,
-    without that the first. Raises LabError when there is no such listener, or no load balancer.
+    A network or application load balancer where one is named, or where there is no gateway load balancer; its listener
+    is the one with `port`, without that the first that forwards, of TCP or HTTP. Raises LabError when there is no such
+    listener, or no load balancer.
     """
-    network = {each.name: each for each in plan.load_balancers if each.type == NETWORK}
-    named = [each for each in destinations if each in network]
+    addressed = {each.name: each for each in plan.load_balancers if each.type != GATEWAY}
+    named = [each for each in destinations if each in addressed]
     if len(destinations) > len(named) > 0 or len(named) > 1:
-        raise LabError(f"--to {' --to '.join(destinations)}: expected instances, or one network load balancer alone")
+        told = " --to ".join(destinations)
+        raise LabError(f"--to {told}: expected instances, or one network or application load balancer alone")
     if named:
-        return _network(plan, network[named[0]], port)
-    if network and not plan.gateway_nodes and not destinations:
-        return _network(plan, next(iter(network.values())), port)
+        return _addressed(plan, addressed[named[0]], port)
+    if addressed and not plan.gateway_nodes and not destinations:
+        return _addressed(plan, next(iter(addressed.values())), port)
     gateways = tuple(each for each in plan.load_balancers if each.type == GATEWAY)
     names = {each.target_group for each in gateways}
     return Subject(
@@ -64,18 +78,20 @@ def subject_of(plan: Plan, destinations: Sequence[str], port: int | None) -> Sub
     )
 
 
-def _network(plan: Plan, balancer: LoadBalancer, port: int | None) -> Subject:
-    listeners = [each for each in balancer.listeners if each.protocol in ("TCP", "TCP_UDP")]
-    found = next((each for each in listeners if port in (None, each.port)), None)
+def _addressed(plan: Plan, balancer: LoadBalancer, port: int | None) -> Subject:
+    listeners = [each for each in balancer.listeners if each.protocol in _PROTOCOLS[balancer.type]]
+    forwarding = [each for each in listeners if any(each.target_groups())]
+    found = next((each for each in forwarding if port in (None, each.port)), None)
     if found is None:
-        known = ", ".join(f"{each.protocol}:{each.port}" for each in listeners) or "none"
-        raise LabError(f"{balancer.name} has no TCP listener{f' on port {port}' if port else ''}; there are: {known}")
+        known = ", ".join(f"{each.protocol}:{each.port}" for each in forwarding) or "none"
+        word, on_port = _PROTOCOLS[balancer.type][0], f" on port {port}" if port else ""
+        raise LabError(f"{balancer.name} has no {word} listener{on_port}; there are: {known}")
     names = set(found.target_groups())
     return Subject(
-        NETWORK,
+        balancer.type,
         (balancer,),
-        tuple(node for node in plan.network_nodes if node.load_balancer == balancer.name),
+        tuple(node for node in plan.addressed_nodes if node.load_balancer == balancer.name),
         tuple(group for group in plan.target_groups if group.name in names),
         found.port or WEB_PORT,
-        int(found.attributes["tcp.idle_timeout.seconds"]),
+        int(found.attributes.get("tcp.idle_timeout.seconds", _BY_ANOTHER_CLOCK)),
     )

@@ -11,14 +11,13 @@ from gwlbemu.net import firewall
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.topology.plan.values import NetworkNode
-from gwlbemu.trials.drill.judge import Evidence, judge
-from gwlbemu.trials.drill.live import Run, moved_since, newcomers, seen_flows, wait_for_fates
-from gwlbemu.trials.drill.network import kept_checks
+from gwlbemu.trials.drill.judge import Evidence, judge, kept_checks
+from gwlbemu.trials.drill.live import Run, moved_since, newcomers, wait_for_fates
 from gwlbemu.trials.drill.report import ContractCheck, RunReport
 from gwlbemu.views.flows import read_flows
 from gwlbemu.views.targets import read_targets
 
-SEEN_SECONDS = 10.0
+SEEN_SECONDS = 30.0
 INTACT = "intact"
 
 
@@ -36,8 +35,7 @@ def flush_tables(drill: Run, policy: str) -> RunReport:
         seen = drill.clocks.wait(SEEN_SECONDS, lambda: _tables(drill, node) != INTACT)
         after_seconds = drill.clocks.since(at)
         drill.tell("waiting until the fate of every connection is plain")
-        wait_for_fates(drill, at, noticed=True)
-        flows = seen_flows(drill)
+        flows = wait_for_fates(drill, at, "tables", policy, noticed=True)
     finally:
         drill.tell("everything is put back")
         failure.heal(drill.lab, "node", node.name)
@@ -63,7 +61,7 @@ def _checks(drill: Run, node: NetworkNode, evidence: Evidence) -> list[ContractC
         ContractCheck("", f"heal node {node.name}: its tables are {back}", back == INTACT),
         ContractCheck("", f"new connections: {answered} of {came} answered", answered == came > 0),
         _stale(drill),
-        *kept_checks(evidence, [flow for flow in evidence.flows if not flow.hit]),
+        *kept_checks(drill.participants.subject, evidence, [flow for flow in evidence.flows if not flow.hit]),
     ]
 
 

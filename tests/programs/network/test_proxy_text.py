@@ -11,7 +11,9 @@ import pytest
 from gwlbemu.core.elb.tls import Tls
 from gwlbemu.core.network.proxy import Backend, Frontend, Proxy, Server
 from gwlbemu.lab import engines
-from gwlbemu.programs.network import haproxy, proxy_text
+from gwlbemu.programs.haproxy import master as haproxy
+from gwlbemu.programs.haproxy.description import description_of
+from gwlbemu.programs.network import proxy_text
 
 SERVERS = (Server("target-1", "10.0.1.11", 80, True), Server("target-2", "10.0.1.12", 80, False))
 BACKEND = Backend("TLS:443:web", SERVERS, "10.0.9.10", True, False, False, False, 350, True)
@@ -68,7 +70,7 @@ def test_a_text_has_the_states_and_a_description_of_its_own() -> None:
     lines = proxy_text.text(PROXY).splitlines()
     assert "  server target-1 10.0.1.11:80" in lines
     assert "  server target-2 10.0.1.12:80 disabled" in lines
-    described = {proxy_text.description_of(proxy_text.text(each)) for each in (PROXY, _frontend(port=444), Proxy())}
+    described = {description_of(proxy_text.text(each)) for each in (PROXY, _frontend(port=444), Proxy())}
     assert len(described) == 3
 
 
@@ -79,7 +81,7 @@ def test_a_change_of_states_is_one_command_for_each() -> None:
         "set server TLS:443:web/target-1 state maint",
         "set server TLS:443:web/target-2 state ready",
     ]
-    assert list(proxy_text.ends(PROXY, 2)) == ["shutdown sessions server TLS:443:web/target-2"]
+    assert list(proxy_text.ends(PROXY, ["target-2"])) == ["shutdown sessions server TLS:443:web/target-2"]
 
 
 def test_workers_are_read_with_those_that_only_finish() -> None:
@@ -109,5 +111,5 @@ def test_a_session_is_read_and_what_is_none_is_not() -> None:
     (session,) = haproxy.sessions(3051, answer)
     assert session == haproxy.Session(
         3051, "0x55f80410ee00", "TLS:443", "target-1", "198.51.100.10", 47558, "10.0.9.10", 443, "10.0.1.11", 80, 42,
-        61, 349,
+        61, 349, 3,
     )  # fmt: skip

@@ -145,7 +145,7 @@ ROWS: dict[str, Row] = {
         {"target_groups.0.attributes": {"send_tcp_reset.on_unhealthy.enabled": True, "stickiness.enabled": False}},
     ),
     **{
-        f"type {name}": ({"load_balancers.0.type": name}, "expected 'gateway'", {"load_balancers.0.type": "gateway"})
+        f"type {name}": ({"load_balancers.0.type": name}, "'gateway'", {"load_balancers.0.type": "gateway"})
         for name in (*_NOT_EMULATED, "gwlb")
     },
     **{

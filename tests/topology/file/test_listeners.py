@@ -83,7 +83,7 @@ REFUSED = [
     ),
     (
         "another action",
-        [{"default_actions": [{"type": "redirect"}]}],
+        [{"default_actions": [{"type": "redirect", "redirect_config": {"status_code": "HTTP_301"}}]}],
         f"{LISTENERS}[0].default_actions[0].type",
         "expected 'forward', got 'redirect'",
     ),

@@ -191,7 +191,7 @@ CASES = [
         "classic",
         put(f"{BALANCER}.type", "classic"),
         "load_balancers[0].type",
-        "of its successors (application, network, gateway) only two are: expected 'gateway' or 'network'",
+        "expected one of its successors, 'application', 'network' or 'gateway'",
     ),
     (
         "no such service",

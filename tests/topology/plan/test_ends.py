@@ -20,9 +20,11 @@ ENDS = {
     "minimal": ("client", "web", "203.0.113.10"),
     "overlap": ("client", "web-red", "203.0.113.10"),
     "scaling": ("client", "web", "203.0.113.10"),
+    "sticky": ("blue-b", "blue-a", "10.0.11.11"),
     "static-ip": ("web-a2", "web-a1", "10.0.11.11"),  # the client reaches nothing but the load balancer
     "transit-gateway": ("client-a", "server-b", "10.2.2.10"),
     "two-zones": ("client", "web-a", "203.0.113.10"),
+    "web-tier": ("web-a2", "web-a1", "10.0.11.11"),
     "zone-failure": ("client", "web-a", "203.0.113.10"),
 }
 

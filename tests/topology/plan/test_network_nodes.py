@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from netaddr import IPAddress, IPNetwork
 
 from gwlbemu.errors import TopologyError
@@ -13,6 +14,7 @@ from gwlbemu.topology.plan.render import plan_text
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.topology.plan.shortcuts import shortcuts
 from gwlbemu.topology.plan.values import Plan
+from tests.lab.albs import behind
 from tests.lab.fronts import ADDRESSES, PRIVATE, PUBLIC, front
 from tests.topology.builder import plan_of
 
@@ -84,6 +86,20 @@ def test_the_ports_of_all_instances_of_the_vpc_are_the_kernels_and_no_others() -
     assert there.guarded == ("web-a", "near")
     (elsewhere,) = [each for each in shortcuts(plan) if each.namespace == space(plan, "internet").name]
     assert names.mac("client", "eth0") in {place.mac for place in elsewhere.places}
+
+
+@pytest.mark.contract("NL-10")
+def test_the_ports_of_an_application_load_balancers_nodes_remember_only_where_they_may_be_targets() -> None:
+    document = yaml.safe_load(behind())
+    plan = load(yaml.safe_dump(document), "behind.yaml")
+    for node in plan.application_nodes:
+        (port,) = space(plan, node.subnet).instance_ports
+        assert (port.mac, port.address, port.returns, port.stateful) == (node.mac, node.address, True, False)
+        assert f"received_{port.device}" in space(plan, node.subnet).nftables.partition("netdev returns")[2]
+    document["target_groups"] = [each for each in document["target_groups"] if each.get("target_type") != "alb"]
+    document["load_balancers"] = document["load_balancers"][1:]
+    alone = load(yaml.safe_dump(document), "behind.yaml")
+    assert not any(space(alone, node.subnet).instance_ports for node in alone.application_nodes)
 
 
 def test_without_a_network_load_balancer_no_subnet_looks_for_answers() -> None:

@@ -127,7 +127,7 @@ def test_the_json_schema_takes_every_shipped_topology(path: Path) -> None:
     [
         put("vpcs.0.cdir", "x"),
         put("vpcs.0.cidr", 3),
-        put("target_groups.0.attributes", {"slow_start.duration_seconds": 1}),
+        put("target_groups.0.attributes", {"slow_start.seconds": 1}),
         put("emulation", {"ttl": 1}),
         put("load_balancers.0.type", "classic"),
         put("vpcs.0.instances.0.program", "apache"),

@@ -42,8 +42,26 @@ def drilled(file: Path, *options: str) -> Reports:
     finally:
         process.terminate()  # a drill that is not done takes its lab down
         process.communicate()
-    assert process.returncode == 0, f"{out}\n{error}"
-    return {(run["event"], run["policy"]): run for run in json.loads(out)}
+    assert process.returncode in (0, 1), error
+    runs = json.loads(out)
+    failed = "\n".join(line for run in runs for line in what_failed(run))
+    assert not failed, failed
+    return {(run["event"], run["policy"]): run for run in runs}
+
+
+def what_failed(run: Run) -> list[str]:
+    """What did not come out as the contract says, in few lines."""
+    name = f"{run['event']}, {run['policy']}"
+    lines = [f"{name}: NOT {check['contract']} {check['text']}" for check in run["checks"] if not check["ok"]]
+    odd = Counter(
+        f"{flow['outcome']}, expected {flow['expected']} ({flow['note']}): was on {flow['before']}"
+        for flow in run["flows"]
+        if not flow["as_expected"]
+    )
+    lines += [f"{name}: {count} connections {words}" for words, count in odd.items()]
+    if run["impossible"]:
+        lines.append(f"{name}: not possible: {run['impossible']}")
+    return [*lines, *(f"{name}: note: {note}" for note in run["notes"])] if lines else []
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +81,12 @@ def fates(run: Run, *, struck: bool) -> Counter[str]:
     return Counter(flow["outcome"] for flow in flows)
 
 
+def longest_pause(run: Run, *, struck: bool) -> float:
+    """Without data, in real seconds, of the connections on a struck target, or of those on others."""
+    flows = [flow for flow in run["flows"] if bool(set(flow["before"]) & set(run["struck"])) == struck]
+    return float(max(flow["seconds_silent"] - flow["seconds_skipped"] for flow in flows))
+
+
 def contract(run: Run, line: str) -> list[bool]:
     return [check["ok"] for check in run["checks"] if check["contract"] == line]
 
@@ -72,7 +96,7 @@ def test_every_connection_fares_as_the_contract_says(reports: Reports) -> None:
     assert set(reports) == {(event, policy) for event in EVENTS for policy in NETWORK_POLICIES}
     for run in reports.values():
         assert sum(run["counts"].values()) == len(run["flows"]) == FLOWS
-        assert run["ok"], run
+        assert run["ok"], what_failed(run)
         assert run["counts"]["moved"] == 0
 
 
@@ -96,7 +120,8 @@ def test_connections_of_a_deregistered_target_go_on_until_the_delay_and_then_by_
         assert set(fates(run, struck=False)) == {"kept"}
         assert contract(run, "NL-16") == [True, True]
         assert run["took_effect_after_seconds"] >= 300
-        assert all(flow["seconds_silent"] < 2 for flow in run["flows"])
+        # None stopped before the delay was over (2 s of real time later at least): they paused no longer than others.
+        assert longest_pause(run, struck=True) < longest_pause(run, struck=False) + 1.5
 
 
 @pytest.mark.namespace
@@ -113,7 +138,7 @@ def test_without_cross_zone_a_lost_zone_takes_its_address_along_and_nothing_else
 @pytest.mark.contract("NL-08")
 def test_with_cross_zone_the_targets_of_a_lost_zone_fail_like_any_other(cross_zone: Reports) -> None:
     run = cross_zone["zone", "terminate"]
-    assert run["ok"], run
+    assert run["ok"], what_failed(run)
     other = [flow for flow in run["flows"] if flow["server"] == "web-node-b"]
     assert {flow["outcome"] for flow in other if flow["before"] == ["web-a"]} <= {"reset"}
     assert {flow["outcome"] for flow in other if flow["before"] != ["web-a"]} <= {"kept"}

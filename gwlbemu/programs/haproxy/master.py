@@ -17,9 +17,10 @@ from typing import NamedTuple
 ANSWER_SECONDS = 5.0
 _MOST_BYTES = 64 << 20  # of an answer
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_BEGIN = re.compile(r"^(0x[0-9a-f]+): \[.*\] id=\d+ proto=tcpv[46] source=(\S+):(\d+)", re.MULTILINE)
+_BEGIN = re.compile(r"^(0x[0-9a-f]+): \[.*\] id=(\d+) proto=tcpv[46] source=(\S+):(\d+)", re.MULTILINE)
 _FRONTEND = re.compile(r"frontend=(\S+) .*?addr=(\S+):(\d+)")
 _SERVER = re.compile(r"server=(\S+) .*?addr=(\S+):(\d+)")
+_VARIABLE = re.compile(r"^proc\.(\S+): type=sint value=<(-?\d+)>", re.MULTILINE)
 _TOTAL, _EXPIRY, _AGE = re.compile(r" total=(\d+)\)"), re.compile(r" rex=(\w+)"), re.compile(r" age=(\w+)\)")
 
 
@@ -47,17 +48,23 @@ class Session(NamedTuple):
     bytes: int  # both ways
     age_seconds: int
     expires_in_seconds: int
+    number: int  # of the worker's, ascending by their beginnings
 
 
 class Counted(NamedTuple):
-    """What one worker has counted at a frontend, or with all servers of a backend."""
+    """What one worker has counted at a frontend (`server` is ""), or with a server of a backend."""
 
     proxy: str
-    is_frontend: bool
-    now: int  # connections
-    total: int
+    server: str
+    now: int  # connections of clients; with a server what it does now: connections (TCP) or requests (HTTP)
+    total: int  # connections of clients; with a server what it was given: connections or requests
     bytes: int  # both ways
     failed_handshakes: int
+    connections: int  # to the server, now: in use, and idle ones that may be used again
+    connects: int  # connections made to the server
+    failed_connects: int
+    responses: tuple[int, int, int, int, int]  # HTTP: 1xx to 5xx
+    response_seconds: float  # mean of the last 1024 requests, from the server's connection to its header
 
 
 async def ask(path: Path, request: str) -> str:
@@ -104,23 +111,35 @@ def description(answer: str) -> str:
 
 
 def counted(answer: str) -> Iterator[Counted]:
-    """Read the answer to `show stat`: each frontend, and each backend with what its servers count together."""
+    """Read the answer to `show stat`: each frontend and each server."""
     header, _, lines = answer.strip().partition("\n")
-    failed: dict[str, int] = {}
     for row in csv.DictReader(io.StringIO(f"{header.removeprefix('# ')}\n{lines}")):
-        name, what = row["pxname"], row["svname"]
-        handshakes = int(row.get("ssl_failed_handshake") or 0)
-        if what not in ("FRONTEND", "BACKEND"):
-            failed[name] = failed.get(name, 0) + handshakes
+        if row["svname"] == "BACKEND":
             continue
+
+        def number(key: str, row: dict[str, str] = row) -> int:
+            return int(row.get(key) or 0)
+
         yield Counted(
-            proxy=name,
-            is_frontend=what == "FRONTEND",
-            now=int(row["scur"]),
-            total=int(row["stot"]),
-            bytes=int(row["bin"]) + int(row["bout"]),
-            failed_handshakes=handshakes if what == "FRONTEND" else failed.get(name, 0),
-        )
+            proxy=row["pxname"],
+            server="" if row["svname"] == "FRONTEND" else row["svname"],
+            now=number("scur"),
+            total=number("stot"),
+            bytes=number("bin") + number("bout"),
+            failed_handshakes=number("ssl_failed_handshake"),
+            connections=number("used_conn_cur") + number("idle_conn_cur") + number("safe_conn_cur"),
+            connects=number("connect"),
+            failed_connects=number("econ"),
+            responses=(
+                number("hrsp_1xx"), number("hrsp_2xx"), number("hrsp_3xx"), number("hrsp_4xx"), number("hrsp_5xx")
+            ),
+            response_seconds=number("rtime") / 1000,
+        )  # fmt: skip
+
+
+def variables(answer: str) -> dict[str, int]:
+    """Read the answers to several `get var proc.NAME`: the numbers by name."""
+    return {name: int(number) for name, number in _VARIABLE.findall(answer)}
 
 
 def sessions(worker: int, answer: str) -> Iterator[Session]:
@@ -138,8 +157,8 @@ def sessions(worker: int, answer: str) -> Iterator[Session]:
             pointer=begin[1],
             frontend=frontend[1],
             server="" if server is None else server[1],
-            source=begin[2],
-            source_port=int(begin[3]),
+            source=begin[3],
+            source_port=int(begin[4]),
             destination=frontend[2],
             destination_port=int(frontend[3]),
             target_address="" if server is None else server[2],
@@ -147,6 +166,7 @@ def sessions(worker: int, answer: str) -> Iterator[Session]:
             bytes=sum(map(int, _TOTAL.findall(block))),
             age_seconds=next((_seconds(each) for each in _AGE.findall(block)), 0),
             expires_in_seconds=min(waits, default=0),
+            number=int(begin[2]),
         )
 
 

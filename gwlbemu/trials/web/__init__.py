@@ -1,0 +1,1 @@
+"""Requests from inside a lab, and what became of each."""

@@ -1,0 +1,121 @@
+"""What the doctor says of designs with an application load balancer, and the same design mended as it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from gwlbemu.topology.file.document import dotted
+from tests.paths import TOPOLOGIES
+from tests.review.test_review import Change, findings
+from tests.topology.builder import put
+
+Document = dict[str, Any]
+WEB = yaml.safe_load((TOPOLOGIES / "web-tier.yaml").read_text())
+LOAD_BALANCER, SERVERS = "vpcs.0.security_groups.0", "vpcs.0.security_groups.1"
+EDGE, FRONT_A = "vpcs[0].route_tables[0]", "vpcs[0].route_tables[1]"
+
+
+def table(document: Document, name: str) -> Document:
+    return next(each for each in document["vpcs"][0]["route_tables"] if each["name"] == name)
+
+
+def one(*changes: Change) -> tuple[str, str, str, str, str]:
+    """The only finding: kind, severity, place, mend, and the text."""
+    (found,) = findings(WEB, *changes)
+    return found.kind, found.severity, dotted(found.path), found.change, found.text
+
+
+def from_servers_by_the_endpoint(document: Document) -> None:
+    routes = [{"destination": "10.0.1.0/24", "target": "vpce-a"}]
+    document["vpcs"][0]["route_tables"].append({"name": "app-a", "routes": routes})
+    next(each for each in document["vpcs"][0]["subnets"] if each["name"] == "app-a")["route_table"] = "app-a"
+
+
+def to_servers_by_the_endpoint(document: Document) -> None:
+    table(document, "front-a")["routes"].append({"destination": "10.0.11.0/24", "target": "vpce-a"})
+
+
+def test_the_bundled_web_tier_has_nothing_and_neither_has_one_inspected_behind_the_load_balancer() -> None:
+    assert findings(WEB) == []
+    assert findings(WEB, from_servers_by_the_endpoint, to_servers_by_the_endpoint) == []
+
+
+@pytest.mark.contract("AL-13")
+@pytest.mark.parametrize(
+    ("change", "kind", "place", "mend", "text"),
+    [
+        (
+            put(f"{SERVERS}.ingress.0.source", "192.0.2.0/24"),
+            "shut-target",
+            "vpcs[0].security_groups[1].ingress",
+            "{protocol: tcp, ports: 80, source: load-balancer}",
+            "lets in none of what load balancer web sends to tcp 80 there: it comes from its nodes, whose addresses"
+            " they see; requests that are given to it get 504",
+        ),
+        (
+            put(f"{LOAD_BALANCER}.egress.0.ports", 8080),
+            "shut-target",
+            "vpcs[0].security_groups[0].egress",
+            "{protocol: tcp, ports: 80, destination: 10.0.0.0/16}",
+            "of load balancer web lets out nothing to tcp 80 of target web-a1; requests that are given to it get 504",
+        ),
+        (
+            put(f"{LOAD_BALANCER}.ingress.0.ports", 8081),
+            "shut-listener",
+            "vpcs[0].security_groups[0].ingress",
+            "{protocol: tcp, ports: 80, source: 0.0.0.0/0}",
+            "lets no client in on HTTP 80, on which it listens",
+        ),
+        (
+            put("target_groups.1.health_check.port", 8080),
+            "shut-health-check",
+            "vpcs[0].security_groups[1].ingress",
+            "",  # one rule of one group is not enough: the load balancer's lets nothing out to that port, too
+            "lets in no health check of load balancer web, which comes to tcp 8080 from its nodes",
+        ),
+    ],
+)
+def test_security_groups_that_do_not_fit_are_told(change: Change, kind: str, place: str, mend: str, text: str) -> None:
+    found = one(change)
+    assert found[:4] == (kind, "error", place, mend)
+    assert text in found[4]
+
+
+def test_a_node_without_a_way_to_the_internet_answers_nobody_there() -> None:
+    found = one(lambda document: table(document, "front-a").update(routes=[]))
+    assert found[:4] == ("no-answer", "error", FRONT_A, "add {destination: 0.0.0.0/0, target: vpce-a}")
+    assert found[4].startswith("client -> web-node-a: the answer is lost: route table front-a")
+
+
+def test_inspection_in_front_in_one_direction_only_is_told() -> None:
+    found = one(lambda document: table(document, "edge")["routes"].pop())
+    assert found[:4] == ("skips-endpoint", "error", EDGE, "add {destination: 10.0.2.0/24, target: vpce-b}")
+    direct = [{"destination": "0.0.0.0/0", "target": "igw"}]
+    found = one(lambda document: table(document, "front-a").update(routes=direct))
+    assert found[:4] == ("skips-endpoint", "warning", f"{FRONT_A}.routes[0].target", "target: vpce-a")
+
+
+def test_inspection_behind_in_one_direction_only_is_told() -> None:
+    found = one(from_servers_by_the_endpoint)
+    assert found[:4] == ("skips-endpoint", "error", FRONT_A, "add {destination: 10.0.11.0/24, target: vpce-a}")
+    assert found[4].startswith("web-node-a -> web-a1: the packet skips vpce-a, which its answer passes")
+    found = one(to_servers_by_the_endpoint)
+    assert found[:2] == ("skips-endpoint", "warning")
+    assert found[3] == "route_table: one of its own, with {destination: 10.0.1.0/24, target: vpce-a}"
+
+
+def test_a_target_behind_a_route_that_leads_nowhere_is_told_with_what_clients_get() -> None:
+    document = yaml.safe_load(yaml.safe_dump(WEB))
+    document["target_groups"][1] |= {"target_type": "ip", "targets": [{"id": "192.168.9.9"}, {"id": "10.0.11.11"}]}
+    table(document, "front-a")["routes"].insert(0, {"destination": "10.0.11.0/24", "target": "vpce-b"})
+    found = {(each.kind, each.severity) for each in findings(document)}
+    assert ("other-zone", "error") in found or ("skips-endpoint", "warning") in found
+
+
+def test_a_group_without_targets_is_told_with_what_clients_get() -> None:
+    found = one(put("target_groups.1.targets", []))
+    assert found[:2] == ("no-targets", "error")
+    assert "every request gets 503" in found[4]
