@@ -32,8 +32,6 @@ FORMER_WORKERS = 20  # that may stay with old connections
 STREAMS = 128  # ALB guide, Listeners: requests at once over one connection of HTTP/2
 # ALB guide, Quotas and HTTP header limits: 64 K of headers. A buffer holds them, and what is added to them.
 BUFFER_BYTES, ADDED_BYTES = 98304, 24576
-# For whoever starts HAProxy: with so large buffers glibc else gives memory back and takes it again for each request.
-ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 _DESCRIPTION = "GENERATION"
 # Header names as AWS writes them; of others, as most do.
 _SPELLINGS = """
