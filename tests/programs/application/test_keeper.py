@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gwlbemu.core.elb.rules import FIXED_RESPONSE, Action, Condition, FixedRespo
 from gwlbemu.lab.engines import missing
 from gwlbemu.programs.haproxy.master import workers
 from tests.programs.application.alb_bench import Bench, balancer, bench, group, listener, plain, target
-from tests.programs.application.http_lab import Answer, Http, Seen, forward
+from tests.programs.application.http_lab import CLIENT, NODE, Answer, Http, Seen, forward
 from tests.programs.application.load import PER_SECOND, load
 from tests.waiting import PATIENCE, wait_until
 
@@ -124,6 +125,38 @@ def test_a_deregistered_target_finishes_what_it_has_and_what_is_left_at_the_end_
             gate.opened.set()
     wait_until(lambda: lab.states() == {"t1": "healthy"})
     wait_until(lambda: lab.metrics()["HTTPCode_ELB_502_Count"] == 2)
+
+
+def test_flows_are_the_connections_of_clients_page_by_page(lab: Bench) -> None:
+    gate = Gate()
+    lab.serve(1)
+    lab.answers[1].before = gate
+    lab.start(plain(target(1)))
+    wait_for_taking(lab, "t1")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Http()) for _ in range(5)]
+        ports = {client.source_port for client in clients}
+        for client in clients:
+            assert client.ask("/x").body == b"t1"
+        stack.callback(gate.opened.set)
+        clients[2].send(b"GET /wait HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        assert gate.came.acquire(timeout=PATIENCE)
+        for newest in (False, True):
+            seen, cursor = [], ""
+            for _ in range(3):
+                answer = lab.ask("flows", limit=2, cursor=cursor, newest=newest)
+                seen += answer["flows"]
+                cursor = answer["cursor"]
+            assert (answer["more"], cursor) == (False, "")
+            assert {flow["source_port"] for flow in seen} == ports
+            assert len(seen) == len(ports)
+        by_port = {flow["source_port"]: flow for flow in seen}
+        proxied = by_port[clients[2].source_port]
+        assert (proxied["state"], proxied["target"], proxied["target_port"]) == ("proxied", "t1", 8080)
+        idle = by_port[clients[0].source_port]
+        assert (idle["state"], idle["target"], idle["listener"]) == ("idle", "", "HTTP:80")
+        assert (idle["source"], idle["destination"], idle["destination_port"]) == (CLIENT, NODE, 80)
+        assert lab.metrics()["ActiveConnectionCount"] >= len(ports)
 
 
 @pytest.mark.contract("AL-22")
