@@ -156,13 +156,13 @@ def _failure(found: Exchange) -> tuple[int, str]:
     """Return the status that says how a connection to a target failed, 0 for one that did not, and why."""
     if not found.there.delivered:
         reset = found.there.end.reason == Cause.RESET.value
-        return (HTTPStatus.BAD_GATEWAY if reset else HTTPStatus.GATEWAY_TIMEOUT), found.there.end.sentence
+        return int(HTTPStatus.BAD_GATEWAY if reset else HTTPStatus.GATEWAY_TIMEOUT), found.there.end.sentence
     if found.back is None or not found.back.delivered:
         why = found.back.end.sentence if found.back else "nobody answers"
-        return HTTPStatus.GATEWAY_TIMEOUT, f"the answer is lost: {why}"
+        return int(HTTPStatus.GATEWAY_TIMEOUT), f"the answer is lost: {why}"
     if found.back.packet.tcp_flags & RST:
         at = found.there.packet
-        return HTTPStatus.BAD_GATEWAY, f"nothing listens on {at.destination}:{at.destination_port}"
+        return int(HTTPStatus.BAD_GATEWAY), f"nothing listens on {at.destination}:{at.destination_port}"
     return 0, ""
 
 

@@ -30,7 +30,8 @@ MARK_LENGTH = 8
 class Probe:
     """One packet to send; ports are 0 for an echo request. `mark` (8 bytes) is the same for all probes of a run.
 
-    `served_by` are the targets, with their ports, of the network load balancer to which it is sent.
+    `served_by` are the targets, with their ports, of the network load balancer to which it is sent, or the nodes of a
+    load balancer that end the connection.
     """
 
     number: int

@@ -31,7 +31,8 @@ from gwlbemu.wire.protocols import UDP
 
 SO_RCVBUFFORCE, SOL_PACKET, PACKET_STATISTICS = 33, 263, 6  # asm-generic/socket.h, linux/socket.h, linux/if_packet.h
 BUFFER = 8 << 20
-ROLES = ("instance", "subnet", "internet", "internet-gateway", "nat-gateway", "transit-gateway", "node", "network-node")
+NODES = ("network-node", "application-node")  # of load balancers that clients know by an address
+ROLES = ("instance", "subnet", "internet", "internet-gateway", "nat-gateway", "transit-gateway", "node", *NODES)
 _GENEVE_PORT = geneve.PORT.to_bytes(2, "big")
 
 Which = tuple[int, bool]  # a probe's number, and whether its answer is meant

@@ -19,7 +19,8 @@ from itertools import cycle, islice
 from gwlbemu.errors import LabError, SettingError, TraceGoneError
 from gwlbemu.lab.running import RunningLab, read_plan
 from gwlbemu.paths.dns import in_dns
-from gwlbemu.paths.ends import balancer_named
+from gwlbemu.paths.ends import balancer_named, node_as_instance
+from gwlbemu.paths.values import Packet, States
 from gwlbemu.paths.walk import Paths
 from gwlbemu.topology.plan.ends import (
     balancer_at,
@@ -28,7 +29,7 @@ from gwlbemu.topology.plan.ends import (
     instance_named,
     source_address,
 )
-from gwlbemu.topology.plan.values import ApplicationNode, Instance, NetworkNode
+from gwlbemu.topology.plan.values import ApplicationNode, Instance, NetworkNode, Plan
 from gwlbemu.trials.injection import EPHEMERAL
 from gwlbemu.trials.probe_packets import MARK_LENGTH, Probe, Probes
 from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, refusal, sent, watching
@@ -39,7 +40,7 @@ from gwlbemu.views.ask import ask
 from gwlbemu.views.model import Question
 from gwlbemu.views.outcome import Outcome
 from gwlbemu.views.states import present_states
-from gwlbemu.wire.protocols import ICMP, ICMPV6, UDP
+from gwlbemu.wire.protocols import ICMP, ICMPV6, TCP, UDP
 
 BATCH = 100  # probes in flight at a time
 QUIET = 0.1  # seconds without a frame, while no process has one in hand: kernels pass frames on at once
@@ -86,12 +87,35 @@ def _nodes(lab: RunningLab, asked: Sequence[Question]) -> dict[Question, Network
 
 
 def _served_by(lab: RunningLab, asked: Question) -> tuple[tuple[Instance, int], ...]:
-    """The targets, with their ports, to which a network load balancer may forward what is sent to it."""
+    """Who may get what is sent to a load balancer, with the port: its nodes that end the connection, or the targets to
+    which a network load balancer may forward.
+    """
     plan, balancer = read_plan(lab.state), balancer_at(lab.plan, asked.receiver)
+    if balancer is None or asked.port is None:
+        return ()
+    nodes = [node for node in plan.addressed_nodes if node.load_balancer == balancer.name]
+    ending = [node for node in nodes if _ends(plan, node, asked)]
+    if ending or any(isinstance(node, ApplicationNode) for node in nodes):
+        return tuple((node_as_instance(plan, node), asked.port) for node in ending)
     instances = {(each.vpc, each.address): each for each in plan.instances}
-    groups = plan.groups_of(balancer.name) if balancer else ()
+    instances |= {(balancer.vpc, node.address): node_as_instance(plan, node) for node in plan.application_nodes}
+    groups = plan.groups_of(balancer.name)
     found = [(instances.get((group.vpc, each.address)), each.port) for group in groups for each in group.targets]
     return tuple(dict.fromkeys((instance, port) for instance, port in found if instance is not None))
+
+
+def _ends(plan: Plan, node: NetworkNode | ApplicationNode, asked: Question) -> bool:
+    """Whether a node ends what is asked about: a connection to a listener of an application load balancer, or to one of
+    a network load balancer that is a proxy's.
+    """
+    if asked.protocol != TCP:
+        return False
+    if isinstance(node, ApplicationNode):
+        return Paths(plan).application_model(node, States()).listener(asked.port) is not None
+    model = Paths(plan).network_model(node, States())
+    listener = model.listener(TCP, asked.port)
+    source = node.ipv6_address if ":" in asked.receiver else node.address
+    return listener is not None and model.is_proxied(listener, Packet(source, asked.receiver))
 
 
 def _probe(

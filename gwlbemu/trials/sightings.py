@@ -9,7 +9,7 @@ from itertools import groupby
 
 from gwlbemu.topology.plan.values import Instance, Plan
 from gwlbemu.trials.probe_packets import Probe
-from gwlbemu.trials.probe_watch import Sighting, Watch, refusal
+from gwlbemu.trials.probe_watch import NODES, Sighting, Watch, refusal
 from gwlbemu.views.appliance_logs import ApplianceLogs, LoggedFlow
 from gwlbemu.views.outcome import FIREWALL, LOOP, RESET, Lost, Outcome, names_of_place
 from gwlbemu.views.traces import TracedPacket
@@ -30,7 +30,8 @@ class Sightings:
 
     def __init__(self, plan: Plan, watch: Watch, logs: ApplianceLogs, silent: frozenset[str]) -> None:
         self._plan, self._watch, self._logs, self._silent = plan, watch, logs, silent
-        self._addresses = {each.name: {each.address, each.ipv6_address} - {""} for each in plan.instances}
+        ends = (*plan.instances, *plan.addressed_nodes)
+        self._addresses = {each.name: {each.address, each.ipv6_address} - {""} for each in ends}
         self._balancers = {node.name: node.load_balancer for node in plan.nodes}
         self._behind = time.time() - time.monotonic()  # the kernel stamps frames with the wall clock
         self._kinds = {each.instance: each.kind for each in plan.programs}
@@ -79,13 +80,17 @@ class Sightings:
         return times[1] if len(times) > 1 else None
 
     def _arrived(self, seen: list[Sighting], probe: Probe) -> bool:
-        """Whether the instance that was meant got it; for an address, whoever has it; of a load balancer, a target."""
+        """Whether the instance that was meant got it; for an address, whoever has it; of a load balancer, a target, or
+        the node that ends the connection.
+        """
         return self._receiver(seen, probe) is not None
 
     def _receiver(self, seen: list[Sighting], probe: Probe) -> Instance | None:
         receivers = {each.name: each for each, _ in probe.receivers}
         for one in seen:
-            arrives = one.role == "instance" and not one.outgoing and not one.tunneled and one.resource in receivers
+            arrives = (
+                one.role in ("instance", *NODES) and not one.outgoing and not one.tunneled and one.resource in receivers
+            )
             own = self._addresses[one.resource] if arrives else set()
             if one.destination in own and one.source not in own:  # no kernel takes a packet from itself
                 return receivers[one.resource]

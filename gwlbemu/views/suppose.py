@@ -59,13 +59,20 @@ def _is_cut(node: Node, broken: frozenset[tuple[str, str]]) -> bool:
 
 
 def _unfit(plan: Plan, broken: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield group and id of the targets whose health checks fail while these are broken."""
+    """Yield group and id of the targets whose health checks fail while these are broken.
+
+    Of a load balancer's node as a target that is so while nobody reaches it; that nobody is left behind it is not seen.
+    """
+    nodes = {node.address: node for node in plan.application_nodes}
     instances = {each.name: each for each in plan.instances} | {
         each.address: each for each in plan.instances if each.vpc
     }
     for group in plan.target_groups:
         for target in group.targets:
             instance = instances.get(target.id) or instances.get(target.address)
+            node = nodes.get(target.address)
+            if node is not None and _is_cut(node, broken):
+                yield group.name, target.id
             if instance is None:
                 continue
             whole = {("instance", instance.name), ("link", instance.name), ("health", instance.name)}
