@@ -15,6 +15,8 @@ from pydantic_core import to_json
 from gwlbemu.core.application.settings import Balancer, Settings
 
 ENGINE_SOCKET, ENGINE_CONFIGURATION = "engine", "engine.cfg"  # in the node's own folder
+# HAProxy's: with buffers for 64 K of headers glibc else gives memory back and takes it again for each request.
+ENGINE_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 _FORM = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
