@@ -42,7 +42,7 @@ def test_what_comes_is_followed_until_the_lab_is_gone(
         with path.open("a") as file:
             file.write(text)
 
-    monkeypatch.setattr(logs.time, "sleep", sleep)
+    monkeypatch.setattr("gwlbemu.cli.logs.time.sleep", sleep)
     logs._follow(lab, process_log(lab, "web-a"))
     assert capsys.readouterr().out == "first\nsecond\nthird\n"
 
@@ -53,5 +53,5 @@ def test_ctrl_c_is_the_usual_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def sleep(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(logs.time, "sleep", sleep)
+    monkeypatch.setattr("gwlbemu.cli.logs.time.sleep", sleep)
     logs._follow(lab, process_log(lab, "web-a"))
