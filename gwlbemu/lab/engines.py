@@ -7,6 +7,7 @@ it needs (ports below 1024, a client's address as its own).
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from gwlbemu.net import processes
 from gwlbemu.net.namespaces import path_of
 from gwlbemu.net.record import Record
 from gwlbemu.net.spawn import spawn
-from gwlbemu.programs.application.config import ENGINE_CONFIGURATION, ENGINE_SOCKET
+from gwlbemu.programs.application.config import ENGINE_CONFIGURATION, ENGINE_ENVIRONMENT, ENGINE_SOCKET
 from gwlbemu.programs.network.config import PROXY_CONFIGURATION, PROXY_SOCKET
 from gwlbemu.topology.plan.network_settings import network_balancer
 from gwlbemu.topology.plan.values import ApplicationNode, NetworkNode, Plan
@@ -133,9 +134,10 @@ def start_proxy(node: NetworkNode | ApplicationNode, state: State, record: Recor
     engine = haproxy()
     state.make_own(node.name, user=LAB_USER)
     folder = state.own(node.name)
-    configuration, socket = PROXY_CONFIGURATION, PROXY_SOCKET
+    configuration, socket, environment = PROXY_CONFIGURATION, PROXY_SOCKET, dict(os.environ)
     if isinstance(node, ApplicationNode):
         configuration, socket = ENGINE_CONFIGURATION, ENGINE_SOCKET
+        environment |= ENGINE_ENVIRONMENT
     (folder / socket).unlink(missing_ok=True)
     if not (folder / configuration).exists():
         state.write_new(folder / configuration, _EMPTY)
@@ -147,6 +149,7 @@ def start_proxy(node: NetworkNode | ApplicationNode, state: State, record: Recor
         [*_as_user(), *argv],
         namespace=path_of(node.namespace),
         log=state.make_log(proxy_name(node.name)),
+        environment=environment,
         directory=folder,
     )
 

@@ -1,4 +1,4 @@
-"""DNS messages as a resolver and who asks it need them: one question, addresses or a code (RFC 1035 section 4).
+"""DNS messages as a resolver and its client need them: one question, addresses or a code (RFC 1035 section 4).
 
 EDNS (RFC 6891) is not spoken: what stands behind the question is not looked at, and every answer fits into 512 bytes.
 """
@@ -14,9 +14,11 @@ from gwlbemu.errors import WireError
 A, AAAA, ANY = 1, 28, 255  # QTYPE
 IN = 1  # QCLASS
 NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 3, 4, 5  # RCODE
+PORT = 53
 LONGEST = 512  # bytes of an answer by UDP (RFC 1035 section 2.3.4)
 _HEAD, _END = struct.Struct("!HHHHHH"), struct.Struct("!HH")
 _ANSWER, _OPCODE, _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x8000, 0x7800, 0x0100, 0x0080
+_FIXED = struct.Struct("!HHIH")  # TYPE, CLASS, TTL, RDLENGTH, behind a record's name
 _RECORD = struct.Struct("!HHHIH")  # a pointer to the name, TYPE, CLASS, TTL, RDLENGTH
 _NAME_OF_THE_QUESTION = 0xC000 | _HEAD.size
 _LONGEST_NAME = 255
@@ -63,47 +65,46 @@ def encode_answer(question: Question, code: int, addresses: Sequence[bytes] = ()
     return head + question.wire + b"".join(_record(address, ttl) for address in addresses)
 
 
-def encode_question(identity: int, name: str, kind: int = A) -> bytes:
-    """Return the message that asks for the addresses of a name. Raises WireError for what can be none."""
-    labels = [label.encode("ascii", "replace") for label in name.rstrip(".").split(".")]
-    if not all(0 < len(label) < 64 for label in labels) or sum(map(len, labels)) + len(labels) > _LONGEST_NAME:
-        raise WireError(f"'{name[:300]}' is no name in DNS")
-    wire = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+def encode_question(identity: int, name: str, kind: int) -> bytes:
+    """Return the message that asks for the addresses of a name, A or AAAA. Raises WireError for what is no name."""
+    labels = name.rstrip(".").encode("ascii", "replace").split(b".")
+    if (
+        not name.isascii()
+        or not all(1 <= len(label) <= 63 for label in labels)
+        or sum(map(len, labels)) + len(labels) >= _LONGEST_NAME
+    ):
+        raise WireError(f"{name[:100]!r} is no name")
+    wire = b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
     return _HEAD.pack(identity, _RECURSION_DESIRED, 1, 0, 0, 0) + wire + _END.pack(kind, IN)
 
 
-def decode_addresses(data: bytes, identity: int, kind: int = A) -> list[bytes]:
-    """Return the packed addresses in the answer to a question of ours; none where it has a code that is no success.
+def decode_addresses(data: bytes, identity: int) -> tuple[bytes, ...]:
+    """Return the packed addresses of an answer to the question `identity`, none where there is no such name.
 
-    Raises WireError for what is no answer to it.
+    Raises WireError for another message, one that cannot be read, and any code but NOERROR and NXDOMAIN.
     """
+    if len(data) < _HEAD.size:
+        raise WireError("a DNS message that is cut off")
+    got, flags, questions, answers, *_ = _HEAD.unpack_from(data)
+    code = flags & 0xF
+    if got != identity or not flags & _ANSWER:
+        raise WireError("no answer to the question")
+    if code not in (NOERROR, NXDOMAIN):
+        raise WireError(f"the resolver refuses, code {code}")
+    at, found = _HEAD.size, []
     try:
-        answered, flags, questions, records, *_ = _HEAD.unpack_from(data)
-        if answered != identity or not flags & _ANSWER:
-            raise WireError("a DNS message that is no answer to what was asked")
-        at, found = _HEAD.size, []
         for _ in range(questions):
-            at = _skip_name(data, at) + _END.size
-        for _ in range(records if flags & 15 == NOERROR else 0):
-            at = _skip_name(data, at)
-            kind_here, network, _, length = struct.unpack_from("!HHIH", data, at)
-            at += 10
-            if (kind_here, network, length) == (kind, IN, 4 if kind == A else 16):
+            at = _name(data, at)[1] + _END.size
+        for _ in range(answers):
+            at = at + 2 if data[at] & 0xC0 == 0xC0 else _name(data, at)[1]
+            kind, _, _, length = _FIXED.unpack_from(data, at)
+            at += _FIXED.size
+            if kind in (A, AAAA):
                 found.append(data[at : at + length])
             at += length
-        if at > len(data):
-            raise WireError("a DNS answer that is cut off")
-        return found
     except (struct.error, IndexError):
         raise WireError("a DNS answer that is cut off") from None
-
-
-def _skip_name(data: bytes, at: int) -> int:
-    while length := data[at]:
-        if length >= 192:  # a pointer ends the name
-            return at + 2
-        at += 1 + length
-    return at + 1
+    return tuple(each for each in found if len(each) in (4, 16))
 
 
 def _record(address: bytes, ttl: int) -> bytes:

@@ -79,7 +79,7 @@ def far_web(draft: Draft) -> None:
 
 
 def _app(draft: Draft, *, inspected: bool = False, gateway: bool = True, front: bool = False) -> Vpc:
-    draft.ipv6 = False
+    draft.ipv6 = draft.ipv6 and gateway and not front  # over IPv6 alone an application load balancer is looked at
     random = draft.random
     app = draft.vpc("app", 0, gateway="igw" if gateway else "", edge="edge" if inspected else "")
     if inspected:
@@ -123,6 +123,8 @@ def _balance(draft: Draft, app: Vpc, *, front: bool = False, outside: list[str] 
         "subnets": [f"alb-{zone}" for zone in draft.zones],
         "listeners": [_listener(port, group["name"]) for port, group in zip(ports, groups, strict=True)],
     }  # fmt: skip
+    if draft.ipv6:
+        balancer["ip_address_type"] = "dualstack"
     if grouped:
         balancer["security_groups"] = ["alb"]
     document["load_balancers"].append(balancer)
@@ -203,6 +205,8 @@ def _security_groups(draft: Draft, app: Vpc, webs: list[Document], *, front: boo
     lb: Document = {"name": "lb", "ingress": [{"protocol": "all", "source": random.choice(sources)}]}
     source = random.choice((*sources, "lb", "lb") if front else sources)
     alb: Document = {"name": "alb", "ingress": [{"protocol": "tcp", "ports": "80-8080", "source": source}]}
+    if draft.ipv6 and random.random() < 0.7:
+        alb["ingress"].append({"protocol": "tcp", "ports": "80-8080", "source": "::/0"})
     if random.random() < 0.5:
         alb["ingress"].append({"protocol": "icmp", "source": ANY})
     if random.random() < 0.4:

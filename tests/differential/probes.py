@@ -229,10 +229,14 @@ class _Draw:
             if set(words) & set(listener.protocol.split("_"))
         ]
         if self._sticky:
+            self._met.add((False, frozenset((sender.address, node.address))))
             self._add(sender, address, *self._random.choice(kinds))
             return
         for protocol, port in [*kinds, *self._random.sample(kinds, 1)]:
             self._add(sender, address, protocol, port)
+        if sender.ipv6_address and node.ipv6_address:
+            for protocol, port in [*kinds, (TCP, SSH), (ICMPV6, 0)]:
+                self._add(sender, node.ipv6_address, protocol, port)
         other = self._random.choice(((TCP, SSH), (UDP, IKE), (ICMP, 0)))
         if other not in kinds:
             self._add(sender, address, *other)
@@ -241,6 +245,9 @@ class _Draw:
 
     def begun(self, node: Instance, address: str, port: int) -> None:
         """Add a packet as an application load balancer's node begins a connection to a target."""
+        if self._sticky and (False, frozenset((node.address, address))) in self._met:
+            return
+        self._met.add((False, frozenset((node.address, address))))
         self._add(node, address, TCP, port)
 
     def stray(self, sender: Instance, destination: str) -> None:

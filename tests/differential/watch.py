@@ -230,12 +230,17 @@ def door(watch: Watch, node: NetworkNode | ApplicationNode) -> Iterator[None]:
         Path("/proc/sys/net/ipv4/tcp_synack_retries").write_text("0")
     with ExitStack() as stack:
 
-        def seen(packet: bytes, _: tuple[object, ...]) -> None:
+        def seen(packet: bytes, _: tuple[object, ...], protocol: int, family: int) -> None:
+            if family == socket.AF_INET6:
+                packet = build_ipv6(bytes(16), bytes(16), protocol, packet)
             found = recognise(packet)
             watch.note_delivery(node.name, found[1] if found else None)
 
-        for protocol in (TCP, ICMP):
-            watch.on(stack.enter_context(_socket(node.namespace, socket.AF_INET, socket.SOCK_RAW, protocol)), seen)
+        kinds = [(socket.AF_INET, TCP), (socket.AF_INET, ICMP)]
+        kinds += [(socket.AF_INET6, TCP), (socket.AF_INET6, ICMPV6)] if node.ipv6_address else []
+        for family, protocol in kinds:
+            sock = stack.enter_context(_socket(node.namespace, family, socket.SOCK_RAW, protocol))
+            watch.on(sock, partial(seen, protocol=protocol, family=family))
         yield
 
 

@@ -124,6 +124,28 @@ def test_facts_of_a_network_load_balancer_are_what_the_rulesets_say() -> None:
     assert f"meta mark set {PRESERVED:#x}" in table
 
 
+def test_facts_of_an_application_load_balancer_are_what_the_rulesets_say() -> None:
+    plan = plan_of(TOPOLOGIES / "web-tier.yaml")
+    paths, spaces = Paths(plan), {namespace.name: namespace for namespace in plan.namespaces}
+    ports = {port.device: (each, port) for each in plan.namespaces for port in each.instance_ports}
+    (balancer,) = (each for each in plan.load_balancers if each.type == "application")
+    listening = ", ".join(str(each.port) for each in balancer.listeners)
+    for node in plan.application_nodes:
+        router, port = ports[names.device(node.name)]
+        assert (port.stateful, port.source_dest_check) == (True, True)
+        groups = paths.groups[node.namespace]
+        wanted = {line for each in groups for rule in each.ingress for line in as_nft(rule, "saddr")}
+        assert matches(router.nftables, f"received_groups[46]_{port.device}", "saddr") == wanted
+        wanted = {line for each in groups for rule in each.egress or () for line in as_nft(rule, "daddr")}
+        assert matches(router.nftables, f"sent_groups[46]_{port.device}", "daddr") == wanted
+        space = spaces[node.namespace]
+        assert f"tcp dport != {{ {listening} }} drop" in space.nftables
+        assert not space.forwarding
+        assert f"{node.public_address} : {node.address}" in next(
+            each.nftables for each in plan.namespaces if each.resource == "igw"
+        )
+
+
 def _settings(plan: Plan) -> Settings:
     node = plan.network_nodes[0]
     return Settings("front", node.zone, ("a", "b"), IPAddress(node.address).packed)

@@ -15,6 +15,8 @@ from pydantic_core import to_json
 from gwlbemu.core.application.settings import Balancer, Settings
 
 ENGINE_SOCKET, ENGINE_CONFIGURATION = "engine", "engine.cfg"  # in the node's own folder
+# HAProxy's: with buffers for 64 K of headers glibc else gives memory back and takes it again for each request.
+ENGINE_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 _FORM = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
@@ -26,6 +28,8 @@ class NodeConfig:
     settings: Settings
     balancer: Balancer
     control: str  # path of the control socket
+    resolver: str = ""  # address of the resolver of the node's subnet
+    authority: str = ""  # path of the certificate of the lab's own authority
     zone_news: str = ""  # path of the resolver's socket for news of zones (see `programs.zone_news`), or nothing
     logs: str = ""  # the folder of what the lab's processes print, if the keeper shall keep that small
 

@@ -28,7 +28,7 @@ from gwlbemu.ports.probe import Check, ProbeResult
 from gwlbemu.ports.prober import Pace
 from gwlbemu.programs.application.access_log import SOCKET, AccessLog
 from gwlbemu.programs.application.config import ENGINE_CONFIGURATION, ENGINE_SOCKET, NodeConfig
-from gwlbemu.programs.application.key_sets import KeySets, endpoints_of
+from gwlbemu.programs.application.key_sets import KeySets, Place, endpoints
 from gwlbemu.programs.application.metrics import Metrics
 from gwlbemu.programs.application.verbs import KeeperVerbs
 from gwlbemu.programs.application.wanted import LANGUAGE, Wanted
@@ -54,7 +54,8 @@ class Keeper:
         self.access_log = AccessLog(folder, self.settings.load_balancer, self.balancer.told)
         stack.callback(self.access_log.close)
         address = str(ipaddress.ip_address(self.settings.address))
-        self._key_sets = KeySets(loop, folder, address, self.changed)
+        place = Place(address, config.resolver, config.authority)
+        self._key_sets = KeySets(loop, place, folder, self.changed)
         self.engine = HaproxyKeeper(
             loop,
             folder / ENGINE_SOCKET,
@@ -89,8 +90,9 @@ class Keeper:
             self.names[each.server] = each.target_group, each.id
         while len(self.names) > len(targets) + _MOST_FORMER:
             del self.names[next(iter(self.names))]
-        self._key_sets.follow(endpoints_of(self.balancer.told()))
-        self.engine.apply(self._wanted(), self.balancer.take_ended())
+        wanted = self._wanted()
+        self._key_sets.follow(endpoints(wanted.engine))
+        self.engine.apply(wanted, self.balancer.take_ended())
         self._tell_zone()
         self._probers.follow(self.balancer.groups())
         if self._expiry is not None:
@@ -100,12 +102,14 @@ class Keeper:
         self._log.note(targets)
 
     def _wanted(self) -> Wanted:
-        return Wanted(self.balancer.engine(), self._key_sets.keys, SOCKET)
+        return Wanted(self.balancer.engine(), dict(self._key_sets.keys), SOCKET)
 
     def probed(self, group: str, target: str, result: ProbeResult) -> None:
         """Take the result of a health check."""
+        before = self.balancer.engine()
         self.balancer.observe(group, target, result.ok, self.loop.now, result.reason, result.description)
-        self.changed()
+        if self.balancer.engine() is not before:
+            self.changed()
 
     def _check_of(self, group: Group) -> tuple[Check, Pace]:
         """How a group is probed. `Host` is the target's address and port (ALB guide, Health checks)."""
@@ -120,9 +124,12 @@ class Keeper:
         self._zone_news.tell(ANY_ZONE, self.balancer.healthy_counts(), self.loop.clock.since_boot())
 
     def _watch(self) -> None:
-        """Say in the log when the engine does no longer what it is told, or does again."""
+        """Say in the log when the engine does no longer what it is told, or does again, and what a target is told of
+        without a change of who takes requests.
+        """
         self.loop.call_after(WATCH_SECONDS, self._watch)
         self._tell_zone()
+        self._log.note(self.balancer.target_health(self.loop.now))
         if self.engine.state != self._state:
             LOG.info("engine: %s", self.engine.state)
         self._state = self.engine.state

@@ -1,151 +1,138 @@
-"""The keys that tokens are signed with, fetched from the JWKS endpoints that rules name, from inside the node.
+"""The keys of the JWKS endpoints that rules name: fetched from inside the node's namespace, and again and again.
 
-ALB guide, Verify JWTs. Choices of ours, where AWS says nothing: keys are fetched when a rule first names an endpoint,
-then every REFRESH_SECONDS; what was found stays while an endpoint does not answer; the certificate of an endpoint is
-not verified, since a lab's has one of its own authority, or none that anybody knows.
+Names are asked of the resolver of the node's subnet; an endpoint has to show a certificate of the lab's own authority,
+as an HTTPS listener of the lab does. How often AWS fetches is not documented: here every minute, and every two seconds
+while there are no keys. An endpoint that fails leaves the keys that were there (our choice, too).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import http.client
 import logging
 import secrets
 import socket
 import ssl
-from collections.abc import Callable, Iterable
-from functools import partial
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gwlbemu.core.application.settings import Balancer
+from gwlbemu.core.application.engine import Engine
 from gwlbemu.errors import GwlbemuError, WireError
 from gwlbemu.ports.loop import Loop
-from gwlbemu.programs.application import jwks
-from gwlbemu.programs.application.jwks import Key
+from gwlbemu.programs.application.jwks import MOST_BYTES, JwksError, Key, write
 from gwlbemu.wire import dns
 
 LOG = logging.getLogger("keeper")
-REFRESH_SECONDS, RETRY_SECONDS, FETCH_SECONDS, ASK_SECONDS = 60.0, 2.0, 10.0, 1.0
-RESOLVER = "169.254.169.253"  # VPC guide, Amazon DNS server
-_QUESTIONS = 3  # before a resolver that says nothing is given up
-_PORTS = {"http": 80, "https": 443}
-_LARGEST_HEAD = 65536
+AGAIN_SECONDS, SOON_SECONDS = 60.0, 2.0
+_STEP_SECONDS, _WHOLE_SECONDS = 5.0, 15.0  # for one step of a fetch, for all of it
 
 
-class FetchError(GwlbemuError):
-    """There are no keys at an endpoint, with the reason."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """From where keys are fetched: the node's address, its resolver's, the file with the authority's certificate."""
+
+    address: str
+    resolver: str
+    authority: str
+
+
+def endpoints(engine: Engine) -> frozenset[str]:
+    """Return the JWKS endpoints that an engine's actions name."""
+    return frozenset(_named(engine))
+
+
+def _named(engine: Engine) -> Iterator[str]:
+    for listener in engine.listeners:
+        rules = (action for rule in listener.rules for action in rule.actions)
+        for action in (*rules, *listener.default_actions):
+            if action.jwt_validation is not None:
+                yield action.jwt_validation.jwks_endpoint
 
 
 class KeySets:
-    """Keeps the keys of endpoints in `folder`; `changed` is called when there are others. `source` is our address."""
+    """The keys that were found at each endpoint; `changed` is called when they are others."""
 
-    def __init__(self, loop: Loop, folder: Path, source: str, changed: Callable[[], None]) -> None:
-        self._loop, self._folder, self._source, self._changed = loop, folder, source, changed
-        self._endpoints: frozenset[str] = frozenset()
-        self._running: set[str] = set()
-        self._said: dict[str, str] = {}
+    def __init__(self, loop: Loop, place: Place, folder: Path, changed: Callable[[], None]) -> None:
         self.keys: dict[str, tuple[Key, ...]] = {}
+        self._loop, self._place, self._folder, self._changed = loop, place, folder, changed
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._said: dict[str, str] = {}
 
-    def follow(self, endpoints: Iterable[str]) -> None:
-        """Keep the keys of these endpoints from now on."""
-        self._endpoints = frozenset(endpoints)
-        self.keys = {name: keys for name, keys in self.keys.items() if name in self._endpoints}
-        for endpoint in sorted(self._endpoints - self._running):
-            self._running.add(endpoint)
-            self._start(endpoint)
-
-    def _start(self, endpoint: str) -> None:
-        if endpoint in self._endpoints:
-            self._loop.start(self._refresh(endpoint))
-        else:
-            self._running.discard(endpoint)
+    def follow(self, wanted: Collection[str]) -> None:
+        """Fetch the keys of these endpoints and no others."""
+        for endpoint in self._tasks.keys() - set(wanted):
+            self._tasks.pop(endpoint).cancel()
+            self.keys.pop(endpoint, None)
             self._said.pop(endpoint, None)
+        for endpoint in wanted:
+            if endpoint not in self._tasks:
+                self._tasks[endpoint] = self._loop.start(self._keep(endpoint))
 
-    async def _refresh(self, endpoint: str) -> None:
-        seconds = RETRY_SECONDS
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                keys = jwks.write(await fetch(endpoint, self._source), self._folder)
-            said, seconds = f"{len(keys)} keys", REFRESH_SECONDS
-            if endpoint in self._endpoints and keys != self.keys.get(endpoint):
-                self.keys = self.keys | {endpoint: keys}
+    async def _keep(self, endpoint: str) -> None:
+        while True:
+            try:
+                document = await asyncio.to_thread(fetch, endpoint, self._place)
+                found = write(document, self._folder)
+                said = f"{len(found)} keys"
+            except (OSError, ValueError, GwlbemuError, http.client.HTTPException) as error:
+                found, said = self.keys.get(endpoint, ()), f"no keys: {error}"
+            if said != self._said.get(endpoint):
+                LOG.info("JWKS %s: %s", endpoint, said)
+            self._said[endpoint] = said
+            if found != self.keys.get(endpoint, ()):
+                self.keys[endpoint] = found
                 self._changed()
-        except TimeoutError:
-            said = f"no answer within {FETCH_SECONDS:g} s"
-        except (OSError, GwlbemuError) as error:
-            said = str(error)
-        finally:
-            self._loop.call_after(seconds, partial(self._start, endpoint))
-        if self._said.get(endpoint) != said:
-            LOG.info("keys at %s: %s", endpoint, said)
-        self._said[endpoint] = said
+            await asyncio.sleep(AGAIN_SECONDS if self.keys.get(endpoint) else SOON_SECONDS)
 
 
-def endpoints_of(balancer: Balancer) -> set[str]:
-    """Return the JWKS endpoints that any rule or default action names."""
-    actions = [
-        action
-        for listener in balancer.listeners
-        for some in (listener.default_actions, *(rule.actions for rule in listener.rules))
-        for action in some
-    ]
-    return {each.jwt_validation.jwks_endpoint for each in actions if each.jwt_validation is not None}
+def fetch(endpoint: str, place: Place) -> bytes:
+    """Return what an endpoint, https://HOST[:PORT]/PATH, answers. It blocks, for seconds at most.
+
+    Raises OSError, HTTPException or GwlbemuError, with what is wrong in words.
+    """
+    parts = urlsplit(endpoint)
+    host, path = parts.hostname or "", (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    give_up_at = time.monotonic() + _WHOLE_SECONDS
+    context = ssl.create_default_context(cafile=place.authority)
+    address = _address(host, place)
+    with (
+        socket.create_connection((address, parts.port or 443), _STEP_SECONDS, (place.address, 0)) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        asking = http.client.HTTPConnection(host, parts.port or 443)
+        asking.sock = secure
+        asking.request("GET", path, headers={"Host": parts.netloc, "Accept": "application/json", "Connection": "close"})
+        answer = asking.getresponse()
+        if answer.status != http.client.OK:
+            raise JwksError(f"the endpoint answers {answer.status}")
+        document = b""
+        while len(document) <= MOST_BYTES and (part := answer.read1(65536)):
+            document += part
+            if time.monotonic() > give_up_at:
+                raise JwksError(f"no whole answer within {_WHOLE_SECONDS:g} s")
+        return document
 
 
-async def fetch(url: str, source: str) -> bytes:
-    """Return what is at a URL, asked from the address `source`. Raises FetchError or OSError."""
+def _address(host: str, place: Place) -> str:
+    """The IPv4 address of a name, which may be one."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        raise FetchError(f"'{url}' is no URL of HTTP or HTTPS") from None
-    context = None
-    if parts.scheme == "https":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    address = await address_of(host)
-    reader, writer = await asyncio.open_connection(
-        address, port, ssl=context, server_hostname=host if context else None, local_addr=(source, 0)
-    )
-    try:
-        target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-        name = host if port == _PORTS[parts.scheme] else f"{host}:{port}"
-        writer.write(f"GET {target} HTTP/1.0\r\nHost: {name}\r\nAccept: application/json\r\n\r\n".encode())
-        answer = await reader.read(_LARGEST_HEAD + jwks.MOST_BYTES)
-        while more := await reader.read(_LARGEST_HEAD):
-            answer += more
-            if len(answer) > _LARGEST_HEAD + jwks.MOST_BYTES:
-                break
-    finally:
-        writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status = head.split(b"\r\n", 1)[0].split(b" ")
-    if len(status) < 2 or not status[0].startswith(b"HTTP/1"):
-        raise FetchError("the answer is not HTTP")
-    if status[1] != b"200":
-        raise FetchError(f"the answer has status {status[1].decode(errors='replace')[:10]}")
-    return body
-
-
-async def address_of(host: str, resolver: str = RESOLVER, port: int = 53) -> str:
-    """Return an IPv4 address of a host, which may be one. Raises FetchError where there is none."""
-    try:
-        return str(ipaddress.IPv4Address(host))
+        return str(ip_address(host))
     except ValueError:
         pass
-    loop, identity = asyncio.get_running_loop(), secrets.randbelow(65536)
+    identity = secrets.randbelow(1 << 16)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        sock.connect((resolver, port))
-        for _ in range(_QUESTIONS):
-            try:
-                await loop.sock_sendall(sock, dns.encode_question(identity, host))
-                async with asyncio.timeout(ASK_SECONDS):
-                    found = dns.decode_addresses(await loop.sock_recv(sock, 65536), identity)
-            except (TimeoutError, WireError):
-                continue
-            if not found:
-                raise FetchError(f"there is no host {host}")
-            return str(ipaddress.IPv4Address(found[0]))
-    raise FetchError(f"the resolver does not say where {host} is")
+        sock.settimeout(_STEP_SECONDS)
+        sock.bind((place.address, 0))
+        sock.connect((place.resolver, dns.PORT))
+        sock.send(dns.encode_question(identity, host, dns.A))
+        try:
+            found = dns.decode_addresses(sock.recv(dns.LONGEST), identity)
+        except WireError as error:
+            raise JwksError(f"{host}: {error}") from error
+    if not found:
+        raise JwksError(f"there is no {host}")
+    return str(ip_address(found[0]))

@@ -32,7 +32,6 @@ FORMER_WORKERS = 20  # that may stay with old connections
 STREAMS = 128  # ALB guide, Listeners: requests at once over one connection of HTTP/2
 # ALB guide, Quotas and HTTP header limits: 64 K of headers. A buffer holds them, and what is added to them.
 BUFFER_BYTES, ADDED_BYTES = 98304, 24576
-MOST_HEADERS = 256
 _DESCRIPTION = "GENERATION"
 # Header names as AWS writes them; of others, as most do.
 _SPELLINGS = """
@@ -53,7 +52,6 @@ global
   httpclient.ssl.verify none
   tune.bufsize {{ buffer }}
   tune.maxrewrite {{ added }}
-  tune.http.maxhdr {{ headers }}
   tune.h2.max-concurrent-streams {{ streams }}
 {% for name in spellings %}
   h1-case-adjust {{ name.lower() }} {{ name }}
@@ -124,7 +122,6 @@ def text(
         former=FORMER_WORKERS,
         buffer=BUFFER_BYTES,
         added=ADDED_BYTES,
-        headers=MOST_HEADERS,
         streams=STREAMS,
         spellings=_SPELLINGS.split(),
         counters=pages.COUNTERS,

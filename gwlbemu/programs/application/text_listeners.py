@@ -65,10 +65,11 @@ class Frontend:
         yield from _expected(attributes.idle_seconds)
         yield from self._host()
         yield from outcomes.requests()
-        yield from self._forwarded()
-        if self.listener.tls:
+        if outcomes.forwards:
+            yield from self._forwarded()
+        if outcomes.forwards and self.listener.tls:
             yield from text_tls.headers(self.listener.tls, attributes)
-        if self.options.access_log:
+        if outcomes.forwards and self.options.access_log:
             yield text_log.traced()
         yield from outcomes.destinations()
         if groups := outcomes.sticky_groups:

@@ -55,6 +55,11 @@ class Outcomes:
                 yield f"use_backend {group}{when(condition, chosen)}"
 
     @property
+    def forwards(self) -> bool:
+        """Whether there are requests that go on to a target."""
+        return any(group.weight for _, _, actions in self._cases() for each in actions for group in each.target_groups)
+
+    @property
     def sticky_groups(self) -> tuple[str, ...]:
         """The target groups among which an action keeps its clients on one."""
         sticky = [action for _, _, actions in self._cases() for action in actions if action.sticky]

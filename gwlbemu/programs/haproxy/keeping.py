@@ -6,8 +6,7 @@ of servers where not. It does so until HAProxy has taken it: one that was starte
 
 A new text means a new worker; the former ones stay with what they have, and hear of no server any more (HAProxy 2.6:
 "Proxy is disabled"). One that has nothing under way for IDLE_SECONDS is ended, so that connections which only wait
-begin anew with what is wanted now; before that, one of HTTP is closed with the answer to its next request. What a
-former worker counts in its last second may be lost, as it ends with its last connection.
+begin anew with what is wanted now; before that, one of HTTP is closed with the answer to its next request.
 """
 
 from __future__ import annotations
@@ -23,8 +22,9 @@ from pathlib import Path
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from gwlbemu.ports.loop import Loop
-from gwlbemu.programs.haproxy import master
+from gwlbemu.programs.haproxy import holding, master
 from gwlbemu.programs.haproxy.description import description_of
+from gwlbemu.programs.haproxy.holding import Holds
 from gwlbemu.programs.haproxy.master import Counted, Session, Workers
 
 WATCH_SECONDS = 1.0  # between two looks at what is running
@@ -32,6 +32,7 @@ IDLE_SECONDS = 2.0  # of a former worker
 RELOAD_SECONDS, POLL_SECONDS = 10.0, 0.02
 RUNNING = "running"
 ERRORS = (OSError, TimeoutError, asyncio.IncompleteReadError)
+_HOLD = ".hold"  # ends the name of the socket at which workers are held
 _LONGEST_REQUEST = 8000  # bytes of commands that are sent at once: HAProxy reads 16 K
 
 
@@ -91,6 +92,7 @@ class HaproxyKeeper(Generic[W]):
     ) -> None:
         self._loop, self._socket, self._configuration, self._now = loop, socket, configuration, now
         self._language = language
+        self._holds = Holds(socket.with_name(f"{socket.name}{_HOLD}"))
         self.wanted = wanted
         self._applied: W | None = None  # what the newest worker does
         self._idle_since: dict[int, float] = {}  # of former workers
@@ -101,8 +103,10 @@ class HaproxyKeeper(Generic[W]):
         self._again = 0
         self._refused = ""  # the description of a text that is not to be tried again
         self._ending: list[str] = []
-        self._counted: dict[int, list[Counted]] = {}  # by worker, also of those that are no more
+        self._counted: dict[int, list[Counted]] = {}  # by worker
         self._variables: dict[int, dict[str, int]] = {}
+        self._past: dict[tuple[str, str], Counted] = {}  # what workers counted that are no more
+        self._past_variables: Counter[str] = Counter()
         self._busy = asyncio.Lock()
         self._is_due = False  # somebody waits to follow
         self.state = "not started yet"
@@ -110,9 +114,13 @@ class HaproxyKeeper(Generic[W]):
 
     def apply(self, wanted: W, ended: Iterable[str] = ()) -> None:
         """Let it be `wanted` as soon as it can be told, and end whatever goes to the servers with these names."""
+        ending = list(ended)
+        is_idle = not (ending or self._is_due or self._busy.locked())
+        is_done = is_idle and wanted == self._applied  # as after most health checks
         self.wanted = wanted
-        self._ending += ended
-        self._follow_soon()
+        self._ending += ending
+        if not is_done:
+            self._follow_soon()
 
     async def sessions(self) -> list[Session]:
         """Return what goes on to a server now: connections (TCP) or requests (HTTP); none where nobody answers."""
@@ -135,11 +143,10 @@ class HaproxyKeeper(Generic[W]):
             living: tuple[int, ...] = ()
             with suppress(*ERRORS):
                 living = await self._count()
-        rows = [row for of_worker in self._counted.values() for row in of_worker]
-        variables: Counter[str] = Counter()
-        for found in self._variables.values():
-            variables.update(found)
-        return Counters(rows, [row for worker in living for row in self._counted[worker]], variables)
+        rows = [row for worker in living for row in self._counted.get(worker, ())]
+        gone = [row for worker, of_worker in self._counted.items() if worker not in living for row in of_worker]
+        variables = sum((Counter(each) for each in self._variables.values()), self._past_variables)
+        return Counters([*self._past.values(), *gone, *rows], rows, variables)
 
     # ---- inside ----
     def _watch(self) -> None:
@@ -163,7 +170,9 @@ class HaproxyKeeper(Generic[W]):
                     self._ending = self._ending[len(ending) :]
                 if await self._bring_to(wanted):
                     await self._count()
-                    self._end_idle((await self._workers()).former)
+                    workers = await self._workers()
+                    await self._holds.hold(workers.newest)
+                    self._let_go(workers)
             except ERRORS as error:
                 self._applied = None
                 self.state = f"does not answer: {getattr(error, 'strerror', None) or 'timed out'}"
@@ -171,7 +180,7 @@ class HaproxyKeeper(Generic[W]):
     def _write(self, wanted: W) -> None:
         if wanted == self._written_for and not self._is_unsure:
             return
-        written = self._language.text(wanted)
+        written = self._language.text(wanted) + holding.section(f"{self._socket.name}{_HOLD}")
         if self._is_unsure:
             self._again += 1
             written = written.replace(description_of(written), f"{description_of(written)}-{self._again}", 1)
@@ -238,25 +247,39 @@ class HaproxyKeeper(Generic[W]):
             over = [each.pointer for each in sessions if each.server in names]
             await self._send(f"@!{worker} shutdown session {pointer}" for pointer in over)
 
-    def _end_idle(self, former: Iterable[int]) -> None:
-        """End the former workers that have had nothing under way for a while; what they counted is known."""
-        busy = {worker for worker in former if any(row.now for row in self._counted.get(worker, ()) if row.server)}
+    def _let_go(self, workers: Workers) -> None:
+        """End the former workers that have had nothing under way for a while, and those that nobody is connected to;
+        what they have counted is known.
+        """
+        clients, busy = set(), set()
+        for worker in workers.former:
+            rows = self._counted.get(worker, ())
+            clients |= {worker} if any(row.now for row in rows if not row.server) else set()
+            busy |= {worker} if any(row.now for row in rows if row.server) else set()
+        self._holds.keep_only({workers.newest, *clients, *busy})
         self._idle_since = {
-            worker: self._idle_since.get(worker, self._now()) for worker in former if worker not in busy
+            worker: self._idle_since.get(worker, self._now()) for worker in workers.former if worker not in busy
         }
         for worker, since in self._idle_since.items():
             if self._now() - since >= IDLE_SECONDS:
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError, PermissionError):
                     os.kill(worker, signal.SIGTERM)
 
     async def _count(self) -> tuple[int, ...]:
         """Read the counters of all workers; return which there are."""
         living = _all(await self._workers())
         for worker in living:
-            self._counted[worker] = list(master.counted(await self._ask(f"@!{worker} show stat")))
+            found = master.counted(await self._ask(f"@!{worker} show stat"))
+            if rows := [row for row in found if row.proxy != holding.FRONTEND]:  # none of one that has gone
+                self._counted[worker] = rows
             if names := self._language.counters:
                 answer = await self._ask(";".join(f"@!{worker} get var proc.{name}" for name in names))
-                self._variables[worker] = master.variables(answer)
+                self._variables.setdefault(worker, {}).update(master.variables(answer))
+        for worker in self._counted.keys() - set(living):
+            for row in self._counted.pop(worker):
+                key = row.proxy, row.server
+                self._past[key] = row.past() if key not in self._past else self._past[key].plus(row)
+            self._past_variables.update(self._variables.pop(worker, {}))
         return living
 
     async def _workers(self) -> Workers:

@@ -63,8 +63,23 @@ class Counted(NamedTuple):
     connections: int  # to the server, now: in use, and idle ones that may be used again
     connects: int  # connections made to the server
     failed_connects: int
-    responses: tuple[int, int, int, int, int]  # HTTP: 1xx to 5xx
+    responses: tuple[int, ...]  # HTTP: 1xx to 5xx
     response_seconds: float  # mean of the last 1024 requests, from the server's connection to its header
+
+    def past(self) -> Counted:
+        """Return the same of a worker that is no more."""
+        return self._replace(now=0, connections=0)
+
+    def plus(self, other: Counted) -> Counted:
+        """Return this, of the past, with what another worker that is no more counted at the same place."""
+        return self._replace(
+            total=self.total + other.total,
+            bytes=self.bytes + other.bytes,
+            failed_handshakes=self.failed_handshakes + other.failed_handshakes,
+            connects=self.connects + other.connects,
+            failed_connects=self.failed_connects + other.failed_connects,
+            responses=tuple(map(sum, zip(self.responses, other.responses, strict=True))),
+        )
 
 
 async def ask(path: Path, request: str) -> str:

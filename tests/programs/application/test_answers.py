@@ -248,3 +248,24 @@ def test_a_fixed_response_is_counted(tmp_path: Path) -> None:
         assert [each.status for each in answers] == [503, 200, 503]
         assert answers[0].body == b"closed"
         assert (lab.counter("fixed_responses"), lab.counter("elb_503")) == (2, 0)
+
+
+@pytest.mark.contract("AL-23")
+@pytest.mark.parametrize("drops", [False, True])
+def test_header_names_that_are_not_valid_are_dropped_by_attribute(drops: bool, tmp_path: Path) -> None:
+    attributes = {"routing.http.drop__invalid__header__fields.enabled": str(drops).lower()}
+    with running(tmp_path, engine(pools=[WEB], **attributes)) as lab:
+        seen = lab.ask("/", "X_Under: 1", "X-Good-1: 2", "X.Dot: 3").seen
+        assert seen.value("X-Good-1") == "2"
+        assert (seen.value("X_Under"), seen.value("X.Dot")) == ((None, None) if drops else ("1", "3"))
+
+
+@pytest.mark.contract("AL-23")
+@pytest.mark.parametrize("mode", ["monitor", "defensive", "strictest"])
+def test_what_is_refused_by_desync_mitigation_mode(mode: str, tmp_path: Path) -> None:
+    with running(tmp_path, engine(pools=[WEB], **{"routing.http.desync__mitigation__mode": mode})) as lab:
+        assert lab.ask().status == 200
+        assert lab.ask("/", "Content-Length: 0").status == (400 if mode == "strictest" else 200)
+        assert lab.ask("/", body=b"x", method="POST").status == 200
+        # A character that a request line may not have
+        assert lab.ask("/{a}\\|\x80").status == (200 if mode == "monitor" else 400)

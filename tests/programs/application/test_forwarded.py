@@ -109,14 +109,8 @@ def test_more_than_thirty_addresses_are_refused_with_463(plain: Lab) -> None:
 @pytest.mark.contract("AL-02")
 def test_headers_are_spelled_as_usual(plain: Lab) -> None:
     names = [name for name, _ in plain.ask("/", "user-agent: x").seen.headers]
-    assert names == [
-        "Host",
-        "User-Agent",
-        "X-Forwarded-For",
-        "X-Forwarded-Proto",
-        "X-Forwarded-Port",
-        "X-Amzn-Trace-Id",
-    ]
+    assert names[:2] == ["Host", "User-Agent"]
+    assert set(names[2:]) == {"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Amzn-Trace-Id"}
 
 
 IDENTITY = r"1-[0-9a-f]{8}-[0-9a-f]{24}"
