@@ -152,6 +152,18 @@ FIGURES = (
            ("flush", "network"), unit="s", at_most=True),
     Figure("network-memory", "memory of a connection in the kernel", "network",
            ("kernel-memory", "network"), unit="bytes", at_most=True),
+    Figure("application", "application load balancer, requests/s, against a ten-line HAProxy in its place",
+           "application", ("requests", "application"), ("requests", "application-plain"), needed=0.8, aimed=0.9),
+    Figure("application-logged", "the same with its access log", "application",
+           ("requests", "application-logged"), ("requests", "application-plain")),
+    Figure("application-held", "application load balancer, of many idle connections those that are held",
+           "application", ("held-idle", "application"), needed=0.999),
+    Figure("application-change", "of 200 requests/s those that are lost while it is changed again and again",
+           "application", ("lost-requests", "application"), unit="requests", needed=0, at_most=True),
+    Figure("application-memory", "memory of its node, keeper and HAProxy", "application",
+           ("node-memory", "application"), unit="MiB", at_most=True),
+    Figure("application-connection", "memory of an idle connection to it", "application",
+           ("connection-memory", "application"), unit="bytes", at_most=True),
 )  # fmt: skip
 EXPERIMENTS = tuple(dict.fromkeys(figure.experiment for figure in FIGURES))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gwlbemu.bench import machine, network, overlay, ovs
+from gwlbemu.bench import application, machine, network, overlay, ovs
 from gwlbemu.bench.loads import Ends
 from gwlbemu.bench.plans import kernel_only, path_plan
 from gwlbemu.command import command
@@ -148,6 +148,23 @@ class PathLabs:
         if troubles := wait_until_healthy(lab, HEALTHY_SECONDS):
             raise NetError("; ".join(troubles))
         return MeasuredPath(name, lab, network.network_ends(plan, routed=bool(setup.kernel)))
+
+    def open_front(self, name: str, stack: ExitStack, folder: Path) -> application.Front:
+        """Bring up a lab with an application load balancer (`application-plain`: with ten lines of HAProxy in its
+        place), whose server answers until `stack` is closed. Raises what `up` raises, NetError when it is not well.
+        """
+        lab_name, ten_lines = LAB.format(name), name == "application-plain"
+        refuse_if_up(lab_name)
+        self._say(f"lab {lab_name}")
+        self._labs.append(lab_name)
+        plan = application.application_plan(lab_name)
+        lab = up(application.without_load_balancer(plan) if ten_lines else plan)
+        application.begin(stack, lab, plan, folder, ten_lines=ten_lines)
+        front = application.front_of(name, lab, plan)
+        if troubles := wait_until_healthy(lab, HEALTHY_SECONDS):
+            raise NetError("; ".join(troubles))
+        application.pin(front)
+        return front
 
     @staticmethod
     def _pin(lab: RunningLab, node: str) -> None:

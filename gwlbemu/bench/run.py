@@ -37,7 +37,7 @@ def measure(figures: Sequence[Figure], effort: Effort, say: Callable[[str], None
             if reason:
                 opened.missing |= dict.fromkeys(("fast", "fast-super"), reason)
             experiments = dict.fromkeys(figure.experiment for figure in figures)
-            if set(experiments) - {"up", "pauses", "inspect", "network"} and opened.open("fast") is None:
+            if set(experiments) - {"up", "pauses", "inspect", "network", "application"} and opened.open("fast") is None:
                 results.subject = "python"
             session = Session(opened, sender, effort, results, folder, say)
             for experiment in experiments:

@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from gwlbemu.bench import capture_file, loads, machine, network, plans, tools
+from gwlbemu.bench import application, capture_file, loads, machine, network, plans, tools
 from gwlbemu.bench.figures import VERBS
 from gwlbemu.bench.labs import MeasuredPath, PathLabs, refuse_if_up
 from gwlbemu.bench.loads import Flows
@@ -46,6 +47,8 @@ class Effort:
     table: int = 2_000_000  # flows of a full flow table: emulation.max_flows
     captured: int = 110_000  # packets of a capture
     connections: int = 100_000  # through a network load balancer
+    idle: int = 20_000  # connections to an application load balancer
+    change_seconds: float = 10.0  # of changes of an application load balancer
 
 
 FULL = Effort()
@@ -60,6 +63,8 @@ QUICK = Effort(
     table=50_000,
     captured=20_000,
     connections=20_000,
+    idle=2_000,
+    change_seconds=2.0,
 )
 
 
@@ -89,6 +94,7 @@ class Session:
             "up": self._labs,
             "inspect": self._inspect,
             "network": self._network,
+            "application": self._application,
         }[experiment]()
 
     def _each_round(self, experiment: str, paths: list[str], measure: Callable[[MeasuredPath], None]) -> None:
@@ -265,6 +271,56 @@ class Session:
         self.results.add("kernel-memory", "network", (network.kernel_memory() - before) / max(known, 1))
         self._rate("crowd", "network-crowd", path, Flows(share))
         self.results.add("flush", "network", network.flush(path.lab))
+
+    # ---- an application load balancer --------------------------------------------------------------------------------
+    def _application(self) -> None:
+        """Through an application load balancer, and through a ten-line HAProxy in its place."""
+        with ExitStack() as stack:
+            fronts = [each for name in ("application-plain", "application") if (each := self._front(name, stack))]
+            if len(fronts) < 2:
+                return
+            plain, front = fronts
+            for number in range(self.effort.rounds):
+                self.say(f"requests, round {number + 1} of {self.effort.rounds}")
+                try:
+                    self._requests(plain, front)
+                except (GwlbemuError, OSError) as error:
+                    self.results.missing["requests/application"] = str(error)
+                    break
+            self._held_idle(front)
+            self.say("changes under requests")
+            lost, of = application.lost_in_changes(front, seconds=self.effort.change_seconds)
+            self.results.add("lost-requests", "application", lost)
+            self.results.settings["changed under"] = f"{of:,} requests"
+
+    def _front(self, name: str, stack: ExitStack) -> application.Front | None:
+        try:
+            return self.labs.open_front(name, stack, self._folder)
+        except GwlbemuError as error:
+            self.results.missing[name] = str(error)
+            return None
+
+    def _requests(self, plain: application.Front, front: application.Front) -> None:
+        for each in (plain, front):
+            self.results.add("requests", each.name, application.requests(each, seconds=self.effort.tcp_seconds))
+        self.results.add("node-memory", "application", application.memory(front) / 2**20)
+        application.log(front, on=True)
+        try:
+            self.results.add(
+                "requests", "application-logged", application.requests(front, seconds=self.effort.tcp_seconds)
+            )
+        finally:
+            application.log(front, on=False)
+
+    def _held_idle(self, front: application.Front) -> None:
+        wanted = application.affordable(front, self.effort.idle)
+        if wanted < self.effort.idle:
+            self.results.notes.append(f"the limit of open files is enough for {wanted:,} idle connections only")
+        self.say(f"{wanted:,} idle connections")
+        held, took = application.hold(front, wanted)
+        self.results.add("held-idle", "application", held / wanted)
+        self.results.add("connection-memory", "application", took / wanted)
+        self.results.settings["idle"] = f"{wanted:,} connections to the application load balancer"
 
     # ---- labs --------------------------------------------------------------------------------------------------------
     def _labs(self) -> None:

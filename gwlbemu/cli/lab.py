@@ -149,7 +149,7 @@ def _by_balancer(plan: Plan) -> Iterator[list[str]]:
         vpc, address = ("", node.public_address) if node.public_address else (balancer.vpc, node.address)
         clients = [each for each in plan.instances if each.vpc == vpc and (vpc, each.address) not in targets]
         if clients and balancer.type == "application":
-            listener = next((each for each in balancer.listeners if each.target_groups()), balancer.listeners[0])
+            listener = next((each for each in balancer.listeners if any(each.target_groups())), balancer.listeners[0])
             usual = {"HTTP": 80, "HTTPS": 443}[listener.protocol] == listener.port
             url = f"{listener.protocol.lower()}://{dns_name(balancer)}{'' if usual else f':{listener.port}'}/"
             yield ["http", clients[0].name, url]

@@ -125,6 +125,8 @@ def application_config_for(plan: Plan, name: str, state: State, secret: str) -> 
         ),
         balancer=application_balancer(plan, balancer.name),
         control=str(state.control(node.name)),
+        resolver=next(each.addresses[0] for each in plan.resolver_places if each.subnet == node.subnet),
+        authority=str(state.authority),
         zone_news=str(state.news),
         logs="" if plan.capture.enabled else str(state.logs),
     )

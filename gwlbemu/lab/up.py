@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gwlbemu.errors import NetError
+from gwlbemu.errors import LabError, NetError
 from gwlbemu.fastpath.build import cache_folder
 from gwlbemu.lab import shortcuts
 from gwlbemu.lab.commands import ROOT_FOLDER, filled_in, is_own, own_module
@@ -25,6 +26,7 @@ from gwlbemu.lab.configs import (
     resolv_conf_of,
     resolver_config_for,
 )
+from gwlbemu.lab.control import call
 from gwlbemu.lab.engines import proxied_nodes, proxy_name, start_proxy
 from gwlbemu.lab.running import CAPTURE, RunningLab
 from gwlbemu.lab.state import CLOSED, LAB_USER, State, sealed
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from gwlbemu.lab.certificates import Certificates
 
 OnStep = Callable[[str], None]
+_PROXIES_SECONDS = 3.0
 _APPLICATION, _NETWORK = "gwlbemu.programs.application.keeper", "gwlbemu.programs.network.keeper"
 
 
@@ -189,8 +192,26 @@ def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_s
             own_module("gwlbemu.programs.gateway.node", str(config), user=LAB_USER),
             on_step,
         )
-    for keeper in reversed(plan.addressed_nodes):  # application load balancers first: network ones may probe them
-        start_keeper(plan, keeper, state, secret, record, on_step)
+    for application in plan.application_nodes:
+        start_keeper(plan, application, state, secret, record, on_step)
+    if any(group.target_type == "alb" for group in plan.target_groups):
+        _wait_for_proxies(plan, state)
+    for network in plan.network_nodes:
+        start_keeper(plan, network, state, secret, record, on_step)
+
+
+def _wait_for_proxies(plan: Plan, state: State) -> None:
+    """Let application load balancers that are targets answer before somebody probes them; a late one fails its first
+    health checks, no more.
+    """
+    waiting = [node.name for node in plan.application_nodes]
+    give_up_at = time.monotonic() + _PROXIES_SECONDS
+    while waiting and time.monotonic() < give_up_at:
+        with suppress(LabError):
+            if call(state.control(waiting[0]), "status")["proxy"] == "running":
+                waiting.pop(0)
+                continue
+        time.sleep(0.02)
 
 
 def start_keeper(

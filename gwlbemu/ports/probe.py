@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from gwlbemu.errors import WireError
+from gwlbemu.ports import http2
+
 # AWS's reason codes (Elastic Load Balancing API, TargetHealth), each with the beginning of its description.
 RESPONSE_CODE_MISMATCH = "Target.ResponseCodeMismatch"
 TIMEOUT = "Target.Timeout"
@@ -27,6 +30,8 @@ INTERNAL_ERROR = "Elb.InternalError"
 USER_AGENT = "ELB-HealthChecker/2.0"
 LONGEST_ANSWER_HEAD = 65536
 READ_BYTES = 16384
+HTTP2, GRPC = "HTTP2", "GRPC"
+_EMPTY_MESSAGE = bytes(5)  # gRPC over HTTP/2: not compressed, of no bytes
 # The PROXY protocol, version 2: signature, version and command LOCAL, no address family, no addresses.
 _LOCAL = bytes.fromhex("0d0a0d0a000d0a515549540a 20 00 0000")
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
@@ -47,6 +52,7 @@ class ProbeResult(NamedTuple):
 class Check:
     """How to probe; `port` 0 is each target's own, `statuses` pass, given as the lowest and highest of each range.
 
+    `version` is of HTTP: "" for 1.1, HTTP2, or GRPC, of which `statuses` are gRPC's.
     `host` is what HTTP is told in the header of that name, "" the target's address and port. With `proxy_header` the
     header of proxy protocol v2 comes first, of a connection that is nobody's (NLB guide, Proxy protocol).
     """
@@ -58,6 +64,7 @@ class Check:
     statuses: tuple[tuple[int, int], ...] = ((200, 399),)
     host: str = ""
     proxy_header: bool = False
+    version: str = ""
 
 
 class _BadAnswer(Exception):
@@ -72,11 +79,13 @@ class _Progress:
 
 
 @cache
-def _tls_without_verification() -> ssl.SSLContext:
+def _tls_without_verification(alpn: str = "") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if alpn:
+        context.set_alpn_protocols([alpn])
     return context
 
 
@@ -102,10 +111,12 @@ class _Secure:
     until a full garbage collection, which a node almost never makes. This one is gone with its last reference.
     """
 
-    def __init__(self, plain: _Plain, server_name: str) -> None:
+    def __init__(self, plain: _Plain, server_name: str, alpn: str = "") -> None:
         self._plain = plain
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = _tls_without_verification().wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self._tls = _tls_without_verification(alpn).wrap_bio(
+            self._incoming, self._outgoing, server_hostname=server_name
+        )
 
     async def shake_hands(self) -> None:
         """Do the handshake. Raises ssl.SSLError, and ConnectionResetError when the other side hangs up meanwhile."""
@@ -185,6 +196,28 @@ async def _status(connection: _Plain | _Secure, check: Check, host: str) -> int:
     return status
 
 
+async def _http2_status(connection: _Plain | _Secure, check: Check, host: str) -> int:
+    """Return the status of an answer of HTTP/2, of gRPC gRPC's (trailer grpc-status)."""
+    is_grpc = check.version == GRPC
+    headers = [
+        (":method", "POST" if is_grpc else "GET"),
+        (":scheme", check.protocol.lower()),
+        (":authority", host),
+        (":path", check.path),
+        ("user-agent", USER_AGENT),
+    ]
+    if is_grpc:
+        headers += [("content-type", "application/grpc"), ("te", "trailers")]
+    try:
+        found = await http2.ask(connection, headers, _EMPTY_MESSAGE if is_grpc else b"")
+    except WireError as error:
+        raise _BadAnswer(str(error)) from None
+    wanted = b"grpc-status" if is_grpc else b":status"
+    if not found.get(wanted, b"").isdigit():
+        raise _BadAnswer(f"an answer without {wanted.decode()}")
+    return int(found[wanted])
+
+
 async def _attempt(address: str, check: Check, local_address: str, progress: _Progress) -> ProbeResult:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
@@ -195,12 +228,13 @@ async def _attempt(address: str, check: Check, local_address: str, progress: _Pr
         if check.protocol == "TCP":
             return ProbeResult(True)
         plain = _Plain(sock)
-        secure = _Secure(plain, address) if check.protocol == "HTTPS" else None
+        secure = _Secure(plain, address, "h2" if check.version else "") if check.protocol == "HTTPS" else None
         if secure is not None:
             progress.waits_for = f"TLS handshake at port {check.port}"
             await secure.shake_hands()
         progress.waits_for = f"answer from port {check.port}"
-        status = await _status(secure or plain, check, check.host or f"{address}:{check.port}")
+        ask = _http2_status if check.version in (HTTP2, GRPC) else _status
+        status = await ask(secure or plain, check, check.host or f"{address}:{check.port}")
         if any(low <= status <= high for low, high in check.statuses):
             return ProbeResult(True)
         expected = "expected " + ",".join(str(low) if low == high else f"{low}-{high}" for low, high in check.statuses)

@@ -15,6 +15,7 @@ import ssl
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import SplitResult, urlsplit
@@ -25,6 +26,7 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 75.0  # longer than a load balancer waits for a target by default
 MOST_BODY = 1 << 16  # bytes of a body that are looked at
 _BLOCK = 1 << 16
+_GOODBYE_SECONDS = 1.0
 
 
 class Session:
@@ -58,8 +60,13 @@ class Session:
         return told
 
     def close(self) -> None:
-        """End the connection, if there is one."""
+        """End the connection, if there is one; of TLS in turn, so that nobody has to reset it."""
         if self._connection is not None:
+            sock = self._connection.sock
+            if isinstance(sock, ssl.SSLSocket):
+                sock.settimeout(_GOODBYE_SECONDS)
+                with suppress(OSError, ValueError):
+                    sock.unwrap()
             self._connection.close()
         self._connection = None
 

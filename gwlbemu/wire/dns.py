@@ -1,4 +1,4 @@
-"""DNS messages as a resolver needs them: one question in, addresses or a code out (RFC 1035 section 4).
+"""DNS messages as a resolver and its client need them: one question, addresses or a code (RFC 1035 section 4).
 
 EDNS (RFC 6891) is not spoken: what stands behind the question is not looked at, and every answer fits into 512 bytes.
 """
@@ -14,9 +14,11 @@ from gwlbemu.errors import WireError
 A, AAAA, ANY = 1, 28, 255  # QTYPE
 IN = 1  # QCLASS
 NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 3, 4, 5  # RCODE
+PORT = 53
 LONGEST = 512  # bytes of an answer by UDP (RFC 1035 section 2.3.4)
 _HEAD, _END = struct.Struct("!HHHHHH"), struct.Struct("!HH")
 _ANSWER, _OPCODE, _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x8000, 0x7800, 0x0100, 0x0080
+_FIXED = struct.Struct("!HHIH")  # TYPE, CLASS, TTL, RDLENGTH, behind a record's name
 _RECORD = struct.Struct("!HHHIH")  # a pointer to the name, TYPE, CLASS, TTL, RDLENGTH
 _NAME_OF_THE_QUESTION = 0xC000 | _HEAD.size
 _LONGEST_NAME = 255
@@ -61,6 +63,48 @@ def encode_answer(question: Question, code: int, addresses: Sequence[bytes] = ()
     flags = _ANSWER | question.flags & (_OPCODE | _RECURSION_DESIRED) | _RECURSION_AVAILABLE | code
     head = _HEAD.pack(question.identity, flags, 1 if question.wire else 0, len(addresses), 0, 0)
     return head + question.wire + b"".join(_record(address, ttl) for address in addresses)
+
+
+def encode_question(identity: int, name: str, kind: int) -> bytes:
+    """Return the message that asks for the addresses of a name, A or AAAA. Raises WireError for what is no name."""
+    labels = name.rstrip(".").encode("ascii", "replace").split(b".")
+    if (
+        not name.isascii()
+        or not all(1 <= len(label) <= 63 for label in labels)
+        or sum(map(len, labels)) + len(labels) >= _LONGEST_NAME
+    ):
+        raise WireError(f"{name[:100]!r} is no name")
+    wire = b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+    return _HEAD.pack(identity, _RECURSION_DESIRED, 1, 0, 0, 0) + wire + _END.pack(kind, IN)
+
+
+def decode_addresses(data: bytes, identity: int) -> tuple[bytes, ...]:
+    """Return the packed addresses of an answer to the question `identity`, none where there is no such name.
+
+    Raises WireError for another message, one that cannot be read, and any code but NOERROR and NXDOMAIN.
+    """
+    if len(data) < _HEAD.size:
+        raise WireError("a DNS message that is cut off")
+    got, flags, questions, answers, *_ = _HEAD.unpack_from(data)
+    code = flags & 0xF
+    if got != identity or not flags & _ANSWER:
+        raise WireError("no answer to the question")
+    if code not in (NOERROR, NXDOMAIN):
+        raise WireError(f"the resolver refuses, code {code}")
+    at, found = _HEAD.size, []
+    try:
+        for _ in range(questions):
+            at = _name(data, at)[1] + _END.size
+        for _ in range(answers):
+            at = at + 2 if data[at] & 0xC0 == 0xC0 else _name(data, at)[1]
+            kind, _, _, length = _FIXED.unpack_from(data, at)
+            at += _FIXED.size
+            if kind in (A, AAAA):
+                found.append(data[at : at + length])
+            at += length
+    except (struct.error, IndexError):
+        raise WireError("a DNS answer that is cut off") from None
+    return tuple(each for each in found if len(each) in (4, 16))
 
 
 def _record(address: bytes, ttl: int) -> bytes:

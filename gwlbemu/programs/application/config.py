@@ -26,6 +26,8 @@ class NodeConfig:
     settings: Settings
     balancer: Balancer
     control: str  # path of the control socket
+    resolver: str = ""  # address of the resolver of the node's subnet
+    authority: str = ""  # path of the certificate of the lab's own authority
     zone_news: str = ""  # path of the resolver's socket for news of zones (see `programs.zone_news`), or nothing
     logs: str = ""  # the folder of what the lab's processes print, if the keeper shall keep that small
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gwlbemu.core.application.balancer import ApplicationBalancer
-from gwlbemu.core.application.settings import Group
+from gwlbemu.core.application.settings import HTTP1, Group
 from gwlbemu.core.elb.health import status_ranges
 from gwlbemu.core.elb.network_attributes import ANY_ZONE
 from gwlbemu.ports import privileges
@@ -28,6 +28,7 @@ from gwlbemu.ports.probe import Check, ProbeResult
 from gwlbemu.ports.prober import Pace
 from gwlbemu.programs.application.access_log import SOCKET, AccessLog
 from gwlbemu.programs.application.config import ENGINE_CONFIGURATION, ENGINE_SOCKET, NodeConfig
+from gwlbemu.programs.application.key_sets import KeySets, Place, endpoints
 from gwlbemu.programs.application.metrics import Metrics
 from gwlbemu.programs.application.verbs import KeeperVerbs
 from gwlbemu.programs.application.wanted import LANGUAGE, Wanted
@@ -52,21 +53,22 @@ class Keeper:
         folder = Path(config.control).parent
         self.access_log = AccessLog(folder, self.settings.load_balancer, self.balancer.told)
         stack.callback(self.access_log.close)
-        self.wanted = Wanted(self.balancer.engine(), access_log=SOCKET)
+        address = str(ipaddress.ip_address(self.settings.address))
+        place = Place(address, config.resolver, config.authority)
+        self._key_sets = KeySets(loop, place, folder, self.changed)
         self.engine = HaproxyKeeper(
-            loop, folder / ENGINE_SOCKET, folder / ENGINE_CONFIGURATION, LANGUAGE, self.wanted, loop.clock.since_boot
+            loop,
+            folder / ENGINE_SOCKET,
+            folder / ENGINE_CONFIGURATION,
+            LANGUAGE,
+            self._wanted(),
+            loop.clock.since_boot,
         )
         self.names: dict[str, tuple[str, str]] = {}  # a server's name -> its target group, its target
         self.metrics = Metrics(self.names)
         self._zone_news = ZoneNews(config.zone_news, self.settings.load_balancer, self.settings.zone)
         stack.callback(self._zone_news.close)
-        self._probers = GroupProbers(
-            loop,
-            str(ipaddress.ip_address(self.settings.address)),
-            self._check_of,
-            self.balancer.probe_targets,
-            self.probed,
-        )
+        self._probers = GroupProbers(loop, address, self._check_of, self.balancer.probe_targets, self.probed)
         self._expiry: Timer | None = None
         self._log = StateLog(LOG)
         self._state = ""
@@ -88,8 +90,9 @@ class Keeper:
             self.names[each.server] = each.target_group, each.id
         while len(self.names) > len(targets) + _MOST_FORMER:
             del self.names[next(iter(self.names))]
-        self.wanted = Wanted(self.balancer.engine(), access_log=SOCKET)
-        self.engine.apply(self.wanted, self.balancer.take_ended())
+        wanted = self._wanted()
+        self._key_sets.follow(endpoints(wanted.engine))
+        self.engine.apply(wanted, self.balancer.take_ended())
         self._tell_zone()
         self._probers.follow(self.balancer.groups())
         if self._expiry is not None:
@@ -97,6 +100,9 @@ class Keeper:
         deadline = self.balancer.next_deadline()
         self._expiry = self.loop.call_at(deadline, self.changed) if deadline < math.inf else None
         self._log.note(targets)
+
+    def _wanted(self) -> Wanted:
+        return Wanted(self.balancer.engine(), dict(self._key_sets.keys), SOCKET)
 
     def probed(self, group: str, target: str, result: ProbeResult) -> None:
         """Take the result of a health check."""
@@ -107,7 +113,8 @@ class Keeper:
         """How a group is probed. `Host` is the target's address and port (ALB guide, Health checks)."""
         told = group.health_check
         statuses = status_ranges(told.matcher, group.protocol, group.protocol_version)
-        check = Check(told.protocol, told.port, told.path, told.timeout_seconds, statuses)
+        version = "" if group.protocol_version == HTTP1 else group.protocol_version
+        check = Check(told.protocol, told.port, told.path, told.timeout_seconds, statuses, version=version)
         return check, Pace(told.interval_seconds, self.settings.emulation.initial_health_check_interval_seconds)
 
     def _tell_zone(self) -> None:

@@ -50,6 +50,7 @@ global
   nbthread 1
   mworker-max-reloads {{ former }}
   ssl-server-verify none
+  httpclient.ssl.verify none
   tune.bufsize {{ buffer }}
   tune.maxrewrite {{ added }}
   tune.http.maxhdr {{ headers }}

@@ -19,6 +19,7 @@ MOST_LINE, MOST_HEADER, MOST_HEADERS = 16384, 16384, 65536
 _XFF, _TRACE = "x-forwarded-for", "x-amzn-trace-id"
 _LONG = rf"(?m)^[^\r\n]{{{MOST_HEADER + 1}}}"
 _ROOT = r"(^|;)\s*Root="
+_FORWARDED = "{ var(txn.xff) -m found }"
 _HAS_HOST = "{ req.hdr(host) -m found }"
 _HAS_CAPITALS = "{ req.hdr(host) -m reg [A-Z] }"
 _HAS_PORT = f"{{ req.hdr(host) -m reg {word(':[0-9]*$')} }}"
@@ -82,6 +83,7 @@ class Frontend:
             yield f"bind {place}{f' {text_tls.bind(tls, http2=self.attributes.http2)}' if tls else ''}"
         yield "option disable-h2-upgrade"
         yield "tcp-request connection set-var(sess.since) date"
+        yield f"tcp-request connection set-var(sess.id) uuid,{substitution('-', '', 'g')},bytes(0,16)"
         if self.attributes.desync_mode == "monitor":
             yield "option accept-invalid-http-request"
 
@@ -90,14 +92,15 @@ class Frontend:
         """What is refused whatever the rules say (ALB guide, Troubleshoot your Application Load Balancers)."""
         versions = "1.1 1.0" if self.listener.protocol == "HTTP" else "1.1 2.0 1.0"
         large = f"{{ internal.htx.data gt {MOST_HEADER} }}"
+        yield f"acl too-long req.hdrs -m reg {word(_LONG)}"
+        yield f"acl too-long req.hdrs,length gt {MOST_HEADERS}"
+        yield f"http-request set-var(txn.xff) req.fhdr({_XFF})"
         yield from self._refuse(505, f"!{{ req.ver {versions} }}")
         yield from self._refuse(405, "METH_TRACE")
-        yield from self._refuse(400, f"HTTP_1.1 !{_HAS_HOST}")
-        yield from self._refuse(463, f"{{ req.hdr_cnt({_XFF}) gt {MOST_FORWARDED} }}")
+        yield from self._refuse(400, f"!{_HAS_HOST} !HTTP_1.0")
+        yield from self._refuse(463, f"{_FORWARDED} {{ req.hdr_cnt({_XFF}) gt {MOST_FORWARDED} }}")
         yield from self._refuse(414, f"{large} {{ url,length gt {MOST_LINE} }}")
-        yield from self._refuse(400, f"{large} {{ req.hdrs -m reg {word(_LONG)} }}")
-        yield from self._refuse(400, f"{large} {{ req.hdrs,length gt {MOST_HEADERS} }}")
-
+        yield from self._refuse(400, f"{large} too-long")
         if self.attributes.desync_mode == "strictest":
             for header in ("content-length", "transfer-encoding"):
                 yield from self._refuse(400, f"METH_GET {{ req.hdr({header}) -m found }}")
@@ -110,7 +113,7 @@ class Frontend:
     # ---- what a target gets ----
     def _host(self) -> Iterator[str]:
         """ALB guide, Edit attributes, Host header preservation; ELB user guide, How Elastic Load Balancing works."""
-        yield f"http-request set-header host {self.engine.dns_name}{when(f'!{_HAS_HOST}')}"
+        yield f"http-request set-header host {self.engine.dns_name}{when('HTTP_1.0', f'!{_HAS_HOST}')}"
         if not self.attributes.preserve_host:
             yield f"http-request set-header host %[req.hdr(host),lower]{when(_HAS_CAPITALS)}"
         if not self.attributes.preserve_host and self.listener.port not in DEFAULT_PORTS:
@@ -120,7 +123,7 @@ class Frontend:
         """ALB guide, HTTP headers and Application Load Balancers; Request tracing."""
         attributes = self.attributes
         if attributes.xff_mode == APPEND:
-            yield from _append(attributes.xff_client_port)
+            yield from _append(attributes.xff_client_port, any(":" in each for each in self.engine.addresses))
         elif attributes.xff_mode == REMOVE:
             yield f"http-request del-header {_XFF}"
         yield f"http-request set-header x-forwarded-proto {self.listener.protocol.lower()}"
@@ -143,38 +146,41 @@ class Frontend:
 
 def _expected(idle_seconds: int) -> Iterator[str]:
     """A client that waits for `100 Continue` gets it, and no target hears of it (ELB user guide)."""
-    waits = "{ req.hdr(expect) -m found }"
-    yield f"http-request wait-for-body time {idle_seconds}s at-least 1{when(waits)}"
-    yield f"http-request del-header expect{when(waits)}"
+    yield f"http-request wait-for-body time {idle_seconds}s at-least 1 if {{ req.hdr(expect) -m found }}"
 
 
-def _append(with_port: bool) -> Iterator[str]:
+def _append(with_port: bool, has_ipv6: bool) -> Iterator[str]:
     """The client's address after those that are there, in one line; one of IPv6 then stands in brackets."""
-    several, some, six = f"{{ req.fhdr_cnt({_XFF}) gt 1 }}", f"{{ req.fhdr({_XFF}) -m found }}", "{ src -m sub : }"
+    several, six = f"{{ req.fhdr_cnt({_XFF}) gt 1 }}", "{ src -m sub : }"
     joined = [
         substitution(rf"({_XFF}:[^\n]*\n)|[^\n]*\n", "$1", "g"),  # line after line
         substitution(rf"\s*{_XFF}: *", ", ", "g"),
         substitution(r"^, ", ""),
         substitution(r"\s+$", ""),
     ]
-    yield f"http-request set-var(txn.xff) req.fhdr({_XFF}) if {some}"
-    yield f"http-request set-var(txn.xff) {word(','.join(('req.hdrs', *joined)))} if {several}"
-    for condition, before in ((some, "%[var(txn.xff)], "), (f"!{some}", "")):
-        for is_six in (True, False) if with_port or before else (None,):
-            address = "[%[src]]" if is_six else "%[src]"
-            port = ":%[src_port]" if with_port else ""
-            which = "" if is_six is None else f" {six}" if is_six else f" !{six}"
-            yield f"http-request set-var-fmt(txn.for) {word(before + address + port)} if {condition}{which}"
-    yield f"http-request set-header {_XFF} %[var(txn.for)]"
+    yield f"http-request set-var(txn.xff) {word(','.join(('req.hdrs', *joined)))} if {_FORWARDED} {several}"
+    port = ":%[src_port]" if with_port else ""
+    for is_six in (True, False) if has_ipv6 else (False,):
+        address = "[%[src]]" if is_six else "%[src]"
+        which = (f"{six}" if is_six else f"!{six}") if has_ipv6 else ""
+        before = word(f"%[var(txn.xff)], {address}{port}")
+        yield f"http-request set-header {_XFF} {before}{when(_FORWARDED, which)}"
+        if with_port:
+            yield f"http-request set-header {_XFF} {word(address + port)}{when(f'!{_FORWARDED}', which)}"
+    if not with_port:
+        yield "option forwardfor if-none"
 
 
 def _trace() -> Iterator[str]:
-    """Root of a request that has none, else Self, which tells this load balancer; what else stands there stays."""
-    identity = "1-%[date,hex,bytes(8,8),lower]-%[uuid,bytes(24,12)]%[uuid,bytes(24,12)]"
-    had, has = "{ var(txn.rest) -m found }", f"{{ req.hdr({_TRACE}) -m found }}"
+    """Root of a request that has none, else Self, which tells this load balancer; what else stands there stays.
+
+    The first 16 digits behind the time are the connection's, the others the request's.
+    """
+    identity = "1-%[date,hex,bytes(8,8),lower]-%[var(sess.id)]%[rand,hex,bytes(8,8),lower]"
+    had = "{ var(txn.rest) -m found }"
     rest = ",".join((f"req.fhdr({_TRACE})", substitution(r"(^|;)\s*Self=[^;]*", ""), substitution("^;", "")))
-    yield f"http-request set-var(txn.rest) {word(rest)} if {has}"
-    yield f'http-request set-header {_TRACE} "Root={identity}" if !{has}'
+    yield f"http-request set-var(txn.rest) {word(rest)}"
+    yield f'http-request set-header {_TRACE} "Root={identity}" if !{had}'
     for field, condition in (("Self", ""), ("Root", "!")):
         root = f"{condition}{{ var(txn.rest) -m reg {word(_ROOT)} }}"
         yield f'http-request set-header {_TRACE} "{field}={identity};%[var(txn.rest)]" if {had} {root}'

@@ -8,6 +8,7 @@ open: here what both Python and the engine (PCRE2) take, in printable ASCII.
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
@@ -26,6 +27,8 @@ _PATH = re.compile(r"[A-Za-z0-9_\-.$/~\"'@:+&*?\\%,;=!()]+")
 _METHOD = re.compile(r"[A-Z_-]+")
 _PLACEHOLDER = re.compile(r"#\{([^}]*)\}?")
 _KEYWORDS = {"host": ("host",), "path": ("host", "path", "port"), "query": ("host", "path", "port", "query")}
+# Inline flags but (?i), POSIX classes, and escapes that only one of the two knows.
+_ODD = re.compile(r"\(\?(?![:=!>]|<[=!]|P[<=]|i\))|\[\[?:|\\[NuUZz]")
 _REFERENCE = re.compile(r"\$([0-9]+)")
 
 
@@ -153,10 +156,14 @@ def _regex_refusal(text: str, most: int = _LONGEST_VALUE) -> str:
         return f"{len(text)} characters: expected at most {most}"
     if not text.isprintable() or not text.isascii():
         return f"{text!r}: expected printable ASCII characters"
-    try:
-        re.compile(text)
-    except re.error as error:
-        return f"{text!r} is no regular expression: {error}"
+    if odd := _ODD.search(text):
+        return f"{text!r}: {odd[0]!r} does not mean the same to Python and PCRE2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            re.compile(text)
+        except (re.error, Warning) as error:
+            return f"{text!r} is no regular expression: {error}"
     return ""
 
 
@@ -199,10 +206,12 @@ def _jwt(listener: Listener, action: Action, path: Path) -> Iterator[Problem]:
             "jwt-validation needs an HTTPS listener: expected protocol HTTPS (InvalidLoadBalancerAction)",
         )
     config = action.jwt_validation_config
-    if config is not None and not re.fullmatch(r"https://[^\s/?#]+(/[^\s#]*)?", config.jwks_endpoint):
+    if config is not None and not re.fullmatch(
+        r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!\"$-~]*)?", config.jwks_endpoint
+    ):
         yield Problem(
             (*path, "jwt_validation_config", "jwks_endpoint"),
-            f"{config.jwks_endpoint!r}: expected an address that begins with https:// (ValidationError)",
+            f"{config.jwks_endpoint!r}: expected an address that begins with https:// and a name (ValidationError)",
         )
 
 

@@ -14,6 +14,7 @@ from gwlbemu.topology.plan import values as plan
 from gwlbemu.topology.plan.layout import Layout
 from gwlbemu.topology.plan.machine import Blueprint, Settings
 from gwlbemu.topology.plan.node_places import application_places
+from gwlbemu.topology.plan.resolver import resolver_neighbour
 
 
 def application_nodes(topology: Topology, layout: Layout) -> tuple[plan.ApplicationNode, ...]:
@@ -47,5 +48,6 @@ def node_blueprints(topology: Topology, settings: Settings) -> Iterator[Blueprin
             "application-node",
             cidr=place.subnet.cidr,
             ipv6_cidr=place.subnet.ipv6_cidr,
+            neighbours=resolver_neighbour(place.vpc, place.subnet, "eni"),
             rules=rulesets.application_node(each.port for _, each in place.balancer.all_listeners() if each.port),
         )

@@ -34,11 +34,11 @@ def with_full_length(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{address}/{128 if ':' in address else 32}" for address in addresses)
 
 
-def resolver_neighbour(vpc: Vpc, subnet: Subnet) -> tuple[Neighbour, ...]:
-    """Return what an instance has to know where the VPC's base plus two lies in its own subnet: who that is."""
+def resolver_neighbour(vpc: Vpc, subnet: Subnet, device: str = "eth0") -> tuple[Neighbour, ...]:
+    """Return what an instance or a node has to know where the VPC's base plus two lies in its subnet: who that is."""
     address = resolver_addresses(vpc, ipv6=False)[0]
     inside = address in IPNetwork(subnet.cidr)
-    return (Neighbour("eth0", address, names.mac(subnet.name, "subnet")),) if inside else ()
+    return (Neighbour(device, address, names.mac(subnet.name, "subnet")),) if inside else ()
 
 
 def resolver_rules(addresses: Iterable[str], device: str) -> str:

@@ -23,8 +23,9 @@ from gwlbemu.lab.commands import ROOT_FOLDER, own_module
 from gwlbemu.lab.engines import proxy_name
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.net.inits import SEEN_AUTHORITY
-from gwlbemu.programs.requests import Outcome
+from gwlbemu.programs.requests import Outcome, parse_outcomes
 from gwlbemu.topology.plan.dns_names import dns_name
+from gwlbemu.topology.plan.values import Instance
 from gwlbemu.trials.drill.actions import DrillEvent, NodeClocks, deregistration_delay, wait_noticed, wait_recovered
 from gwlbemu.trials.drill.live import START_SECONDS, Tell
 from gwlbemu.trials.drill.outcome import ENGINE
@@ -83,7 +84,7 @@ def _url(ends: Participants) -> str:
 
 @contextmanager
 def _requests(lab: RunningLab, ends: Participants, url: str, connections: int) -> Iterator[Client]:
-    process = _start(lab, ends, url, connections=connections)
+    process = start_requests(lab, ends.client, url, connections=connections)
     try:
         yield process
     finally:
@@ -91,12 +92,18 @@ def _requests(lab: RunningLab, ends: Participants, url: str, connections: int) -
             process.kill()
 
 
-def _start(lab: RunningLab, ends: Participants, url: str, *, connections: int = 1, count: int = 0) -> Client:
+def start_requests(lab: RunningLab, sender: Instance, url: str, *, connections: int = 1, count: int = 0) -> Client:
+    """Let an instance send steady requests, `count` of them or (0) until it is stopped; see `outcomes_of`."""
     words = [url, "--rate", f"{RATE:g}", "--count", str(count), "--connections", str(connections)]
     words += ["--patience", f"{REQUEST_SECONDS:g}"]
     words += ["--authority", str(SEEN_AUTHORITY)] if lab.state.authority.exists() else []
     command = own_module("gwlbemu.programs.requests", *words)
-    return client.start(lab, ends.client.name, command, directory=ROOT_FOLDER)
+    return client.start(lab, sender.name, command, directory=ROOT_FOLDER)
+
+
+def outcomes_of(process: Client) -> list[Outcome]:
+    """Return what became of each request of `start_requests` that has ended."""
+    return parse_outcomes(process.output())
 
 
 def _wait_for_answers(drill: RequestRun) -> None:
@@ -139,6 +146,7 @@ def _lose_targets(drill: RequestRun) -> None:
     drill.tell(f"{drill.event} {drill.zone or drill.struck[0]}; waiting until the nodes act on it")
     drill.applied_at = time.monotonic()
     event.apply()
+    drill.told_at = time.monotonic()
     try:
         drill.noticed = _let_it_take_effect(drill)
         drill.took_seconds = drill.clocks.since(drill.applied_at)
@@ -172,7 +180,7 @@ def _begin_slow_requests(drill: RequestRun) -> None:
         return
     for seconds in (SHORT_SECONDS, LONG_SECONDS):
         url = f"{_url(drill.ends)}delay/{seconds:g}"
-        drill.slow.append((seconds, _start(drill.lab, drill.ends, url, count=SLOW_REQUESTS)))
+        drill.slow.append((seconds, start_requests(drill.lab, drill.ends.client, url, count=SLOW_REQUESTS)))
     under_way = SLOW_REQUESTS * len(drill.slow)
 
     def at_targets() -> bool:

@@ -31,6 +31,7 @@ class RequestRun:
     node: str = ""  # whose engine, or whose zone, is lost
     zone: str = ""
     applied_at: float = 0.0
+    told_at: float = 0.0  # all nodes know what was asked of them
     found_at: float = 0.0
     undone_at: float = 0.0
     back_at: float = 0.0

@@ -80,7 +80,7 @@ def subject_of(plan: Plan, destinations: Sequence[str], port: int | None) -> Sub
 
 def _addressed(plan: Plan, balancer: LoadBalancer, port: int | None) -> Subject:
     listeners = [each for each in balancer.listeners if each.protocol in _PROTOCOLS[balancer.type]]
-    forwarding = [each for each in listeners if each.target_groups()]
+    forwarding = [each for each in listeners if any(each.target_groups())]
     found = next((each for each in forwarding if port in (None, each.port)), None)
     if found is None:
         known = ", ".join(f"{each.protocol}:{each.port}" for each in forwarding) or "none"
