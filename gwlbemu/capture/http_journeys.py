@@ -2,9 +2,10 @@
 
 A request at a target is known by its X-Amzn-Trace-Id. It is joined to a client's packet that went to the address that
 it comes from: to the one that has the same Root where the client has sent one; else to the only request with the same
-method and target that is open and comes from the client that X-Forwarded-For names (ALB guide, Request tracing, X-Forwarded headers). Where requests of several connections fit,
-none is chosen. Answers are joined by the connections of their requests, which answer in order. What cannot be joined is
-counted: requests that came over TLS, and those that fit none or several.
+method and target that is open and comes from the client that X-Forwarded-For names (ALB guide, Request tracing,
+X-Forwarded headers). Where requests of several connections fit, none is chosen. Answers are joined by the connections
+of their requests, which answer in order. What cannot be joined is counted: requests that came over TLS, and those that
+fit none or several.
 """
 
 from __future__ import annotations
