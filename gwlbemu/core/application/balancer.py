@@ -31,6 +31,8 @@ class ApplicationBalancer:
         )
         self._balancer = balancer
         self._ended: list[str] = []
+        self._engine: Engine | None = None  # as long as it is so
+        self._effects: tuple[int, ...] = ()
         self.configure(balancer, now)
 
     # ---- changes ----
@@ -50,7 +52,7 @@ class ApplicationBalancer:
             _check_listener(listener, {group.name for group in balancer.groups})
         self._groups.check(balancer.groups)
         self._groups.change(balancer.groups, attributes, now)
-        self._balancer = balancer
+        self._balancer, self._engine = balancer, None
         self._note()
 
     def observe(self, group: str, target: str, ok: bool, now: float, reason: str = "", description: str = "") -> None:
@@ -115,7 +117,12 @@ class ApplicationBalancer:
 
     # ---- what the engine shall do ----
     def engine(self) -> Engine:
-        """Return what the engine of the node shall do now."""
+        """Return what the engine of the node shall do now: the same object as long as nothing has changed."""
+        if self._engine is None:
+            self._engine = self._make_engine()
+        return self._engine
+
+    def _make_engine(self) -> Engine:
         addresses = filter(None, (self._settings.address, self._settings.ipv6_address))
         return Engine(
             addresses=tuple(str(ipaddress.ip_address(each)) for each in addresses),
@@ -134,6 +141,9 @@ class ApplicationBalancer:
         """Take what the groups have decided, and forget who is gone."""
         for _, _, group in self._groups:
             self._ended += [member.server for member in group.take_ended()]
+        effects = tuple(group.effects for _, _, group in self._groups)
+        if effects != self._effects:
+            self._effects, self._engine = effects, None
         self._groups.forget_gone()
 
 

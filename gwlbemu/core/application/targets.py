@@ -65,6 +65,7 @@ class ApplicationTargetGroup(MinimumHealthGroup[ApplicationMember, ApplicationAt
             ),
         )
         self._ended: list[ApplicationMember] = []
+        self.effects = 0  # how often the requests met a change
         for target in told.targets:
             self.register(target, now)
 
@@ -79,6 +80,7 @@ class ApplicationTargetGroup(MinimumHealthGroup[ApplicationMember, ApplicationAt
     def _take_effect(self, member: ApplicationMember, now: float) -> None:
         was_healthy = member.in_service and member.is_healthy
         super()._take_effect(member, now)
+        self.effects += 1
         if not (member.in_service and member.is_healthy):
             member.slow_since = math.inf
         elif (

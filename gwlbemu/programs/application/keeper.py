@@ -106,8 +106,10 @@ class Keeper:
 
     def probed(self, group: str, target: str, result: ProbeResult) -> None:
         """Take the result of a health check."""
+        before = self.balancer.engine()
         self.balancer.observe(group, target, result.ok, self.loop.now, result.reason, result.description)
-        self.changed()
+        if self.balancer.engine() is not before:
+            self.changed()
 
     def _check_of(self, group: Group) -> tuple[Check, Pace]:
         """How a group is probed. `Host` is the target's address and port (ALB guide, Health checks)."""
@@ -122,9 +124,12 @@ class Keeper:
         self._zone_news.tell(ANY_ZONE, self.balancer.healthy_counts(), self.loop.clock.since_boot())
 
     def _watch(self) -> None:
-        """Say in the log when the engine does no longer what it is told, or does again."""
+        """Say in the log when the engine does no longer what it is told, or does again, and what a target is told of
+        without a change of who takes requests.
+        """
         self.loop.call_after(WATCH_SECONDS, self._watch)
         self._tell_zone()
+        self._log.note(self.balancer.target_health(self.loop.now))
         if self.engine.state != self._state:
             LOG.info("engine: %s", self.engine.state)
         self._state = self.engine.state

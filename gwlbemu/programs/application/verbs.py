@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from gwlbemu.core.application.balancer import ApplicationBalancer
+from gwlbemu.net.connections import Connection, established
 from gwlbemu.ports.arguments import Arguments, flag, number, refused, text, whole
 from gwlbemu.ports.control import Verb
 from gwlbemu.ports.loop import Loop
@@ -106,35 +107,39 @@ class KeeperVerbs:
         }
 
     async def flows(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Answer a page of at most `limit` connections of clients (500 at most) whose request is under way at a target,
-        who began first first, with `newest` last first: HAProxy tells of no others.
+        """Answer a page of at most `limit` connections of clients (500 at most), who began first first (as the kernel
+        numbers them), with `newest` last first.
 
-        `more` tells whether there may be others: then `cursor`, given in the next request, is where they begin.
+        One whose request is under way has its target, and is "proxied"; HAProxy tells nothing of the others, which are
+        "idle". `more` tells whether there may be others: then `cursor`, given in the next request, is where they begin.
         """
         limit = min(whole(arguments, "limit", 1, LONGEST_LIMIT, PAGE), LONGEST_PAGE)
         cursor, newest_first = text(arguments, "cursor", ""), flag(arguments, "newest")
-        sessions = sorted(await self._keeper.engine.sessions(), key=_place, reverse=newest_first)
+        listeners = {each.port: each.name for each in self._keeper.balancer.told().listeners}
+        live = sorted(established(listeners), reverse=newest_first)
         if cursor:
-            sessions = [each for each in sessions if (_place(each) < cursor if newest_first else _place(each) > cursor)]
-        following = _place(sessions[limit - 1]) if len(sessions) > limit else ""
-        return {"flows": [self._flow(each) for each in sessions[:limit]], "more": bool(following), "cursor": following}
+            live = [each for each in live if (_place(each) < cursor if newest_first else _place(each) > cursor)]
+        sessions = {(each.source, each.source_port): each for each in await self._keeper.engine.sessions()}
+        page, following = live[:limit], _place(live[limit - 1]) if len(live) > limit else ""
+        flows = [self._flow(each, listeners[each.port], sessions.get((each.peer, each.peer_port))) for each in page]
+        return {"flows": flows, "more": bool(following), "cursor": following}
 
-    def _flow(self, session: Session) -> dict[str, Any]:
-        group, target = self._keeper.names.get(session.server, ("", ""))
+    def _flow(self, client: Connection, listener: str, session: Session | None) -> dict[str, Any]:
+        group, target = self._keeper.names.get("" if session is None else session.server, ("", ""))
         return {
-            "listener": session.frontend,
+            "listener": listener,
             "target_group": group,
             "target": target,
             "protocol": name(TCP),
-            "source": session.source,
-            "source_port": session.source_port,
-            "destination": session.destination,
-            "destination_port": session.destination_port,
-            "target_address": session.target_address,
-            "target_port": session.target_port,
-            "state": "proxied",
-            "bytes": session.bytes,
-            "expires_in_seconds": session.expires_in_seconds,
+            "source": client.peer,
+            "source_port": client.peer_port,
+            "destination": client.address,
+            "destination_port": client.port,
+            "target_address": "" if session is None else session.target_address,
+            "target_port": 0 if session is None else session.target_port,
+            "state": "idle" if session is None else "proxied",
+            "bytes": 0 if session is None else session.bytes,
+            "expires_in_seconds": 0 if session is None else session.expires_in_seconds,
         }
 
     async def metrics(self, _: Arguments) -> Mapping[str, Any]:
@@ -168,6 +173,6 @@ class KeeperVerbs:
         return {"count": 0, "ended": []}
 
 
-def _place(session: Session) -> str:
+def _place(connection: Connection) -> str:
     """Where a connection stands among all: a cursor."""
-    return f"{session.worker:010d}-{session.number:015d}"
+    return f"{connection.number:020d}"

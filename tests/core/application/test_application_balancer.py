@@ -267,3 +267,21 @@ def test_a_change_reaches_the_engine_after_the_propagation_delay() -> None:
     assert taking(core) == {"t1", "t2"}
     core.expire(11.0)
     assert taking(core) == {"t1"}
+
+
+def test_the_engine_is_another_one_only_when_something_has_changed() -> None:
+    core = ApplicationBalancer(SETTINGS, told(target(1), target(2), **{DELAY: "10"}), now=0.0)
+    probe(core, True, "t1", "t2")
+    before = core.engine()
+    probe(core, True, "t1", now=1.0)
+    probe(core, False, "t2", now=1.0)
+    core.expire(2.0)
+    assert core.engine() is before
+    probe(core, False, "t2", now=2.0)
+    unhealthy = core.engine()
+    assert unhealthy != before
+    core.configure(told(target(1), **{DELAY: "10"}), now=3.0)
+    draining = core.engine()
+    assert draining != unhealthy
+    core.expire(13.0)
+    assert core.engine() != draining
