@@ -1,10 +1,11 @@
 """Requests and their answers across an application load balancer, which ends connections and begins others.
 
-A request at a target is known by its X-Amzn-Trace-Id. It is joined to the client's packet that has the same Root where
-the client has sent one; else to the only request with the same method and target that is open and comes from the client
-that X-Forwarded-For names (ALB guide, Request tracing, X-Forwarded headers). Where requests of several connections fit,
-none is chosen. Answers are joined by the connections of their requests, which answer in order. What cannot be joined is
-counted: requests that came over TLS, and those that fit none or several.
+A request at a target is known by its X-Amzn-Trace-Id. It is joined to a client's packet that went to the address that
+it comes from: to the one that has the same Root where the client has sent one; else to the only request with the same
+method and target that is open and comes from the client that X-Forwarded-For names (ALB guide, Request tracing,
+X-Forwarded headers). Where requests of several connections fit, none is chosen. Answers are joined by the connections
+of their requests, which answer in order. What cannot be joined is counted: requests that came over TLS, and those that
+fit none or several.
 """
 
 from __future__ import annotations
@@ -167,11 +168,13 @@ class HttpJourneys:
 
     def _client_of(self, journey: Journey, message: Message) -> _Held | None:
         """What the request was before it was forwarded, if only one can be; it is open no longer."""
-        at = journey.sightings[0].at_ns
+        at, node = journey.sightings[0].at_ns, journey.sightings[0].look.source
         fitting: dict[Connection, int] = {}
         for number, (before, held) in self._open.items():
             last = held.journey.sightings[-1]
-            if not held.gone and last.at_ns <= at <= last.at_ns + LONGEST_NS and _fits(before, last, message):
+            if held.gone or not last.at_ns <= at <= last.at_ns + LONGEST_NS:
+                continue
+            if _is_node(last.look.destination, node) and _fits(before, last, message):
                 fitting.setdefault(_way(last), number)  # one connection answers in order: its first
         if len(fitting) != 1:
             return None
@@ -200,6 +203,13 @@ class HttpJourneys:
             if held.journey.sightings[-1].at_ns + LONGEST_NS >= now and len(self._open) <= MOST_HELD:
                 return
             del self._open[number]
+
+
+def _is_node(destination: str, node: str) -> bool:
+    """Whether a client's connection ends at the node whose address to targets is `node`: by the same address, or by one
+    of the other version of IP.
+    """
+    return destination == node or (":" in destination) != (":" in node)
 
 
 def _fits(before: Message, last: Sighting, message: Message) -> bool:

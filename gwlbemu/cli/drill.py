@@ -37,12 +37,12 @@ _EVENTS = tuple(dict.fromkeys((*NETWORK_EVENTS, *APPLICATION_EVENTS)))
     "destinations",
     multiple=True,
     metavar="INSTANCE|ADDRESS|LOADBALANCER",
-    help="The web servers (may be repeated), or a network or application load balancer.",
+    help="The web servers (may be repeated), or a load balancer.",
 )
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help="Of the web servers (default: 80), or of the load balancer's listener (default: its first of TCP or HTTP).",
+    help="Of the web servers (default: 80), or of the listener (default: the first).",
 )
 @json_option
 def drill_command(
@@ -56,13 +56,11 @@ def drill_command(
     zone: a whole zone is lost; freeze: the target hangs. Policies: target failover no_rebalance or rebalance, or
     no_rebalance with every send_tcp_reset attribute.
 
-    A network load balancer is drilled where one is named, or where there is no other. Its policies are terminate and
-    keep: whether connections of an unhealthy or deregistered target end. tables: the rules of a node are flushed.
+    A network or application load balancer is drilled where one is named, or where there is no gateway load balancer.
+    Network: policies terminate and keep, whether connections of a lost target end; tables: a node's rules are flushed.
+    Application: 200 requests a second, those that fail are counted; engine: a node's HAProxy is killed; no policies.
 
-    An application load balancer gets 200 requests a second over kept connections, by its name; those that fail are
-    counted and compared with the contract. engine: the HAProxy of a node is killed. There are no policies then.
-
-    Exit code 1 when something did not come out as the contract says. On a terminal, what goes on is told meanwhile.
+    Exit code 1 when something did not come out as the contract says.
     """
     from gwlbemu.trials.drill.series import Options, drill_file, drill_running
 

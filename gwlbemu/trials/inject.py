@@ -17,7 +17,7 @@ from gwlbemu.errors import LabError, NetError, SettingError, TraceGoneError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.paths.walk import Paths
 from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS
-from gwlbemu.topology.plan.values import Instance
+from gwlbemu.topology.plan.values import ApplicationNode, Instance
 from gwlbemu.trials.connections import connections_of, read_connections
 from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.evidence import Evidence
@@ -61,7 +61,8 @@ def inject(
     names |= {source.name} | ({destination.name} if destination else set())
     drops, connections = read_port_drops(lab), read_connections(lab, packets)
     with ExitStack() as stack:
-        watchers = stack.enter_context(watching(each for each in plan.instances if each.name in names))
+        ends: tuple[Instance | ApplicationNode, ...] = (*plan.instances, *plan.application_nodes)
+        watchers = stack.enter_context(watching(each for each in ends if each.name in names))
         session = stack.enter_context(TraceSession(lab, flows_to_trace(plan, packets)))
         silent = dict(session.silent)
         sent_at: list[float] = []

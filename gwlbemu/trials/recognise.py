@@ -96,10 +96,11 @@ def sender_addresses(plan: Plan, packet: CraftedPacket) -> set[str]:
 
 
 def flows_to_trace(plan: Plan, packets: Sequence[CraftedPacket]) -> list[Match]:
-    """Return the packets' flows, under every address that the internet gateways' 1:1 addresses and NAT gateways may
-    give them; with them the ICMP errors between the same ends, and fragments.
+    """Return the packets' flows, under every address that internet gateways (1:1) and NAT gateways may give them; with
+    them the ICMP errors between the same ends, and fragments.
     """
-    public = {each.public_address: each.address for each in plan.instances if each.public_address}
+    ends = (*plan.instances, *plan.addressed_nodes)
+    public = {each.public_address: each.address for each in ends if each.public_address}
     public |= {private: address for address, private in public.items()}
     found: set[Match] = set()
     for packet in packets:

@@ -1,4 +1,6 @@
-"""Packet sockets at the eth0 of instances: what they send and what arrives there, with the kernel's own time."""
+"""Packet sockets at the eth0 of instances, and at the ENI of application load balancers' nodes, where connections end:
+what they send and what arrives there, with the kernel's own time.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.topology.plan.values import Instance
+from gwlbemu.topology.plan.values import ApplicationNode, Instance
 from gwlbemu.trials.frame_sockets import (
     ANCILLARY,
     ETH_P_ALL,
@@ -24,7 +26,7 @@ from gwlbemu.trials.recognise import SeenPacket
 
 
 class Watchers:
-    """One socket at each of some instances; `of` has them by instance."""
+    """One socket at each of some instances and nodes; `of` has them by name."""
 
     def __init__(self, sockets: dict[str, socket.socket]) -> None:
         self.of = sockets
@@ -49,10 +51,10 @@ class Watchers:
 
 
 @contextmanager
-def watching(instances: Iterable[Instance]) -> Iterator[Watchers]:
-    """Watch the eth0 of instances for as long as the block runs. Raises NetError for one that is gone."""
+def watching(ends: Iterable[Instance | ApplicationNode]) -> Iterator[Watchers]:
+    """Watch the interfaces of instances and nodes while the block runs. Raises NetError for one that is gone."""
     with ExitStack() as stack:
-        watched = list(instances)
+        watched = list(ends)
         watchers = Watchers({each.name: stack.enter_context(_packet_socket(each)) for each in watched})
         for one in watched[:1]:
             with inside(path_of(one.namespace)):
@@ -61,12 +63,12 @@ def watching(instances: Iterable[Instance]) -> Iterator[Watchers]:
 
 
 @contextmanager
-def _packet_socket(instance: Instance) -> Iterator[socket.socket]:
-    with inside(path_of(instance.namespace)):
+def _packet_socket(end: Instance | ApplicationNode) -> Iterator[socket.socket]:
+    with inside(path_of(end.namespace)):
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with sock:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        with inside(path_of(instance.namespace)):
-            sock.bind(("eth0", ETH_P_ALL))
+        with inside(path_of(end.namespace)):
+            sock.bind((end.device if isinstance(end, ApplicationNode) else "eth0", ETH_P_ALL))
         sock.setblocking(False)
         yield sock

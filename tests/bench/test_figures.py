@@ -78,6 +78,7 @@ def test_the_table_of_the_limits_is_the_one_that_was_agreed() -> None:
         "new-flows": (20_000, 50_000), "crowd": (0.8, 0.95), "memory": (700, 400), "lab-up": (2.5, 1.5),
         "lab-up-100": (1.0, 0.5), "pause": (50, 25), "memory-full": (1400, 800),
         "network-packets": (0.75, 0.85), "network-tcp": (0.75, 0.95), "network-held": (0.999, None),
+        "application": (0.8, 0.9), "application-held": (0.999, None), "application-change": (0, None),
         "inspect": (0.7, 1.0), "inspect-journeys": (0.4, 0.7), "inspect-memory": (150, None),
     }  # fmt: skip
     assert {each.name: (each.needed, each.aimed) for each in FIGURES if each.needed is not None} == agreed

@@ -154,6 +154,18 @@ def test_what_is_another_clients_or_another_request_is_not_joined(fields: dict[s
     assert found.unclear == 1
 
 
+def test_what_went_to_another_address_than_the_nodes_is_not_joined() -> None:
+    """As a health check beside the one that goes to the load balancer."""
+    wire = Wire()
+    other = bytes((10, 0, 1, 11))
+    wire.send(0, "GET / HTTP/1.1\r\n\r\n", [("client/eth0", CLIENT, other), ("web-b/eth0", CLIENT, other)], 40000)
+    wire.request(1, 40001)
+    wire.forwarded(2, 50000)
+    journeys, found = wire.joined()
+    assert [len(each.sightings) for each in journeys] == [2, 4]
+    assert found.remark == ""
+
+
 def test_a_request_that_came_over_tls_is_said_not_to_be_joined() -> None:
     wire = Wire()
     wire.send(0, "\x16\x03\x01", [("client/eth0", CLIENT, PUBLIC)], 40000, 443)

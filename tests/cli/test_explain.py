@@ -85,7 +85,7 @@ def test_what_a_program_of_the_users_does_is_no_claim(gwlbemu: Any, tmp_path: An
 def test_json_has_stable_keys(gwlbemu: Any) -> None:
     said = gwlbemu("explain", "client:40000", "web-a:80", TWO_ZONES, "--json")
     assert said.code == 0
-    assert said.json.keys() == {"there", "back", "inspected", "same_targets", "parting", "alternatives"}
+    assert said.json.keys() == {"there", "back", "inspected", "same_targets", "parting", "alternatives", "onward"}
     assert said.json["there"].keys() == {
         "hops", "end", "packet", "endpoints", "targets", "choices", "alternatives", "balanced"
     }  # fmt: skip

@@ -91,7 +91,8 @@ class Comparison:
 
 def compare(plan: Plan, states: States, observation: Observation) -> Comparison:
     """Compare what the model says about a plan with what was observed in its lab."""
-    paths, states = Paths(plan), replace(states, targets=observation.targets, members=observation.members)
+    paths = Paths(plan)
+    states = replace(states, targets=observation.targets, members=observation.members, flows=observation.flows)
     transit = {gateway.name for gateway in plan.transit_gateways}
     found: list[Difference] = []
     ends: list[End] = []

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
+from gwlbemu.paths.values import FlowKey
 from gwlbemu.public import Lab
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.trace import TraceSession
+from gwlbemu.views.flows import read_flows
 from gwlbemu.views.targets import read_targets
 from gwlbemu.views.waiting import wait_until_healthy
 from tests.differential.outcomes import ROUTERS, outcomes
@@ -49,7 +51,7 @@ def observe(plan: Plan, probes: Sequence[Probe], secret: str, broken: tuple[str,
         if broken:
             lab.fail(*broken)
             _until_noticed(watch, lab, broken)
-        found = read_targets(lab.running).items
+        found, flows = read_targets(lab.running).items, _flows(lab)
         for namespace in plan.namespaces:
             stack.enter_context(tapped(watch, namespace))
         before = _without_route(plan)
@@ -65,7 +67,20 @@ def observe(plan: Plan, probes: Sequence[Probe], secret: str, broken: tuple[str,
         Counter(one.resource for one in watch.sightings if one.what.error and not one.outgoing),
         {(each.node, each.id): each.state for each in found if each.node in gateways},
         {(each.node, each.target_group, each.id): each.state for each in found if each.node not in gateways},
+        flows,
     )
+
+
+def _flows(lab: Lab) -> dict[str, dict[FlowKey, str]]:
+    """Return the flows that gateway load balancers have before there is any probe: those of health checks, which go by
+    their addresses alone where a group is sticky.
+    """
+    gateways, found = {node.name for node in lab.plan.gateway_nodes}, dict[str, dict[FlowKey, str]]()
+    for flow in read_flows(lab.running, 10_000).items if lab.plan.application_nodes else ():
+        if flow.node in gateways:
+            ends = flow.source, flow.source_port, flow.destination, flow.destination_port
+            found.setdefault(flow.node, {})[flow.endpoint, flow.protocol, *ends] = flow.target
+    return found
 
 
 def _without_route(plan: Plan) -> dict[str, int]:

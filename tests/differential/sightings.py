@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 
+from gwlbemu.paths.values import FlowKey
 from gwlbemu.views.traces import TracedPacket
 from gwlbemu.wire.ip import IpPacket
 from tests.differential.probes import Probe, Recognised
@@ -77,7 +78,8 @@ class Observation:
 
     `without_route` has, for each router, how many packets its kernel had no route for, by its own count, and `errors`
     how many of those may have been ICMP errors; nothing where network load balancers probe their targets meanwhile.
-    `targets` and `members` are the states of targets when the probes were sent (see `paths.values.States`).
+    `targets` and `members` are the states of targets when the probes were sent, `flows` those that health checks behind
+    gateway load balancers had made (see `paths.values.States`).
     """
 
     outcomes: tuple[Outcome, ...]
@@ -85,6 +87,7 @@ class Observation:
     errors: dict[str, int]
     targets: dict[tuple[str, str], str] = field(default_factory=dict)
     members: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    flows: dict[str, dict[FlowKey, str]] = field(default_factory=dict)
 
 
 def key_at_node(one: Sighting) -> Key | None:

@@ -81,12 +81,20 @@ def test_a_request_that_is_under_way_is_a_flow(lab: Lab) -> None:
     waiting = lab.spawn("client", ["curl", "-s", f"http://{public_address(lab, A)}/delay/30"])
     try:
         flow = wait_until(lambda: next(iter(lab.flows()), None), what="the flow")
+        assert flow is not None
         assert (flow.node, flow.type, flow.listener, flow.target_group) == (A, "application", "HTTP:80", "servers")
         assert (flow.source, flow.target_address) == ("198.51.100.10", f"10.0.{'ab'.index(flow.target[-1]) + 1}.10")
         assert [each.in_flight for each in lab.targets() if (each.node, each.id) == (A, flow.target)] == [1]
     finally:
         waiting.kill()
     wait_until(lambda: not lab.flows(), what="its end")
+
+
+def test_an_injected_packet_arrives_at_the_node_that_ends_the_connection(lab: Lab) -> None:
+    (report,) = lab.inject(tcp=80, source="client", destination=public_address(lab, A))
+    assert (report.delivered_to, bool(report.replies)) == (A, True)
+    assert report.expected is not None
+    assert report.expected.agrees
 
 
 def test_every_process_has_a_log_and_the_command_prints_it(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

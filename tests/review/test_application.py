@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from gwlbemu.topology.file.document import dotted
+from tests.lab.albs import behind
 from tests.paths import TOPOLOGIES
 from tests.review.test_review import Change, findings
 from tests.topology.builder import put
@@ -119,3 +120,24 @@ def test_a_group_without_targets_is_told_with_what_clients_get() -> None:
     found = one(put("target_groups.1.targets", []))
     assert found[:2] == ("no-targets", "error")
     assert "every request gets 503" in found[4]
+
+
+@pytest.mark.contract("NL-10")
+def test_the_group_of_a_load_balancer_behind_another_has_to_let_its_clients_in() -> None:
+    """A network load balancer keeps its clients' addresses; its health checks come from its nodes."""
+    groups = (
+        {"name": "lb", "ingress": [{"protocol": "tcp", "ports": "80-81", "source": "0.0.0.0/0"}]},
+        {"name": "alb", "ingress": [{"protocol": "tcp", "ports": "80-81", "source": "10.0.0.0/16"}]},
+    )
+    shut = yaml.safe_load(behind(security_groups=groups, members={"front": ["lb"], "web": ["alb"]}))
+    found = [each for each in findings(shut) if each.kind != "no-nat"]  # servers without a public address
+    assert {(each.kind, each.change) for each in found} == {
+        ("shut-target", "{protocol: tcp, ports: 80, source: lb}"),
+        ("shut-target", "{protocol: tcp, ports: 81, source: lb}"),
+    }
+    assert found[0].text == (
+        "security group alb of target web-node-a lets in none of what load balancer front sends to tcp 80 there: it"
+        " comes from clients, whose addresses it keeps"
+    )
+    shut["vpcs"][0]["security_groups"][1]["ingress"][0]["source"] = "lb"
+    assert {each.kind for each in findings(shut)} == {"no-nat"}
