@@ -20,10 +20,10 @@ def not_yet(topology: Topology) -> Iterator[Problem]:
     for balancer in balancers_of_type(topology, NETWORK):
         here: Path = ("load_balancers", topology.load_balancers.index(balancer))
         for rest, listener in balancer.all_listeners():
-            # AWS does since 11/2024, with EnablePrefixForIpv6SourceNat (ELBv2 API, CreateLoadBalancer).
+            # NLB guide, Listeners: a UDP listener of a dualstack load balancer requires target groups of IPv6.
             if balancer.ip_address_type == "dualstack" and listener.protocol in _DATAGRAMS:
                 yield Problem(
                     (*here, *rest, "protocol"),
-                    f"nothing here translates {listener.protocol} from IPv6 to the IPv4 of targets: expected TCP or "
-                    "TLS, or ip_address_type ipv4 (UnsupportedProtocol)",
+                    f"a {listener.protocol} listener of a dualstack load balancer needs target groups of IPv6 addresses, "
+                    "which are not emulated: expected TCP or TLS, or ip_address_type ipv4 (UnsupportedProtocol)",
                 )

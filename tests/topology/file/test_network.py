@@ -335,7 +335,9 @@ def test_a_rule_by_ip_version_is_taken() -> None:
 @pytest.mark.parametrize("protocol", ["UDP", "TCP_UDP"])
 def test_datagrams_from_ipv6_to_ipv4_are_refused_with_the_reason(protocol: str) -> None:
     change = network(group(protocol=protocol), ip_address_type="dualstack", listeners=[listener(protocol)])
-    assert f"nothing here translates {protocol} from IPv6" in told(change, f"{LISTENER}.protocol")
+    assert f"a {protocol} listener of a dualstack load balancer needs target groups of IPv6 addresses" in told(
+        change, f"{LISTENER}.protocol"
+    )
 
 
 @pytest.mark.parametrize(
