@@ -24,6 +24,7 @@ def not_yet(topology: Topology) -> Iterator[Problem]:
             if balancer.ip_address_type == "dualstack" and listener.protocol in _DATAGRAMS:
                 yield Problem(
                     (*here, *rest, "protocol"),
-                    f"a {listener.protocol} listener of a dualstack load balancer needs target groups of IPv6 addresses, "
-                    "which are not emulated: expected TCP or TLS, or ip_address_type ipv4 (UnsupportedProtocol)",
+                    f"a {listener.protocol} listener of a dualstack load balancer needs target groups of IPv6 "
+                    "addresses, which are not emulated: expected TCP or TLS, or ip_address_type ipv4 "
+                    "(UnsupportedProtocol)",
                 )
