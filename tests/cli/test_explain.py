@@ -232,3 +232,38 @@ def test_after_a_change_others_serve(gwlbemu: Any, changes: list[str], told: str
     said = gwlbemu("explain", "client", "web", str(TOPOLOGIES / "static-ip.yaml"), *given)
     assert said.code == 0
     assert told in " ".join(said.out.split())
+
+
+WEB_TIER = str(TOPOLOGIES / "web-tier.yaml")
+
+
+@pytest.mark.contract("AL-01", "AL-02")
+def test_the_connection_behind_an_application_load_balancer_is_told(gwlbemu: Any) -> None:
+    said = gwlbemu("explain", "client", "web:443", WEB_TIER)
+    assert said.code == 0
+    text = " ".join(said.out.split())
+    assert "web-node-a ends the connection: listener HTTPS:443, default actions -> target group web-servers" in text
+    assert "web-a1 sees source 10.0.1.254, the node's" in text
+    assert "web-a1 sees X-Forwarded-For: 198.51.100.10" in text
+    assert "app-a local: 10.0.11.0/24" in text
+    assert text.endswith("It is served by web-a1 or web-a2 or web-b1 or web-b2.")
+    lost = gwlbemu("explain", "client", "web:443", WEB_TIER, "--after", "fail instance web-a1", "--json")
+    assert lost.code == 0  # nobody is given a request who is not healthy
+    onwards = [each["onward"] for each in lost.json["after"]["alternatives"]]
+    assert {each["target"] for each in onwards} == {"web-a2", "web-b1", "web-b2"}
+
+
+@pytest.mark.contract("AL-04")
+def test_a_request_has_its_rule(gwlbemu: Any) -> None:
+    redirected = gwlbemu("explain", "client", "web:80", WEB_TIER, "--request", "GET /x?y", "--header", "Host: a.test")
+    assert redirected.code == 0
+    assert "301 Moved Permanently" in redirected.out
+    assert "https://a.test:443/x?y" in redirected.out
+    for wrong, told in (
+        (["--request", "/x"], "expected a method and a path"),
+        (["--header", "Host: a.test"], "of which request?"),
+        (["--request", "GET /", "--header", "Host"], "expected NAME:VALUE"),
+    ):
+        said = gwlbemu("explain", "client", "web:443", WEB_TIER, *wrong)
+        assert said.code == 3
+        assert told in said.err
