@@ -85,7 +85,8 @@ class Connections:
         known, model = set(self._choices.named), self._paths.application_model(node, self._states)
         listener = model.listener(arrived.destination_port)
         assert listener is not None
-        told = model.decide(listener, arrived, self._choices, self._request if number == 1 else None)
+        request, self._request = self._request, None  # the next one is asked what this one makes of it
+        told = model.decide(listener, arrived, self._choices, request)
         path = self._paths.group_places.get(told.group, self._paths.balancer_places[node.load_balancer])
         if told.server is None:
             says = f"a request gets {_status(told.status)} from {node.name}: {told.why}"

@@ -89,7 +89,7 @@ def test_targets_metrics_and_the_live_view_count_the_same_requests(lab: Lab) -> 
 def test_a_request_that_is_under_way_is_a_flow(lab: Lab) -> None:
     waiting = lab.spawn("client", ["curl", "-s", f"http://{public_address(lab, A)}/delay/30"])
     try:
-        flow = wait_until(lambda: next(iter(lab.flows()), None), what="the flow")
+        flow = wait_until(lambda: next((each for each in lab.flows() if each.target), None), what="the flow")
         assert flow is not None
         assert (flow.node, flow.type, flow.listener, flow.target_group) == (A, "application", "HTTP:80", "servers")
         assert (flow.source, flow.target_address) == ("198.51.100.10", f"10.0.{'ab'.index(flow.target[-1]) + 1}.10")

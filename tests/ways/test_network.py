@@ -13,13 +13,14 @@ from gwlbemu.core.network.tables import Connection
 from gwlbemu.paths.answer import expected_answers
 from gwlbemu.paths.network_node import NetworkModel
 from gwlbemu.paths.values import Bound, Cause, Exchange, Kind, Packet, States
-from gwlbemu.paths.walk import Paths, exchange
+from gwlbemu.paths.walk import Paths, Request, exchange
 from gwlbemu.topology.file.document import dotted
 from gwlbemu.topology.plan.dns_names import resource_named
 from gwlbemu.topology.plan.resolve import load
 from gwlbemu.views.explanation import conclusion
 from gwlbemu.wire.protocols import ICMP, TCP, UDP
 from gwlbemu.wire.tcp import ACK, RST
+from tests.lab.albs import behind
 from tests.lab.fronts import ADDRESSES, BOTH, ECHO, NOBODY, ONLY_A, ONLY_B, PRIVATE, PUBLIC, front
 
 Document = dict[str, Any]
@@ -342,6 +343,29 @@ def test_what_a_proxy_cannot_reach_closes_the_connection_that_it_has_taken() -> 
     assert own.onward.exchange.there.end.reason == Cause.HAIRPIN.value
     stopped = States(without_engine=frozenset({"front-node-a"}))
     assert ended(asked(proxied(), tcp("client", PUBLIC["a"], ONLY_A), stopped))[2] == Cause.RESET.value
+
+
+def test_a_request_is_for_the_application_load_balancer_behind_whoever_ends_the_connection_before() -> None:
+    document = yaml.safe_load(behind())
+    document["vpcs"][0]["ipv6_cidr"] = "2001:db8:a::/56"
+    for number, subnet in enumerate(document["vpcs"][0]["subnets"]):
+        subnet["ipv6_cidr"] = f"2001:db8:a:{number}::/64"
+    front = document["load_balancers"][0]
+    front |= {"ip_address_type": "dualstack"}
+    made = Paths(load(yaml.safe_dump(document, sort_keys=False), "behind.yaml"))
+    node = made.plan.network_nodes[0]
+    found = exchange(made, tcp("near", node.ipv6_address, 80), request=Request("GET", "/x"))
+    assert found.served
+    first = found.onward
+    assert first is not None
+    assert first.exchange is not None
+    assert first.sees == (f"source {node.address}, the node's, since targets have IPv4",)
+    second = first.exchange.onward
+    assert second is not None
+    assert second.sees[0] == "GET /x"
+    assert second.sees[3].startswith(f"X-Forwarded-For: {node.address},")
+    ends = [one.onward.exchange.there.end.at for one in found.possible if one.onward and one.onward.exchange]
+    assert set(ends) == {"web-node-a", "web-node-b"}
 
 
 def test_nothing_is_claimed_of_a_node_whose_tables_were_changed() -> None:

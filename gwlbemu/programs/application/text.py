@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from gwlbemu.core.application.engine import Engine, Pool, Server
@@ -23,6 +22,7 @@ from gwlbemu.programs.application import keyed, pages
 from gwlbemu.programs.application.jwks import Key
 from gwlbemu.programs.application.text_listeners import Frontend, Options
 from gwlbemu.programs.application.text_pools import Backend
+from gwlbemu.programs.haproxy.description import UNKNOWN, described
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -32,7 +32,6 @@ FORMER_WORKERS = 20  # that may stay with old connections
 STREAMS = 128  # ALB guide, Listeners: requests at once over one connection of HTTP/2
 # ALB guide, Quotas and HTTP header limits: 64 K of headers. A buffer holds them, and what is added to them.
 BUFFER_BYTES, ADDED_BYTES = 98304, 24576
-_DESCRIPTION = "GENERATION"
 # Header names as AWS writes them; of others, as most do.
 _SPELLINGS = """
 Host User-Agent Accept Accept-Encoding Accept-Language Accept-Ranges Authorization Cache-Control Connection
@@ -106,7 +105,7 @@ def text(
     connect_seconds: float = CONNECT_SECONDS,
     keep_alive_seconds: int = 0,
 ) -> str:
-    """Return the configuration; `description_of` says how the HAProxy that has read it can be told.
+    """Return the configuration; its description says how the HAProxy that has read it can be told.
 
     `access_log` is the path of a datagram socket that gets a line of JSON per request (see `access_log`), "" for none.
     `keys` are those that were found at each JWKS endpoint; without any, no token is accepted.
@@ -118,7 +117,7 @@ def text(
     keep_alive = keep_alive_seconds or attributes.client_keep_alive_seconds
     options = Options(mark, connect, keep_alive, access_log, keys or {})
     written: str = _template().render(
-        description=_DESCRIPTION,
+        description=UNKNOWN,
         former=FORMER_WORKERS,
         buffer=BUFFER_BYTES,
         added=ADDED_BYTES,
@@ -131,12 +130,7 @@ def text(
         frontends=[Frontend(engine, listener, options) for listener in engine.listeners],
         backends=[Backend(engine, pool, mark) for pool in engine.pools],
     )
-    return written.replace(_DESCRIPTION, blake2b(written.encode(), digest_size=8).hexdigest(), 1)
-
-
-def description_of(configuration: str) -> str:
-    """Return the description in a configuration that `text` made."""
-    return next(line.split()[1] for line in configuration.splitlines() if line.startswith("  description "))
+    return described(written)
 
 
 def changes(before: Engine, after: Engine) -> Iterator[str]:

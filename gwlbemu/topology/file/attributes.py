@@ -8,7 +8,7 @@ from gwlbemu.core.elb.attributes import LISTENER, LOAD_BALANCER, TARGET_GROUP
 from gwlbemu.core.elb.balancer_types import ATTRIBUTES, NETWORK, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.network_attributes import NetworkAttributes, check_group_attributes, group_defaults
 from gwlbemu.core.emulation import EXPLANATIONS, Emulation, Scalar
-from gwlbemu.errors import SettingError
+from gwlbemu.errors import AwsError, SettingError
 from gwlbemu.topology.file.document import Path, Problem
 
 __all__ = [
@@ -66,7 +66,8 @@ def _problems(
         try:
             together()
         except SettingError as error:
-            yield Problem(path, str(error))
+            code = "" if error.code == AwsError.code else f" ({error.code})"
+            yield Problem(path, f"{error}{code}")
 
 
 def switch_problems(given: Mapping[str, Scalar], path: Path) -> Iterator[Problem]:

@@ -123,7 +123,7 @@ def _forwards(topology: Topology, balancer: LoadBalancer, home: Vpc | None, path
     for rest, name in balancer.forwards():
         here = (*path, *rest)
         if name not in groups:
-            yield Problem(here, f"there is no target group {name}")
+            yield Problem(here, f"there is no target group {name} (TargetGroupNotFound)")
             continue
         if TYPE_OF_PROTOCOL[protocol := groups[name].protocol] != balancer.type:
             wanted = [each for each, kind in TYPE_OF_PROTOCOL.items() if kind == balancer.type]

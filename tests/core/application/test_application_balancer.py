@@ -285,3 +285,17 @@ def test_the_engine_is_another_one_only_when_something_has_changed() -> None:
     assert draining != unhealthy
     core.expire(13.0)
     assert core.engine() != draining
+
+
+def test_an_engine_takes_over_states_and_what_is_gone_takes_nothing() -> None:
+    core = in_slow_start()
+    before = core.engine()
+    core.configure(told(target(1), target(3), **{SLOW: "100", DELAY: "0"}), now=20.0)
+    core.expire(20.0)
+    probe(core, False, "t1", now=21.0, times=2)
+    probe(core, True, "t3", now=21.0)
+    after = before.with_states_of(core.engine())
+    assert after.shape == before.shape
+    (servers,) = (pool.servers for pool in after.pools)
+    assert [(each.target, each.takes_requests) for each in servers] == [("t1", False), ("t2", False)]
+    assert before.with_states_of(before) == before

@@ -22,6 +22,7 @@ from gwlbemu.core.elb.rules import FORWARD, Action, WeightedTargetGroup
 from gwlbemu.lab import engines
 from gwlbemu.programs.application import text as haproxy_text
 from gwlbemu.programs.application.jwks import Key
+from gwlbemu.programs.haproxy.description import description_of
 from tests.waiting import wait_until
 
 NODE, CLIENT = "127.0.1.1", "127.0.9.9"
@@ -317,7 +318,7 @@ def running(
         process = subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log)
         stack.callback(process.wait, 30)
         stack.callback(process.terminate)
-        described = haproxy_text.description_of((folder / "engine.cfg").read_text())
+        described = description_of((folder / "engine.cfg").read_text())
 
         def is_ready() -> bool:
             assert process.poll() is None, (folder / "engine.log").read_text()

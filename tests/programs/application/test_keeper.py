@@ -255,8 +255,8 @@ def test_a_target_that_dies_costs_no_more_than_until_it_is_unhealthy(lab: Bench)
         before = dict(clients.lost)
         seen = clients.total()
         wait_until(partial(clients.reached, seen + PER_SECOND))
-    # Where a target's connection breaks under a request that was not the first of its client's connection, HAProxy closes
-    # the client's, which is to ask again; AWS answers 502.
+    # Where a target's connection breaks under a request that was not the first of its client's connection, HAProxy
+    # closes the client's, which is to ask again; AWS answers 502.
     assert "502" in clients.lost
     assert set(clients.lost) <= {"502", "EOFError"}
     assert sum(clients.lost.values()) - sum(before.values()) <= CLIENTS  # those that were under way

@@ -14,6 +14,7 @@ from gwlbemu.core.elb.rules import REDIRECT, Action, Condition, Redirect, Rule
 from gwlbemu.lab import engines
 from gwlbemu.programs.application import text, text_log
 from gwlbemu.programs.application.words import argument, plain, substitution, word
+from gwlbemu.programs.haproxy.description import description_of
 from tests.programs.application.http_lab import CLIENT, NODE, Http, engine, forward, listener, pool, running
 
 WEB = pool("web", ("a", "127.0.2.1", 8000), ("b", "127.0.2.2", 8000))
@@ -28,7 +29,7 @@ def test_a_text_tells_of_everything_by_its_description() -> None:
         text.text(engine(pools=[down])),
         text.text(engine(listener(port=81), pools=[WEB])),
     ]
-    assert len({text.description_of(each) for each in said}) == 4
+    assert len({description_of(each) for each in said}) == 4
     assert "  server a 127.0.2.1:8000 weight 5 disabled\n" in said[2]
     assert text.text(plain_one) == said[0]
 

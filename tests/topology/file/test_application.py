@@ -164,6 +164,8 @@ RULES = [
      f"{RULE}.transforms[0].host_header_rewrite_config.rewrites[0].replace", "$2 is no group"),
 ]  # fmt: skip
 ACTIONS = [
+    ("no such group", with_actions(forward("nobody")), f"{ACTION}.target_group",
+     "there is no target group nobody (TargetGroupNotFound)"),
     ("OpenID Connect", with_actions({"type": "authenticate-oidc"}, forward("webs")), f"{ACTION}.type",
      "authenticate-oidc is not emulated"),
     ("Cognito", with_actions({"type": "authenticate-cognito"}, forward("webs")), f"{ACTION}.type",
@@ -224,7 +226,8 @@ GROUPS = [
      f"{GROUP}.health_check.matcher", "from 0 to 99"),
     ("1001 targets", application(group(targets=[{"id": "web", "port": number} for number in range(1, 1002)])),
      f"{GROUP}.targets", "1001 targets: expected at most 1000"),
-    ("a reserved cookie", *attribute("stickiness.app_cookie.cookie_name", "AWSALBAPP-0"), "is reserved"),
+    ("a reserved cookie", *attribute("stickiness.app_cookie.cookie_name", "AWSALBAPP-0"),
+     "AWSALB, AWSALBAPP, AWSALBTG (InvalidConfigurationRequest)"),
     ("no cookie", *attribute("stickiness.enabled", True, **{"stickiness.type": "app_cookie"}), "this key is missing"),
     ("stickiness of one zone", *attribute("stickiness.enabled", True, **{"load_balancing.cross_zone.enabled": False}),
      "expected false while"),
