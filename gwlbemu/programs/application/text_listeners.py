@@ -152,24 +152,23 @@ def _expected(idle_seconds: int) -> Iterator[str]:
 
 def _append(with_port: bool, has_ipv6: bool) -> Iterator[str]:
     """The client's address after those that are there, in one line; one of IPv6 then stands in brackets."""
-    several, six = f"{{ req.fhdr_cnt({_XFF}) gt 1 }}", "{ src -m sub : }"
     joined = [
         substitution(rf"({_XFF}:[^\n]*\n)|[^\n]*\n", "$1", "g"),  # line after line
         substitution(rf"\s*{_XFF}: *", ", ", "g"),
         substitution(r"^, ", ""),
         substitution(r"\s+$", ""),
     ]
-    yield f"http-request set-var(txn.xff) {word(','.join(('req.hdrs', *joined)))} if {_FORWARDED} {several}"
     port = ":%[src_port]" if with_port else ""
     for is_six in (True, False) if has_ipv6 else (False,):
-        address = "[%[src]]" if is_six else "%[src]"
-        which = (f"{six}" if is_six else f"!{six}") if has_ipv6 else ""
-        before = word(f"%[var(txn.xff)], {address}{port}")
-        yield f"http-request set-header {_XFF} {before}{when(_FORWARDED, which)}"
-        if with_port:
-            yield f"http-request set-header {_XFF} {word(address + port)}{when(f'!{_FORWARDED}', which)}"
-    if not with_port:
-        yield "option forwardfor if-none"
+        later = f"{'[%[src]]' if is_six else '%[src]'}{port}"
+        alone = later if with_port else "%[src]"
+        which = f"{'' if is_six else '!'}{{ src -m sub : }}" if has_ipv6 else ""
+        yield f"tcp-request connection set-var-fmt(sess.alone) {word(alone)}{when(which)}"
+        yield f"tcp-request connection set-var-fmt(sess.later) {word(later)}{when(which)}"
+    several = f"{{ req.fhdr_cnt({_XFF}) gt 1 }}"
+    yield f"http-request set-var(txn.xff) {word(','.join(('req.hdrs', *joined)))}{when(_FORWARDED, several)}"
+    yield f"http-request set-header {_XFF} %[var(sess.alone)]{when(f'!{_FORWARDED}')}"
+    yield f'http-request set-header {_XFF} "%[var(txn.xff)], %[var(sess.later)]"{when(_FORWARDED)}'
 
 
 def _trace() -> Iterator[str]:
@@ -181,7 +180,7 @@ def _trace() -> Iterator[str]:
     had = "{ var(txn.rest) -m found }"
     rest = ",".join((f"req.fhdr({_TRACE})", substitution(r"(^|;)\s*Self=[^;]*", ""), substitution("^;", "")))
     yield f"http-request set-var(txn.rest) {word(rest)}"
-    yield f'http-request set-header {_TRACE} "Root={identity}" if !{had}'
+    yield f'http-request set-header {_TRACE} "Root={identity}"'
     for field, condition in (("Self", ""), ("Root", "!")):
         root = f"{condition}{{ var(txn.rest) -m reg {word(_ROOT)} }}"
         yield f'http-request set-header {_TRACE} "{field}={identity};%[var(txn.rest)]" if {had} {root}'
