@@ -30,6 +30,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield lab
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Lab]:
+    """A lab for one test, which lets engines begin anew."""
+    file = tmp_path / "web.yaml"
+    file.write_text(web_front("web-own"))
+    with Lab(file) as lab:
+        yield lab
+
+
 def requests_at(lab: Lab) -> int:
     return sum(each.requests for each in lab.targets())
 
@@ -108,6 +117,31 @@ def test_every_process_has_a_log_and_the_command_prints_it(lab: Lab, capsys: pyt
     assert "access logs of web are off" in capsys.readouterr().err
 
 
+@pytest.mark.contract("AL-21")
+def test_the_access_log_has_the_requests_that_targets_saw_by_time(own: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab = own
+    lab.set("web", {"access_logs.s3.enabled": True})
+    try:
+        wait_until(lambda: lab.status().well, what="the engines")
+        seen = [
+            answer.forwarded["X-Amzn-Trace-Id"]
+            for node in (A, B, A)
+            for answer in lab.http("client", f"http://{public_address(lab, node)}/logged", count=2).answers
+        ]
+        lines = wait_until(
+            lambda: found if len(found := [line for line in lab.access_log("web") if "/logged" in line]) == 6 else [],
+            what="the lines",
+        )
+        assert [line.split('"')[5] for line in lines] == seen
+        assert [line for line in lab.access_log(A) if "/logged" in line] == [*lines[:2], *lines[4:]]
+        assert main(["logs", "--lab", lab.name, "web", "--access", "--lines", "1"]) == 0
+        assert capsys.readouterr().out == f"{lines[-1]}\n"
+    finally:
+        lab.set("web", {"access_logs.s3.enabled": False})
+    assert main(["logs", "--lab", lab.name, "web", "--access"]) == 0
+    assert "access logs of web are off" in capsys.readouterr().err
+
+
 def test_a_request_is_one_journey_from_client_to_server(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     answer = lab.http("client", f"{NAME}/journey").answers[0]
     root = answer.forwarded["X-Amzn-Trace-Id"].removeprefix("Root=")
@@ -150,18 +184,16 @@ def test_targets_that_all_fail_are_told_as_failing_open(lab: Lab) -> None:
     )
 
 
-def test_a_killed_engine_is_told_by_status_and_doctor_and_healed(tmp_path: Path) -> None:
-    file = tmp_path / "web.yaml"
-    file.write_text(web_front("web-killed"))
-    with Lab(file) as lab:
-        (engine,) = (each for each in lab.status().processes if each.name == f"{A}.proxy")
-        os.kill(engine.pid, signal.SIGKILL)
-        wait_until(lambda: any(node.broken_proxy for node in lab.status().nodes), what="the keeper to tell")
-        status = lab.status()
-        assert ([node.name for node in status.nodes if node.broken_proxy], status.well) == ([A], False)
-        assert "stopped-proxy" in {each.kind for each in examine_lab(lab.running).findings}
-        assert lab.http("client", f"http://{public_address(lab, B)}/").ok
-        lab.heal("node", A)
-        wait_until(lambda: lab.status().well, what="the engine")
-        url = f"http://{public_address(lab, A)}/"
-        assert lab.http("client", url, count=4).targets == {"server-a": 2, "server-b": 2}
+def test_a_killed_engine_is_told_by_status_and_doctor_and_healed(own: Lab) -> None:
+    lab = own
+    (engine,) = (each for each in lab.status().processes if each.name == f"{A}.proxy")
+    os.kill(engine.pid, signal.SIGKILL)
+    wait_until(lambda: any(node.broken_proxy for node in lab.status().nodes), what="the keeper to tell")
+    status = lab.status()
+    assert ([node.name for node in status.nodes if node.broken_proxy], status.well) == ([A], False)
+    assert "stopped-proxy" in {each.kind for each in examine_lab(lab.running).findings}
+    assert lab.http("client", f"http://{public_address(lab, B)}/").ok
+    lab.heal("node", A)
+    wait_until(lambda: lab.status().well, what="the engine")
+    url = f"http://{public_address(lab, A)}/"
+    assert lab.http("client", url, count=4).targets == {"server-a": 2, "server-b": 2}
