@@ -283,7 +283,7 @@ class Session:
             for number in range(self.effort.rounds):
                 self.say(f"requests, round {number + 1} of {self.effort.rounds}")
                 try:
-                    self._requests(plain, front)
+                    self._requests(plain, front, plain_first=number % 2 == 0)
                 except (GwlbemuError, OSError) as error:
                     self.results.missing["requests/application"] = str(error)
                     break
@@ -300,8 +300,8 @@ class Session:
             self.results.missing[name] = str(error)
             return None
 
-    def _requests(self, plain: application.Front, front: application.Front) -> None:
-        for each in (plain, front):
+    def _requests(self, plain: application.Front, front: application.Front, *, plain_first: bool) -> None:
+        for each in (plain, front) if plain_first else (front, plain):
             self.results.add("requests", each.name, application.requests(each, seconds=self.effort.tcp_seconds))
         self.results.add("node-memory", "application", application.memory(front) / 2**20)
         application.log(front, on=True)
