@@ -33,9 +33,11 @@ from gwlbemu.topology.plan.ends import destination_address, web_port
 from gwlbemu.topology.plan.render import lab_map
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.pairs import inspected_pair
+from gwlbemu.views.model import Model, Question
 from gwlbemu.views.status import read_status
 from gwlbemu.views.targets import read_targets, targets_by_node
 from gwlbemu.views.waiting import wait_until_healthy
+from gwlbemu.wire.protocols import TCP
 
 
 @click.command("up")
@@ -135,6 +137,9 @@ def _between_instances(plan: Plan) -> Iterator[str]:
     with suppress(SettingError):
         client, server = inspected_pair(plan)
         port = web_port(plan, server)
+        said = Model(plan).ask(Question(client.name, server.name, TCP, port or 80))
+        if not all(one.answered for one in said.outcomes):
+            return
         place = destination_address(client, server) + (f":{port}" if port not in (None, 80) else "")
         if port:
             yield hint(plan.lab, "exec", client.name, "--", "curl", "-s", f"http://{place}/")

@@ -13,7 +13,7 @@ from gwlbemu.trials.craft import PacketSpec
 from gwlbemu.trials.injection import demo_packets, prepare
 from gwlbemu.trials.pairs import inspected_pair
 from tests.lab.worlds import world
-from tests.paths import SHARED
+from tests.paths import SHARED, TOPOLOGIES
 
 CENTRAL = SHARED / "cases/ref-2-central-egress/two-zones.yaml"
 
@@ -66,3 +66,10 @@ def test_a_central_exit_is_shown_by_a_pair_of_two_vpcs() -> None:
     plan = load(CENTRAL.read_text(), "here")
     sender, receiver = inspected_pair(plan)
     assert sender.vpc != receiver.vpc
+
+
+def test_what_a_security_group_keeps_from_arriving_is_not_proposed() -> None:
+    plan = load((TOPOLOGIES / "web-tier.yaml").read_text(), "web-tier.yaml")
+    steps = _next_steps(plan)
+    assert any("http --lab web-tier client https://" in step for step in steps)
+    assert not any("inject" in step or "exec" in step for step in steps)
