@@ -62,6 +62,8 @@ def _keys(resource: str) -> JsonDict:
 
 def _health_check_port(value: object) -> object:
     low, high = RANGES["port"]
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)  # HealthCheckPort is text in the ELBv2 API
     number = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
     if number or value is None or value == _AT_TRAFFIC_PORT:
         return value

@@ -26,7 +26,11 @@ _HOST = re.compile(r"[A-Za-z0-9*?.-]+")
 _PATH = re.compile(r"[A-Za-z0-9_\-.$/~\"'@:+&*?\\%,;=!()]+")
 _METHOD = re.compile(r"[A-Z_-]+")
 _PLACEHOLDER = re.compile(r"#\{([^}]*)\}?")
-_KEYWORDS = {"host": ("host",), "path": ("host", "path", "port"), "query": ("host", "path", "port", "query")}
+_KEYWORDS = {
+    "host": ("host",),
+    "path": ("host", "path", "port"),
+    "query": ("protocol", "host", "path", "port", "query"),
+}
 # Inline flags but (?i), POSIX classes, and escapes that only one of the two knows.
 _ODD = re.compile(r"\(\?(?![:=!>]|<[=!]|P[<=]|i\))|\[\[?:|\\[NuUZz]")
 _REFERENCE = re.compile(r"\$([0-9]+)")

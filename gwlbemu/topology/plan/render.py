@@ -87,20 +87,25 @@ def _tunnels(plan: Plan, health: Health) -> Iterator[str]:
         groups = plan.groups_of(balancer.name)
         across = balancer.attributes.get(_CROSS_ZONE) == "true"
         names = ", ".join(group.name for group in groups)
-        yield f"load balancer {balancer.name}  target group {names}  cross-zone {'on' if across else 'off'}"
+        word = "target group" if len(groups) == 1 else "target groups"
+        yield f"load balancer {balancer.name}  {word} {names}  cross-zone {'on' if across else 'off'}"
         for node in (node for node in plan.nodes if node.load_balancer == balancer.name):
             states = {
                 (target.get("target_group", groups[0].name), target["id"]): target["state"]
                 for target in health.get(node.name, ())
             }
-            targets = [
-                f"{target.id} {states.get((group.name, target.id), '')}".rstrip()
+            by_group = [
+                ", ".join(
+                    f"{target.id} {states.get((group.name, target.id), '')}".rstrip()
+                    for target in group.targets
+                    if _crosses(group, across) or target.zone in (node.zone, EVERY_ZONE)
+                )
+                or "no target in this zone"
                 for group in groups
-                for target in group.targets
-                if _crosses(group, across) or target.zone in (node.zone, EVERY_ZONE)
             ]
-            served = _served(balancer, node)
-            line = f"  {node.name}  {node.address}   {served} => {', '.join(targets) or 'no target in this zone'}"
+            if len(groups) > 1:
+                by_group = [f"{group.name}: {targets}" for group, targets in zip(groups, by_group, strict=True)]
+            line = f"  {node.name}  {node.address}   {_served(balancer, node)} => {'; '.join(by_group)}"
             yield from wrap(line, WIDTH, subsequent_indent=" " * 8, break_on_hyphens=False)
 
 
