@@ -80,6 +80,16 @@ def test_requests_go_to_healthy_targets_and_to_all_when_none_is(lab: Bench) -> N
     assert set(answers()) == {"t2"}
 
 
+def test_health_reaches_the_engine_after_the_propagation_delay(lab: Bench) -> None:
+    lab.serve(1, 2)
+    lab.start(plain(target(1), target(2)), propagation_delay_seconds=0.3)
+    lab.wait_for_states(t1="healthy", t2="healthy")
+    lab.answers[2].is_healthy = False
+    wait_for_taking(lab, "t1")
+    lab.answers[2].is_healthy = True
+    wait_for_taking(lab, "t1", "t2")
+
+
 @pytest.mark.contract("AL-10")
 def test_without_cross_zone_only_the_zones_own_targets_get_requests(lab: Bench) -> None:
     lab.serve(1, 2)
