@@ -190,7 +190,8 @@ def test_passthrough_judges_no_certificate_and_hands_it_on(authority: Authority,
 def test_headers_of_requests_have_other_names(authority: Authority, tmp_path: Path) -> None:
     authority.certificate(tmp_path, "client.pem", "client.example")
     renamed = {
-        f"routing.http.request.{key}.header_name": f"My'#-{key.replace('_', '-')}" for key, _ in REQUEST_HEADERS.values()
+        f"routing.http.request.{key}.header_name": f"My'#-{key.replace('_', '-')}"
+        for key, _ in REQUEST_HEADERS.values()
     }
     attributes = {"routing.http.x_amzn_tls_version_and_cipher_suite.enabled": "true"}
     verified = {f"x-amzn-mtls-clientcert-{each}" for each in ("serial-number", "issuer", "subject", "validity", "leaf")}
