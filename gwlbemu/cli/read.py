@@ -55,7 +55,7 @@ def flows_command(lab_name: str | None, limit: int, as_json: bool) -> int:
     """The live flows of every node: which target, which cookie, how long idle. Exit code 1 when a node is silent.
 
     Those of network load balancers are connections in the kernel, those of application load balancers connections of
-    clients whose request is with a target; each type has a table of its own.
+    clients, with a target while a request is under way; each type has a table of its own.
     """
     lab = open_lab(lab_name)
     flows = read_flows(lab, limit)

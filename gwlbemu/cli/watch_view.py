@@ -26,7 +26,6 @@ QUIET = "dim"
 # Metrics that count what was lost at nodes which clients know by their addresses; a gateway's have names of their own.
 _REASONS = {
     "PortAllocationErrorCount": "no port was left",
-    "RejectedConnectionCount": "connections over the limit",
     "HTTPCode_ELB_500_Count": "requests answered with 500",
     "HTTPCode_ELB_502_Count": "requests answered with 502",
     "HTTPCode_ELB_503_Count": "requests answered with 503",

@@ -32,7 +32,7 @@ def live_findings(topology: Topology, plan: Plan, seen: Seen) -> Iterator[Findin
     yield from _dead_nodes(plan, places, seen)
     yield from _changed_tables(plan, places, seen)
     yield from _stopped_proxies(plan, places, seen)
-    yield from _stopped_resolver(places, seen)
+    yield from _stopped_resolver(seen)
     yield from _dead_programs(plan, places, seen)
     yield from _zones_without_health(topology, plan, places, seen, said)
     yield from _unhealthy_targets(topology, plan, places, seen, said)
@@ -115,7 +115,7 @@ def _stopped_proxies(plan: Plan, places: Places, seen: Seen) -> Iterator[Finding
             yield Finding("stopped-proxy", "error", text, places.balancer(node.load_balancer), change)
 
 
-def _stopped_resolver(places: Places, seen: Seen) -> Iterator[Finding]:
+def _stopped_resolver(seen: Seen) -> Iterator[Finding]:
     state = seen.processes.get(RESOLVER, "")
     if state in ("dead", "frozen"):
         text = f"the resolver of the lab is {state}: no name is answered, neither an instance's nor a load balancer's"

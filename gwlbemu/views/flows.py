@@ -62,7 +62,7 @@ class LiveFlow:
     of inner packets, both directions. `cookie` is the flow cookie as 0x and 8 hex digits. `type` is that of its load
     balancer: of a network load balancer's flow, a connection in the kernel, endpoint, cookie, outer port, age, idle
     time and moves are empty, and of an application load balancer's, a client's connection to its engine, packets, too;
-    of a gateway's, what stands behind `type`. Only such clients are there whose request is with a target.
+    of a gateway's, what stands behind `type`. A client whose connection only waits ("idle") has no target.
     """
 
     node: str

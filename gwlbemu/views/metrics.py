@@ -161,14 +161,9 @@ _NETWORK = (
 _APPLICATION = (
     Metric(AWS_ALB, "ActiveConnectionCount", "Count", _SUM, NON_ZERO, "live, of clients and to targets", is_level=True),
     Metric(AWS_ALB, "NewConnectionCount", "Count", _SUM, NON_ZERO, "new, from clients and to targets"),
-    Metric(AWS_ALB, "RejectedConnectionCount", "Count", _SUM, NON_ZERO, "over the limit"),
     Metric(AWS_ALB, "ClientTLSNegotiationErrorCount", "Count", _SUM, NON_ZERO, "TLS with clients that failed"),
     Metric(AWS_ALB, "ProcessedBytes", "Bytes", _SUM, NON_ZERO, "of requests and responses"),
-    Metric(AWS_ALB, "IPv6ProcessedBytes", "Bytes", _SUM, NON_ZERO, "of these, over IPv6"),
     Metric(AWS_ALB, REQUESTS, "Count", _SUM, REGISTERED, "requests for which a target was chosen"),
-    Metric(AWS_ALB, "IPv6RequestCount", "Count", _SUM, NON_ZERO, "of these, over IPv6"),
-    Metric(AWS_ALB, "GrpcRequestCount", "Count", _SUM, NON_ZERO, "of these, of gRPC"),
-    Metric(AWS_ALB, "RuleEvaluations", "Count", _SUM, NON_ZERO, "rules that were looked at"),
     Metric(AWS_ALB, "HTTP_Fixed_Response_Count", "Count", _SUM, NON_ZERO, "fixed responses"),
     Metric(AWS_ALB, "HTTP_Redirect_Count", "Count", _SUM, NON_ZERO, "redirects"),
     Metric(AWS_ALB, "HTTP_Redirect_Url_Limit_Exceeded_Count", "Count", _SUM, NON_ZERO, "redirects too long"),
@@ -176,9 +171,6 @@ _APPLICATION = (
         Metric(AWS_ALB, f"HTTPCode_ELB_{code}_Count", "Count", _SUM, NON_ZERO, "made by the load balancer")
         for code in ("3XX", "4XX", "5XX", "500", "502", "503", "504")
     ),
-    Metric(AWS_ALB, "DesyncMitigationMode_NonCompliant_Request_Count", "Count", _SUM, NON_ZERO, "not as RFC 7230 has"),
-    Metric(AWS_ALB, "DroppedInvalidHeaderRequestCount", "Count", _SUM, NON_ZERO, "with invalid fields, taken out"),
-    Metric(AWS_ALB, "ForwardedInvalidHeaderRequestCount", "Count", _SUM, NON_ZERO, "with invalid fields, left in"),
     Metric(AWS_ALB, "JWTValidationSuccessCount", "Count", _SUM, NON_ZERO, "tokens that were valid"),
     Metric(AWS_ALB, "JWTValidationFailureCount", "Count", _SUM, NON_ZERO, "tokens that were not"),
     *(
@@ -189,7 +181,6 @@ _APPLICATION = (
     Metric(AWS_ALB, "TargetConnectionErrorCount", "Count", _SUM, NON_ZERO, "connections to targets that failed"),
     Metric(AWS_ALB, "TargetTLSNegotiationErrorCount", "Count", _SUM, NON_ZERO, "TLS with targets that failed"),
     Metric(AWS_ALB, "RequestCountPerTarget", "Count", _SUM, ALWAYS, "the group's requests by its targets"),
-    Metric(AWS_ALB, "UnhealthyRoutingRequestCount", "Count", _SUM, NON_ZERO, "routed by failing open"),
     Metric(AWS_ALB, "HealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are healthy"),
     Metric(AWS_ALB, "UnHealthyHostCount", "Count", _HOSTS, REGISTERED, "targets that are unhealthy"),
 )

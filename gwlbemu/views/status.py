@@ -143,7 +143,9 @@ class ShortcutStatus:
 
 
 class LostLines(NamedTuple):
-    """Lines that an appliance's log of decisions or alerts lacks, since it began."""
+    """Lines that a log of packets or requests lacks since it began: an appliance's log of decisions or alerts, the
+    access log of an application load balancer's node, by whose name `appliance` is then.
+    """
 
     appliance: str
     over_rate: int  # more than the log takes in a second
@@ -172,7 +174,7 @@ class LabStatus:
     shortcuts: ShortcutStatus
     capture: CaptureStatus | None  # None: the lab records no packets
     failures: tuple[BrokenPart, ...]
-    lost_lines: tuple[LostLines, ...] = ()  # of the appliances that lost some
+    lost_lines: tuple[LostLines, ...] = ()  # of the logs that lost some
     interrupted: bool = False  # a change ended halfway: nodes may differ from the plan
     port_drops: tuple[PortDrops, ...] = ()  # read by `read_status` alone
 
@@ -256,8 +258,10 @@ def status_from(lab: RunningLab, answers: Mapping[str, Answers], silent: Mapping
 
 
 def _lost_lines(plan: Plan, answers: Mapping[str, Answers]) -> Iterator[LostLines]:
-    for name in _with_a_log(plan):
-        log = answers[name]["status"].get("log", {}) if name in answers else {}
+    logs = [(name, "log") for name in _with_a_log(plan)]
+    logs += [(node.name, "access_log") for node in plan.application_nodes]
+    for name, key in logs:
+        log = answers[name]["status"].get(key, {}) if name in answers else {}
         lost = LostLines(name, log.get("over_rate", 0), log.get("failed", 0))
         if lost.over_rate or lost.failed:
             yield lost

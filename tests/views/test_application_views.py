@@ -59,10 +59,13 @@ def lab_of(root: Path, **states: str) -> FakeLab:
     return FakeLab(application_plan(), state, known)
 
 
-def verbs(name: str, *, proxy: str = "running", open_: tuple[str, ...] = (), times: int = 1) -> dict[str, Any]:
+def verbs(
+    name: str, *, proxy: str = "running", open_: tuple[str, ...] = (), times: int = 1, over_rate: int = 0
+) -> dict[str, Any]:
     status = {
         "name": name, "load_balancer": "web", "zone": name[-1], "datapath": "haproxy", "uptime_seconds": 2.5,
         "faults": {}, "proxy": proxy, "failing_open": list(open_), "ports": [], "discards": {}, "targets": TARGETS,
+        "access_log": {"written": 9, "over_rate": over_rate, "failed": 0, "unread": 0},
     }  # fmt: skip
     metrics = {key: value * times if isinstance(value, int) else value for key, value in METRICS.items()}
     return {
@@ -94,6 +97,12 @@ def test_a_proxy_that_does_not_run_is_told_with_the_mend_and_is_a_reason_not_to_
 def test_a_group_that_fails_open_is_told_in_requests(tmp_path: Path) -> None:
     _, lines = told(lab_of(tmp_path), open_=("pages",))
     assert f"{A}: no target of pages is healthy: it fails open, requests go to all of them" in lines
+
+
+def test_lines_that_an_access_log_lacks_are_told(tmp_path: Path) -> None:
+    read, lines = told(lab_of(tmp_path), over_rate=7)
+    assert [(lost.appliance, lost.over_rate) for lost in read.lost_lines] == [(A, 7)]
+    assert f"! the log of {A} lacks 7 lines over its rate and 0 for want of room" in lines
 
 
 def test_of_a_dead_keeper_it_is_told_that_its_proxy_goes_on(tmp_path: Path) -> None:

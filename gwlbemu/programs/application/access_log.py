@@ -38,7 +38,7 @@ class AccessLog:
         self._file = folder / FILE
         self._load_balancer, self._balancer = load_balancer, balancer
         self._log: LogFile | None = None
-        self.unread = 0  # datagrams that were none of HAProxy's
+        self._unread = self._unopened = 0  # datagrams that were none of HAProxy's; lines for which there was no file
         place = folder / SOCKET
         place.unlink(missing_ok=True)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -59,13 +59,18 @@ class AccessLog:
             try:
                 line = access_line(json.loads(data), self._load_balancer, balancer)
             except (ValueError, KeyError, TypeError, AttributeError):
-                self.unread += 1
+                self._unread += 1
                 continue
             self._write(line)
 
     def status(self) -> dict[str, int]:
-        """Return how many lines were written, and how many were not (see `LogFile.status`); nothing before any."""
-        return {} if self._log is None else self._log.status() | {"unread": self.unread}
+        """Return how many lines were written, and how many were not (see `LogFile.status`); `unread` are datagrams that
+        were none of HAProxy's. Nothing before any.
+        """
+        if self._log is None and not (self._unread or self._unopened):
+            return {}
+        told = {"written": 0, "over_rate": 0, "failed": 0} if self._log is None else self._log.status()
+        return told | {"failed": told["failed"] + self._unopened, "unread": self._unread}
 
     def close(self) -> None:
         """Give socket and file back."""
@@ -78,7 +83,7 @@ class AccessLog:
             try:
                 self._log = LogFile(self._file)
             except NetError:
-                self.unread += 1
+                self._unopened += 1
                 return
         self._log.write(line)
 

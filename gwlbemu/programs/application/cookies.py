@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from gwlbemu.core.elb.rules import Action
 from gwlbemu.programs.application import keyed
-from gwlbemu.programs.application.words import when
+from gwlbemu.programs.application.words import argument, when, word
 
 EXPIRES_SECONDS = 7 * 86400
 BALANCER, GROUP, APPLICATION = "AWSALB", "AWSALBTG", "AWSALBAPP"
@@ -54,9 +54,10 @@ def application(secret: bytes, name: str, seconds: int) -> Iterator[str]:
 
     A session begins with an answer of the target's that sets the cookie `name`, and needs both cookies.
     """
-    began = f"{{ res.cook({name}),length gt 0 }}"
+    began = f"{{ {word(f'res.cook({argument(name)}),length')} gt 0 }}"
     goes_on = f"{{ var({_OF_TARGET}_who) -m found }}"
-    yield from _read(_OF_TARGET, secret, (f"{APPLICATION}-0",), seconds, f"{{ req.cook({name}) -m found }}")
+    has_its_own = f"{{ {word(f'req.cook({argument(name)})')} -m found }}"
+    yield from _read(_OF_TARGET, secret, (f"{APPLICATION}-0",), seconds, has_its_own)
     yield _USED
     yield f"http-response set-var(txn.session) bool(true){when(began)}"
     yield f"http-response set-var(txn.session) bool(true){when(goes_on)}"

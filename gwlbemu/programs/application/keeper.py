@@ -106,9 +106,9 @@ class Keeper:
 
     def probed(self, group: str, target: str, result: ProbeResult) -> None:
         """Take the result of a health check."""
-        before = self.balancer.engine()
+        engine, deadline = self.balancer.engine(), self.balancer.next_deadline()
         self.balancer.observe(group, target, result.ok, self.loop.now, result.reason, result.description)
-        if self.balancer.engine() is not before:
+        if self.balancer.engine() is not engine or self.balancer.next_deadline() != deadline:
             self.changed()
 
     def _check_of(self, group: Group) -> tuple[Check, Pace]:

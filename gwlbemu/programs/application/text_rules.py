@@ -184,7 +184,7 @@ def _samples(condition: Condition) -> Iterator[str]:
         case "host-header":
             yield from (f"{_HOST} {each}" for each in matches(condition, any_case=True))
         case _:
-            sample = f"req.fhdr({condition.header})"
+            sample = word(f"req.fhdr({argument(condition.header)})")
             yield from (f"{sample} {each}" for each in matches(condition, any_case=True))
 
 

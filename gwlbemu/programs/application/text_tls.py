@@ -40,7 +40,7 @@ def headers(tls: Tls, attributes: ApplicationAttributes) -> Iterator[str]:
         yield _header(attributes.cipher_suite_header, "%[ssl_fc_cipher]")
     if tls.passthrough:
         has_one = "{ ssl_c_used }"
-        yield f"http-request del-header {attributes.clientcert_header}{when(f'!{has_one}')}"
+        yield f"http-request del-header {word(attributes.clientcert_header)}{when(f'!{has_one}')}"
         yield f"{_header(attributes.clientcert_header, _pem())}{when(has_one)}"
     elif tls.trust_store:
         times = (f"{name}=%[ssl_c_{name.lower()},{_iso8601()}]" for name in ("NotBefore", "NotAfter"))
@@ -52,7 +52,7 @@ def headers(tls: Tls, attributes: ApplicationAttributes) -> Iterator[str]:
 
 
 def _header(name: str, value: str) -> str:
-    return f"http-request set-header {name} {word(value)}"
+    return f"http-request set-header {word(name)} {word(value)}"
 
 
 def _pem() -> str:

@@ -143,11 +143,12 @@ class HaproxyKeeper(Generic[W]):
             await self._send(f"@!{each.worker} shutdown session {each.pointer}" for each in sessions)
 
     async def counted(self) -> Counters:
-        """Return what has been counted up to now."""
-        async with self._busy:
-            living: tuple[int, ...] = ()
-            with suppress(*ERRORS):
-                living = await self._count()
+        """Return what has been counted up to now; where HAProxy does not answer, what was known before."""
+        living: tuple[int, ...] = ()
+        if not self.state.startswith(SILENT):  # else the next look tells whether it answers again
+            async with self._busy:
+                with suppress(*ERRORS):
+                    living = await self._count()
         rows = [row for worker in living for row in self._counted.get(worker, ())]
         gone = [row for worker, of_worker in self._counted.items() if worker not in living for row in of_worker]
         variables = sum((Counter(each) for each in self._variables.values()), self._past_variables)

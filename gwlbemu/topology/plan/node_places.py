@@ -29,7 +29,6 @@ class NodePlace:
     number: int
     node: str  # name
     balancer: LoadBalancer
-    mapping: LoadBalancerSubnet
     vpc: Vpc
     subnet: Subnet
     public_address: str
@@ -65,7 +64,7 @@ def _place(
     topology: Topology, number: int, balancer: LoadBalancer, mapping: LoadBalancerSubnet, public_address: str
 ) -> NodePlace:
     vpc, subnet = subnets_by_name(topology)[mapping.subnet]
-    return NodePlace(number, names.node(balancer.name, subnet.zone), balancer, mapping, vpc, subnet, public_address)
+    return NodePlace(number, names.node(balancer.name, subnet.zone), balancer, vpc, subnet, public_address)
 
 
 def _free_public_addresses(topology: Topology) -> Iterator[str]:

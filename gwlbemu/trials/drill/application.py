@@ -3,7 +3,6 @@
 The order of a run: start the requests, apply the event, let the failure be found, go on for a while, put everything
 back, and see that no request fails any more. A request belongs to the phase in which it began; one that was under way
 when the event came belongs to that.
-
 """
 
 from __future__ import annotations

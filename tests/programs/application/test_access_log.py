@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from gwlbemu.core.elb.rules import (
 )
 from gwlbemu.lab.engines import missing
 from gwlbemu.programs.application import text_log
-from gwlbemu.programs.application.access_log import FILE, access_line, resource
+from gwlbemu.programs.application.access_log import FILE, SOCKET, AccessLog, access_line, resource
 from gwlbemu.topology.names import load_balancer_dimension, target_group_dimension
 from tests.programs.application.alb_bench import Bench, address_of, balancer, bench, group, listener, plain, target
 from tests.programs.application.http_lab import CLIENT, NODE, Http, forward
@@ -228,6 +230,20 @@ def test_a_verified_token_is_an_action(token: str, group_name: str, expected: st
     told = TOLD | {"listener": "HTTP:80", "rule": "7", "token": token, "target_group": group_name}
     found = read(access_line(told, "web", balancer((listener("web", rules=(rule,)),), group("web", target(1)))))
     assert (found["actions_executed"], found["matched_rule_priority"]) == (expected, "7")
+
+
+def test_a_line_for_which_there_is_no_file_is_counted(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    log = AccessLog(tmp_path, "web", lambda: BALANCER)
+    try:
+        assert log.status() == {}
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            for said in (json.dumps(TOLD).encode(), b"no JSON"):
+                sender.sendto(said, str(tmp_path / SOCKET))
+        log.read()
+        assert log.status() == {"written": 0, "over_rate": 0, "failed": 1, "unread": 1}
+    finally:
+        log.close()
 
 
 def test_ids_are_those_of_cloudwatchs_dimensions() -> None:

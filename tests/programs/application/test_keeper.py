@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +17,7 @@ import pytest
 
 from gwlbemu.core.elb.rules import FIXED_RESPONSE, Action, Condition, FixedResponse, Rule
 from gwlbemu.lab.engines import missing
-from gwlbemu.programs.haproxy.master import workers
+from gwlbemu.programs.haproxy.master import ANSWER_SECONDS, workers
 from tests.programs.application.alb_bench import Bench, balancer, bench, group, listener, plain, target
 from tests.programs.application.http_lab import CLIENT, NODE, Answer, Http, Seen, forward
 from tests.programs.application.load import CLIENTS, PER_SECOND, load
@@ -78,6 +81,16 @@ def test_requests_go_to_healthy_targets_and_to_all_when_none_is(lab: Bench) -> N
     lab.answers[2].is_healthy = True
     wait_for_taking(lab, "t2")
     assert set(answers()) == {"t2"}
+
+
+def test_health_reaches_the_engine_after_the_propagation_delay(lab: Bench) -> None:
+    lab.serve(1, 2)
+    lab.start(plain(target(1), target(2)), propagation_delay_seconds=0.3)
+    lab.wait_for_states(t1="healthy", t2="healthy")
+    lab.answers[2].is_healthy = False
+    wait_for_taking(lab, "t1")
+    lab.answers[2].is_healthy = True
+    wait_for_taking(lab, "t1", "t2")
 
 
 @pytest.mark.contract("AL-10")
@@ -278,6 +291,27 @@ def test_an_engine_that_was_killed_comes_back_without_a_stale_server(lab: Bench)
     lab.wait_for_engine()
     assert set(answers()) == {"t1"}
     assert lab.metrics()["RequestCount"] == requests + 20
+
+
+def test_an_engine_that_is_frozen_holds_no_answer_of_the_keeper_up(lab: Bench) -> None:
+    lab.serve(1)
+    lab.start(plain(target(1)))
+    wait_for_taking(lab, "t1")
+    assert get() == "t1"
+    assert lab.metrics()["RequestCount"] == 1
+    assert lab.engine is not None
+    os.killpg(lab.engine.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: "does not answer" in lab.ask("status")["proxy"])
+        asked_at = time.monotonic()
+        assert lab.targets_told()["t1"]["requests"] == 1
+        assert lab.metrics()["RequestCount"] == 1
+        assert time.monotonic() - asked_at < ANSWER_SECONDS
+    finally:
+        os.killpg(lab.engine.pid, signal.SIGCONT)
+    lab.wait_for_engine()
+    assert get() == "t1"
+    wait_until(lambda: lab.metrics()["RequestCount"] == 2)
 
 
 @pytest.mark.contract("AL-21")

@@ -15,7 +15,7 @@ from gwlbemu.lab import engines
 from gwlbemu.programs.application import text, text_log
 from gwlbemu.programs.application.words import argument, plain, substitution, word
 from gwlbemu.programs.haproxy.description import description_of
-from tests.programs.application.http_lab import CLIENT, NODE, Http, engine, forward, listener, pool, running
+from tests.programs.application.http_lab import CLIENT, NODE, Http, engine, forward, listener, made, pool, running
 
 WEB = pool("web", ("a", "127.0.2.1", 8000), ("b", "127.0.2.2", 8000))
 
@@ -67,6 +67,25 @@ def test_words_hold_what_is_in_them() -> None:
     assert plain("100%") == '"100%%"'
     assert argument("it's") == "'it'\\''s'"
     assert substitution("(a)", r"$1\1$0") == r"regsub('(a)','\1\\1$0')"
+
+
+@pytest.mark.namespace
+@pytest.mark.skipif(engines.missing() is not None, reason="needs HAProxy")
+def test_names_of_headers_and_cookies_may_have_every_character_of_a_token(tmp_path: Path) -> None:
+    name = "a!#$%&'*+.^_`|~-1"
+    attributes = {
+        "stickiness.enabled": "true",
+        "stickiness.type": "app_cookie",
+        "stickiness.app_cookie.cookie_name": name,
+    }
+    api = pool("api", ("c", "127.0.2.3", 8000), attributes=attributes)
+    rule = Rule(1, (Condition("http-header", ("yes",), header=name),), (forward("api"),))
+    answers = {"c": lambda seen: made(200, b"c", f"Set-Cookie: {name}=x")}
+    with running(tmp_path, engine(listener(rule), pools=[WEB, api]), answers) as lab:
+        answer = lab.ask("/", f"{name}: yes")
+        assert answer.body == b"c"
+        assert any(each.startswith("AWSALBAPP-0=") for each in answer.values("Set-Cookie"))
+        assert lab.ask("/", f"{name}: no").body != b"c"
 
 
 @pytest.mark.namespace
