@@ -36,7 +36,7 @@ from gwlbemu.trials.web.requests import http
 from gwlbemu.views.expectations import PROTOCOLS, Case, Result
 from gwlbemu.views.flows import EndedFlow, EndedFlows, LiveFlow, read_flows
 from gwlbemu.views.logs import access_log
-from gwlbemu.views.metrics import NodeCounters, read_counters
+from gwlbemu.views.metrics import NodeCounters, read_counters, total
 from gwlbemu.views.status import LabStatus, read_status
 from gwlbemu.views.targets import TargetState, read_targets
 from gwlbemu.views.traces import TracedPacket
@@ -247,14 +247,15 @@ class Lab:
         return list(read_counters(self.running, within_seconds=TIMEOUT).complete())
 
     def metric(self, name: str) -> float:
-        """Return one counter, added up over all load balancers that have it, and all zones.
+        """Return one counter, added up over all load balancers that have it, and all zones; a mean is that of all
+        requests.
 
         Raises KeyError when there is none of that name, LabError when a node does not answer.
         """
-        found = [each[name] for each in self.metrics() if name in each.values]
+        found = [each for each in self.metrics() if name in each.values]
         if not found:
             raise KeyError(name)
-        return sum(found)
+        return total(found, name)
 
     def status(self) -> LabStatus:
         """Return processes, nodes, capture and what is broken; a node that does not answer has its `error` set."""

@@ -47,7 +47,8 @@ def inspect_command(
     """Show captured packets, one line each: outer, GENEVE options, inner, and what is wrong with them.
 
     Reads pcap and pcapng, from anywhere. A broken file is shown as far as it goes; then the exit code is 1, or 3 when
-    nothing in it could be read. With --last it is 1 when the lab's capture is dead or frozen.
+    nothing in it could be read. With --last it is 1 when the lab's capture is dead or frozen. What an application load
+    balancer that is a target hands on of a network load balancer's health checks is shown: to it those are requests.
 
     --flow follows the flow under the addresses and ports that translators give it, as far as its packets show; of the
     connections that a proxy opens in its place --journeys has the requests of HTTP that X-Amzn-Trace-Id or
@@ -61,13 +62,12 @@ def inspect_command(
     wanted = parse_flow(flow) if flow else None
     if lab and limit:
         paths = paths[-2:]  # the newest may have been begun a moment ago
-    nodes, ports = _probe_ends(lab)
     with ExitStack() as stack:
         stack.enter_context(few_collections())
         captures = [CaptureFile(path, stack) for path in paths]
         progress = stack.enter_context(Progress(captures, at_end=limit is not None))
         view = View(
-            _refusal(wanted, nodes, ports), progress, limit=limit, as_json=as_json, verbose=verbose,
+            _refusal(wanted, lab), progress, limit=limit, as_json=as_json, verbose=verbose,
             translations=Translations() if wanted is not None and wanted.has_ends else None,
         )  # fmt: skip
         if by_journey:
@@ -112,30 +112,21 @@ def _tell_trouble(lab: RunningLab) -> int:
     return 1 if trouble else 0
 
 
-def _probe_ends(lab: RunningLab | None) -> tuple[set[bytes], set[int]]:
-    """The addresses of a lab's gateway nodes and the ports they probe: who talks there over TCP is a health check.
-
-    Not those of network load balancers: their clients' connections look the same.
+def _refusal(flow: FlowFilter | None, lab: RunningLab | None) -> Callable[[Dissection], str]:
+    """Return a function that says why a packet is not shown: of another flow than `flow`, or, without that, of a health
+    check of `lab`; "" for one that is.
     """
+    if flow is not None:
+        return lambda dissection: "" if flow.matches(dissection) else OTHER_FLOW
     if lab is None:
-        return set(), set()
-    nodes = {bytes(map(int, node.address.split("."))) for node in lab.plan.gateway_nodes}
-    groups = (lab.plan.group_of(node.load_balancer) for node in lab.plan.gateway_nodes)
-    return nodes, {group.health_check.port for group in groups}
+        return lambda _: ""
+    from gwlbemu.views.health_checks import health_checks
 
-
-def _refusal(flow: FlowFilter | None, nodes: set[bytes], ports: set[int]) -> Callable[[Dissection], str]:
-    """Return a function that says why a packet is not shown: of another flow than `flow`, or, without that, between a
-    node and a health check port; "" for one that is.
-    """
+    checks = health_checks(lab.plan)
 
     def refuse(dissection: Dissection) -> str:
-        if flow is not None:
-            return "" if flow.matches(dissection) else OTHER_FLOW
-        if dissection.tunnel or dissection.outer is None:
-            return ""
-        ip = dissection.outer.ip
-        between = nodes & {ip.source, ip.destination} and ports & {ip.source_port, ip.destination_port}
-        return HEALTH_CHECK if between else ""
+        layer = dissection.flow_layer
+        is_check = layer is not None and checks.has(layer.ip, tunnelled=dissection.tunnel is not None)
+        return HEALTH_CHECK if is_check else ""
 
     return refuse

@@ -124,6 +124,7 @@ class View:
         self._usual, self._translations = UsualPackets(refuse), translations
         self._shown = self._unfinished = 0
         self._left_out: Counter[str] = Counter()
+        self._view = ""  # that packets are left out of
         self._http = HttpJourneys()
         self._others: set[PacketIdentity] = set()  # of another flow, and perhaps joined to the one that is looked for
 
@@ -133,6 +134,7 @@ class View:
 
     def show_journeys(self, captures: Sequence[CaptureFile]) -> None:
         """Print a paragraph for each journey, through all files."""
+        self._view = " of journeys"
         sightings = [self._noted(capture) for capture in captures]
         merged = heapq.merge(*sightings, key=attrgetter("at_ns")) if len(sightings) > 1 else sightings[0]
         found = (each for each in self._http.joined(follow(merged)) if not self._is_other_flows(each))
@@ -161,7 +163,7 @@ class View:
             reasons = [f"{count} {plain(reason)}" for reason, count in most]
             if others := self._left_out.total() - sum(count for _, count in most):
                 reasons.append(f"{others} for other reasons")
-            echo(f"left out of journeys: {', '.join(reasons)}")
+            echo(f"left out{self._view}: {', '.join(reasons)}")
         if self._http.remark:
             echo(self._http.remark)
         if self._unfinished:
@@ -184,12 +186,16 @@ class View:
                 self._progress.move()
             usual = None if careful else self._usual.read(captured)
             if usual is not None:
-                if not self._usual_refusal(captured, usual):
+                reason = self._usual_refusal(captured, usual)
+                if reason:
+                    self._leave_out(reason)
+                else:
                     self._unfinished += usual.unfinished
                     yield framed(captured, usual.text), 1
                 continue
             dissection = dissect(captured)
-            if self._refusal(captured, dissection):
+            if reason := self._refusal(captured, dissection):
+                self._leave_out(reason)
                 continue
             if self._as_json:
                 yield json.dumps(dictionary(captured, dissection)), 1
@@ -215,7 +221,7 @@ class View:
                     yield captured, usual.sighting(captured)
                 elif reason == OTHER_FLOW and may_join(captured):
                     yield captured, self._other(usual.sighting(captured))
-                elif reason != OTHER_FLOW:
+                else:
                     self._leave_out(reason)
                 continue
             dissection = dissect(captured)
@@ -224,7 +230,7 @@ class View:
             seen = sighting(captured, dissection) if joins or not reason else None
             if seen is not None:
                 yield captured, self._other(seen) if joins else seen
-            elif reason != OTHER_FLOW:
+            else:
                 self._leave_out(reason or _without_flow(dissection))
 
     def _usual_refusal(self, captured: CapturedPacket, usual: UsualPacket) -> str:
@@ -250,7 +256,9 @@ class View:
         return ""
 
     def _leave_out(self, reason: str) -> None:
-        """Count a packet that belongs to no journey; reasons with numbers in them may be many."""
+        """Count a packet that is not shown, if not because it is of another flow; reasons with numbers may be many."""
+        if reason == OTHER_FLOW:
+            return
         known = reason in self._left_out or len(self._left_out) < _MOST_REASONS_KEPT
         self._left_out[reason if known else "unreadable"] += 1
 

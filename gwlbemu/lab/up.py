@@ -185,8 +185,7 @@ def _start_processes(plan: Plan, state: State, secret: str, record: Record, on_s
         )
     for application in plan.application_nodes:
         start_keeper(plan, application, state, secret, record, on_step)
-    if any(group.target_type == "alb" for group in plan.target_groups):
-        _wait_for_proxies(plan, state)
+    _wait_for_proxies(plan, state)
     for network in plan.network_nodes:
         start_keeper(plan, network, state, secret, record, on_step)
 
@@ -195,7 +194,8 @@ def _wait_for_proxies(plan: Plan, state: State) -> None:
     """Let application load balancers that are targets answer before somebody probes them; a late one fails its first
     health checks, no more.
     """
-    waiting = [node.name for node in plan.application_nodes]
+    targets = {target.id for group in plan.target_groups if group.target_type == "alb" for target in group.targets}
+    waiting = [node.name for node in plan.application_nodes if node.name in targets]
     give_up_at = time.monotonic() + _PROXIES_SECONDS
     while waiting and time.monotonic() < give_up_at:
         with suppress(LabError):

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import random
 import re
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,7 @@ INTERNAL_ERROR = "Elb.InternalError"
 USER_AGENT = "ELB-HealthChecker/2.0"
 LONGEST_ANSWER_HEAD = 65536
 READ_BYTES = 16384
+ANY_PORT = range(1)  # one that the kernel chooses
 HTTP2, GRPC = "HTTP2", "GRPC"
 _EMPTY_MESSAGE = bytes(5)  # gRPC over HTTP/2: not compressed, of no bytes
 # The PROXY protocol, version 2: signature, version and command LOCAL, no address family, no addresses.
@@ -218,11 +220,32 @@ async def _http2_status(connection: _Plain | _Secure, check: Check, host: str) -
     return int(found[wanted])
 
 
-async def _attempt(address: str, check: Check, local_address: str, progress: _Progress) -> ProbeResult:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-        sock.setblocking(False)
-        sock.bind((local_address, 0))
-        await asyncio.get_running_loop().sock_connect(sock, (address, check.port))
+async def _connected(place: tuple[str, int], local_address: str, local_ports: Sequence[int]) -> socket.socket:
+    """Return a connection from one of the local ports: the first that is free, from any of them on."""
+    start, last = random.randrange(len(local_ports)), len(local_ports) - 1
+    for number in range(len(local_ports)):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            port = local_ports[(start + number) % len(local_ports)]
+            if port:  # many connections may have it, each to another place
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((local_address, port))
+            await asyncio.get_running_loop().sock_connect(sock, place)
+        except BaseException as error:
+            sock.close()
+            taken = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+            if not taken or number == last:
+                raise
+        else:
+            return sock
+    raise ValueError("no local port to connect from")
+
+
+async def _attempt(
+    address: str, check: Check, local_address: str, local_ports: Sequence[int], progress: _Progress
+) -> ProbeResult:
+    with await _connected((address, check.port), local_address, local_ports) as sock:
         if check.proxy_header:
             await asyncio.get_running_loop().sock_sendall(sock, _LOCAL)
         if check.protocol == "TCP":
@@ -242,12 +265,16 @@ async def _attempt(address: str, check: Check, local_address: str, progress: _Pr
         return ProbeResult(False, RESPONSE_CODE_MISMATCH, text)
 
 
-async def probe(address: str, check: Check, *, local_address: str) -> ProbeResult:
-    """Check the target at `address` once, from `local_address`; nothing that a target does makes it raise."""
+async def probe(
+    address: str, check: Check, *, local_address: str, local_ports: Sequence[int] = ANY_PORT
+) -> ProbeResult:
+    """Check the target at `address` once, from `local_address` and one of `local_ports`; nothing that a target does
+    makes it raise.
+    """
     progress = _Progress(f"connection to port {check.port}")
     try:
         async with asyncio.timeout(check.timeout_seconds):
-            return await _attempt(address, check, local_address, progress)
+            return await _attempt(address, check, local_address, local_ports, progress)
     except TimeoutError:
         text = f"Request timed out: no {progress.waits_for} within {check.timeout_seconds:g} s"
         return ProbeResult(False, TIMEOUT, text)

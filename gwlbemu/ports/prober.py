@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from gwlbemu.ports.loop import Loop
-from gwlbemu.ports.probe import INTERNAL_ERROR, Check, ProbeResult, probe
+from gwlbemu.ports.probe import ANY_PORT, INTERNAL_ERROR, Check, ProbeResult, probe
 
 
 class Probed(Protocol):
@@ -41,7 +41,8 @@ class Pace:
 
 
 class Prober:
-    """Probe the targets that `targets()` names from `local_address`, and give each result to `report(id, result)`.
+    """Probe the targets that `targets()` names from `local_address` and one of `local_ports`, and give each result to
+    `report(id, result)`.
 
     `refresh` must be called when the set of targets or a state may have changed (after `report` it happens by itself).
     """
@@ -53,10 +54,12 @@ class Prober:
         pace: Pace,
         *,
         local_address: str,
+        local_ports: Sequence[int] = ANY_PORT,
         targets: Callable[[], Sequence[Probed]],
         report: Callable[[str, ProbeResult], None],
     ) -> None:
-        self._loop, self._check, self._pace, self._local = loop, check, pace, local_address
+        self._loop, self._check, self._pace = loop, check, pace
+        self._local, self._local_ports = local_address, local_ports
         self._targets, self._report = targets, report
         self._next_at: dict[str, float] = {}
         self._busy: set[str] = set()
@@ -83,7 +86,8 @@ class Prober:
     async def _run(self, target: Probed) -> None:
         try:
             check = self._check if self._check.port else replace(self._check, port=target.port)
-            result = await probe(".".join(map(str, target.address)), check, local_address=self._local)
+            address = ".".join(map(str, target.address))
+            result = await probe(address, check, local_address=self._local, local_ports=self._local_ports)
         except Exception as error:  # a bug; the target is not told healthy by it, and is probed again
             self._loop.faults.note("a health check", error)
             words = f"Health checks failed due to an internal error: {type(error).__name__}"

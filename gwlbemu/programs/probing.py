@@ -49,7 +49,7 @@ G = TypeVar("G")
 
 
 class GroupProbers(Generic[G]):
-    """Probes the targets of groups, each in its own way, from `local_address`.
+    """Probes the targets of groups, each in its own way, from one of `local_ports` of `local_address`.
 
     `check_of` says how a group is probed and how often; `targets` whom to probe in the group of a name; `report` is
     given the group's name, the target's and the result.
@@ -59,11 +59,13 @@ class GroupProbers(Generic[G]):
         self,
         loop: Loop,
         local_address: str,
+        local_ports: Sequence[int],
         check_of: Callable[[G], tuple[Check, Pace]],
         targets: Callable[[str], Sequence[Probed]],
         report: Callable[[str, str, ProbeResult], None],
     ) -> None:
-        self._loop, self._local, self._check_of = loop, local_address, check_of
+        self._loop, self._check_of = loop, check_of
+        self._local = local_address, local_ports
         self._targets, self._report = targets, report
         self._probers: dict[str, _GroupProber] = {}
 
@@ -77,7 +79,7 @@ class GroupProbers(Generic[G]):
             if name not in self._probers:
                 report = partial(self._report, name)
                 targets = partial(self._targets, name)
-                self._probers[name] = _GroupProber(self._loop, how, self._local, targets, report)
+                self._probers[name] = _GroupProber(self._loop, how, *self._local, targets, report)
             self._probers[name].refresh()
 
 
@@ -89,6 +91,7 @@ class _GroupProber:
         loop: Loop,
         how: tuple[Check, Pace],
         local_address: str,
+        local_ports: Sequence[int],
         targets: Callable[[], Sequence[Probed]],
         report: Callable[[str, ProbeResult], None],
     ) -> None:
@@ -97,6 +100,7 @@ class _GroupProber:
             loop,
             *how,
             local_address=local_address,
+            local_ports=local_ports,
             targets=lambda: [] if self._stopped else targets(),
             report=report,
         )

@@ -61,7 +61,7 @@ def traffic_findings(places: Places, seen: Seen) -> Iterator[Finding]:
         for each in seen.carried:
             if each.load_balancer == balancer:
                 taken[names.get(each.target, each.target)] += each.packets_from
-        yield from _refused(places, balancer, refused, taken)
+        yield from _refused(places, balancer, [each for each in refused if not each.late], taken)
         explained = {name for name, instance in seen.instances.items() if instance.stands_still}
         for finding, target in _icmp(places, seen, balancer, cells):
             explained.add(target)

@@ -35,6 +35,7 @@ class RefusedReturns:
     reason: str
     packets: int
     wrong: str  # what did not fit in the last one, a sentence; "" if unknown
+    late: bool = False  # their flows had ended before their time, and not by the target
 
 
 @dataclass(frozen=True, slots=True)

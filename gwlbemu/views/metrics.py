@@ -251,6 +251,14 @@ def points(counters: Iterable[NodeCounters]) -> list[Point]:
     return found
 
 
+def total(nodes: Sequence[NodeCounters], name: str) -> float:
+    """Return a counter of nodes added up; a mean is that of all their requests."""
+    metric = TABLES[nodes[0].type].metrics.get(name)
+    if metric is None or not metric.weight:
+        return sum(node[name] for node in nodes)
+    return next(iter(_statistics(metric, name, [node.values for node in nodes]).values()))
+
+
 def drop_counts(metrics: Mapping[str, int]) -> dict[str, int]:
     """Return how many packets were dropped by reason, AWS's reasons and ours, out of a node's counters."""
     return {

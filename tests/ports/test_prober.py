@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -35,7 +35,7 @@ class Bench:
         self.enough: Callable[[], bool] = lambda: False
         self.on_probe: Callable[[], None] = lambda: None
 
-        async def fake(address: str, check: Check, *, local_address: str) -> ProbeResult:
+        async def fake(address: str, check: Check, *, local_address: str, local_ports: Sequence[int]) -> ProbeResult:
             assert (address, local_address) == ("10.0.0.5", "10.0.0.1")
             self.probed.append(loop.now - self.start)
             self.on_probe()

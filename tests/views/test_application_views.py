@@ -17,7 +17,7 @@ from gwlbemu.lab.state import State
 from gwlbemu.topology.names import RESOLVER, load_balancer_dimension, target_group_dimension
 from gwlbemu.views import states as states_of_views
 from gwlbemu.views.flows import read_flows
-from gwlbemu.views.metrics import points, read_counters
+from gwlbemu.views.metrics import points, read_counters, total
 from gwlbemu.views.prometheus import exposition
 from gwlbemu.views.snapshot import take_snapshot
 from gwlbemu.views.status import ask_for_status, status_from
@@ -151,6 +151,7 @@ def test_metrics_have_the_dimensions_that_aws_gives_them(tmp_path: Path) -> None
     assert value("ActiveConnectionCount", AvailabilityZone="a") == {"Sum": 3}
     assert value("HealthyHostCount", TargetGroup=group) == {"Minimum": 1, "Maximum": 2}
     assert not found[("HTTPCode_ELB_4XX_Count", (("LoadBalancer", balancer),))].reported
+    assert [total(counters.complete(), name) for name in ("RequestCount", "TargetResponseTime")] == [24, 0.2]
     text = "\n".join(metrics_lines(counters.items))
     assert f"LoadBalancer {balancer}\nTargetGroup {group}\n" in text
     assert "RequestCountPerTarget of pages" in text

@@ -142,6 +142,15 @@ def test_what_was_returned_and_refused_is_not_called_silent() -> None:
     assert finding.severity == HINT
 
 
+def test_what_came_back_late_of_flows_that_others_had_ended_is_nobodys_fault_and_not_called_silent() -> None:
+    missing = "PacketsDroppedCount_MissingFlowEntry"
+    late = RefusedReturns("inspect", "inspect-node-a", "fw-a1", "vpce-a", 6, missing, 9, "", late=True)
+    rows = (carried("vpce-a", 6, 9, 0, 9),)
+    assert found(healthy(), carried=rows, refused=(late,)) == []
+    (finding,) = found(healthy(), carried=rows, refused=(replace(late, late=False),))
+    assert finding.kind == "refused-return"
+
+
 TUNNEL = "PacketsDroppedCount_InvalidGeneveTunnel"
 
 

@@ -18,6 +18,9 @@ GRPC = "GRPC"  # a target group's protocol version, with a matcher and a path of
 APPLICATION_PROTOCOLS = ("HTTP", "HTTPS")  # of an application load balancer's target groups and their health checks
 _STATUSES, _APPLICATION_STATUSES, _GRPC_CODES = (200, 599), (200, 499), (0, 99)
 _RANGE = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
+# Our choice: the ports that nodes of network and application load balancers probe from, and nothing else. A node's
+# connections for clients have others: core.network.tables.NODE_PORTS, and what the kernel gives engines (32768 on).
+CHECK_PORTS = range(9512, 10536)
 TRAFFIC_PORT = 0  # a health check's port: the one at which each target takes connections ("traffic-port")
 # Guide, Health checks for target groups: the range of each setting.
 RANGES = {

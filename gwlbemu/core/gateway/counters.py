@@ -47,10 +47,10 @@ class Counters:
         self._window = (0, 0)
         self._peak = (0, 0)
 
-    def drop(self, reason: Reason, wrong: Mismatch | None = None) -> Drop:
-        """Count a drop and return it; `wrong` is what did not fit."""
+    def drop(self, reason: Reason, wrong: Mismatch | None = None, *, is_late: bool = False) -> Drop:
+        """Count a drop and return it; `wrong` is what did not fit, for `is_late` see Drop."""
         self.drops[reason] += 1
-        return _DROPS[reason] if wrong is None else Drop(reason, wrong)
+        return _DROPS[reason] if wrong is None else Drop(reason, wrong, is_late)
 
     def fault(self, error: Exception) -> Drop:
         """Drop a packet whose judging raised `error`, and keep that for whoever writes the log."""

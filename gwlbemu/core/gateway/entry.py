@@ -140,18 +140,18 @@ class Entry:
         elif fate is Fate.RESET and connection and flow.placed_at < flow.target.failed_at:
             # A flow that failing open has put there since is not touched: its target was known to be unhealthy.
             if self._emulation.reset_ends == "both":
-                return self._reset_both(flow, endpoint, packet, flags, swapped)
-            self._placement.end(flow)
+                return self._reset_both(flow, endpoint, packet, flags, swapped, now)
+            self._placement.end_failed(flow, now)
             return self._reset(endpoint, packet)
         return None
 
-    def _reset_both(self, flow: Flow, endpoint: int, packet: bytes, flags: int, swapped: bool) -> Verdict:
+    def _reset_both(self, flow: Flow, endpoint: int, packet: bytes, flags: int, swapped: bool, now: float) -> Verdict:
         """Answer this end; the flow stays until the other has been answered, too, which the first time is asked for a
         packet: only its own packet says which sequence number a RST must have to be taken.
         """
         told = flow.state.told | (2 if swapped else 1)
         if told == 3 or flags & RST:
-            self._placement.end(flow)
+            self._placement.end_failed(flow, now)
             return self._reset(endpoint, packet)
         flow.change_state(told=told)
         answer = self._reset(endpoint, packet)

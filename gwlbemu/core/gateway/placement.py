@@ -147,8 +147,10 @@ class Placement:
     def end(self, flow: Flow) -> None:
         """Take a flow out of the table."""
         self.table.fetch_carried(flow)
-        if self.endings is not None:
-            self.endings.note(self.table.order.number_of(flow), self.record(flow))
+        endings = self.endings
+        if endings is not None and endings.is_of(flow.placed_at, self.table.expires_at(flow)):
+            endings.note(self.table.order.number_of(flow), self.record(flow))
+            self.former.add(flow, endings.reached_at, goes_on=False)
         self.table.remove(flow)
         self.forget_target(flow.target)
         self.changes.flow_removed(flow)
@@ -160,6 +162,11 @@ class Placement:
         """
         self.end(flow)
         self.former.add(flow, now, reset=reset)
+
+    def end_failed(self, flow: Flow, now: float) -> None:
+        """Take the flow of a failed target out, whose ends are answered with a RST; nothing of it goes on."""
+        self.end(flow)
+        self.former.add(flow, now, goes_on=False)
 
     def forget_target(self, member: GatewayMember) -> None:
         """Let a target go whose last flow has gone, keeping what it counted."""

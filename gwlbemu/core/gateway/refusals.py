@@ -19,7 +19,8 @@ _MOST = 1000  # rows; a target that makes up endpoints and protocols fills no me
 class Refused(NamedTuple):
     """Packets of a target that were refused for one reason; `wrong`, a sentence, is what did not fit in the last one.
 
-    `endpoint` and `protocol` are None where unknown.
+    `endpoint` and `protocol` are None where unknown. `late` ones have the headers of flows that had ended before
+    their time, by a RST, a failed target or a jump of the clock: nothing that the target did wrong.
     """
 
     target: str
@@ -28,19 +29,20 @@ class Refused(NamedTuple):
     reason: Reason
     packets: int
     wrong: str
+    late: bool
 
 
 class Refusals:
-    """Counts refused packets by target, endpoint, protocol and reason."""
+    """Counts refused packets by target, endpoint, protocol, reason, and whether they were late."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, int | None, int | None, Reason], tuple[int, Mismatch | None]] = {}
+        self._counts: dict[tuple[str, int | None, int | None, Reason, bool], tuple[int, Mismatch | None]] = {}
 
     def note(self, target: str, datagram: bytes, drop: Drop) -> None:
         """Count one outer IPv4 `datagram` from `target`."""
-        key = (target, *_peek(datagram), drop.reason)
+        key = (target, *_peek(datagram), drop.reason, drop.is_late)
         if key not in self._counts and len(self._counts) >= _MOST:
-            key = (target, None, None, drop.reason)
+            key = (target, None, None, drop.reason, drop.is_late)
         self._counts[key] = (self._counts.get(key, (0, None))[0] + 1, drop.wrong)
 
     def forget(self, target: str) -> None:
@@ -49,7 +51,7 @@ class Refusals:
 
     def rows(self) -> list[Refused]:
         """Return what was counted."""
-        return [Refused(*key, count, str(wrong or "")) for key, (count, wrong) in self._counts.items()]
+        return [Refused(*key[:-1], count, str(wrong or ""), key[-1]) for key, (count, wrong) in self._counts.items()]
 
 
 def _peek(datagram: bytes) -> tuple[int | None, int | None]:

@@ -110,10 +110,12 @@ class Return:
         if former is not None:
             known = [(former.flow, swapped)]
         if not known:
+            is_late = any(self._is_late(options.endpoint_id, key, options.flow_cookie, now) for key, _ in keys)
             if not live:
-                return drop(Reason.MISSING_FLOW_ENTRY, Mismatch("inner packet", _ends(ip), "one of a live flow"))
+                wrong = Mismatch("inner packet", _ends(ip), "one of a live flow")
+                return drop(Reason.MISSING_FLOW_ENTRY, wrong, is_late=is_late)
             wrong = Mismatch("flow cookie", f"0x{options.flow_cookie:08x}", f"0x{live[0][0].cookie:08x}")
-            return drop(Reason.INVALID_FLOW_COOKIE, wrong)
+            return drop(Reason.INVALID_FLOW_COOKIE, wrong, is_late=is_late)
         if len(packet) > LONGEST_PACKET:
             return drop(Reason.TOO_LONG, Mismatch("inner length", str(len(packet)), f"at most {LONGEST_PACKET}"))
         flow, swapped = known[0]
@@ -162,6 +164,17 @@ class Return:
         if former is None or not former.may_return(cookie, flags):
             return None
         return former if self._placement.group.knows(former.flow.target) else None
+
+    def _is_late(self, endpoint: int, key: int, cookie: int, now: float) -> bool:
+        """Whether a packet that is refused is of a flow that has ended early, or that a jump of the clock is ending."""
+        former = self._placement.former.find(endpoint, key, now)
+        if former is not None and former.flow.cookie == cookie:
+            return True
+        table, endings = self._placement.table, self._placement.endings
+        flow = table.by_endpoint[endpoint].get(key)
+        if endings is None or flow is None or flow.cookie != cookie:
+            return False
+        return endings.is_of(flow.placed_at, table.expires_at(flow))
 
     @staticmethod
     def _forward_late(former: Former, packet: bytes, *, flags: int, step: int) -> ToEndpoint:

@@ -65,11 +65,13 @@ class Reset(NamedTuple):
 class Drop:
     """Forget the packet and count `reason`.
 
-    `wrong` tells, of what a target returned, which field did not fit; two drops for one reason are equal.
+    `wrong` tells, of what a target returned, which field did not fit, and `is_late` whether it is of a flow that the
+    target has not ended: see `former`. Two drops for one reason are equal.
     """
 
     reason: Reason
     wrong: Mismatch | None = field(default=None, compare=False)
+    is_late: bool = field(default=False, compare=False)
 
 
 Verdict = ToTarget | ToEndpoint | Reset | Drop

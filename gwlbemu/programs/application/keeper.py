@@ -19,7 +19,7 @@ from pathlib import Path
 
 from gwlbemu.core.application.balancer import ApplicationBalancer
 from gwlbemu.core.application.settings import HTTP1, Group
-from gwlbemu.core.elb.health import status_ranges
+from gwlbemu.core.elb.health import CHECK_PORTS, status_ranges
 from gwlbemu.core.elb.network_attributes import ANY_ZONE
 from gwlbemu.ports import privileges
 from gwlbemu.ports.control import ControlServer
@@ -68,7 +68,9 @@ class Keeper:
         self.metrics = Metrics(self.names)
         self._zone_news = ZoneNews(config.zone_news, self.settings.load_balancer, self.settings.zone)
         stack.callback(self._zone_news.close)
-        self._probers = GroupProbers(loop, address, self._check_of, self.balancer.probe_targets, self.probed)
+        self._probers = GroupProbers(
+            loop, address, CHECK_PORTS, self._check_of, self.balancer.probe_targets, self.probed
+        )
         self._expiry: Timer | None = None
         self._log = StateLog(LOG)
         self._state = ""

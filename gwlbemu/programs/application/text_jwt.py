@@ -35,7 +35,7 @@ def validation(
         signed = f"{{ {word(f'var(txn.token),jwt_verify(txn.alg,{argument(key.file)})')} -m int 1 }}"
         for named in (it, "!{ var(txn.kid) -m found }") if key.kid else ("",):
             yield f"http-request set-var(txn.valid) bool(true){when(condition, _RS256, named, signed)}"
-    if any(claim.format == "string-array" for claim in wanted.claims):
+    if any(map(_is_found_in_payload, wanted.claims)):
         yield f"http-request set-var(txn.payload) var(txn.token),field(2,.),ub64dec{when(condition)}"
     for name in _TIMES:
         yield f"http-request set-var(txn.{name}) {_claim(name, number=True)}{when(condition)}"
@@ -59,13 +59,18 @@ def validation(
 _RS256 = "{ var(txn.alg) -m str RS256 }"
 
 
+def _is_found_in_payload(claim: Claim) -> bool:
+    """Whether HAProxy's query does not come to a claim: into an array, or by a name that it takes for a path."""
+    return claim.format == "string-array" or bool(re.search(r"[.\[]", claim.name))
+
+
 def _checks(claim: Claim) -> Iterator[str]:
     """What is asked of a claim, all of it."""
     sample = _claim(claim.name)
-    if claim.format == "single-string":
+    if _is_found_in_payload(claim):
+        yield from (f"var(txn.payload) -m reg -- {word(_member(claim.name, each))}" for each in _values(claim))
+    elif claim.format == "single-string":
         yield f"{sample} -m str -- {' '.join(map(word, claim.values))}"
-    elif claim.format == "string-array":
-        yield from (f"var(txn.payload) -m reg -- {word(_has(claim.name, each))}" for each in claim.values)
     else:
         yield from (f"{sample} -m reg -- {word(f'(^| ){re.escape(each)}( |$)')}" for each in claim.values)
 
@@ -78,10 +83,25 @@ _JSON = (
 )
 
 
-def _has(name: str, value: str) -> str:
-    """The expression that finds `value` in the array that is the member `name` of a JSON object."""
-    member, element = (re.escape(json.dumps(each, ensure_ascii=False)) for each in (name, value))
-    return rf"{_JSON}^\s*\{{(?:\s*(?&p)\s*,)*?\s*{member}\s*:\s*\[(?:\s*(?&v)\s*,)*?\s*{element}\s*[,\]]"
+def _member(name: str, value: str) -> str:
+    """The expression that finds a member of a JSON object, whose value begins with what the expression `value` is."""
+    return rf"{_JSON}^\s*\{{(?:\s*(?&p)\s*,)*?\s*{_text(name)}\s*:\s*{value}"
+
+
+def _values(claim: Claim) -> Iterator[str]:
+    """The expressions for what a claim has to be, in JSON."""
+    if claim.format == "single-string":
+        yield f"(?:{'|'.join(map(_text, claim.values))})"
+    elif claim.format == "string-array":
+        yield from (rf"\[(?:\s*(?&v)\s*,)*?\s*{_text(each)}\s*[,\]]" for each in claim.values)
+    else:
+        inner = (_text(each)[1:-1] for each in claim.values)
+        yield from (rf'"(?:(?:[^"\\]|\\.)*\ )?{each}(?:\ (?:[^"\\]|\\.)*)?"' for each in inner)
+
+
+def _text(text: str) -> str:
+    """The expression for a text in JSON."""
+    return re.escape(json.dumps(text, ensure_ascii=False))
 
 
 def _header(name: str) -> str:

@@ -13,6 +13,7 @@ from gwlbemu.programs.application import cookies, pages, text_log, text_tls
 from gwlbemu.programs.application.jwks import Key
 from gwlbemu.programs.application.text_rules import Outcomes
 from gwlbemu.programs.application.words import plain, substitution, when, word
+from gwlbemu.programs.haproxy.tls import bind
 
 # ALB guide, Quotas: bytes of a request's line, of one of its headers, of all of them
 MOST_LINE, MOST_HEADER, MOST_HEADERS = 16384, 16384, 65536
@@ -78,10 +79,11 @@ class Frontend:
 
     # ---- what it takes ----
     def _binds(self) -> Iterator[str]:
+        alpn = ("h2", "http/1.1") if self.attributes.http2 else ("http/1.1",)
         for address in self.engine.addresses:
             place = f"[{address}]:{self.listener.port} v6only" if ":" in address else f"{address}:{self.listener.port}"
             tls = self.listener.tls
-            yield f"bind {place}{f' {text_tls.bind(tls, http2=self.attributes.http2)}' if tls else ''}"
+            yield f"bind {place}{f' {bind(tls, alpn)}' if tls else ''}"
         yield "option disable-h2-upgrade"
         yield "tcp-request connection set-var(sess.since) date"
         yield f"tcp-request connection set-var(sess.id) uuid,{substitution('-', '', 'g')},bytes(0,16)"

@@ -1,4 +1,4 @@
-"""TLS of an HTTPS listener in HAProxy's language, and what a target is told of it.
+"""What a target is told of TLS with the client, in HAProxy's language.
 
 ALB guide, HTTP headers; Mutual authentication with TLS (the headers' names and forms); HTTP header modification (their
 other names). In mode passthrough a target gets the client's own certificate; AWS sends the whole chain that was shown.
@@ -11,26 +11,6 @@ from collections.abc import Iterator
 from gwlbemu.core.elb.application_attributes import ApplicationAttributes
 from gwlbemu.core.elb.tls import Tls
 from gwlbemu.programs.application.words import substitution, when, word
-
-_HTTP1, _HTTP2 = "http/1.1", "h2"
-_CERTIFICATE_HAS_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
-
-
-def bind(tls: Tls, *, http2: bool) -> str:
-    """Return the words of a bind line. Versions before 1.2 need ciphers that OpenSSL counts as unsafe by now."""
-    words = ["ssl", *(f"crt {each}" for each in tls.certificates)]
-    words.append(f"ssl-min-ver TLSv{tls.oldest_version} ssl-max-ver TLSv{tls.newest_version}")
-    if tls.oldest_version < "1.2":
-        words.append("ciphers DEFAULT:@SECLEVEL=0")
-    words.append(f"alpn {f'{_HTTP2},' if http2 else ''}{_HTTP1}")
-    if tls.passthrough:  # an authority has to be named; no client is told or judged by it
-        words.append(f"ca-verify-file {tls.certificates[0]} verify optional crt-ignore-err all ca-ignore-err all")
-    elif tls.trust_store:
-        names = "ca-file" if tls.advertise_authorities else "ca-verify-file"
-        words.append(f"{names} {tls.trust_store} verify required")
-        if tls.ignore_expiry:
-            words.append(f"crt-ignore-err {_CERTIFICATE_HAS_EXPIRED} ca-ignore-err {_CERTIFICATE_HAS_EXPIRED}")
-    return " ".join(words)
 
 
 def headers(tls: Tls, attributes: ApplicationAttributes) -> Iterator[str]:

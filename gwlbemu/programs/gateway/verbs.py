@@ -139,8 +139,8 @@ class NodeVerbs:
 
     async def traffic(self, _: Arguments) -> Mapping[str, Any]:
         """Answer what became of packets: `traffic` by target, endpoint and protocol; `refused`, what came back and was
-        not taken, with an empty endpoint or no protocol where that is unknown; `unreachable`, ICMP errors about
-        packets to targets.
+        not taken, with an empty endpoint or no protocol where that is unknown (`late`: of a flow that had ended before
+        its time, and not by the target); `unreachable`, ICMP errors about packets to targets.
         """
         await self._catch_up()
         balancer = self._node.balancer

@@ -32,6 +32,7 @@ IDLE_SECONDS = 2.0  # of a former worker
 RELOAD_SECONDS, POLL_SECONDS = 10.0, 0.02
 RUNNING, SILENT = "running", "does not answer"
 ERRORS = (OSError, TimeoutError, asyncio.IncompleteReadError)
+_NOBODY = (FileNotFoundError, ConnectionRefusedError)
 _HOLD = ".hold"  # ends the name of the socket at which workers are held
 _LONGEST_REQUEST = 8000  # bytes of commands that are sent at once: HAProxy reads 16 K
 
@@ -103,8 +104,10 @@ class HaproxyKeeper(Generic[W]):
         self._loaded = ""  # the description of the text that the newest worker has read
         self._written = ""
         self._written_for: W | None = None
-        self._is_unsure = False  # commands were sent whose answer never came: another text makes sure
-        self._again = 0
+        # What HAProxy was told is not known: by a keeper before this one, or as an answer never came. A text that none
+        # has had makes sure: it has a number, which no two keepers begin with.
+        self._is_unsure = True
+        self._again = round(now() * 1000)
         self._refused = ""  # the description of a text that is not to be tried again
         self._ending: list[str] = []
         self._counted: dict[int, list[Counted]] = {}  # by worker
@@ -188,6 +191,7 @@ class HaproxyKeeper(Generic[W]):
                     self._let_go(workers)
             except ERRORS as error:
                 self._applied = None
+                self._is_unsure |= not isinstance(error, _NOBODY)  # who is started anew reads the text
                 why = getattr(error, "strerror", None) or "timed out"
                 self.state = "" if wanted.is_nothing else f"{SILENT}: {why}"
 

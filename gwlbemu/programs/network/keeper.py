@@ -16,7 +16,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from gwlbemu.core.elb.health import status_ranges
+from gwlbemu.core.elb.health import CHECK_PORTS, status_ranges
 from gwlbemu.core.elb.network_attributes import NetworkAttributes
 from gwlbemu.core.network.balancer import NetworkBalancer
 from gwlbemu.core.network.settings import Group
@@ -53,7 +53,9 @@ class Keeper:
         self.proxy: ProxyKeeper | None = None
         self._zone_news = ZoneNews(config.zone_news, config.load_balancer, config.zone)
         stack.callback(self._zone_news.close)
-        self._probers = GroupProbers(loop, config.address, self._check_of, self.balancer.probe_targets, self.probed)
+        self._probers = GroupProbers(
+            loop, config.address, CHECK_PORTS, self._check_of, self.balancer.probe_targets, self.probed
+        )
         self._expiry: Timer | None = None
         self._log = StateLog(LOG)
         self._tables = INTACT

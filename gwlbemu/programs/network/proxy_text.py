@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gwlbemu.core.elb.tls import Tls
 from gwlbemu.core.network.proxy import SHARES, Frontend, Proxy
 from gwlbemu.programs.haproxy.description import UNKNOWN, described
+from gwlbemu.programs.haproxy.tls import bind
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10  # to a target; what AWS takes is not documented
 KEEPALIVE_SECONDS = 20  # NLB guide, Idle timeout: on TLS connections, towards both sides
 FORMER_WORKERS = 20  # that may stay with old connections, each some 12 MB
-_CERTIFICATE_HAS_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 
 _TEXT = """\
 global
@@ -106,23 +106,7 @@ def _place(frontend: Frontend) -> str:
 
 
 def _tls(tls: Tls | None) -> str:
-    """The words of a bind line about TLS. Versions before 1.2 need ciphers that OpenSSL counts as unsafe by now."""
-    if tls is None:
-        return ""
-    words = [f" ssl {' '.join(f'crt {each}' for each in tls.certificates)}"]
-    words.append(f"ssl-min-ver TLSv{tls.oldest_version} ssl-max-ver TLSv{tls.newest_version}")
-    if tls.oldest_version < "1.2":
-        words.append("ciphers DEFAULT:@SECLEVEL=0")
-    if tls.alpn:
-        words.append(f"alpn {','.join(tls.alpn)}")
-    if tls.trust_store:
-        # Names of authorities are told to clients out of ca-file alone.
-        words.append(
-            f"{'ca-file' if tls.advertise_authorities else 'ca-verify-file'} {tls.trust_store} verify required"
-        )
-    if tls.trust_store and tls.ignore_expiry:
-        words.append(f"crt-ignore-err {_CERTIFICATE_HAS_EXPIRED} ca-ignore-err {_CERTIFICATE_HAS_EXPIRED}")
-    return " ".join(words)
+    return "" if tls is None else f" {bind(tls, tls.alpn)}"
 
 
 def changes(before: Proxy, after: Proxy) -> Iterator[str]:

@@ -38,6 +38,24 @@ def test_the_oldest_are_forgotten_when_there_are_too_many(monkeypatch: pytest.Mo
     assert [key for key in range(5) if flows.find(VPCE_A, key, now=10.0)] == [2, 3, 4]
 
 
+def test_what_does_not_go_on_takes_no_room_of_what_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(former, "CAPACITY", 2)
+    flows = FormerFlows(2.0)
+    flows.add(flow(1), now=10.0)
+    for key in (2, 3):
+        flows.add(flow(key), now=10.0, goes_on=False)
+    assert [key for key in (1, 2, 3) if flows.find(VPCE_A, key, now=10.0)] == [1, 2]
+
+
+def test_nothing_returns_of_what_does_not_go_on() -> None:
+    flows = FormerFlows(2.0)
+    flows.add(flow(), now=10.0, goes_on=False)
+    flows.note_syn(VPCE_A, KEY, 10.0, 100, from_high=True)
+    known = flows.find(VPCE_A, KEY, now=10.0)
+    assert known is not None
+    assert not known.may_return(COOKIE, ACK)
+
+
 @pytest.mark.parametrize(
     ("sequence", "from_high", "is_before"),
     [(99, True, True), (100, True, False), (101, True, False), (0xFFFFFFFF, True, True), (99, False, False)],

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from gwlbemu.core.gateway.balancer import Balancer
 from gwlbemu.core.gateway.records import FlowChange
-from gwlbemu.core.gateway.verdict import Reason, ToEndpoint
+from gwlbemu.core.gateway.verdict import Drop, Reason, ToEndpoint
+from gwlbemu.wire.tcp import RST
 from tests.core.gateway.core_lab import (
     VPCE_A,
     VPCE_B,
@@ -14,6 +18,7 @@ from tests.core.gateway.core_lab import (
     node,
     pass_probes,
     query,
+    reply,
     sent,
     syn,
 )
@@ -118,3 +123,66 @@ def test_a_target_that_makes_up_endpoints_fills_no_memory() -> None:
     rows = balancer.refused()
     assert len(rows) <= 1001
     assert sum(each.packets for each in rows) == 3000
+
+
+def late_rows(balancer: Balancer) -> list[tuple[Reason, int, bool]]:
+    return [(each.reason, each.packets, each.late) for each in balancer.refused()]
+
+
+def test_what_was_under_way_behind_a_reset_is_dropped_and_no_doing_of_the_target() -> None:
+    balancer = node(1)
+    give_back(balancer, balancer.receive_packet(VPCE_A, syn(), now=1.0), now=1.0)
+    first = balancer.receive_packet(VPCE_A, data(flags=RST), now=1.1)
+    second = balancer.receive_packet(VPCE_A, reply(), now=1.1)
+    assert isinstance(give_back(balancer, first, now=1.2), ToEndpoint)
+    assert give_back(balancer, second, now=1.2) == Drop(Reason.MISSING_FLOW_ENTRY)
+    assert late_rows(balancer) == [(Reason.MISSING_FLOW_ENTRY, 1, True)]
+    balancer.receive_packet(VPCE_A, syn(), now=1.3)
+    assert give_back(balancer, second, now=1.4) == Drop(Reason.INVALID_FLOW_COOKIE)
+    assert late_rows(balancer)[1:] == [(Reason.INVALID_FLOW_COOKIE, 1, True)]
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+def test_what_was_under_way_when_the_clock_jumped_is_no_doing_of_the_target(is_swept: bool) -> None:
+    balancer = node(1)
+    there = balancer.receive_packet(VPCE_A, query(), now=1.0)
+    with balancer.ending(1.0, 200.0, 10) as endings:
+        if is_swept:
+            balancer.expire(now=200.0)
+        assert endings.count == is_swept
+        assert give_back(balancer, there, now=200.0) == Drop(Reason.MISSING_FLOW_ENTRY)
+    assert late_rows(balancer) == [(Reason.MISSING_FLOW_ENTRY, 1, True)]
+
+
+@pytest.mark.parametrize("ends", ["sender", "both"])
+def test_what_was_under_way_when_a_failed_targets_flow_was_reset_is_no_doing_of_the_target(ends: str) -> None:
+    reset = {"send_tcp_reset.on_unhealthy.enabled": "true"}
+    balancer = node(1, group=reset, emulation={"reset_ends": ends})
+    there = balancer.receive_packet(VPCE_A, syn(), now=1.0)
+    give_back(balancer, there, now=1.0)
+    fail_probes(balancer, "fw-a1", now=2.0)
+    for packet in (data(), reply()):
+        balancer.receive_packet(VPCE_A, packet, now=3.0)
+    assert give_back(balancer, there, now=3.1) == Drop(Reason.MISSING_FLOW_ENTRY)
+    assert late_rows(balancer) == [(Reason.MISSING_FLOW_ENTRY, 1, True)]
+
+
+def test_what_a_target_held_beyond_the_idle_timeout_or_made_up_is_its_own_doing() -> None:
+    balancer = node(1)
+    there = balancer.receive_packet(VPCE_A, query(), now=1.0)
+    assert give_back(balancer, there, now=1.0, packet=query(port=9)) == Drop(Reason.MISSING_FLOW_ENTRY)
+    balancer.expire(now=123.0)
+    assert give_back(balancer, there, now=123.0) == Drop(Reason.MISSING_FLOW_ENTRY)
+    assert late_rows(balancer) == [(Reason.MISSING_FLOW_ENTRY, 2, False)]
+
+
+def test_a_changed_cookie_of_a_flow_that_was_reset_is_the_targets_own_doing() -> None:
+    balancer = node(1)
+    give_back(balancer, balancer.receive_packet(VPCE_A, syn(), now=1.0), now=1.0)
+    reset = balancer.receive_packet(VPCE_A, data(flags=RST), now=1.1)
+    give_back(balancer, reset, now=1.2)
+    datagram = bytearray(hairpin(sent(reset).datagram))
+    datagram[67] ^= 1  # the last byte of option 3
+    verdict = balancer.receive_return(bytes(datagram[12:16]), bytes(datagram), now=1.3)
+    assert verdict == Drop(Reason.MISSING_FLOW_ENTRY)
+    assert late_rows(balancer) == [(Reason.MISSING_FLOW_ENTRY, 1, False)]

@@ -116,7 +116,12 @@ class Bench:
         config = NodeConfig("web-node-a", settings, told, str(self.folder / "control"))
         (self.folder / "config.json").write_text(config.to_json())
         self.start_engine()
-        with (self.folder / "keeper.log").open("wb") as log:
+        self.start_keeper()
+
+    def start_keeper(self) -> None:
+        """Start the keeper with the configuration that there is, and wait until HAProxy does what it says."""
+        (self.folder / "control").unlink(missing_ok=True)
+        with (self.folder / "keeper.log").open("ab") as log:
             argv = [sys.executable, "-m", "gwlbemu.programs.application.keeper", str(self.folder / "config.json")]
             self._keeper = subprocess.Popen(argv, stderr=log)
         self.stack.callback(self.stop)
@@ -141,6 +146,13 @@ class Bench:
             os.killpg(self.engine.pid, signal.SIGKILL)
             self.engine.wait(PATIENCE)
             self.engine = None
+
+    def kill_keeper(self) -> None:
+        """Kill the keeper."""
+        assert self._keeper is not None
+        self._keeper.kill()
+        self._keeper.wait(PATIENCE)
+        self._keeper = None
 
     def stop(self) -> None:
         """End the keeper."""

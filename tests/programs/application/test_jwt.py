@@ -133,6 +133,33 @@ def test_every_failure_is_401(lab: Lab) -> None:
 
 @pytest.mark.namespace
 @pytest.mark.contract("AL-15")
+@pytest.mark.parametrize("name", ["https://web.example/what", "a[0]", "a.b"])
+def test_the_name_of_a_claim_may_look_like_a_path(name: str, tmp_path: Path) -> None:
+    keys = {ENDPOINT: jwks.write(json.dumps({"keys": [_jwk("one", kid="one")]}).encode(), tmp_path)}
+    formats: dict[str, tuple[list[object], list[object]]] = {
+        "single-string": (["x y", 'q"'], ["x", "x yz", ["x y"], None]),
+        "string-array": ([["z", "x y", 'q"']], [["x y"], "x y", None]),
+        "space-separated-values": (
+            ['x y q"', 'z x y q" z', 'q" z x y'],
+            ["x y", 'xx y q"', 'x y q"z', ["x y", 'q"'], None],
+        ),
+    }
+    rules = []
+    for number, format_ in enumerate(formats, 1):
+        claim = Claim(name, format_, ("x y", 'q"'))
+        wanted = Action(JWT_VALIDATION, jwt_validation=JwtValidation(ENDPOINT, ISSUER, (claim,)))
+        rules.append(Rule(number, (Condition("path-pattern", (f"/{number}",)),), (wanted, forward("web"))))
+    balancer = engine(listener(*rules), pools=[pool("web", ("a", "127.0.2.1", 8000))])
+    with running(tmp_path, balancer, keys=keys) as lab:
+        for number, (good, bad) in enumerate(formats.values(), 1):
+            for status, values in (200, good), (401, bad):
+                for value in values:
+                    token = _token(_claims(a={"b": "x y"}, **{name: value}), kid="one")
+                    assert _status(lab, f"/{number}", token) == status, (number, value)
+
+
+@pytest.mark.namespace
+@pytest.mark.contract("AL-15")
 def test_additional_claims_in_three_formats(lab: Lab) -> None:
     good = {
         "as asked": {},

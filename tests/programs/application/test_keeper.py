@@ -293,6 +293,21 @@ def test_an_engine_that_was_killed_comes_back_without_a_stale_server(lab: Bench)
     assert lab.metrics()["RequestCount"] == requests + 20
 
 
+def test_a_keeper_that_is_started_again_knows_what_the_one_before_has_told(lab: Bench) -> None:
+    """The engine has read the text of the beginning, which is the new keeper's, too, and was told otherwise since."""
+    lab.serve(1, 2)
+    lab.start(plain(target(1), target(2)))
+    lab.wait_for_states(t1="healthy", t2="healthy")
+    lab.answers[2].is_healthy = False
+    wait_for_taking(lab, "t1")
+    lab.kill_keeper()
+    assert lab.taking() == {"t1"}
+    lab.answers[2].is_healthy = True
+    lab.start_keeper()
+    lab.wait_for_states(t1="healthy", t2="healthy")
+    wait_for_taking(lab, "t1", "t2")
+
+
 def test_an_engine_that_is_frozen_holds_no_answer_of_the_keeper_up(lab: Bench) -> None:
     lab.serve(1)
     lab.start(plain(target(1)))
