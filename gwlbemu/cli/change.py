@@ -120,7 +120,11 @@ heal_command = _failure("heal")
 @click.argument("duration", metavar="TIME")
 @json_option
 def advance_command(lab_name: str | None, duration: str, as_json: bool) -> None:
-    """Move every node's clock forward, by 351s, 6m or 1h, and tell which flows that ended."""
+    """Move every node's clock forward, by 351s, 6m or 1h, and tell which flows that ended.
+
+    An application load balancer's delays, slow start and health checks go by that clock; its idle timeouts, cookies and
+    tokens keep real time.
+    """
     lab = open_lab(lab_name)
     seconds = change.parse_duration(duration)
     ended = change.advance(lab, seconds)
@@ -129,6 +133,8 @@ def advance_command(lab_name: str | None, duration: str, as_json: bool) -> None:
         return
     count = sum(each.count for each in ended.values())
     echo(f"{seconds:g} s have passed; {count} {'flow' if count == 1 else 'flows'} ended")
+    if lab.plan.application_nodes:
+        echo("idle timeouts, sticky sessions and tokens of application load balancers keep real time")
     for node, each in ended.items():
         for flow in each.flows:
             echo(f"  {node}  {flow}")

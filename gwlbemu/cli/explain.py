@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from ipaddress import ip_address
 
 import click
 
@@ -59,7 +60,8 @@ def explain_command(
         plan, states, places = load_plan(file, None), States(), Places.of(*read_topology(file))
     else:
         plan, states, places = _of_lab(lab_name)
-    packet, asked = _packet(plan, source, destination, proto, size), _request(request, headers)
+    packet = _packet(plan, source, destination, proto, size)
+    asked = _request(request, headers, packet)
     now = exchange(Paths(plan), packet, states, expected_answers(plan), request=asked)
     then = now
     if after:
@@ -108,7 +110,8 @@ def _packet(plan: Plan, source: str, destination: str, proto: str, size: int) ->
     return Packet(here, there, protocol, own, port, size=size, df=protocol == TCP)
 
 
-def _request(text: str | None, headers: tuple[str, ...]) -> Request | None:
+def _request(text: str | None, headers: tuple[str, ...], packet: Packet) -> Request | None:
+    """Return the request that is asked about; a client that asks an address names that as its Host."""
     if text is None:
         if headers:
             raise SettingError("--header: of which request? Give --request, too")
@@ -120,7 +123,18 @@ def _request(text: str | None, headers: tuple[str, ...]) -> Request | None:
     for name, colon, _ in pairs:
         if not name or not colon:
             raise SettingError(f"--header {name}: expected NAME:VALUE")
-    return Request(method.upper(), target, tuple((name, value.strip()) for name, _, value in pairs))
+    given = [(name, value.strip()) for name, _, value in pairs]
+    if _is_address(packet.destination) and not any(name.lower() == "host" for name, _ in given):
+        given.append(("Host", packet.destination))
+    return Request(method.upper(), target, tuple(given))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _end(text: str) -> tuple[str, int | None]:

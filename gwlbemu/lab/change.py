@@ -47,7 +47,7 @@ def _changing(lab: RunningLab) -> Iterator[Plan]:
         _complete_interrupted(lab, plan)
         yield plan
         now = read_plan(lab.state)
-        engines.start_missing(now, lab.state, record)
+        engines.start_newly_needed(plan, now, lab.state, record)
         engines.end_superfluous(now, lab.state, record)
 
 

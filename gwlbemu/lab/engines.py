@@ -133,6 +133,14 @@ def start_missing(plan: Plan, state: State, record: Record, *, only: str = "") -
     return started
 
 
+def start_newly_needed(before: Plan, after: Plan, state: State, record: Record) -> None:
+    """Start the proxies that the plan `after` needs and `before` did not; one that has died is `heal node`'s."""
+    had = {node.name for node in before.addressed_nodes if needs_proxy(before, node)}
+    for node in proxied_nodes(after):
+        if node.name not in had:
+            start_missing(after, state, record, only=node.name)
+
+
 def end_superfluous(plan: Plan, state: State, record: Record) -> None:
     """Let the proxies of nodes that need none any more take no new connections, and end with those that they have."""
     nodes = {proxy_name(node.name): node for node in plan.network_nodes}

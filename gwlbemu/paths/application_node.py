@@ -163,8 +163,10 @@ class ApplicationModel:
         elif len(servers) == 1:
             how = "the only target that takes requests"
         else:
-            algorithm = ApplicationAttributes.from_text(target_group=pool.attributes).algorithm
-            how = f"{_ALGORITHMS.get(algorithm, algorithm)}, one of {len(servers)}"
+            attributes = ApplicationAttributes.from_text(target_group=pool.attributes)
+            how = f"{_ALGORITHMS.get(attributes.algorithm, attributes.algorithm)}, one of {len(servers)}"
+            if attributes.sticky:
+                how += ", without a cookie of this load balancer's"
         return Decision(rule, pool.name, server, how)
 
 

@@ -227,20 +227,17 @@ class _Balancer:
     # ---- zones, and targets that are clients ----
     def _empty_zones(self) -> Iterator[Fault]:
         for group in {group.name: group for _, group in self._served}.values():
-            attributes = cast(
-                GroupAttributes,
-                ATTRIBUTES[self._balancer.type].from_text(self._balancer.attributes, target_group=group.attributes),
-            )
+            attributes = self._attributes_of(group)
             zones = {target.zone for target in group.targets}
             if attributes.cross_zone or EVERY_ZONE in zones or not zones:
                 continue
             for node in self._nodes:
                 if node.zone in zones:
                     continue
-                address = node.public_address or node.address
+                address, lost = node.public_address or node.address, self._without_targets()
                 text = (
                     f"load balancer {self._balancer.name} has the address {address} in zone {node.zone}, where target"
-                    f" group {group.name} has no target, and cross-zone load balancing is off: {self._without_targets}"
+                    f" group {group.name} has no target, and cross-zone load balancing is off: {lost}"
                 )
                 place = ("load_balancers", self._number, "attributes", CROSS_ZONE)
                 if group.attributes[CROSS_ZONE] == "false":
@@ -249,12 +246,27 @@ class _Balancer:
                 edit = setting(place, "true", f"{CROSS_ZONE}: true")
                 yield Fault("empty-zone", "warning", text, (place,), frozenset([place, (node.zone,)]), edits=(edit,))
 
-    @property
     def _without_targets(self) -> str:
-        """What becomes of clients of a zone without targets in scope."""
-        if self._balancer.type == NETWORK:
-            return "DNS does not answer that address, and what is sent to it is dropped"
-        return "requests that it forwards to that group are answered with 503"
+        """What becomes of clients of a zone where a group has no targets in scope."""
+        lost = "connections that it forwards to that group are dropped"
+        if self._balancer.type != NETWORK:
+            lost = "requests that it forwards to that group are answered with 503"
+        short = {node.zone: self._is_short(node.zone) for node in self._nodes}
+        return lost if all(short.values()) else f"DNS does not answer that address, and {lost}"
+
+    def _is_short(self, zone: str) -> bool:
+        """Whether a group lacks targets in a zone, so that DNS leaves it out unless it is so in every zone."""
+        return any(
+            not {zone, EVERY_ZONE} & {target.zone for target in group.targets}
+            for _, group in self._served
+            if not self._attributes_of(group).cross_zone
+        )
+
+    def _attributes_of(self, group: TargetGroup) -> GroupAttributes:
+        return cast(
+            GroupAttributes,
+            ATTRIBUTES[self._balancer.type].from_text(self._balancer.attributes, target_group=group.attributes),
+        )
 
     def _own_clients(self) -> Iterator[Fault]:
         """An internal load balancer that nobody but its own targets can be a client of."""
