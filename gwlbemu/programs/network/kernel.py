@@ -17,24 +17,43 @@ _FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
 class Kernel:
     """The kernel's side of one node, in the network namespace of the calling thread.
 
-    Connections that an earlier keeper left go on if their targets are known; those of others end.
+    Connections that an earlier keeper left go on if their targets are known; those of others end, and all of them where
+    the tables were missing.
     """
 
     def __init__(self, tables: Tables) -> None:
         self._tables, self._ruleset = tables, ruleset(tables)
         self._generation, self._fingerprints = 0, [""]  # of the rules, when they were written
-        self.repair()
-        self._adopt()
+        were_there = all(self._look())
+        self._write_anew()
+        if were_there:
+            self._adopt()
+        else:
+            self._end_all()
 
     def _adopt(self) -> None:
         """Give the connections of an earlier keeper, which counted targets anew, the marks of today."""
         numbers = {(each.address, each.port): each.mark & NUMBER_MASK for each in self._tables.known}
-        found = [entry for some in conntrack.entries() for entry in some if entry.mark & NUMBER_MASK]
+        of_listener = {
+            (one.protocol, one.port): {
+                (each.address, each.port): each.mark & NUMBER_MASK
+                for group in set(one.chooser.slots)
+                for each in self._tables.groups[group].destinations
+            }
+            for one in self._tables.listeners
+        }
         changes = []
-        for entry in found:
+        for entry in _connections():
             target = entry.reply.source, entry.reply.source_port
-            changes.append((entry, numbers[target] | entry.mark & PRESERVED if target in numbers else 0))
+            # A target may be one of several groups: of that to which the connection's listener forwards.
+            own = of_listener.get((entry.protocol, entry.original.destination_port), {})
+            number = own.get(target, numbers.get(target))
+            changes.append((entry, number | entry.mark & PRESERVED if number else 0))
         conntrack.change_marks(changes)
+
+    def _end_all(self) -> None:
+        """End every connection: which of them were reset while the tables were missing is not known."""
+        conntrack.change_marks([(entry, 0) for entry in _connections()])
 
     def write(self, tables: Tables) -> None:
         """Let the kernel hold `tables` from now on, all at once; nothing is done where it does already."""
@@ -49,7 +68,15 @@ class Kernel:
         self._note()
 
     def repair(self) -> None:
-        """Write everything anew, whatever is there. Connections go on; their idle timeout is the default one."""
+        """Write everything anew, whatever is there. Connections go on, with the default idle timeout, unless the tables
+        were missing: then all of them end.
+        """
+        were_there = self.state() != MISSING
+        self._write_anew()
+        if not were_there:
+            self._end_all()
+
+    def _write_anew(self) -> None:
         firewall.load(self._ruleset.anew())
         self._note()
 
@@ -83,3 +110,8 @@ class Kernel:
 
     def _look(self) -> list[str]:
         return [firewall.fingerprint(_FAMILIES[family], TABLE) for family in self._ruleset.families]
+
+
+def _connections() -> list[conntrack.Entry]:
+    """The connections that are on a target."""
+    return [entry for some in conntrack.entries() for entry in some if entry.mark & NUMBER_MASK]

@@ -315,7 +315,10 @@ def test_what_somebody_did_to_the_tables_is_seen_and_repaired(lab: Bench) -> Non
     assert lab.ask("status")["tables"] == "missing"
     lab.ask("repair")
     assert lab.ask("status")["tables"] == "intact"
+    assert lab.entries() == []  # which of them were reset meanwhile nobody knows
     sock.send(b"x")
+    with pytest.raises(ConnectionResetError):
+        sock.recv(1)
     lab.connect()
     assert lab.ask("status")["faults"] == {}
 
