@@ -3,7 +3,8 @@
 Each request has a connection of its own, or all have one (--keep-alive), which is opened anew where the other side has
 closed it. Names are asked of the resolver of whoever runs it, for each connection. HTTPS verifies the server against
 --authority. Redirects are told and not followed. With --cookies a cookie file comes by standard input, and the last
-line has what it is afterwards. Ends with 0 however the requests ended.
+line has what it is afterwards; for one of another form the only line is `refused`, with the reason. Ends with 0 however
+the requests ended.
 """
 
 from __future__ import annotations
@@ -157,7 +158,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cookies", action="store_true", help="a cookie file comes by standard input")
     parser.add_argument("--within", type=float, default=120.0, help="seconds; no request begins later (default: 120)")
     options = parser.parse_args(arguments)
-    jar = CookieJar.from_text(sys.stdin.read()) if options.cookies else None
+    try:
+        jar = CookieJar.from_text(sys.stdin.read()) if options.cookies else None
+    except ValueError as error:
+        print(json.dumps({"refused": str(error)}))
+        return 0
     session = Session(options.url, jar, options.authority, keep_alive=options.keep_alive)
     give_up_at = time.monotonic() + options.within
     try:

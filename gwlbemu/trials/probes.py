@@ -29,7 +29,7 @@ from gwlbemu.topology.plan.ends import (
     instance_named,
     source_address,
 )
-from gwlbemu.topology.plan.values import ApplicationNode, Instance, NetworkNode, Plan
+from gwlbemu.topology.plan.values import ApplicationNode, Instance, NetworkNode
 from gwlbemu.trials.injection import EPHEMERAL
 from gwlbemu.trials.probe_packets import MARK_LENGTH, Probe, Probes
 from gwlbemu.trials.probe_watch import Sighting, Watch, Which, answering, refusal, sent, watching
@@ -94,7 +94,8 @@ def _served_by(lab: RunningLab, asked: Question) -> tuple[tuple[Instance, int], 
     if balancer is None or asked.port is None:
         return ()
     nodes = [node for node in plan.addressed_nodes if node.load_balancer == balancer.name]
-    ending = [node for node in nodes if _ends(plan, node, asked)]
+    paths = Paths(plan)
+    ending = [node for node in nodes if _ends(paths, node, asked)]
     if ending or any(isinstance(node, ApplicationNode) for node in nodes):
         return tuple((node_as_instance(plan, node), asked.port) for node in ending)
     instances = {(each.vpc, each.address): each for each in plan.instances}
@@ -104,15 +105,15 @@ def _served_by(lab: RunningLab, asked: Question) -> tuple[tuple[Instance, int], 
     return tuple(dict.fromkeys((instance, port) for instance, port in found if instance is not None))
 
 
-def _ends(plan: Plan, node: NetworkNode | ApplicationNode, asked: Question) -> bool:
+def _ends(paths: Paths, node: NetworkNode | ApplicationNode, asked: Question) -> bool:
     """Whether a node ends what is asked about: a connection to a listener of an application load balancer, or to one of
     a network load balancer that is a proxy's.
     """
     if asked.protocol != TCP:
         return False
     if isinstance(node, ApplicationNode):
-        return Paths(plan).application_model(node, States()).listener(asked.port) is not None
-    model = Paths(plan).network_model(node, States())
+        return paths.application_model(node, States()).listener(asked.port) is not None
+    model = paths.network_model(node, States())
     listener = model.listener(TCP, asked.port)
     source = node.ipv6_address if ":" in asked.receiver else node.address
     return listener is not None and model.is_proxied(listener, Packet(source, asked.receiver))

@@ -43,10 +43,10 @@ def http(
     )  # fmt: skip
     if done.code != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.code}"])[-1]
-        if last.startswith("ValueError: line "):
-            raise SettingError(f"the cookie file: {last.removeprefix('ValueError: ')}")
         raise LabError(f"the web client in {sender.name} failed: {last}")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
+    if lines and "refused" in lines[0]:
+        raise SettingError(f"the cookie file: {lines[0]['refused']}")
     kept = lines.pop()["cookies"] if cookies is not None else None
     answers = tuple(_answer(lab.plan, line) for line in lines)
     return HttpReport(sender.name, url, count, answers), kept
