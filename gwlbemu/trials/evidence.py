@@ -60,7 +60,8 @@ class Evidence:
         """Return what became of a packet that was sent at the instant `sent_at`, and its receiver's answer as it left.
 
         To be called in the order in which packets were sent. `receiver` is the instance that it is for, if that is
-        known; to come to one of the load balancers' `nodes` is not to be delivered. `explain(target, flow)` is asked for a sentence when a target did not return the packet.
+        known; a packet that comes to one of `nodes`, load balancers', is not delivered by that. `explain(target, flow)`
+        is asked for a sentence when a target did not return the packet.
         """
         # An answer may happen to carry the same IP id: it comes from none of the addresses that the sender has.
         try:

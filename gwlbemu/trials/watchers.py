@@ -1,5 +1,5 @@
-"""Packet sockets at the eth0 of instances, and at the ENI of load balancers' nodes: what they send and what arrives, with
-the kernel's own time.
+"""Packet sockets at the eth0 of instances, and at the ENI of load balancers' nodes: what they send and what arrives,
+with the kernel's own time.
 """
 
 from __future__ import annotations
