@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gwlbemu.lab.running import RunningLab
-from gwlbemu.topology.plan.values import NetworkNode
+from gwlbemu.topology.plan.values import AddressedNode
 from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.packet_report import NodeConnection
 from gwlbemu.trials.recognise import sender_addresses
@@ -29,7 +29,7 @@ class ConnectionCounts:
 
 def read_connections(lab: RunningLab, packets: Sequence[CraftedPacket]) -> ConnectionCounts:
     """Read the connections of the client's ports of `packets` at the network nodes that these go to."""
-    nodes = [node.name for node in lab.plan.network_nodes if any(_goes_to(node, each) for each in packets)]
+    nodes = [node.name for node in lab.plan.network_nodes if any(goes_to(node, each) for each in packets)]
     found: dict[_Name, LiveFlow] = {}
     silent: dict[str, str] = {}
     for port in sorted({each.ports[0] for each in packets if each.ports[0]}) if nodes else ():
@@ -48,7 +48,7 @@ def connections_of(
     for node in lab.plan.network_nodes:
         for name, flow in after.found.items():
             ends = (flow.protocol, flow.source_port, flow.destination_port) == (packet.protocol, *packet.ports)
-            if flow.node != node.name or not _goes_to(node, packet) or not ends or flow.source not in sources:
+            if flow.node != node.name or not goes_to(node, packet) or not ends or flow.source not in sources:
                 continue
             old = before.found.get(name)
             same = old is not None and old.packets_to <= flow.packets_to and old.packets_from <= flow.packets_from
@@ -70,5 +70,6 @@ def _name(flow: LiveFlow) -> _Name:
     return flow.node, flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port
 
 
-def _goes_to(node: NetworkNode, packet: CraftedPacket) -> bool:
+def goes_to(node: AddressedNode, packet: CraftedPacket) -> bool:
+    """Return whether a packet is addressed to a load balancer's node."""
     return packet.destination in {node.address, node.public_address, node.ipv6_address} - {""}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -54,12 +54,14 @@ class Evidence:
         number: int,
         sent_at: float,
         receiver: Instance | None = None,
+        nodes: Collection[str] = (),
         explain: Callable[[str, LoggedFlow], str],
     ) -> tuple[PacketReport, bytes | None]:
         """Return what became of a packet that was sent at the instant `sent_at`, and its receiver's answer as it left.
 
         To be called in the order in which packets were sent. `receiver` is the instance that it is for, if that is
-        known. `explain(target, flow)` is asked for a sentence when a target did not return the packet.
+        known; a packet that comes to one of `nodes`, load balancers', is not delivered by that. `explain(target, flow)`
+        is asked for a sentence when a target did not return the packet.
         """
         # An answer may happen to carry the same IP id: it comes from none of the addresses that the sender has.
         try:
@@ -67,7 +69,8 @@ class Evidence:
         except WireError as error:
             return PacketReport(number, crafted.summary, wrong=mismatch_of(error)), None
         own = self._steps(mark, sent_at)
-        arrived = arrival((each for each in self._seen if each.instance != self._sender.name), mark)
+        elsewhere = [each for each in self._seen if each.instance != self._sender.name]
+        arrived = arrival((each for each in elsewhere if each.instance not in nodes), mark)
         replies = [each for each in self._seen if self._is_reply(each, crafted, sent_at)]
         report = PacketReport(
             number,
@@ -78,6 +81,8 @@ class Evidence:
             wrong=wrong_checksum(crafted.packet),
         )
         if arrived is None:
+            came = arrival((each for each in elsewhere if each.instance in nodes), mark)
+            report = replace(report, came_to=came[0].instance if came else "")
             return self._not_seen_to_arrive(report, own, replies, receiver or crafted.destination, explain), None
         there, fragments = arrived
         report = replace(

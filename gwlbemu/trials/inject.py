@@ -17,8 +17,8 @@ from gwlbemu.errors import LabError, NetError, SettingError, TraceGoneError
 from gwlbemu.lab.running import RunningLab
 from gwlbemu.paths.walk import Paths
 from gwlbemu.topology.plan.port_rules import DIRECTIONS, REASONS
-from gwlbemu.topology.plan.values import ApplicationNode, Instance
-from gwlbemu.trials.connections import connections_of, read_connections
+from gwlbemu.topology.plan.values import AddressedNode, Instance
+from gwlbemu.trials.connections import connections_of, goes_to, read_connections
 from gwlbemu.trials.craft import CraftedPacket
 from gwlbemu.trials.evidence import Evidence
 from gwlbemu.trials.expectation import SenderModel
@@ -59,9 +59,10 @@ def inject(
     model, kept = SenderModel(Paths(plan), states, source), Kept(lab, states.broken)
     names = {name for packet in packets for name in model.receivers(packet)}
     names |= {source.name} | ({destination.name} if destination else set())
+    names |= {node.name for node in plan.addressed_nodes if any(goes_to(node, packet) for packet in packets)}
     drops, connections = read_port_drops(lab), read_connections(lab, packets)
     with ExitStack() as stack:
-        ends: tuple[Instance | ApplicationNode, ...] = (*plan.instances, *plan.application_nodes)
+        ends: tuple[Instance | AddressedNode, ...] = (*plan.instances, *plan.addressed_nodes)
         watchers = stack.enter_context(watching(each for each in ends if each.name in names))
         session = stack.enter_context(TraceSession(lab, flows_to_trace(plan, packets)))
         silent = dict(session.silent)
@@ -99,7 +100,12 @@ def inject(
     reports = []
     for number, (crafted, at) in enumerate(zip(packets, sent_at, strict=True), 1):
         report, answer = evidence.report(
-            crafted, number=number, sent_at=at, receiver=destination, explain=kept.sentence
+            crafted,
+            number=number,
+            sent_at=at,
+            receiver=destination,
+            nodes={node.name for node in plan.addressed_nodes} - set(model.receivers(crafted)),
+            explain=kept.sentence,
         )
         report = replace(
             report,

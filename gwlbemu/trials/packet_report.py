@@ -153,6 +153,7 @@ class PacketReport:
     connections: tuple[NodeConnection, ...] = ()  # that nodes of network load balancers have of it
     port_drops: tuple[str, ...] = ()  # a sentence per reason for which ports of ends and targets dropped packets
     expected: Expected | None = None  # None: the path model was not asked, or cannot tell
+    came_to: str = ""  # the load balancer's node at whose interface it was seen, of a packet that was not delivered
 
     @property
     def outcome(self) -> str:
@@ -263,6 +264,11 @@ class PacketReport:
         return f"; the packet came by {' and '.join(there)}"
 
     def _lost(self, last: NodeVerdict | None) -> str:
+        if self.came_to and not self.connections:
+            left = f"left {last.endpoint} and " if last and last.verdict == "to-endpoint" else ""
+            spoilt = f"; it was sent with {self.wrong}" if self.wrong else ""
+            silent = "".join(f"; {sentence}" for sentence in self.silent)
+            return f"{left}arrived at {self.came_to}'s interface; nothing there was seen to take it{spoilt}{silent}"
         if self.silent:
             left = f"left {last.endpoint}; " if last else ""
             return f"{left}no node that answers saw it; {'; '.join(self.silent)}"

@@ -1,5 +1,5 @@
-"""Packet sockets at the eth0 of instances, and at the ENI of application load balancers' nodes, where connections end:
-what they send and what arrives there, with the kernel's own time.
+"""Packet sockets at the eth0 of instances, and at the ENI of load balancers' nodes: what they send and what arrives,
+with the kernel's own time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 from gwlbemu.net.inside import inside
 from gwlbemu.net.namespaces import path_of
-from gwlbemu.topology.plan.values import ApplicationNode, Instance
+from gwlbemu.topology.plan.values import AddressedNode, Instance
 from gwlbemu.trials.frame_sockets import (
     ANCILLARY,
     ETH_P_ALL,
@@ -51,7 +51,7 @@ class Watchers:
 
 
 @contextmanager
-def watching(ends: Iterable[Instance | ApplicationNode]) -> Iterator[Watchers]:
+def watching(ends: Iterable[Instance | AddressedNode]) -> Iterator[Watchers]:
     """Watch the interfaces of instances and nodes while the block runs. Raises NetError for one that is gone."""
     with ExitStack() as stack:
         watched = list(ends)
@@ -63,12 +63,12 @@ def watching(ends: Iterable[Instance | ApplicationNode]) -> Iterator[Watchers]:
 
 
 @contextmanager
-def _packet_socket(end: Instance | ApplicationNode) -> Iterator[socket.socket]:
+def _packet_socket(end: Instance | AddressedNode) -> Iterator[socket.socket]:
     with inside(path_of(end.namespace)):
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with sock:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         with inside(path_of(end.namespace)):
-            sock.bind((end.device if isinstance(end, ApplicationNode) else "eth0", ETH_P_ALL))
+            sock.bind((end.device if isinstance(end, AddressedNode) else "eth0", ETH_P_ALL))
         sock.setblocking(False)
         yield sock

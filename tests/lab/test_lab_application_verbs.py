@@ -106,6 +106,17 @@ def test_an_injected_packet_arrives_at_the_node_that_ends_the_connection(lab: La
     assert report.expected.agrees
 
 
+@pytest.mark.parametrize("packet", [{"tcp": 9999}, {"udp": 80}], ids=str)
+def test_an_injected_packet_that_no_listener_takes_is_told_to_have_come_to_the_node(
+    lab: Lab, packet: dict[str, int]
+) -> None:
+    (report,) = lab.inject(**packet, source="client", destination=public_address(lab, A))  # type: ignore[arg-type]
+    assert (report.outcome, report.delivered_to, report.came_to) == ("lost", "", A)
+    assert report.why == f"arrived at {A}'s interface; nothing there was seen to take it"
+    assert report.expected is not None
+    assert report.expected.agrees
+
+
 def test_every_process_has_a_log_and_the_command_prints_it(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     for process in lab.status().processes:
         assert main(["logs", "--lab", lab.name, process.name]) == 0

@@ -252,6 +252,29 @@ def test_plain_http_on_an_https_check_fails() -> None:
     assert result.description.endswith(f"port {port}: wrong version number (as of an answer that is not TLS)")
 
 
+def test_a_probe_comes_from_the_port_that_is_free_among_its_own() -> None:
+    """Others are taken: by a listener, and by a connection to the same place."""
+    ports = range(9512, 9515)
+    with (
+        socket.create_server((SERVER, 0)) as listener,
+        socket.create_server((PROBER, ports[0])),
+        socket.create_connection(listener.getsockname(), source_address=(PROBER, ports[2])),
+    ):
+        listener.accept()[0].close()
+        check = Check("TCP", listener.getsockname()[1], timeout_seconds=PATIENCE)
+        assert asyncio.run(probe(SERVER, check, local_address=PROBER, local_ports=ports)).ok
+        connection, place = listener.accept()
+        connection.close()
+        assert place == (PROBER, ports[1])
+
+
+def test_without_a_free_port_a_probe_fails_and_says_so() -> None:
+    with socket.create_server((SERVER, 0)) as listener, socket.create_server((PROBER, 9512)):
+        check = Check("TCP", listener.getsockname()[1], timeout_seconds=PATIENCE)
+        result = asyncio.run(probe(SERVER, check, local_address=PROBER, local_ports=range(9512, 9513)))
+    assert result.description.endswith("address already in use")
+
+
 def test_a_probe_can_be_cancelled() -> None:
     async def cancelled(port: int) -> bool:
         task = asyncio.create_task(probe(SERVER, Check("HTTP", port), local_address=PROBER))

@@ -97,6 +97,21 @@ def test_another_packet_of_the_same_flow_is_not_this_one(client: Instance) -> No
     assert told.why == "no node saw it and it did not arrive"
 
 
+def test_a_packet_that_only_came_to_a_load_balancers_node_is_not_delivered(client: Instance) -> None:
+    evidence = Evidence(client, [], [verdict("to-endpoint", at=10.1)], frozenset())
+    assert (
+        evidence.report(query(), number=1, sent_at=10.0, nodes={"node-a"}, explain=lambda target, _: target)[0].came_to
+        == ""
+    )
+    for traced, left in (([], ""), ([verdict("to-endpoint", at=10.1)], "left vpce and ")):
+        evidence = Evidence(client, [replace(arrived(), instance="node-a")], traced, frozenset())
+        told, _ = evidence.report(query(), number=1, sent_at=10.0, nodes={"node-a"}, explain=lambda target, _: target)
+        assert (told.outcome, told.came_to) == ("lost", "node-a")
+        assert told.why == f"{left}arrived at node-a's interface; nothing there was seen to take it"
+        silent = replace(told, silent=("node is frozen",), broken=("process node-a",))
+        assert silent.why == f"{told.why}; node is frozen; broken on purpose: process node-a"
+
+
 def test_an_answer_with_the_same_identity_is_not_the_packet(client: Instance) -> None:
     assert report(client, [verdict("to-target", at=11.0, source=PRIVATE)], []).hops == ()
 

@@ -122,9 +122,17 @@ def test_what_a_frozen_keeper_would_know_is_not_guessed(lab: Lab) -> None:
 @pytest.mark.namespace
 def test_an_injected_packet_that_no_listener_takes_is_explained(lab: Lab) -> None:
     (report,) = lab.inject(tcp=9999, source="near", destination=PRIVATE["b"])
-    assert (report.delivered_to, report.answer) == ("", None)
+    assert (report.delivered_to, report.answer, report.came_to) == ("", None, "front-node-b")
+    assert report.why == "arrived at front-node-b's interface; nothing there was seen to take it"
     assert report.expected is not None
     assert "ELBV2_LISTENERS_MISMATCH" in " ".join(report.expected.ends)
+
+
+@pytest.mark.namespace
+def test_an_injected_echo_request_to_a_node_arrives_there_and_is_taken_by_nothing(lab: Lab) -> None:
+    (report,) = lab.inject(icmp=True, source="client", destination=PUBLIC["a"])
+    assert (report.outcome, report.came_to) == ("lost", "front-node-a")
+    assert report.why == "arrived at front-node-a's interface; nothing there was seen to take it"
 
 
 @pytest.mark.namespace
