@@ -276,11 +276,11 @@ def _redirect(listener: Listener, told: RedirectConfig, path: Path) -> Iterator[
         if not text.isprintable() or not text.isascii():
             yield Problem((*path, key), "expected printable ASCII characters (ValidationError)")
     same = told.protocol in ("#{protocol}", listener.protocol) and told.port in ("#{port}", str(listener.port))
-    if same and (told.host, told.path, told.query) == ("#{host}", "/#{path}", "#{query}"):
+    if same and (told.host, told.path) == ("#{host}", "/#{path}"):  # ELBv2 API, RedirectActionConfig
         yield Problem(
             path,
-            "the redirect leads to where it came from, in a loop: expected another protocol, host, port, path or query "
-            "(InvalidLoadBalancerAction)",
+            "a redirect changes at least one of protocol, host, port and path: expected another "
+            "one of these than the request has (InvalidLoadBalancerAction)",
         )
 
 
