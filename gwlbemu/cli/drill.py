@@ -56,7 +56,8 @@ def drill_command(
     zone: a whole zone is lost; freeze: the target hangs. Policies: target failover no_rebalance or rebalance, or
     no_rebalance with every send_tcp_reset attribute.
 
-    A network or application load balancer is drilled where one is named, or where there is no gateway load balancer.
+    A network or application load balancer is drilled where one is named, where there is no gateway load balancer, or
+    where no web server answers but behind one.
     Network: policies terminate and keep, whether connections of a lost target end; tables: a node's rules are flushed.
     Application: 200 requests a second, those that fail are counted; engine: a node's HAProxy is killed; no policies.
 

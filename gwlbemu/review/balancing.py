@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gwlbemu.core.elb.balancer_types import APPLICATION, TYPE_OF_PROTOCOL
+from gwlbemu.core.elb.balancer_types import APPLICATION, GATEWAY, TYPE_OF_PROTOCOL
 from gwlbemu.core.elb.target import EVERY_ZONE
 from gwlbemu.review.edit import setting
 from gwlbemu.review.fault import Fault
@@ -30,9 +30,9 @@ def balancing_faults(topology: Topology) -> Iterator[Fault]:
         for place in map(order.index, balancer.target_groups()):
             group, path = topology.target_groups[place], ("target_groups", place)
             if not group.targets:
-                what = f"target group {group.name} of load balancer {balancer.name} has no targets"
-                comes = "every request gets 503" if balancer.type == APPLICATION else "every packet is dropped"
-                yield _empty_group(topology, group, f"{what}: {comes}", (*path, "targets"))
+                if comes := _comes_of_none(balancer, group):
+                    what = f"target group {group.name} of load balancer {balancer.name} has no targets"
+                    yield _empty_group(topology, group, f"{what}: {comes}", (*path, "targets"))
             else:
                 yield from _empty_zones(topology, balancer, group, ("load_balancers", number))
             yield from _stickiness(topology, balancer, group, path)
@@ -61,6 +61,31 @@ def zones_of_targets(topology: Topology, group: TargetGroup) -> dict[str, str]:
     places = subnets_by_name(topology)
     homes = {instance.name: places[instance.subnet][1].zone for instance in vpc.instances}
     return {target: homes.get(target) or target_zone(vpc, target) for target in group.target_ids}
+
+
+def _comes_of_none(balancer: LoadBalancer, group: TargetGroup) -> str:
+    """What becomes of what is forwarded to a group without targets, and where it is; "" where its weight is 0."""
+    if balancer.type == GATEWAY:
+        return "every packet is dropped"
+    places = [
+        f"{listener.protocol}:{listener.port} {where}"
+        for _, listener in balancer.all_listeners()
+        for where, actions in (
+            *((f"rule {rule.priority}", rule.actions) for rule in listener.rules),
+            ("default action", listener.default_actions),
+        )
+        if any(
+            one.weight and one.target_group == group.name
+            for each in actions
+            for _, one in each.weighted_target_groups()
+        )
+    ]
+    comes = (
+        "requests that are forwarded to it get 503"
+        if balancer.type == APPLICATION
+        else "what is forwarded to it is dropped"
+    )
+    return f"{comes} ({', '.join(places)})" if places else ""
 
 
 def _empty_group(topology: Topology, group: TargetGroup, text: str, path: Path) -> Fault:

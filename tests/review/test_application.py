@@ -119,7 +119,34 @@ def test_a_target_behind_a_route_that_leads_nowhere_is_told_with_what_clients_ge
 def test_a_group_without_targets_is_told_with_what_clients_get() -> None:
     found = one(put("target_groups.1.targets", []))
     assert found[:2] == ("no-targets", "error")
-    assert "every request gets 503" in found[4]
+    text = "target group web-servers of load balancer web has no targets: requests that are forwarded to it get 503 ("
+    assert found[4].startswith(text)
+
+
+def test_of_a_group_without_targets_the_rules_are_named_that_give_it_requests() -> None:
+    """A group of weight 0 gets none (ELBv2 API, TargetGroupTuple)."""
+    document = yaml.safe_load(yaml.safe_dump(WEB))
+    document["target_groups"].append(document["target_groups"][1] | {"name": "empty", "targets": []})
+    listener = document["load_balancers"][1]["listeners"][0]
+
+    def weighted(weight: int) -> list[dict[str, object]]:
+        groups = [{"target_group": "empty", "weight": weight}, {"target_group": "web-servers", "weight": 1}]
+        return [{"type": "forward", "forward_config": {"target_groups": groups}}]
+
+    def rule(priority: int, actions: list[dict[str, object]]) -> dict[str, object]:
+        condition = {"field": "path-pattern", "values": [f"/{priority}"]}
+        return {"priority": priority, "conditions": [condition], "actions": actions}
+
+    listener["rules"] = [rule(12, weighted(0))]
+    assert findings(document) == []
+    whole: list[dict[str, object]] = [{"type": "forward", "target_group": "empty"}]
+    listener["rules"] = [rule(8, whole), rule(12, weighted(0)), rule(20, weighted(1))]
+    (found,) = findings(document)
+    place = f"{listener['protocol']}:{listener['port']}"
+    assert found.text == (
+        "target group empty of load balancer web has no targets: requests that are forwarded to it get 503"
+        f" ({place} rule 8, {place} rule 20)"
+    )
 
 
 @pytest.mark.contract("NL-10")

@@ -58,8 +58,8 @@ def choose_participants(
     `source` and `destinations` are instances or addresses. Raises LabError when no server answers.
     """
     port = subject.port
-    sender = instance_named(lab.plan, source) if source else _sender(lab.plan, subject)
-    found = _servers(lab.plan, subject, sender, destinations)
+    sender = instance_named(lab.plan, source) if source else default_sender(lab.plan, subject)
+    found = servers_of(lab.plan, subject, sender, destinations)
     if subject.is_application:
         return Participants(sender, tuple(found), subject)
     tries = [(server, start_traffic(lab, sender, server, port, flows=1, records=1)) for server in found]
@@ -79,8 +79,11 @@ def choose_participants(
     return Participants(sender, tuple(answering), subject)
 
 
-def _sender(plan: Plan, subject: Subject) -> Instance:
-    """Who opens the connections when nobody is named: of a load balancer with addresses somebody who is no target."""
+def default_sender(plan: Plan, subject: Subject) -> Instance:
+    """Return who opens the connections when nobody is named: of a load balancer with addresses one who is no target.
+
+    Raises SettingError or LabError when there is nobody.
+    """
     if not subject.addressed_nodes:
         return client_and_server(plan)[0]
     (balancer,) = subject.balancers
@@ -94,7 +97,11 @@ def _sender(plan: Plan, subject: Subject) -> Instance:
     raise LabError(f"nobody here could be a client of {balancer.name}: name one with --from")
 
 
-def _servers(plan: Plan, subject: Subject, sender: Instance, destinations: Sequence[str]) -> list[DrillServer]:
+def servers_of(plan: Plan, subject: Subject, sender: Instance, destinations: Sequence[str]) -> list[DrillServer]:
+    """Return whom the sender could connect to: of a load balancer with addresses its nodes, else instances.
+
+    `destinations` are the instances or addresses that are named. Raises UnknownNameError for one that is not there.
+    """
     if not subject.addressed_nodes:
         return [_server(plan, sender, name) for name in destinations or _candidates(plan, sender)]
     return [
@@ -188,8 +195,8 @@ def why_not(
         return "" if subject.is_network else "only a network load balancer's node has tables in the kernel"
     if event == ENGINE:
         return "" if subject.is_application else "only an application load balancer's drill ends engines"
-    sender = instance_named(plan, source) if source else _sender(plan, subject)
-    servers = _servers(plan, subject, sender, destinations)
+    sender = instance_named(plan, source) if source else default_sender(plan, subject)
+    servers = servers_of(plan, subject, sender, destinations)
     if event == "zone":
         return ONE_ZONE if len({server.zone for server in servers if server.zone}) < 2 else ""
     users = {

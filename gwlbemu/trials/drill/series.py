@@ -10,6 +10,7 @@ from gwlbemu.lab.running import RunningLab, open_lab
 from gwlbemu.topology.plan.values import Plan
 from gwlbemu.trials.drill.actions import put_policy_back, set_policy
 from gwlbemu.trials.drill.application import drill_requests
+from gwlbemu.trials.drill.choice import chosen_subject
 from gwlbemu.trials.drill.drill import run
 from gwlbemu.trials.drill.live import Tell
 from gwlbemu.trials.drill.outcome import (
@@ -23,7 +24,7 @@ from gwlbemu.trials.drill.outcome import (
 )
 from gwlbemu.trials.drill.participants import NotPossible, choose_participants, healthy_by_node, healthy_in, why_not
 from gwlbemu.trials.drill.report import RunReport
-from gwlbemu.trials.drill.subject import APPLICATION, GATEWAY, NETWORK, Subject, subject_of
+from gwlbemu.trials.drill.subject import APPLICATION, GATEWAY, NETWORK, Subject
 from gwlbemu.trials.own_lab import own_lab
 
 
@@ -59,7 +60,7 @@ _KNOWN = {
 
 def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
     """Bring up a lab, drill in it, take it down; no lab when nothing of it is possible. Raises what `up` raises."""
-    subject = subject_of(plan, options.destinations, options.port)
+    subject = chosen_subject(plan, options.source, options.destinations, options.port)
     options = options.about(subject)
     impossible = _check(plan, subject, options, healthy_in(plan, subject))
     if impossible.keys() >= _runs(options):
@@ -72,7 +73,7 @@ def drill_file(plan: Plan, options: Options, tell: Tell = lambda _: None) -> lis
 def drill_running(name: str | None, options: Options, tell: Tell = lambda _: None) -> list[RunReport]:
     """Drill in a lab that is up, and put back what that changed."""
     lab = open_lab(name)
-    subject = subject_of(lab.plan, options.destinations, options.port)
+    subject = chosen_subject(lab.plan, options.source, options.destinations, options.port)
     options = options.about(subject)
     impossible = _check(lab.plan, subject, options, healthy_by_node(lab, subject))
     if impossible.keys() >= _runs(options):

@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gwlbemu.errors import LabError
 from gwlbemu.programs.requests import Outcome, parse_outcomes
 from gwlbemu.topology.plan.resolve import load
+from gwlbemu.trials.drill.choice import chosen_subject
 from gwlbemu.trials.drill.outcome import APPLICATION_EVENTS
 from gwlbemu.trials.drill.series import Options, drill_file
 from gwlbemu.trials.drill.subject import subject_of
 from tests.lab.web_fronts import web_front
+from tests.paths import TOPOLOGIES
 
 DRILL_SECONDS = 600  # about 100 on an idle machine
 pytestmark = pytest.mark.timeout(DRILL_SECONDS + 100)
@@ -98,6 +101,24 @@ def test_what_is_drilled_is_the_load_balancer_that_is_named_or_the_only_kind_the
     assert subject_of(plan, ["web"], 443).port == 443
     with pytest.raises(LabError, match="web has no HTTP listener on port 81; there are: HTTP:80, HTTPS:443"):
         subject_of(plan, ["web"], 81)
+
+
+def test_without_ends_it_is_what_the_model_says_is_answered() -> None:
+    tier = load((TOPOLOGIES / "web-tier.yaml").read_text(), "web-tier.yaml")
+    subject = chosen_subject(tier, None, (), None)
+    assert (subject.type, subject.port, [each.name for each in subject.balancers]) == ("application", 443, ["web"])
+    assert chosen_subject(tier, None, ("web-a1",), None).type == "gateway", "what is named stays"
+    assert chosen_subject(tier, None, (), 80).type == "gateway", "the listener at 80 only redirects"
+    zones = load((TOPOLOGIES / "two-zones.yaml").read_text(), "two-zones.yaml")
+    assert chosen_subject(zones, None, (), None).type == "gateway"
+
+
+def test_a_web_server_that_answers_by_itself_comes_before_a_load_balancer() -> None:
+    document = yaml.safe_load((TOPOLOGIES / "web-tier.yaml").read_text())
+    (servers,) = (each for each in document["vpcs"][0]["security_groups"] if each["name"] == "servers")
+    servers["ingress"] = [{"protocol": "tcp", "ports": 80, "source": "0.0.0.0/0"}]
+    servers["egress"] = [{"protocol": "tcp", "ports": 80, "destination": "0.0.0.0/0"}]
+    assert chosen_subject(load(yaml.safe_dump(document), "open.yaml"), "web-b1", (), None).type == "gateway"
 
 
 @pytest.mark.parametrize(
