@@ -195,7 +195,7 @@ ACTIONS = [
     ("gRPC without TLS", application(group(protocol_version="GRPC")), f"{ACTION}.target_group",
      "expected an HTTPS listener (InvalidLoadBalancerAction)"),
     ("a redirect to itself", with_actions(redirect(port="80", protocol="HTTP")), f"{ACTION}.redirect_config",
-     "in a loop"),
+     "changes at least one of protocol, host, port and path"),
     ("a redirect to HTTP", with_actions(redirect(protocol="HTTP", port="80"), protocol="HTTPS"),
      f"{ACTION}.redirect_config.protocol", "HTTPS can't be redirected to HTTP"),
     ("a redirect's port", with_actions(redirect(port="70000")), f"{ACTION}.redirect_config.port", "from 1 to 65535"),
