@@ -117,7 +117,7 @@ class Paths:
     def healthy(self, node: NetworkNode | ApplicationNode, states: States) -> list[tuple[int, int]]:
         """Return how many targets in a node's scope are healthy, and how many DNS wants, of each target group."""
         if isinstance(node, ApplicationNode):
-            return self.application_model(node, states).healthy()
+            return [] if node.name in states.without_engine else self.application_model(node, states).healthy()
         return self.network_model(node, states).healthy()
 
     @cached_property

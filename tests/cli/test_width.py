@@ -11,7 +11,7 @@ from gwlbemu.cli.watch_view import frame
 from gwlbemu.lab.running import Process
 from gwlbemu.topology.plan.port_rules import REASONS
 from gwlbemu.topology.plan.resolve import load
-from gwlbemu.topology.plan.values import GatewayNode, NetworkNode, Plan, Target, TargetGroup
+from gwlbemu.topology.plan.values import ApplicationNode, GatewayNode, NetworkNode, Plan, Target, TargetGroup
 from gwlbemu.views.ask import NoAnswer
 from gwlbemu.views.flows import LiveFlow
 from gwlbemu.views.port_drops import PortDrops
@@ -63,13 +63,16 @@ def target_state(group: TargetGroup, target: Target, node: str, count: int, brok
     )  # fmt: skip
 
 
-def network_status(plan: Plan, node: NetworkNode, count: int, broken: bool) -> NodeStatus:
+def addressed_status(plan: Plan, node: NetworkNode | ApplicationNode, count: int, broken: bool) -> NodeStatus:
+    of_network = isinstance(node, NetworkNode)
     groups = plan.groups_of(node.load_balancer)
     targets = [target_state(group, each, node.name, count, broken) for group in groups for each in group.targets]
     return NodeStatus(
-        node.name, node.load_balancer, ", ".join(group.name for group in groups), node.zone, "nftables",
-        faults={"a request": 3} if broken else {}, targets=tuple(targets), type="network",
-        tables="altered" if broken else "intact", failing_open=tuple(group.name for group in groups) * broken,
+        node.name, node.load_balancer, ", ".join(group.name for group in groups), node.zone,
+        "nftables" if of_network else "haproxy", faults={"a request": 3} if broken else {}, targets=tuple(targets),
+        type="network" if of_network else "application", proxy="" if of_network else "does not answer: timed out",
+        tables="" if not of_network else "altered" if broken else "intact",
+        failing_open=tuple(group.name for group in groups) * broken,
     )  # fmt: skip
 
 
@@ -95,7 +98,7 @@ def snapshot(plan: Plan, at: float, count: int, *, broken: bool) -> Snapshot:
         for each in names
     )
     nodes = [node_status(plan, node, count, broken) for node in plan.gateway_nodes]
-    nodes += [network_status(plan, node, count, broken) for node in plan.network_nodes]
+    nodes += [addressed_status(plan, node, count, broken) for node in plan.addressed_nodes]
     capture = CaptureStatus(
         f"/run/gwlbemu/{plan.lab}/capture/{plan.lab}-00001.pcapng", 10 * count, count // 1000 * broken,
         taps=(TapCount("client/eth0", count, count // 1000 * broken),), unwritten=count * broken,
@@ -127,10 +130,10 @@ def snapshot(plan: Plan, at: float, count: int, *, broken: bool) -> Snapshot:
     flows += tuple(
         LiveFlow(
             node.name, "", 6, "198.51.100.100", 50000 + number, "203.0.113.100", 8080, target.id, "", 0, 0.0, 0.0,
-            349.8, count, count, 0, 100 * count, 0, "network", "TCP:80", group.name, target.address, target.port,
-            "ESTABLISHED",
+            349.8, count, count, 0, 100 * count, 0, plan.node_types[node.name], "HTTP:8080", group.name, target.address,
+            target.port, "ESTABLISHED",
         )
-        for node in plan.network_nodes
+        for node in plan.addressed_nodes
         for number, group in enumerate(plan.groups_of(node.load_balancer))
         for target in group.targets[:2]
     )  # fmt: skip

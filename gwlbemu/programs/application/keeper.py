@@ -32,7 +32,7 @@ from gwlbemu.programs.application.key_sets import KeySets, Place, endpoints
 from gwlbemu.programs.application.metrics import Metrics
 from gwlbemu.programs.application.verbs import KeeperVerbs
 from gwlbemu.programs.application.wanted import LANGUAGE, Wanted
-from gwlbemu.programs.haproxy.keeping import HaproxyKeeper
+from gwlbemu.programs.haproxy.keeping import RUNNING, HaproxyKeeper
 from gwlbemu.programs.probing import GroupProbers, StateLog
 from gwlbemu.programs.process import keep_logs_small, run_logged
 from gwlbemu.programs.zone_news import ZoneNews
@@ -122,8 +122,9 @@ class Keeper:
         return check, Pace(told.interval_seconds, self.settings.emulation.initial_health_check_interval_seconds)
 
     def _tell_zone(self) -> None:
-        """Let the lab's resolver know what it gives out the zone's address by."""
-        self._zone_news.tell(ANY_ZONE, self.balancer.healthy_counts(), self.loop.clock.since_boot())
+        """Let the lab's resolver know what it gives out the zone's address by: nothing is healthy without an engine."""
+        counts = self.balancer.healthy_counts() if self.engine.state == RUNNING else {}
+        self._zone_news.tell(ANY_ZONE, counts, self.loop.clock.since_boot())
 
     def _watch(self) -> None:
         """Say in the log when the engine does no longer what it is told, or does again, and what a target is told of
