@@ -117,6 +117,7 @@ def snapshot(plan: Plan, at: float, count: int, *, broken: bool) -> Snapshot:
     )  # fmt: skip
     metrics = dict.fromkeys(COUNTS, count) | {"ProcessedBytes": 1000 * count, "Dropped_MidstreamTcp": count * broken}
     metrics["PortAllocationErrorCount"] = count * broken
+    metrics |= {"NewConnectionCount": count, "HTTPCode_ELB_5XX_Count": count * broken, "ActiveConnectionCount": count}
     flows = tuple(
         LiveFlow(
             node.name, node.endpoints[0], 6, "198.51.100.100", 50000 + number, "203.0.113.100", 8080,
