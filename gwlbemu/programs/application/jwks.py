@@ -56,7 +56,7 @@ def _keys(document: bytes) -> Iterator[tuple[str, bytes]]:
     try:
         told = json.loads(document)
         keys = [each for each in told["keys"] if isinstance(each, Mapping)]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise JwksError("the JWKS is no JSON object with a list 'keys'") from error
     if len(keys) > MOST_KEYS:
         raise JwksError(f"the JWKS has {len(keys)} keys, expected at most {MOST_KEYS}")

@@ -210,7 +210,16 @@ def test_keys_for_rs256_become_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [b"", b"[]", b'{"keys": 1}', b'{"keys": [', b"\xff", b" " * 150_001, json.dumps({"keys": [{}] * 11}).encode()],
+    [
+        b"",
+        b"[]",
+        b"[" * 100_000,
+        b'{"keys": 1}',
+        b'{"keys": [',
+        b"\xff",
+        b" " * 150_001,
+        json.dumps({"keys": [{}] * 11}).encode(),
+    ],
 )
 def test_what_is_no_set_of_keys_is_refused(document: bytes, tmp_path: Path) -> None:
     with pytest.raises(JwksError):
