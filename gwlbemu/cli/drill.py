@@ -57,9 +57,9 @@ def drill_command(
     no_rebalance with every send_tcp_reset attribute.
 
     A network or application load balancer is drilled where one is named, where there is no gateway load balancer, or
-    where no web server answers but behind one.
-    Network: policies terminate and keep, whether connections of a lost target end; tables: a node's rules are flushed.
-    Application: 200 requests a second, those that fail are counted; engine: a node's HAProxy is killed; no policies.
+    where no web server answers but behind one. Network: policies terminate and keep, whether connections of a lost
+    target end; tables: a node's rules are flushed. Application: 200 requests a second; engine: a node's HAProxy is
+    killed; no policies.
 
     Exit code 1 when something did not come out as the contract says.
     """

@@ -152,4 +152,4 @@ def test_the_map_has_its_nodes_with_addresses_listeners_and_the_states_of_each_g
         drawn = lab_map(lab.plan, targets_by_node(lab.plan, read_targets(lab)))
     text = " ".join(drawn.split())
     assert "front-node-a 10.0.101.254 public 203.0.113.1 TCP:80, TCP:81, TCP:82, TCP:83, UDP:7 =>" in text
-    assert "=> web-a healthy, web-b unhealthy, web-a healthy, web-b," in text
+    assert "=> both: web-a healthy, web-b unhealthy; only-a: web-a healthy; only-b: web-b;" in text
