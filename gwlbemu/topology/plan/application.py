@@ -19,24 +19,7 @@ from gwlbemu.topology.plan.resolver import resolver_neighbour
 
 def application_nodes(topology: Topology, layout: Layout) -> tuple[plan.ApplicationNode, ...]:
     """Return the nodes of every application load balancer, one per subnet that it has, in the file's order."""
-    found = []
-    for place in application_places(topology):
-        eni = layout.interface(place.subnet.name, place.node)
-        found.append(
-            plan.ApplicationNode(
-                name=place.node,
-                load_balancer=place.balancer.name,
-                zone=place.subnet.zone,
-                namespace=layout.namespace(place.node),
-                subnet=place.subnet.name,
-                device=eni.device,
-                address=eni.address,
-                ipv6_address=eni.ipv6_address,
-                public_address=place.public_address,
-                mac=eni.mac,
-            )
-        )
-    return tuple(found)
+    return tuple(plan.ApplicationNode(**layout.node_values(place)) for place in application_places(topology))
 
 
 def node_blueprints(topology: Topology, settings: Settings) -> Iterator[Blueprint]:

@@ -14,7 +14,7 @@ from netaddr import IPAddress, IPNetwork
 from gwlbemu.topology import names
 from gwlbemu.topology.file.balancing import LoadBalancer, LoadBalancerSubnet
 from gwlbemu.topology.file.schema import RESERVED_FIRST, RESERVED_LAST, Subnet, Topology, Vpc
-from gwlbemu.topology.plan.node_places import network_places
+from gwlbemu.topology.plan.node_places import NodePlace, network_places
 
 INTERNET = "internet"
 FABRIC = "169.254.0.0/17"  # link-local, unique within a VPC; the upper half is for the links of internet gateways
@@ -60,6 +60,22 @@ class Layout:
     def interface(self, subnet: str, resource: str) -> NetworkInterface:
         """Return the interface of a resource in the subnet that it is in."""
         return next(interface for interface in self.interfaces[subnet] if interface.resource == resource)
+
+    def node_values(self, place: NodePlace) -> dict[str, str]:
+        """Return what a plan says of every node that has an address: the fields of `values.AddressedNode`."""
+        eni = self.interface(place.subnet.name, place.node)
+        return {
+            "name": place.node,
+            "load_balancer": place.balancer.name,
+            "zone": place.subnet.zone,
+            "namespace": self.namespace(place.node),
+            "subnet": place.subnet.name,
+            "device": eni.device,
+            "address": eni.address,
+            "ipv6_address": eni.ipv6_address,
+            "public_address": place.public_address,
+            "mac": eni.mac,
+        }
 
 
 def gateway(cidr: str) -> str:

@@ -27,25 +27,9 @@ TO_PROXY, TO_PROXY_TABLE = 0x200, 200
 
 def network_nodes(topology: Topology, layout: Layout) -> tuple[plan.NetworkNode, ...]:
     """Return the nodes of every network load balancer, one per subnet that it has, in the file's order."""
-    found = []
-    for place in network_places(topology):
-        eni = layout.interface(place.subnet.name, place.node)
-        found.append(
-            plan.NetworkNode(
-                name=place.node,
-                load_balancer=place.balancer.name,
-                zone=place.subnet.zone,
-                namespace=layout.namespace(place.node),
-                subnet=place.subnet.name,
-                device=eni.device,
-                address=eni.address,
-                ipv6_address=eni.ipv6_address,
-                public_address=place.public_address,
-                mac=eni.mac,
-                number=place.number,
-            )
-        )
-    return tuple(found)
+    return tuple(
+        plan.NetworkNode(**layout.node_values(place), number=place.number) for place in network_places(topology)
+    )
 
 
 def node_blueprints(topology: Topology, settings: Settings) -> Iterator[Blueprint]:
